@@ -14,7 +14,7 @@ fn main() -> io::Result<()> {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a folder for what is generated"));
     let pages = crate_dir.join("../docs/errors");
     println!("cargo::rerun-if-changed={}", pages.display());
-    fs::write(out_dir.join("error_titles.rs"), generated(&pages)?)?;
+    fs::write(out_dir.join("error_titles.rs"), generate_titles(&pages)?)?;
     for name in ["openapi.json", "openapi.html"] {
         let document = crate_dir.join("../docs/reference").join(name);
         println!("cargo::rerun-if-changed={}", document.display());
@@ -30,7 +30,7 @@ fn compress(document: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// The source of a list of `(slug, title)`, in the order of the slugs.
-fn generated(pages: &Path) -> io::Result<String> {
+fn generate_titles(pages: &Path) -> io::Result<String> {
     let mut files: Vec<PathBuf> = fs::read_dir(pages)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
     files.sort();

@@ -90,21 +90,21 @@ impl Addresses {
     /// at the end of its header. From there, the first address that is not a trusted proxy is the client's; anything before
     /// it may be invented. A request that a proxy passes on is always limited, by the last address that is known.
     pub(crate) fn sender(&self, peer: IpAddr, scheme: Scheme, headers: &HeaderMap) -> Sender {
-        let mut sender = self.reported(peer, scheme, headers);
+        let mut sender = self.resolve_sender(peer, scheme, headers);
         let is_passed_on =
             contain(&self.trusted, peer) && [header::FORWARDED, X_FORWARDED_FOR].iter().any(|name| headers.contains_key(name));
         sender.limited_as = (is_passed_on || self.are_limited(peer)).then(|| network_of(sender.address));
         sender
     }
 
-    fn reported(&self, peer: IpAddr, scheme: Scheme, headers: &HeaderMap) -> Sender {
+    fn resolve_sender(&self, peer: IpAddr, scheme: Scheme, headers: &HeaderMap) -> Sender {
         let mut sender = Sender { address: peer.to_canonical(), peer: peer.to_canonical(), scheme, limited_as: None };
         if !contain(&self.trusted, peer) {
             return sender;
         }
         let hops = match self.reported_in {
             ProxyHeader::XForwardedFor => x_forwarded(headers),
-            ProxyHeader::Forwarded => forwarded(headers),
+            ProxyHeader::Forwarded => parse_forwarded(headers),
         };
         for hop in hops.into_iter().rev() {
             sender.scheme = if scheme == Scheme::Https { scheme } else { hop.scheme };
@@ -144,7 +144,7 @@ struct Hop {
 }
 
 /// Parses `Forwarded` (RFC 7239).
-fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
+fn parse_forwarded(headers: &HeaderMap) -> Vec<Hop> {
     let elements = |value: Cow<'_, str>| split(&value, ',').into_iter().map(hop_of).collect::<Vec<_>>();
     texts(headers, &header::FORWARDED).flat_map(elements).collect()
 }
@@ -223,7 +223,7 @@ mod tests {
         Addresses::trusting(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8:f::/48".parse().unwrap()], reported_in)
     }
 
-    fn sent(reported_in: ProxyHeader, peer: &str, headers: &[(&'static str, &[u8])]) -> Sender {
+    fn sender_of(reported_in: ProxyHeader, peer: &str, headers: &[(&'static str, &[u8])]) -> Sender {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value).unwrap());
@@ -233,7 +233,7 @@ mod tests {
 
     fn from(peer: &str, headers: &[(&'static str, &str)]) -> String {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
-        sent(XForwardedFor, peer, &headers).address.to_string()
+        sender_of(XForwardedFor, peer, &headers).address.to_string()
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
         for (reported_in, name, value) in
             [(Forwarded, "forwarded", "for=127.0.0.1;proto=https"), (XForwardedFor, "x-forwarded-for", "127.0.0.1")]
         {
-            let sender = sent(reported_in, "192.0.2.7", &[(name, value.as_bytes())]);
+            let sender = sender_of(reported_in, "192.0.2.7", &[(name, value.as_bytes())]);
             assert_eq!((sender.address.to_string().as_str(), sender.scheme), ("192.0.2.7", Scheme::Http), "{name}");
         }
         assert_eq!(from("10.0.0.1", &[]), "10.0.0.1");
@@ -253,9 +253,9 @@ mod tests {
     #[test]
     fn header_that_the_proxy_does_not_set_is_ignored() {
         let both: [(&str, &[u8]); 2] = [("forwarded", b"for=198.51.100.1;proto=https"), ("x-forwarded-for", b"192.0.2.7")];
-        let sender = sent(XForwardedFor, "10.0.0.1", &both);
+        let sender = sender_of(XForwardedFor, "10.0.0.1", &both);
         assert_eq!((sender.address.to_string().as_str(), sender.scheme), ("192.0.2.7", Scheme::Http));
-        assert_eq!(sent(Forwarded, "10.0.0.1", &both).address.to_string(), "198.51.100.1");
+        assert_eq!(sender_of(Forwarded, "10.0.0.1", &both).address.to_string(), "198.51.100.1");
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn forwarded_is_read_with_its_quotes() {
         let forwarded = |value: &str| {
-            let sender = sent(Forwarded, "10.0.0.1", &[("forwarded", value.as_bytes())]);
+            let sender = sender_of(Forwarded, "10.0.0.1", &[("forwarded", value.as_bytes())]);
             (sender.address.to_string(), sender.scheme)
         };
         let of = |address: &str, scheme| (address.to_owned(), scheme);
@@ -289,7 +289,7 @@ mod tests {
     fn scheme_of_the_older_headers_is_that_of_the_last_proxy() {
         let with = |proto: &str| {
             let headers: [(&str, &[u8]); 2] = [("x-forwarded-for", b"192.0.2.7"), ("x-forwarded-proto", proto.as_bytes())];
-            sent(XForwardedFor, "10.0.0.1", &headers).scheme
+            sender_of(XForwardedFor, "10.0.0.1", &headers).scheme
         };
         assert_eq!([with("https"), with("http"), with("http, https"), with("nonsense")], {
             use Scheme::{Http, Https};
@@ -302,7 +302,7 @@ mod tests {
         let are_limited = |address: &str| addresses(XForwardedFor).are_limited(address.parse().unwrap());
         for address in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "10.1.2.3", "2001:db8:f::1"] {
             assert!(!are_limited(address), "{address}");
-            assert_eq!(sent(XForwardedFor, address, &[]).limited_as, None);
+            assert_eq!(sender_of(XForwardedFor, address, &[]).limited_as, None);
         }
         assert!(are_limited("192.0.2.7") && are_limited("2001:db8::1"));
     }
@@ -310,8 +310,8 @@ mod tests {
     #[test]
     fn request_that_a_proxy_passes_on_is_limited_whatever_it_reports() {
         for reported in [&b"192.0.2.7"[..], b"127.0.0.1", b"10.0.0.9", b"\xff", b"", b"nonsense"] {
-            assert!(sent(XForwardedFor, "10.0.0.1", &[("x-forwarded-for", reported)]).limited_as.is_some(), "{reported:?}");
-            assert!(sent(XForwardedFor, "10.0.0.1", &[("forwarded", reported)]).limited_as.is_some(), "{reported:?}");
+            assert!(sender_of(XForwardedFor, "10.0.0.1", &[("x-forwarded-for", reported)]).limited_as.is_some(), "{reported:?}");
+            assert!(sender_of(XForwardedFor, "10.0.0.1", &[("forwarded", reported)]).limited_as.is_some(), "{reported:?}");
         }
     }
 
@@ -342,7 +342,7 @@ mod tests {
             };
             let joined = [&before[..], b", ", own].concat();
             let headers = if is_joined { vec![(name, &joined[..])] } else { vec![(name, &before[..]), (name, own)] };
-            let sender = sent(reported_in, "10.0.0.1", &headers);
+            let sender = sender_of(reported_in, "10.0.0.1", &headers);
             prop_assert_eq!(sender.address.to_string(), "2001:db8::7");
         }
     }

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use ensue_engine::command::{Ask, Command};
-use ensue_engine::ports::{Committed, SubmitError};
+use ensue_engine::ports::{CommitReceipt, SubmitError};
 use ensue_engine::record::Position;
 use ensue_views::{RowReach, View};
 use tokio::sync::oneshot;
 
 use crate::backtests::RunningBacktests;
 use crate::context::ENSUE_POSITION;
+use crate::idempotency::UnderWay;
 use crate::intake::Intake;
-use crate::keyed::UnderWay;
-use crate::metrics::{self, Form, Requests};
+use crate::metrics::{self, MetricsFormat, Requests};
 use crate::paging::CursorKey;
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Problem};
@@ -29,7 +29,7 @@ use crate::resource_locks::{ResourceLock, ResourceLocks};
 use crate::rows::{left_views, read_row};
 use crate::settings::Settings;
 use crate::shared_answers::SharedAnswers;
-use crate::sse::Ends;
+use crate::sse::EndConditions;
 use crate::stopping::Stopping;
 use crate::streams::Streams;
 use crate::threads::Threads;
@@ -95,8 +95,8 @@ impl Api {
     }
 
     /// Returns the conditions that end a line to a caller early.
-    pub(crate) fn ends(&self) -> Ends {
-        Ends { stopping: self.stopping.clone(), access: self.ports.access.clone() }
+    pub(crate) fn ends(&self) -> EndConditions {
+        EndConditions { stopping: self.stopping.clone(), access: self.ports.access.clone() }
     }
 
     /// Returns a queue.
@@ -106,24 +106,24 @@ impl Api {
 
     /// Gathers the metrics. It does not wait for a turn, because metrics matter most when reads are waiting
     /// for theirs.
-    pub(crate) async fn metrics(self: &Arc<Self>, form: Form) -> Result<String, Problem> {
+    pub(crate) async fn metrics(self: &Arc<Self>, form: MetricsFormat) -> Result<String, Problem> {
         let api = self.clone();
-        let gather = move || metrics::gathered(form, &api.settings.queues, &api.requests, &*api.ports.node);
+        let gather = move || metrics::gather(form, &api.settings.queues, &api.requests, &*api.ports.node);
         self.threads.where_it_may_block(gather).await?.map_err(|why| Problem::bug(&why))
     }
 
     /// Submits a command to the sequencer and waits until it is in the log, or rejected.
-    pub(crate) async fn submit(&self, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
+    pub(crate) async fn submit(&self, by: OnBehalf, ask: Ask) -> Result<CommitReceipt, SubmitError> {
         self.submit_holding((), by, ask).await
     }
 
     /// Does the same under a lock. The lock is released when the command is in the log, or rejected, even if
     /// its caller has disconnected by then.
-    pub(crate) async fn submit_locked(&self, lock: ResourceLock, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
+    pub(crate) async fn submit_locked(&self, lock: ResourceLock, by: OnBehalf, ask: Ask) -> Result<CommitReceipt, SubmitError> {
         self.submit_holding(lock, by, ask).await
     }
 
-    async fn submit_holding(&self, held: impl Send + 'static, by: OnBehalf, ask: Ask) -> Result<Committed, SubmitError> {
+    async fn submit_holding(&self, held: impl Send + 'static, by: OnBehalf, ask: Ask) -> Result<CommitReceipt, SubmitError> {
         let (tell, told) = oneshot::channel();
         let ask = match by.request {
             Some(request) => Ask::Once { request, ask: Box::new(ask) },

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::api::Api;
 use crate::deliveries;
 use crate::ports::Ports;
-use crate::problem::{Problem, quoted};
+use crate::problem::{Problem, quote};
 use crate::query::{ParameterRefusal, Query, bad};
 
 /// The parameter with the earlier position, or the earlier time.
@@ -75,19 +75,19 @@ fn began(from: Option<Position>) -> String {
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum AsOfPoint {
     /// A position.
     Position(Position),
     /// The last position before the first record that is later than this time.
     Time(Timestamp),
 }
 
-impl Asked {
+impl AsOfPoint {
     fn parse(text: &str) -> Result<Self, ParameterRefusal> {
         let position = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().map(Position).ok()).flatten();
         let asked = position.map(Self::Position).or_else(|| text.parse().map(Self::Time).ok());
         asked.ok_or_else(|| {
-            bad(AS_OF, format!("is `{}`, which is neither a position such as 17 nor a time such as 2026-03-28T09:00:00Z", quoted(text)))
+            bad(AS_OF, format!("is `{}`, which is neither a position such as 17 nor a time such as 2026-03-28T09:00:00Z", quote(text)))
         })
     }
 
@@ -127,9 +127,9 @@ fn last_until(ports: &Ports, head: Position, time: Timestamp) -> Result<Position
 
 /// Returns the earlier position that a request asks for, if it does, once the views have reached it: the current rows
 /// decide what the caller may see.
-pub(crate) async fn asked(api: &Arc<Api>, query: &Query) -> Result<Option<Position>, Problem> {
+pub(crate) async fn requested_position(api: &Arc<Api>, query: &Query) -> Result<Option<Position>, Problem> {
     let Some(text) = query.text(AS_OF) else { return Ok(None) };
-    let asked = Asked::parse(text)?;
+    let asked = AsOfPoint::parse(text)?;
     let position = api.threads.blocking(move |ports| asked.position(ports)).await??;
     api.see_position(position).await?;
     Ok(Some(position))
@@ -161,21 +161,21 @@ pub(crate) fn each_until(
 }
 
 /// A row as it was, and how many records were read for it.
-pub(crate) struct Folded<V> {
+pub(crate) struct FoldedRow<V> {
     pub(crate) row: Option<V>,
     pub(crate) records: usize,
 }
 
 /// Folds a row from the records of a stream up to a position. All records that touch the row must be in that stream.
 /// Blocking.
-pub(crate) fn fold<V: View>(ports: &Ports, stream: &StreamId, key: &V::Key, at: Position, most: usize) -> Result<Folded<V>, Problem> {
+pub(crate) fn fold<V: View>(ports: &Ports, stream: &StreamId, key: &V::Key, at: Position, most: usize) -> Result<FoldedRow<V>, Problem> {
     let mut row = None;
     let records = each_until(ports, stream, at, most, |record| {
         if matches!(V::key(record), Some(Touch::Begins(of) | Touch::Changes(of)) if of == *key) {
             row = V::project(row.take(), record);
         }
     })?;
-    Ok(Folded { row, records })
+    Ok(FoldedRow { row, records })
 }
 
 /// The same, without the number of records. Blocking.
@@ -209,16 +209,16 @@ mod tests {
 
     #[test]
     fn position_or_time_is_asked_for() {
-        assert_eq!(Asked::parse("17"), Ok(Asked::Position(Position(17))));
-        assert_eq!(Asked::parse("0"), Ok(Asked::Position(Position(0))));
+        assert_eq!(AsOfPoint::parse("17"), Ok(AsOfPoint::Position(Position(17))));
+        assert_eq!(AsOfPoint::parse("0"), Ok(AsOfPoint::Position(Position(0))));
         let time = "2026-03-28T09:00:00Z";
-        assert_eq!(Asked::parse(time), Ok(Asked::Time(time.parse().unwrap())));
+        assert_eq!(AsOfPoint::parse(time), Ok(AsOfPoint::Time(time.parse().unwrap())));
     }
 
     #[test]
     fn anything_else_is_rejected() {
         for text in ["", "-1", "+1", "1.5", "0x1", "18446744073709551616", "yesterday", "2026-03-28"] {
-            let refused = Asked::parse(text).unwrap_err().to_string();
+            let refused = AsOfPoint::parse(text).unwrap_err().to_string();
             assert!(refused.starts_with(&format!("the parameter `as_of` is `{text}`, which is neither a position")), "{refused}");
         }
     }

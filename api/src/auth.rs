@@ -14,7 +14,7 @@ use ensue_engine::access::rights::Reach;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::record::CredentialId;
-use ensue_views::{RowReach, RowScope, View, Within};
+use ensue_views::{ReachLimits, RowReach, RowScope, View};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -23,8 +23,8 @@ use crate::context::RequestContext;
 use crate::cookies;
 use crate::operation::LinkSessions;
 use crate::permissions::Permission;
-use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf, Ports, Vouched};
-use crate::problem::{Missing, Problem, Refused};
+use crate::ports::{Access, Credential, Holder, NotAdmitted, OnBehalf, Ports, VouchedCaller};
+use crate::problem::{Missing, Problem, RecordedRefusal};
 use crate::threads::Threads;
 
 /// The prefix of every token.
@@ -136,12 +136,12 @@ pub(crate) trait Proof: Send + Sync + Sized + 'static {
 
     /// Returns the caller for the records of the request.
     fn on_behalf(&self, context: &RequestContext) -> OnBehalf {
-        OnBehalf { actor: self.holder().actor(), trace: Some(context.recorded()), request: None }
+        OnBehalf { actor: self.holder().actor(), trace: Some(context.recorded_trace()), request: None }
     }
 }
 
 /// The proof that a caller has a valid credential. It may allow nothing.
-pub(crate) struct Known {
+pub(crate) struct KnownCaller {
     holder: Arc<Holder>,
     credential: Credential,
 }
@@ -172,7 +172,7 @@ impl Lasting for Reaches {
     }
 }
 
-impl Known {
+impl KnownCaller {
     /// Returns the credential.
     pub(crate) fn credential(&self) -> &Credential {
         &self.credential
@@ -191,11 +191,11 @@ impl Known {
     /// Returns the problem of a caller that lacks a permission.
     pub(crate) fn lacks(&self, permission: permission::Permission) -> Problem {
         let problem: Problem = AuthRefusal::Forbidden(permission.name()).into();
-        problem.refusing(Refused::Request { caller: self.holder.actor(), permission: permission.name() })
+        problem.refusing(RecordedRefusal::Request { caller: self.holder.actor(), permission: permission.name() })
     }
 }
 
-impl Proof for Known {
+impl Proof for KnownCaller {
     fn demand(access: &dyn Access, parts: &Parts, _: &Secrecy) -> Result<Self, Problem> {
         let (credential, holder) = holder_of(access, parts)?;
         Ok(Self { holder, credential })
@@ -211,17 +211,17 @@ impl Proof for Known {
 }
 
 /// The proof that a caller has the permission `P`. Only [`Proof::demand`] makes one.
-pub(crate) struct Allowed<P> {
+pub(crate) struct AllowedCaller<P> {
     holder: Arc<Holder>,
     reach: Reach,
     credential: Credential,
     /// What a long-lasting request is about.
-    about: About,
+    about: WatchedResource,
     permission: PhantomData<P>,
 }
 
 /// What a long-lasting request is about.
-enum About {
+enum WatchedResource {
     /// No resource in particular.
     Nothing,
     /// The execution that the caller is.
@@ -238,12 +238,12 @@ pub(crate) enum Secrecy {
     ThingNamed(String),
 }
 
-impl<P: Permission> Proof for Allowed<P> {
+impl<P: Permission> Proof for AllowedCaller<P> {
     /// Checks that the sender of the request has the permission, for some resources at least.
     fn demand(access: &dyn Access, parts: &Parts, secrecy: &Secrecy) -> Result<Self, Problem> {
         let (credential, holder) = holder_of(access, parts)?;
         if let Some(reach) = holder.rights.reach(P::IS) {
-            return Ok(Self { holder, reach, credential, about: About::Nothing, permission: PhantomData });
+            return Ok(Self { holder, reach, credential, about: WatchedResource::Nothing, permission: PhantomData });
         }
         let problem: Problem = match secrecy {
             // A caller that sees some of them gets the same answer for all, and so learns nothing about which
@@ -253,7 +253,7 @@ impl<P: Permission> Proof for Allowed<P> {
             }
             Secrecy::ThingNamed(_) | Secrecy::Open => AuthRefusal::Forbidden(P::IS.name()).into(),
         };
-        Err(problem.refusing(Refused::Request { caller: holder.actor(), permission: P::IS.name() }))
+        Err(problem.refusing(RecordedRefusal::Request { caller: holder.actor(), permission: P::IS.name() }))
     }
 
     fn holder(&self) -> &Arc<Holder> {
@@ -265,7 +265,7 @@ impl<P: Permission> Proof for Allowed<P> {
     }
 }
 
-impl<P: Permission> Allowed<P> {
+impl<P: Permission> AllowedCaller<P> {
     /// Checks that the sender of the request has the permission for all resources.
     pub(crate) fn demand_whole(access: &dyn Access, parts: &Parts) -> Result<Self, Problem> {
         let allowed = Self::demand(access, parts, &Secrecy::Open)?;
@@ -311,7 +311,8 @@ impl<P: Permission> Allowed<P> {
     pub(crate) fn about(self, row: &impl View) -> Self {
         let scope = row.scope();
         // A row that no limit covers was reached because it is the caller itself.
-        let about = if scope.is_some() && !self.rows().covers(scope.as_ref()) { About::Itself } else { About::Row(scope) };
+        let about =
+            if scope.is_some() && !self.rows().covers(scope.as_ref()) { WatchedResource::Itself } else { WatchedResource::Row(scope) };
         Self { about, ..self }
     }
 
@@ -337,7 +338,7 @@ impl<P: Permission> Allowed<P> {
 
     /// Returns a problem that is recorded in the log.
     fn refusing(&self, problem: Problem) -> Problem {
-        problem.refusing(Refused::Request { caller: self.holder.actor(), permission: P::IS.name() })
+        problem.refusing(RecordedRefusal::Request { caller: self.holder.actor(), permission: P::IS.name() })
     }
 
     /// Returns the caller for the records of the request.
@@ -346,12 +347,12 @@ impl<P: Permission> Allowed<P> {
     }
 }
 
-impl<P: Permission> Lasting for Allowed<P> {
+impl<P: Permission> Lasting for AllowedCaller<P> {
     fn still_holds(&self, access: &dyn Access) -> bool {
         access.admit(&self.credential).is_ok_and(|holder| match &self.about {
-            About::Row(Some(about)) => rows_of(&holder, P::IS).covers(Some(about)),
-            About::Itself => holder.rights.reach_itself(P::IS),
-            About::Nothing | About::Row(None) => holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach),
+            WatchedResource::Row(Some(about)) => rows_of(&holder, P::IS).covers(Some(about)),
+            WatchedResource::Itself => holder.rights.reach_itself(P::IS),
+            WatchedResource::Nothing | WatchedResource::Row(None) => holder.rights.reach(P::IS).is_some_and(|reach| reach >= self.reach),
         })
     }
 }
@@ -367,7 +368,7 @@ fn holder_of(access: &dyn Access, parts: &Parts) -> Result<(Credential, Arc<Hold
             }
             _ => None,
         };
-        refused(why.into(), identity)
+        credential_problem(why.into(), identity)
     })?;
     Ok((credential, holder))
 }
@@ -403,38 +404,38 @@ pub(crate) fn rows_of(holder: &Holder, permission: permission::Permission) -> Ro
     };
     let is_asked = holder.rights.reach_what_is_asked(permission);
     let asked = if is_asked { holder.asked_as() } else { Vec::new() };
-    RowReach::Within(Arc::new(Within { all_of: within, asked, itself }))
+    RowReach::Within(Arc::new(ReachLimits { all_of: within, asked, itself }))
 }
 
 /// Returns the problem of a credential that is not accepted, so that it is recorded.
-fn refused(why: AuthRefusal, identity: Option<IdentityId>) -> Problem {
-    Problem::from(why).refusing(Refused::Token { identity })
+fn credential_problem(why: AuthRefusal, identity: Option<IdentityId>) -> Problem {
+    Problem::from(why).refusing(RecordedRefusal::Token { identity })
 }
 
 /// A credential that was verified before its request is answered.
 #[derive(Clone)]
-struct Verified(Credential);
+struct VerifiedCredential(Credential);
 
 /// Admits whom a trusted proxy names, or verifies the signed token of an issuer, if the request has one. This may take as long as the issuer takes to answer,
 /// so it is done before anything else, and not on the thread of the request.
 pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Parts) -> Result<(), Problem> {
-    if parts.extensions.get::<Vouched>().is_some() {
+    if parts.extensions.get::<VouchedCaller>().is_some() {
         cookies::demand_alone(parts)?;
     } else if let Some(vouched) = by_certificate(ports, parts)? {
         parts.extensions.insert(vouched);
     }
-    if let Some(vouched) = parts.extensions.get::<Vouched>().cloned() {
+    if let Some(vouched) = parts.extensions.get::<VouchedCaller>().cloned() {
         cookies::demand_own_page_of_browser(parts)?;
-        let credential = match ports.vouching.known(&vouched) {
+        let credential = match ports.vouching.known_credential(&vouched) {
             Some(known) => known,
             None => threads.verifying(move |ports| ports.vouching.admit(&vouched)).await??,
         };
-        parts.extensions.insert(Verified(credential));
+        parts.extensions.insert(VerifiedCredential(credential));
         return Ok(());
     }
     let Ok(Credential::Signed(token)) = credential_of(parts) else { return Ok(()) };
-    if let Some(credential) = ports.issuers.verified(&token) {
-        parts.extensions.insert(Verified(credential));
+    if let Some(credential) = ports.issuers.cached_credential(&token) {
+        parts.extensions.insert(VerifiedCredential(credential));
         return Ok(());
     }
     // The node itself may have signed it.
@@ -444,10 +445,10 @@ pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Pa
     let outcome = threads.verifying(move |ports| ports.issuers.verify(&token)).await?;
     let verified = outcome.map_err(Problem::from).and_then(|verified| Ok(verified.ok_or(AuthRefusal::IssuerUnknown)?));
     let refused = |problem: Problem| match problem.status() {
-        StatusCode::UNAUTHORIZED => problem.refusing(Refused::Token { identity: None }),
+        StatusCode::UNAUTHORIZED => problem.refusing(RecordedRefusal::Token { identity: None }),
         _ => problem,
     };
-    parts.extensions.insert(Verified(verified.map_err(refused)?));
+    parts.extensions.insert(VerifiedCredential(verified.map_err(refused)?));
     Ok(())
 }
 
@@ -455,7 +456,7 @@ pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Pa
 /// vouches for it. A request that is refused for another reason than its caller, such as plain HTTP, counts as one with a caller,
 /// because the next request says what is wrong.
 pub(crate) async fn is_logged_in(ports: &Ports, threads: &Arc<Threads>, parts: &Parts) -> bool {
-    let is_by_browser = parts.extensions.get::<Vouched>().is_some()
+    let is_by_browser = parts.extensions.get::<VouchedCaller>().is_some()
         || parts.extensions.get::<PeerCertificates>().is_some()
         || cookies::is_given(&parts.headers);
     if !is_by_browser || parts.headers.contains_key(AUTHORIZATION) {
@@ -463,7 +464,7 @@ pub(crate) async fn is_logged_in(ports: &Ports, threads: &Arc<Threads>, parts: &
     }
     let mut parts = parts.clone();
     let verified = verify(ports, threads, &mut parts).await;
-    match verified.and_then(|()| Known::demand(&*ports.access, &parts, &Secrecy::Open)) {
+    match verified.and_then(|()| KnownCaller::demand(&*ports.access, &parts, &Secrecy::Open)) {
         Ok(_) => true,
         Err(problem) => problem.status() != StatusCode::UNAUTHORIZED,
     }
@@ -471,18 +472,18 @@ pub(crate) async fn is_logged_in(ports: &Ports, threads: &Arc<Threads>, parts: &
 
 /// Returns whom the certificate of the connection names. A credential of the request itself goes before it: a gateway may
 /// send requests of many callers over its connection.
-fn by_certificate(ports: &Ports, parts: &Parts) -> Result<Option<Vouched>, Problem> {
+fn by_certificate(ports: &Ports, parts: &Parts) -> Result<Option<VouchedCaller>, Problem> {
     let Some(PeerCertificates(chain)) = parts.extensions.get() else { return Ok(None) };
     if cookies::demand_alone(parts).is_err() {
         return Ok(None);
     }
     let vouched = ports.vouching.by_certificate(chain);
-    vouched.map_err(|declined| Problem::from(declined).refusing(Refused::Certificate))
+    vouched.map_err(|declined| Problem::from(declined).refusing(RecordedRefusal::Certificate))
 }
 
 /// Returns the one credential of a request.
 fn credential_of(parts: &Parts) -> Result<Credential, Problem> {
-    if let Some(Verified(credential)) = parts.extensions.get() {
+    if let Some(VerifiedCredential(credential)) = parts.extensions.get() {
         return Ok(credential.clone());
     }
     if parts.uri.query().is_some_and(names_a_token) {
@@ -491,7 +492,7 @@ fn credential_of(parts: &Parts) -> Result<Credential, Problem> {
     match cookies::session(parts)? {
         Some(session) => Ok(session),
         None => authorization(parts).map_err(|why| match why {
-            AuthRefusal::Invalid => refused(why, None),
+            AuthRefusal::Invalid => credential_problem(why, None),
             _ => why.into(),
         }),
     }

@@ -12,7 +12,7 @@ use ensue_engine::time::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::ports::{Backtested, Progress, ToBacktest};
+use crate::ports::{BacktestResult, Progress, ToBacktest};
 use crate::problem::Problem;
 use crate::threads::Threads;
 
@@ -36,7 +36,7 @@ pub(crate) struct RunningBacktest {
     pub(crate) began_at: Timestamp,
     pub(crate) progress: Progress,
     /// Its end; empty while it runs or waits for its turn.
-    pub(crate) end: OnceLock<Result<Backtested, Problem>>,
+    pub(crate) end: OnceLock<Result<BacktestResult, Problem>>,
     stop: Notify,
     /// When its owner last asked about it.
     asked_at: Mutex<Instant>,
@@ -76,7 +76,7 @@ impl RunningBacktests {
             owner,
             rule: asked.rule.clone(),
             began_at,
-            progress: Progress::watched(),
+            progress: Progress::with_reader(),
             end: OnceLock::new(),
             stop: Notify::new(),
             asked_at: Mutex::new(Instant::now()),

@@ -14,7 +14,7 @@ use hyper::body::Body as HttpBody;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::problem::{FieldError, Problem, quoted};
+use crate::problem::{FieldError, Problem, quote};
 use crate::settings::Limits;
 
 /// Why a body is rejected.
@@ -69,7 +69,7 @@ async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
 /// Checks that a body is not compressed; `taken` names what the path accepts.
 pub(crate) fn demand_uncompressed(headers: &HeaderMap, taken: &str) -> Result<(), Problem> {
     match text(headers, header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
-        Some(encoding) => Err(Problem::unsupported_media_type(&format!("compressed as `{}`", quoted(&encoding)), taken)),
+        Some(encoding) => Err(Problem::unsupported_media_type(&format!("compressed as `{}`", quote(&encoding)), taken)),
         None => Ok(()),
     }
 }
@@ -91,7 +91,7 @@ pub(crate) fn demand_json_among(headers: &HeaderMap, taken: &str) -> Result<(), 
         Some(given) => {
             let essence = given.split(';').next().unwrap_or_default().trim();
             let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
-            if is_json { Ok(()) } else { Err(Problem::unsupported_media_type(&format!("`{}`", quoted(essence)), taken)) }
+            if is_json { Ok(()) } else { Err(Problem::unsupported_media_type(&format!("`{}`", quote(essence)), taken)) }
         }
     }
 }
@@ -148,7 +148,7 @@ pub(crate) fn parse_text(pointer: &str, text: &str) -> Result<String, Problem> {
 }
 
 fn misfit(at: &str, why: &serde_json::Error) -> Problem {
-    let message = told(why);
+    let message = serde_message(why);
     of_other_shape(format!("{at}{}", pointer_of(&message)), message)
 }
 
@@ -158,7 +158,7 @@ fn of_other_shape(pointer: String, message: String) -> Problem {
 }
 
 /// Returns serde's message without its place in the text: the pointer has the place.
-fn told(why: &serde_json::Error) -> String {
+fn serde_message(why: &serde_json::Error) -> String {
     let text = why.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned()
 }
@@ -185,7 +185,7 @@ mod tests {
         name: String,
     }
 
-    fn refused(body: &'static str) -> Problem {
+    fn expect_refusal(body: &'static str) -> Problem {
         parse::<Shape>(&Bytes::from_static(body.as_bytes())).unwrap_err()
     }
 
@@ -194,13 +194,13 @@ mod tests {
         assert_eq!(pointer_of("unknown field `colour`, expected `name`"), "/colour");
         assert_eq!(pointer_of("missing field `name`"), "/name");
         assert_eq!(pointer_of("invalid type: integer `1`, expected a string"), "");
-        assert_eq!(refused(r#"{"name":"x","colour":"red"}"#).code(), "body_invalid");
+        assert_eq!(expect_refusal(r#"{"name":"x","colour":"red"}"#).code(), "body_invalid");
     }
 
     #[test]
     fn body_that_is_not_an_object_is_rejected() {
         for body in [r#" ["ada"]"#, "7", "null", "\"ada\""] {
-            let problem = refused(body);
+            let problem = expect_refusal(body);
             assert_eq!(problem.code(), "body_invalid", "{body}");
             assert_eq!(problem.detail(), Some("the body does not have the form that this path accepts: must be an object"), "{body}");
         }
@@ -213,7 +213,7 @@ mod tests {
     fn duplicate_members_and_deep_nesting_are_rejected_as_invalid_json() {
         let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
         for body in [r#"{"name":"a","name":"b"}"#, "", "{", "\u{feff}{}", deep.leak()] {
-            assert_eq!(refused(body).code(), "body_not_json", "{body}");
+            assert_eq!(expect_refusal(body).code(), "body_not_json", "{body}");
         }
     }
 

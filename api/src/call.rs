@@ -1,6 +1,6 @@
 //! One request as its handler sees it: the request and the node.
 //!
-//! It does not hold the caller: that is the separate [`Allowed`](crate::auth::Allowed).
+//! It does not hold the caller: that is the separate [`AllowedCaller`](crate::auth::Allowed).
 
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,20 +10,20 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
 use bytes::Bytes;
-use ensue_engine::command::{Answer, Ask, Before, Refusal};
+use ensue_engine::command::{Answer, Ask, FirstAnswer, Refusal};
 use ensue_engine::record::Position;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::Api;
 use crate::as_of;
-use crate::auth::{Allowed, Proof, Secrecy};
+use crate::auth::{AllowedCaller, Proof, Secrecy};
 use crate::body;
 use crate::conditions::Condition;
 use crate::context::{OwnSpan, RequestContext};
-use crate::keyed::{self, Keyed};
+use crate::idempotency::{self, KeyedRequest};
 use crate::operation::{Conditional, Operation, Strangers};
-use crate::paging::{self, Page};
+use crate::paging::{self, PageRequest};
 use crate::permissions::Permission;
 use crate::ports::{Holder, OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
@@ -42,7 +42,7 @@ pub(crate) struct Call {
     query: Query,
     caller: Caller,
     /// The key under which it is carried out once, if it has one.
-    keyed: Option<Keyed>,
+    keyed: Option<KeyedRequest>,
     /// Its condition on the resource that it changes.
     condition: Condition,
     /// The earlier position that it asks for.
@@ -111,7 +111,7 @@ impl Call {
     }
 
     /// Parses a part of the path as a name or id. If it is not valid, the resource is reported as missing.
-    pub(crate) fn named<T: FromStr>(&self, part: &str, thing: &'static str) -> Result<T, Problem> {
+    pub(crate) fn parse_part<T: FromStr>(&self, part: &str, thing: &'static str) -> Result<T, Problem> {
         let text = self.part(part);
         text.parse().map_err(|_| Missing::new(thing, text).into())
     }
@@ -122,18 +122,18 @@ impl Call {
     }
 
     /// Returns the requested page of a list.
-    pub(crate) fn page(&self, allowed: &impl Proof) -> Result<Page, Problem> {
-        Page::of(&self.query, &self.api.cursors, self.parts.uri.path(), &allowed.caller())
+    pub(crate) fn page(&self, allowed: &impl Proof) -> Result<PageRequest, Problem> {
+        PageRequest::of(&self.query, &self.api.cursors, self.parts.uri.path(), &allowed.caller())
     }
 
     /// Returns the answer with a page of a list; `next` is the place of the last item if there are more.
-    pub(crate) fn answer_page<T: Serialize>(&self, items: Vec<T>, next: Option<&str>, page: &Page) -> Outcome {
+    pub(crate) fn answer_page<T: Serialize>(&self, items: Vec<T>, next: Option<&str>, page: &PageRequest) -> Outcome {
         let url = format!("{}{}", self.api.settings.base_url, self.parts.uri.path());
         paging::answer(items, next, page, &self.query, &self.api.cursors, &url)
     }
 
     /// The same, with a body of its own that has the cursor.
-    pub(crate) fn answer_page_as(&self, next: Option<&str>, page: &Page, body: impl FnOnce(Option<String>) -> Outcome) -> Outcome {
+    pub(crate) fn answer_page_as(&self, next: Option<&str>, page: &PageRequest, body: impl FnOnce(Option<String>) -> Outcome) -> Outcome {
         let url = format!("{}{}", self.api.settings.base_url, self.parts.uri.path());
         paging::answer_as(next, page, &self.query, &self.api.cursors, &url, body)
     }
@@ -145,7 +145,7 @@ impl Call {
 
     /// Reads the earlier position that the request asks for, and waits until the views have reached it.
     pub(crate) async fn take_as_of(&mut self) -> Result<(), Problem> {
-        self.as_of = as_of::asked(&self.api, &self.query).await?;
+        self.as_of = as_of::requested_position(&self.api, &self.query).await?;
         Ok(())
     }
 
@@ -156,8 +156,8 @@ impl Call {
 
     /// Checks that the caller accepts one of these media types, and returns the one it prefers; the first
     /// wins a tie.
-    pub(crate) fn accepted(&self, given: &'static [&'static str]) -> Result<&'static str, Problem> {
-        accepted(&self.parts.headers, given)
+    pub(crate) fn choose_media_type(&self, given: &'static [&'static str]) -> Result<&'static str, Problem> {
+        choose_media_type(&self.parts.headers, given)
     }
 
     /// Checks whether the node accepts input now, before any of the body is held in memory.
@@ -180,12 +180,12 @@ impl Call {
     /// Reads the request's `Idempotency-Key`, if it has one, and looks up the answer to the first request
     /// with that key.
     pub(crate) async fn take_key(&mut self, holder: &Holder) -> Result<(), Problem> {
-        let Some(key) = keyed::given(&self.parts.headers)? else { return Ok(()) };
+        let Some(key) = idempotency::parse_key(&self.parts.headers)? else { return Ok(()) };
         if self.is_dry_run()? {
             return Ok(());
         }
-        let mut keyed = Keyed::enter(&self.api.under_way, &holder.caller(), &key)?;
-        let on_behalf = OnBehalf { actor: holder.actor(), trace: Some(self.context.recorded()), request: None };
+        let mut keyed = KeyedRequest::enter(&self.api.under_way, &holder.caller(), &key)?;
+        let on_behalf = OnBehalf { actor: holder.actor(), trace: Some(self.context.recorded_trace()), request: None };
         let recalled = self.api.submit(on_behalf, Ask::Recall(keyed.key().clone())).await?;
         if let Answer::Before(before) = recalled.answer {
             keyed.note(before);
@@ -196,10 +196,10 @@ impl Call {
 
     /// Returns the answer to the first request with the same key, with this request's body; `None` if this is
     /// the first one, whose body is still unread. Rejects a different request under that key.
-    pub(crate) async fn before(&mut self) -> Result<Option<(Before, Bytes)>, Problem> {
-        let Some(before) = self.keyed.as_ref().and_then(Keyed::before).cloned() else { return Ok(None) };
+    pub(crate) async fn before(&mut self) -> Result<Option<(FirstAnswer, Bytes)>, Problem> {
+        let Some(before) = self.keyed.as_ref().and_then(KeyedRequest::before).cloned() else { return Ok(None) };
         let body = self.bytes().await?;
-        let asked = self.keyed.as_ref().map(Keyed::request).transpose()?;
+        let asked = self.keyed.as_ref().map(KeyedRequest::request).transpose()?;
         let is_same = asked.is_some_and(|asked| asked.content == before.content);
         if is_same { Ok(Some((before, body))) } else { Err(Refusal::RequestDiffers { position: before.position }.into()) }
     }
@@ -225,7 +225,7 @@ impl Call {
         if self.condition == Condition::None {
             return Ok(lock);
         }
-        Allowed::<P>::demand(&*self.api.ports.access, &self.parts, &Secrecy::ThingNamed(name.to_owned()))?;
+        AllowedCaller::<P>::demand(&*self.api.ports.access, &self.parts, &Secrecy::ThingNamed(name.to_owned()))?;
         self.api.see_all().await?;
         let of_name = name.to_owned();
         let tag = self.api.threads.blocking(move |ports| tag_of_thing(read(ports, &of_name)?)).await??;
@@ -268,7 +268,7 @@ impl Call {
     /// Validates the command without submitting it, and answers that it would succeed.
     pub(crate) async fn check(&self, by: OnBehalf, ask: Ask) -> Outcome {
         self.api.submit(OnBehalf { request: None, ..by }, Ask::Check(Box::new(ask))).await?;
-        Ok(respond::checked())
+        Ok(respond::dry_run())
     }
 
     /// Reports whether the request has a key. If so, the answer shows the state at the request's own
@@ -280,7 +280,7 @@ impl Call {
     /// Returns the caller and the key for the records of the request. Calling it before the body is read is
     /// an internal error.
     pub(crate) fn on_behalf(&self, allowed: &impl Proof) -> Result<OnBehalf, Problem> {
-        let request = self.keyed.as_ref().map(Keyed::request).transpose()?;
+        let request = self.keyed.as_ref().map(KeyedRequest::request).transpose()?;
         Ok(OnBehalf { request, ..allowed.on_behalf(&self.context) })
     }
 
@@ -322,7 +322,7 @@ pub(crate) struct Nothing {}
 
 /// Chooses among the media types of a path by `Accept` (RFC 9110 §12.5.1): by the caller's weights, then in
 /// the path's own order.
-pub(crate) fn accepted(headers: &HeaderMap, given: &'static [&'static str]) -> Result<&'static str, Problem> {
+pub(crate) fn choose_media_type(headers: &HeaderMap, given: &'static [&'static str]) -> Result<&'static str, Problem> {
     let mut ranges: Vec<(String, u16)> = Vec::new();
     for value in headers.get_all(header::ACCEPT) {
         let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
@@ -362,31 +362,31 @@ mod tests {
 
     const GIVEN: &[&str] = &["application/json", "text/plain", "text/event-stream"];
 
-    fn chosen(accept: &'static str) -> Option<&'static str> {
+    fn media_type_for(accept: &'static str) -> Option<&'static str> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        accepted(&headers, GIVEN).ok()
+        choose_media_type(&headers, GIVEN).ok()
     }
 
     #[test]
     fn accept_of_anything_gets_the_first_media_type() {
-        assert_eq!(accepted(&HeaderMap::new(), GIVEN).unwrap(), "application/json");
+        assert_eq!(choose_media_type(&HeaderMap::new(), GIVEN).unwrap(), "application/json");
         for accept in ["*/*", "application/*", "application/json, */*;q=0.1", "text/html, */*;q=0.8"] {
-            assert_eq!(chosen(accept), Some("application/json"), "{accept}");
+            assert_eq!(media_type_for(accept), Some("application/json"), "{accept}");
         }
     }
 
     #[test]
     fn media_type_preferred_by_the_caller_is_chosen() {
-        assert_eq!(chosen("text/event-stream"), Some("text/event-stream"));
-        assert_eq!(chosen("text/plain, application/json;q=0.5"), Some("text/plain"));
-        assert_eq!(chosen("text/*;q=0.5, application/json;q=0.2"), Some("text/plain"));
+        assert_eq!(media_type_for("text/event-stream"), Some("text/event-stream"));
+        assert_eq!(media_type_for("text/plain, application/json;q=0.5"), Some("text/plain"));
+        assert_eq!(media_type_for("text/*;q=0.5, application/json;q=0.2"), Some("text/plain"));
     }
 
     #[test]
     fn excluded_or_unknown_media_type_is_not_chosen() {
-        assert_eq!(chosen("application/xml"), None);
-        assert_eq!(chosen("application/json;q=0"), None);
-        assert_eq!(chosen("application/json;q=0, */*"), Some("text/plain"));
+        assert_eq!(media_type_for("application/xml"), None);
+        assert_eq!(media_type_for("application/json;q=0"), None);
+        assert_eq!(media_type_for("application/json;q=0, */*"), Some("text/plain"));
     }
 }

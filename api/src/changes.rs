@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_engine::record::Position;
-use ensue_views::changed::{ChangedKind, ChangedRow, ChangedRows};
+use ensue_views::changed_rows::{ChangedKind, ChangedRow, ChangedRows};
 use ensue_views::{RowReach, RowScope};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ const MESSAGES_MAX: usize = 32;
 pub struct RecentChanges {
     began: Instant,
     state: Mutex<State>,
-    messages: Mutex<VecDeque<Message>>,
+    messages: Mutex<VecDeque<CachedMessage>>,
     /// The number of callers that follow changes.
     followers: AtomicUsize,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Tick(u128);
 
 /// A message to callers that follow the same kinds and reach the same rows of them.
 #[derive(Debug)]
-struct Message {
+struct CachedMessage {
     /// The positions that it is about: what changed after the first, up to the second.
     about: (Position, Position),
     kinds: Vec<(&'static str, RowReach)>,
@@ -160,29 +160,29 @@ impl RecentChanges {
     }
 
     /// Returns the message about these changes; `None` if none of them is for the caller.
-    pub(crate) fn message(&self, wanted: &mut Wanted, since: &[Arc<ChangedRows>], about: (Position, Position)) -> Option<Arc<str>> {
+    pub(crate) fn message(&self, wanted: &mut WantedChanges, since: &[Arc<ChangedRows>], about: (Position, Position)) -> Option<Arc<str>> {
         if since.is_empty() {
             return None;
         }
         // The ids that a caller names are its own.
         if wanted.ids.is_some() {
-            return wanted.tell(since).data();
+            return wanted.merge(since).data();
         }
         // Whoever follows the same waits for the message that is being written.
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = messages.iter().find(|message| message.about == about && wanted.follows(&message.kinds)) {
             return known.data.clone();
         }
-        let data = wanted.tell(since).data();
+        let data = wanted.merge(since).data();
         let kinds = wanted.kinds.iter().map(|kind| (kind.name, kind.reach.clone())).collect();
-        messages.push_front(Message { about, kinds, data: data.clone() });
+        messages.push_front(CachedMessage { about, kinds, data: data.clone() });
         messages.truncate(MESSAGES_MAX);
         data
     }
 }
 
 /// The changes that a caller asked for, and may see.
-pub(crate) struct Wanted {
+pub(crate) struct WantedChanges {
     kinds: Vec<WantedKind>,
     ids: Option<BTreeSet<String>>,
 }
@@ -197,7 +197,7 @@ struct WantedKind {
 
 /// A message: what changed.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct ChangeMessage {
     /// The ids of changed things by their kind.
     pub(crate) changed: BTreeMap<&'static str, BTreeSet<String>>,
     /// The kinds of which too much changed: their lists are to be read again.
@@ -206,7 +206,7 @@ pub(crate) struct Told {
     pub(crate) reset: bool,
 }
 
-impl Told {
+impl ChangeMessage {
     pub(crate) fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.more.is_empty() && !self.reset
     }
@@ -217,7 +217,7 @@ impl Told {
     }
 }
 
-impl Wanted {
+impl WantedChanges {
     /// Wants the changes of these kinds; with `ids`, only of things with these ids.
     pub(crate) fn of(kinds: Vec<(&'static str, ChangedKind, RowReach)>, ids: Option<BTreeSet<String>>) -> Self {
         let kinds = kinds.into_iter().map(|(name, kind, reach)| WantedKind { name, kind, reach, judged: BTreeMap::new() });
@@ -231,8 +231,8 @@ impl Wanted {
     }
 
     /// Merges changes into one message.
-    pub(crate) fn tell(&mut self, since: &[Arc<ChangedRows>]) -> Told {
-        let mut told = Told::default();
+    pub(crate) fn merge(&mut self, since: &[Arc<ChangedRows>]) -> ChangeMessage {
+        let mut told = ChangeMessage::default();
         for row in since.iter().flat_map(|changed| &changed.rows) {
             let Some(kind) = self.kinds.iter_mut().find(|kind| kind.kind == row.kind) else { continue };
             if told.more.contains(&kind.name) {
@@ -260,8 +260,8 @@ impl Wanted {
     }
 
     /// Returns the message for a caller that missed changes.
-    pub(crate) fn tell_loss(&self) -> Told {
-        Told { more: self.kinds.iter().map(|kind| kind.name).collect(), reset: true, ..Told::default() }
+    pub(crate) fn loss_message(&self) -> ChangeMessage {
+        ChangeMessage { more: self.kinds.iter().map(|kind| kind.name).collect(), reset: true, ..ChangeMessage::default() }
     }
 }
 
@@ -286,7 +286,7 @@ impl WantedKind {
 #[cfg(test)]
 mod tests {
     use ensue_engine::access::limit::Limit;
-    use ensue_views::{Term, Within};
+    use ensue_views::{ReachLimits, Term};
 
     use super::*;
 
@@ -305,7 +305,7 @@ mod tests {
 
     fn within(limit: &str, asked: &[&str]) -> RowReach {
         let limit: Limit = limit.parse().unwrap();
-        RowReach::Within(Arc::new(Within {
+        RowReach::Within(Arc::new(ReachLimits {
             all_of: vec![vec![limit]],
             asked: asked.iter().map(|name| (*name).to_owned()).collect(),
             itself: None,
@@ -360,11 +360,11 @@ mod tests {
             ("executions", ChangedKind::Executions, within("pack=shop", &[])),
             ("inquiries", ChangedKind::Inquiries, within("pack=shop", &["role:boss"])),
         ];
-        let told = Wanted::of(kinds, None).tell(&since);
+        let told = WantedChanges::of(kinds, None).merge(&since);
         let ids = |name: &str| told.changed[name].iter().map(String::as_str).collect::<Vec<_>>();
         assert_eq!((ids("executions"), ids("inquiries"), told.changed.len()), (vec!["a"], vec!["c"], 2));
         let of_b = BTreeSet::from(["b".to_owned()]);
-        let told = Wanted::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], Some(of_b)).tell(&since);
+        let told = WantedChanges::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], Some(of_b)).merge(&since);
         assert_eq!(told.changed["executions"], BTreeSet::from(["b".to_owned()]));
     }
 
@@ -411,7 +411,7 @@ mod tests {
         let rows = vec![row(ChangedKind::Executions, "a", "shop", &[]), row(ChangedKind::Executions, "b", "release", &[])];
         let since = [Arc::new(batch(0, 1, rows))];
         let message = |reach: RowReach, ids: Option<BTreeSet<String>>| {
-            let mut wanted = Wanted::of(vec![("executions", ChangedKind::Executions, reach)], ids);
+            let mut wanted = WantedChanges::of(vec![("executions", ChangedKind::Executions, reach)], ids);
             changes.message(&mut wanted, &since, (Position(0), Position(1)))
         };
         let (one, other) = (message(RowReach::Everything, None).unwrap(), message(RowReach::Everything, None).unwrap());
@@ -420,16 +420,16 @@ mod tests {
         assert!(message(within("pack=release", &[]), None).unwrap().contains(r#"["b"]"#));
         assert!(message(RowReach::Everything, Some(BTreeSet::from(["b".to_owned()]))).unwrap().contains(r#"["b"]"#));
         assert_eq!(message(within("pack=other", &[]), None), None);
-        let mut later = Wanted::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], None);
+        let mut later = WantedChanges::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], None);
         assert_eq!(changes.message(&mut later, &[], (Position(1), Position(1))), None);
     }
 
     #[test]
     fn kind_with_too_many_changes_is_only_named() {
-        let mut wanted = Wanted::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], None);
-        let told = wanted.tell(&[Arc::new(batch(0, 1, some(IDS_MAX)))]);
+        let mut wanted = WantedChanges::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], None);
+        let told = wanted.merge(&[Arc::new(batch(0, 1, some(IDS_MAX)))]);
         assert_eq!((told.changed["executions"].len(), told.more.len()), (IDS_MAX, 0));
-        let told = wanted.tell(&[Arc::new(batch(0, 1, some(IDS_MAX + 1)))]);
+        let told = wanted.merge(&[Arc::new(batch(0, 1, some(IDS_MAX + 1)))]);
         assert_eq!((told.changed.len(), told.more), (0, vec!["executions"]));
     }
 
@@ -437,7 +437,8 @@ mod tests {
     fn kind_whose_ids_are_unknown_is_only_named_and_only_to_callers_that_reach_all_of_it() {
         let keys = ChangedRow { kind: ChangedKind::Keys, key: None, scope: None, asked: Vec::new() };
         let since = [Arc::new(batch(0, 1, vec![keys]))];
-        let told = |reach: RowReach, ids: Option<BTreeSet<String>>| Wanted::of(vec![("keys", ChangedKind::Keys, reach)], ids).tell(&since);
+        let told =
+            |reach: RowReach, ids: Option<BTreeSet<String>>| WantedChanges::of(vec![("keys", ChangedKind::Keys, reach)], ids).merge(&since);
         assert_eq!(told(RowReach::Everything, None).more, ["keys"]);
         assert!(told(within("pack=shop", &[]), None).is_empty());
         assert!(told(RowReach::Everything, Some(BTreeSet::from(["a".to_owned()]))).is_empty());

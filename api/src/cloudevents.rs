@@ -5,7 +5,7 @@
 //! of its type exists is not checked here.
 
 mod binary;
-mod written;
+mod render;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,10 +20,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::problem::{FieldError, Problem, quoted};
+use crate::problem::{FieldError, Problem, quote};
 
 pub(crate) use binary::{ATTRIBUTES, Attribute, binary, is_binary};
-pub(crate) use written::written;
+pub(crate) use render::render_event;
 
 /// The media type of one event in JSON.
 pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
@@ -78,16 +78,16 @@ struct CloudEventRefusal {
 }
 
 /// Returns the problem for an invalid CloudEvent; `errors` must not be empty.
-pub(crate) fn refused(errors: Vec<FieldError>) -> Problem {
+pub(crate) fn invalid_cloudevent(errors: Vec<FieldError>) -> Problem {
     let (at, why) = errors.first().map(|first| (first.pointer.clone(), first.message.clone())).unwrap_or_default();
     Problem::from(CloudEventRefusal { at, why }).with_errors(errors)
 }
 
 /// Parses an event in JSON at a place in the body. The JSON was already parsed strictly.
-pub(crate) fn structured(text: &str, at: &str) -> Result<CloudEvent, Problem> {
-    let mut reading = Reading::at(at);
+pub(crate) fn parse_structured(text: &str, at: &str) -> Result<CloudEvent, Problem> {
+    let mut reading = CloudEventParser::at(at);
     let Ok(members) = serde_json::from_str::<Members<'_>>(text) else {
-        return Err(refused(vec![FieldError { pointer: at.to_owned(), message: "must be an object".to_owned() }]));
+        return Err(invalid_cloudevent(vec![FieldError { pointer: at.to_owned(), message: "must be an object".to_owned() }]));
     };
     let (mut json, mut base64) = (None, None);
     for (name, value) in members.0 {
@@ -124,13 +124,13 @@ enum Data {
 }
 
 /// An event while it is being parsed.
-struct Reading<'a> {
+struct CloudEventParser<'a> {
     at: &'a str,
     attributes: Map<String, Value>,
     errors: Vec<FieldError>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> CloudEventParser<'a> {
     fn at(at: &'a str) -> Self {
         Self { at, attributes: Map::new(), errors: Vec::new() }
     }
@@ -139,7 +139,7 @@ impl<'a> Reading<'a> {
         if self.errors.len() >= ERRORS_MAX {
             return;
         }
-        let name = quoted(name).replace('~', "~0").replace('/', "~1");
+        let name = quote(name).replace('~', "~0").replace('/', "~1");
         self.errors.push(FieldError { pointer: format!("{}/{name}", self.at), message: message.into() });
     }
 
@@ -193,7 +193,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Returns an attribute that every event must have, of at most as many bytes as lists show.
-    fn required(&mut self, name: &str) -> String {
+    fn required_text(&mut self, name: &str) -> String {
         if !self.attributes.contains_key(name) && !self.errors.iter().any(|error| error.pointer.ends_with(&format!("/{name}"))) {
             self.error(name, "is missing");
         }
@@ -206,11 +206,11 @@ impl<'a> Reading<'a> {
 
     /// Checks what the specification requires of each attribute that it defines.
     fn finish(mut self, data: Option<Data>) -> Result<CloudEvent, Problem> {
-        let version = self.required("specversion");
+        let version = self.required_text("specversion");
         if !version.is_empty() && version != SPECVERSION {
-            self.error("specversion", format!("is `{}`, but only `{SPECVERSION}` is supported", quoted(&version)));
+            self.error("specversion", format!("is `{}`, but only `{SPECVERSION}` is supported", quote(&version)));
         }
-        let (id, source, of_type) = (self.required("id"), self.required("source"), self.required("type"));
+        let (id, source, of_type) = (self.required_text("id"), self.required_text("source"), self.required_text("type"));
         if !is_uri_reference(&source) {
             self.error("source", "must be a URI or a relative reference (RFC 3986); percent-encode characters that are not allowed");
         }
@@ -233,12 +233,12 @@ impl<'a> Reading<'a> {
         let state = self.attributes.get("tracestate").and_then(Value::as_str).and_then(|state| state.parse().ok());
         let trace = trace.map(|parent| TraceContext { parent, state }.to_string());
         if let Some(Data::Json(text)) = &data
-            && serde_json::from_str::<Members<'_>>(text).is_ok_and(|fields| fields.named(CONTEXT).is_some())
+            && serde_json::from_str::<Members<'_>>(text).is_ok_and(|fields| fields.get(CONTEXT).is_some())
         {
             self.error("data", format!("has a field `{CONTEXT}`, which is reserved for the attributes; give it another name"));
         }
         if !self.errors.is_empty() {
-            return Err(refused(self.errors));
+            return Err(invalid_cloudevent(self.errors));
         }
         let payload = payload(&self.attributes, data).into();
         Ok(CloudEvent { id, source, of_type, time, trace, payload })
@@ -293,7 +293,7 @@ fn is_uri(text: &str) -> bool {
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    fn named(&self, name: &str) -> Option<&'a RawValue> {
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 }
@@ -329,14 +329,14 @@ mod tests {
     const ORDER: &str = r#""specversion":"1.0","id":"17","source":"/shop","type":"shop.order""#;
 
     fn with(more: &str) -> Result<CloudEvent, Problem> {
-        structured(&format!("{{{ORDER}{more}}}"), "")
+        parse_structured(&format!("{{{ORDER}{more}}}"), "")
     }
 
     fn payload_of(more: &str) -> Value {
         serde_json::from_slice(&with(more).unwrap().payload).unwrap()
     }
 
-    fn told(more: &str) -> String {
+    fn refusal_detail(more: &str) -> String {
         let problem = with(more).unwrap_err();
         assert_eq!(problem.code(), "cloudevent_invalid");
         problem.detail().unwrap().to_owned()
@@ -365,13 +365,13 @@ mod tests {
     fn base64_data_declared_as_json_is_parsed() {
         let number = BASE64.encode(r#"{"number":1}"#);
         assert_eq!(payload_of(&format!(r#","datacontenttype":"application/json","data_base64":"{number}""#))["number"], 1);
-        assert!(told(r#","datacontenttype":"text/json","data_base64":"AP8=""#).contains("/data_base64"));
+        assert!(refusal_detail(r#","datacontenttype":"text/json","data_base64":"AP8=""#).contains("/data_base64"));
     }
 
     #[test]
     fn null_attribute_counts_as_absent() {
         assert!(payload_of(r#","subject":null"#)["cloudevent"].get("subject").is_none());
-        assert!(structured(r#"{"specversion":"1.0","id":null,"source":"/s","type":"a.b"}"#, "").is_err());
+        assert!(parse_structured(r#"{"specversion":"1.0","id":null,"source":"/s","type":"a.b"}"#, "").is_err());
     }
 
     #[test]
@@ -392,19 +392,19 @@ mod tests {
             (r#","data_base64":"no base64""#, "/data_base64"),
             (r#","data":{"cloudevent":1}"#, "/data"),
         ] {
-            assert!(told(more).contains(&format!("`{pointer}` ")), "{more}: {}", told(more));
+            assert!(refusal_detail(more).contains(&format!("`{pointer}` ")), "{more}: {}", refusal_detail(more));
         }
-        let bare = structured("{}", "/3").unwrap_err();
+        let bare = parse_structured("{}", "/3").unwrap_err();
         assert_eq!(bare.detail(), Some("not a valid CloudEvent: `/3/specversion` is missing"));
         for none in ["[]", "7", "\"x\""] {
-            assert!(structured(none, "").is_err(), "{none}");
+            assert!(parse_structured(none, "").is_err(), "{none}");
         }
     }
 
     #[test]
     fn only_version_1_0_is_accepted() {
         for version in ["0.3", "1.0.2", "2.0"] {
-            let other = structured(&format!(r#"{{"specversion":"{version}","id":"1","source":"/s","type":"a.b"}}"#), "").unwrap_err();
+            let other = parse_structured(&format!(r#"{{"specversion":"{version}","id":"1","source":"/s","type":"a.b"}}"#), "").unwrap_err();
             assert!(other.detail().unwrap().ends_with(&format!("is `{version}`, but only `1.0` is supported")), "{:?}", other.detail());
         }
     }

@@ -7,9 +7,9 @@ use axum::http::{HeaderMap, HeaderName, header};
 use ensue_engine::explain::Explain;
 use thiserror::Error;
 
-use crate::coding::plain_tag;
+use crate::compression::plain_tag;
 use crate::operation::Conditional;
-use crate::problem::quoted;
+use crate::problem::quote;
 
 /// A request's condition on the resource that it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Condition {
             (Conditional::Nothing, false, true) => Err(ConditionInvalid::NotHonored("If-None-Match")),
             (Conditional::Change, _, true) => Err(ConditionInvalid::MakesNothing),
             (Conditional::MakingOrChange, true, true) => Err(ConditionInvalid::Both),
-            (Conditional::Change | Conditional::MakingOrChange, true, false) => matched(headers),
+            (Conditional::Change | Conditional::MakingOrChange, true, false) => parse_if_match(headers),
             (Conditional::MakingOrChange, false, true) => {
                 let mut values = headers.get_all(header::IF_NONE_MATCH).iter();
                 let is_any = values.next().is_some_and(|value| value.as_bytes().trim_ascii() == b"*") && values.next().is_none();
@@ -107,7 +107,7 @@ impl Condition {
 
     /// Checks a resource against the condition; `tag` is its tag if it exists.
     pub(crate) fn demand(&self, tag: Option<&str>, noun: &'static str, name: &str) -> Result<(), ConditionFailed> {
-        let name = || quoted(name);
+        let name = || quote(name);
         match (self, tag) {
             (Self::None, _) | (Self::There, Some(_)) | (Self::NotThere, None) => Ok(()),
             (Self::Tagged(tags), Some(tag)) if tags.iter().any(|fitting| fitting == tag) => Ok(()),
@@ -120,7 +120,7 @@ impl Condition {
 
 /// Parses `If-Match`. A weak tag is valid but never matches, because it does not show that two answers are
 /// identical.
-fn matched(headers: &HeaderMap) -> Result<Condition, ConditionInvalid> {
+fn parse_if_match(headers: &HeaderMap) -> Result<Condition, ConditionInvalid> {
     let values: Option<Vec<&str>> = headers.get_all(header::IF_MATCH).iter().map(|value| value.to_str().ok()).collect();
     let text = values.ok_or(ConditionInvalid::Malformed)?.join(",");
     if text.trim() == "*" {
@@ -156,7 +156,7 @@ fn is_between(character: char) -> bool {
 mod tests {
     use super::*;
 
-    fn given(conditional: Conditional, headers: &[(HeaderName, &str)]) -> Result<Condition, ConditionInvalid> {
+    fn condition_of(conditional: Conditional, headers: &[(HeaderName, &str)]) -> Result<Condition, ConditionInvalid> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name, value.parse().unwrap());
@@ -164,9 +164,9 @@ mod tests {
         Condition::of(&map, conditional)
     }
 
-    fn tagged(values: &[&str]) -> Result<Vec<String>, ConditionInvalid> {
+    fn parse_tags(values: &[&str]) -> Result<Vec<String>, ConditionInvalid> {
         let headers: Vec<(HeaderName, &str)> = values.iter().map(|value| (header::IF_MATCH, *value)).collect();
-        match given(Conditional::Change, &headers)? {
+        match condition_of(Conditional::Change, &headers)? {
             Condition::Tagged(tags) => Ok(tags),
             other => panic!("{values:?} is {other:?}"),
         }
@@ -174,19 +174,19 @@ mod tests {
 
     #[test]
     fn tags_are_read_from_several_headers_and_in_any_coding() {
-        assert_eq!(tagged(&["\"a\""]).unwrap(), ["\"a\""]);
-        assert_eq!(tagged(&["\"a\" ,\t\"b-gzip\",, \"c,d\""]).unwrap(), ["\"a\"", "\"b\"", "\"c,d\""]);
-        assert_eq!(tagged(&["\"a\"", "\"b-zstd\""]).unwrap(), ["\"a\"", "\"b\""]);
-        assert_eq!(tagged(&["\"\""]).unwrap(), ["\"\""]);
+        assert_eq!(parse_tags(&["\"a\""]).unwrap(), ["\"a\""]);
+        assert_eq!(parse_tags(&["\"a\" ,\t\"b-gzip\",, \"c,d\""]).unwrap(), ["\"a\"", "\"b\"", "\"c,d\""]);
+        assert_eq!(parse_tags(&["\"a\"", "\"b-zstd\""]).unwrap(), ["\"a\"", "\"b\""]);
+        assert_eq!(parse_tags(&["\"\""]).unwrap(), ["\"\""]);
         for any in ["*", " * "] {
-            assert_eq!(given(Conditional::Change, &[(header::IF_MATCH, any)]), Ok(Condition::There));
+            assert_eq!(condition_of(Conditional::Change, &[(header::IF_MATCH, any)]), Ok(Condition::There));
         }
     }
 
     #[test]
     fn weak_tags_never_match() {
-        assert_eq!(tagged(&["W/\"a\", \"b\""]).unwrap(), ["\"b\""]);
-        let weak = Condition::Tagged(tagged(&["W/\"a\""]).unwrap());
+        assert_eq!(parse_tags(&["W/\"a\", \"b\""]).unwrap(), ["\"b\""]);
+        let weak = Condition::Tagged(parse_tags(&["W/\"a\""]).unwrap());
         assert!(matches!(weak.demand(Some("\"a\""), "rule", "a.b"), Err(ConditionFailed::Differs { .. })));
     }
 
@@ -209,22 +209,22 @@ mod tests {
             "\"a b\"",
             "**",
         ] {
-            assert_eq!(tagged(&[bad]), Err(ConditionInvalid::Malformed), "{bad:?}");
+            assert_eq!(parse_tags(&[bad]), Err(ConditionInvalid::Malformed), "{bad:?}");
         }
-        assert_eq!(tagged(&["\"a\"", "*"]), Err(ConditionInvalid::Malformed));
+        assert_eq!(parse_tags(&["\"a\"", "*"]), Err(ConditionInvalid::Malformed));
     }
 
     #[test]
     fn unsupported_condition_is_rejected() {
         let (any, new) = ([(header::IF_MATCH, "*")], [(header::IF_NONE_MATCH, "*")]);
-        assert_eq!(given(Conditional::Nothing, &[]), Ok(Condition::None));
-        assert_eq!(given(Conditional::Nothing, &any), Err(ConditionInvalid::NotHonored("If-Match")));
-        assert_eq!(given(Conditional::Nothing, &new), Err(ConditionInvalid::NotHonored("If-None-Match")));
-        assert_eq!(given(Conditional::Change, &new), Err(ConditionInvalid::MakesNothing));
-        assert_eq!(given(Conditional::MakingOrChange, &new), Ok(Condition::NotThere));
-        assert_eq!(given(Conditional::MakingOrChange, &[any, new.clone()].concat()), Err(ConditionInvalid::Both));
-        assert_eq!(given(Conditional::MakingOrChange, &[(header::IF_NONE_MATCH, "\"a\"")]), Err(ConditionInvalid::NotAny));
-        assert_eq!(given(Conditional::MakingOrChange, &[new.clone(), new].concat()), Err(ConditionInvalid::NotAny));
+        assert_eq!(condition_of(Conditional::Nothing, &[]), Ok(Condition::None));
+        assert_eq!(condition_of(Conditional::Nothing, &any), Err(ConditionInvalid::NotHonored("If-Match")));
+        assert_eq!(condition_of(Conditional::Nothing, &new), Err(ConditionInvalid::NotHonored("If-None-Match")));
+        assert_eq!(condition_of(Conditional::Change, &new), Err(ConditionInvalid::MakesNothing));
+        assert_eq!(condition_of(Conditional::MakingOrChange, &new), Ok(Condition::NotThere));
+        assert_eq!(condition_of(Conditional::MakingOrChange, &[any, new.clone()].concat()), Err(ConditionInvalid::Both));
+        assert_eq!(condition_of(Conditional::MakingOrChange, &[(header::IF_NONE_MATCH, "\"a\"")]), Err(ConditionInvalid::NotAny));
+        assert_eq!(condition_of(Conditional::MakingOrChange, &[new.clone(), new].concat()), Err(ConditionInvalid::NotAny));
     }
 
     #[test]

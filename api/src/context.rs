@@ -56,7 +56,7 @@ impl RequestContext {
     /// Takes both from the request's headers; creates the missing, repeated or malformed ones.
     pub(crate) fn of(headers: &HeaderMap, own_span: OwnSpan) -> Self {
         let given_id = single(headers, &X_REQUEST_ID).filter(|value| is_request_id(value.as_bytes()));
-        let given_trace = single(headers, &TRACEPARENT).and_then(|value| Some((value, parsed(value)?)));
+        let given_trace = single(headers, &TRACEPARENT).and_then(|value| Some((value, parse_traceparent(value)?)));
         // Without its trace it has no meaning.
         let state = given_trace.and_then(|_| state(headers));
         if let (Some(request_id), Some((trace, under)), OwnSpan::None) = (given_id, given_trace, own_span) {
@@ -71,20 +71,20 @@ impl RequestContext {
         let request_id = given_id.cloned().unwrap_or_else(fresh_id);
         let trace = &entropy[8..];
         let Some((given, parent)) = given_trace else {
-            let begun = TraceParent::begun(fixed(trace));
+            let begun = TraceParent::from_entropy(take_bytes(trace));
             let (under, span) = match own_span {
                 OwnSpan::Wanted(sampler) if sampler.takes_begun(begun.trace()) => (begun, Some(RequestSpan { parent: None })),
-                OwnSpan::Wanted(_) => (begun.sampled(false), None),
+                OwnSpan::Wanted(_) => (begun.with_sampled(false), None),
                 OwnSpan::None => (begun, None),
             };
             return Self { request_id, trace: visible(under.to_string()), under, state: None, span };
         };
         let (under, span) = match own_span {
             OwnSpan::Wanted(sampler) if sampler.takes_continued(&parent) => {
-                let own = parent.under(SpanId::of_entropy(fixed(&trace[16..]))).sampled(true);
+                let own = parent.under(SpanId::of_entropy(take_bytes(&trace[16..]))).with_sampled(true);
                 (own, Some(RequestSpan { parent: Some(parent.span()) }))
             }
-            OwnSpan::Wanted(_) => (parent.sampled(false), None),
+            OwnSpan::Wanted(_) => (parent.with_sampled(false), None),
             OwnSpan::None => (parent, None),
         };
         Self { request_id, trace: given.clone(), under, state, span }
@@ -101,7 +101,7 @@ impl RequestContext {
     }
 
     /// Returns the trace as it is written to the records that result from the request.
-    pub(crate) fn recorded(&self) -> String {
+    pub(crate) fn recorded_trace(&self) -> String {
         TraceContext { parent: self.under, state: self.state.clone() }.to_string()
     }
 
@@ -135,7 +135,7 @@ fn is_request_id(text: &[u8]) -> bool {
     (1..=REQUEST_ID_CHARS_MAX).contains(&text.len()) && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
-fn parsed(value: &HeaderValue) -> Option<TraceParent> {
+fn parse_traceparent(value: &HeaderValue) -> Option<TraceParent> {
     value.to_str().ok()?.parse().ok()
 }
 
@@ -148,7 +148,7 @@ fn state(headers: &HeaderMap) -> Option<TraceState> {
 }
 
 /// Returns as many bytes of the randomness as are needed.
-fn fixed<const BYTES: usize>(entropy: &[u8]) -> [u8; BYTES] {
+fn take_bytes<const BYTES: usize>(entropy: &[u8]) -> [u8; BYTES] {
     std::array::from_fn(|at| entropy.get(at).copied().unwrap_or_default())
 }
 
@@ -168,7 +168,7 @@ mod tests {
         RequestContext::of(&headers, OwnSpan::None)
     }
 
-    fn returned(context: &RequestContext) -> String {
+    fn returned_traceparent(context: &RequestContext) -> String {
         let mut headers = HeaderMap::new();
         context.write_to(&mut headers);
         headers[TRACEPARENT].to_str().unwrap().to_owned()
@@ -181,11 +181,11 @@ mod tests {
         let wanted = OwnSpan::Wanted(Sampler::default());
         let (one, another) = (RequestContext::of(&headers(TRACE), wanted), RequestContext::of(&headers(TRACE), wanted));
         assert_eq!(one.span(), Some(RequestSpan { parent: Some(given.span()) }));
-        assert_eq!((one.under().trace(), returned(&one).as_str()), (given.trace(), TRACE));
+        assert_eq!((one.under().trace(), returned_traceparent(&one).as_str()), (given.trace(), TRACE));
         assert!(one.under().span() != given.span() && one.under().span() != another.under().span());
 
         let begun = RequestContext::of(&HeaderMap::new(), wanted);
-        assert_eq!((begun.span(), returned(&begun).parse()), (Some(RequestSpan { parent: None }), Ok(begun.under())));
+        assert_eq!((begun.span(), returned_traceparent(&begun).parse()), (Some(RequestSpan { parent: None }), Ok(begun.under())));
 
         let unrecorded = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
         let context = RequestContext::of(&headers(unrecorded), wanted);
@@ -205,12 +205,12 @@ mod tests {
         let always = OwnSpan::Wanted(Sampler { begun: Share::ALL, continued: Some(Share::ALL) });
         let context = RequestContext::of(&headers, always);
         assert!(context.span().is_some() && context.under().is_sampled());
-        assert_eq!(returned(&context), unrecorded);
+        assert_eq!(returned_traceparent(&context), unrecorded);
     }
 
     #[test]
     fn tracestate_is_recorded_only_together_with_its_trace() {
-        let state = |pairs: &[(&'static str, &'static str)]| with(pairs).recorded();
+        let state = |pairs: &[(&'static str, &'static str)]| with(pairs).recorded_trace();
         let both = [("traceparent", TRACE), ("tracestate", "rojo=1"), ("tracestate", "congo=2")];
         assert_eq!(state(&both), format!("{TRACE} rojo=1,congo=2"));
         assert_eq!(state(&[("traceparent", TRACE), ("tracestate", "Rojo")]), TRACE);
@@ -236,7 +236,7 @@ mod tests {
         let shouted = "00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01";
         for trace in ["", "00", zeros, shouted, "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] {
             let context = with(&[("traceparent", trace)]);
-            let begun = returned(&context);
+            let begun = returned_traceparent(&context);
             assert_eq!(begun.parse(), Ok(context.under()), "{begun}");
             assert_ne!(begun, trace);
         }

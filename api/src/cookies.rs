@@ -106,7 +106,7 @@ pub(crate) fn set(id: SessionId, secret: &Secret) -> Option<HeaderValue> {
 }
 
 /// Returns the header that removes the cookie.
-pub(crate) fn removed() -> HeaderValue {
+pub(crate) fn remove() -> HeaderValue {
     HeaderValue::from_static("__Host-ensue=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 

@@ -73,7 +73,7 @@ impl Cors {
     /// Returns the answer to a browser that asks whether a page may send a request; `None` if the request is another.
     pub(crate) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
         let asks = request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        self.allowed(request.headers()).filter(|_| asks && is_for_pages(request.uri().path()))?;
+        self.allowed_origin(request.headers()).filter(|_| asks && is_for_pages(request.uri().path()))?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let answered = [
@@ -90,10 +90,10 @@ impl Cors {
         if self.0.is_empty() || !is_for_pages(request.uri().path()) {
             return PageHeaders::Nothing;
         }
-        PageHeaders::Of(self.allowed(request.headers()).map(|Origin(origin)| origin.clone()))
+        PageHeaders::Of(self.allowed_origin(request.headers()).map(|Origin(origin)| origin.clone()))
     }
 
-    fn allowed(&self, headers: &HeaderMap) -> Option<&Origin> {
+    fn allowed_origin(&self, headers: &HeaderMap) -> Option<&Origin> {
         let mut given = headers.get_all(header::ORIGIN).iter();
         let origin = given.next().filter(|_| given.next().is_none())?;
         self.0.iter().find(|Origin(allowed)| allowed == origin)
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    fn asked(cors: &Cors, path: &str, origins: &[&str]) -> Option<String> {
+    fn ask_preflight(cors: &Cors, path: &str, origins: &[&str]) -> Option<String> {
         let mut request = Request::builder().method("OPTIONS").uri(path).header("access-control-request-method", "POST");
         for origin in origins {
             request = request.header("origin", *origin);
@@ -161,13 +161,13 @@ mod tests {
     #[test]
     fn only_listed_origins_are_allowed() {
         let cors = Cors::of(vec!["https://ok.com".parse().unwrap()]);
-        assert_eq!(asked(&cors, "/api/v1/events", &["https://ok.com"]).as_deref(), Some("https://ok.com"));
+        assert_eq!(ask_preflight(&cors, "/api/v1/events", &["https://ok.com"]).as_deref(), Some("https://ok.com"));
         for other in ["null", "https://evil.com", "https://ok.com.evil.com", "http://ok.com", "https://ok.com:8443", "https://OK.com", "*"]
         {
-            assert_eq!(asked(&cors, "/api/v1/events", &[other]), None, "{other}");
+            assert_eq!(ask_preflight(&cors, "/api/v1/events", &[other]), None, "{other}");
         }
-        assert_eq!(asked(&cors, "/api/v1/events", &["https://ok.com", "https://evil.com"]), None);
-        assert_eq!(asked(&cors, "/hooks/demo/door", &["https://ok.com"]), None);
-        assert_eq!(asked(&Cors::default(), "/api/v1/events", &["https://ok.com"]), None);
+        assert_eq!(ask_preflight(&cors, "/api/v1/events", &["https://ok.com", "https://evil.com"]), None);
+        assert_eq!(ask_preflight(&cors, "/hooks/demo/door", &["https://ok.com"]), None);
+        assert_eq!(ask_preflight(&Cors::default(), "/api/v1/events", &["https://ok.com"]), None);
     }
 }

@@ -12,9 +12,9 @@ use ensue_engine::names::{Names, SensorRef};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::heard::{Heard, HeardContent, Listeners};
+use self::listeners::{HeardContent, HeardDelivery, Listeners};
 
-pub(crate) mod heard;
+pub(crate) mod listeners;
 
 /// How many deliveries of each outcome are kept for each hook, so that rejected ones do not push out the others.
 pub(crate) const DELIVERIES_MAX: usize = 50;
@@ -190,7 +190,7 @@ impl Deliveries {
         hook.is_changed = true;
         // Under the lock of the hook, so that listeners hear deliveries in the order of their times.
         if let Some(delivery) = heard {
-            self.listeners.tell(sensor, Heard { delivery, content });
+            self.listeners.notify(sensor, HeardDelivery { delivery, content });
         }
     }
 
@@ -237,7 +237,7 @@ mod tests {
         Delivery { at: Timestamp::from_micros(second * 1_000_000), took: Duration::ZERO, bytes: None, request_id: String::new(), end }
     }
 
-    fn refused(why: &str) -> DeliveryEnd {
+    fn refusal(why: &str) -> DeliveryEnd {
         DeliveryEnd::Refused { code: "signature_refused".to_owned(), why: Some(why.to_owned()) }
     }
 
@@ -250,7 +250,7 @@ mod tests {
         let deliveries = Deliveries::default();
         let sensor: SensorRef = "github.webhook".parse().unwrap();
         deliveries.note(&sensor, delivery(0, DeliveryEnd::Accepted(Vec::new())), None);
-        (1..=10_000).for_each(|second| deliveries.note(&sensor, delivery(second, refused("no signature")), None));
+        (1..=10_000).for_each(|second| deliveries.note(&sensor, delivery(second, refusal("no signature")), None));
         let expected: Vec<i64> = (9_951..=10_000).rev().chain([0]).collect();
         assert_eq!(seconds(&deliveries.last(&sensor)), expected);
         assert!(deliveries.last(&"github.other".parse().unwrap()).is_empty());
@@ -260,7 +260,7 @@ mod tests {
     fn texts_from_outside_are_cut() {
         let deliveries = Deliveries::default();
         let sensor: SensorRef = "github.webhook".parse().unwrap();
-        deliveries.note(&sensor, Delivery { request_id: "é".repeat(10_000), ..delivery(0, refused(&"x".repeat(10_000))) }, None);
+        deliveries.note(&sensor, Delivery { request_id: "é".repeat(10_000), ..delivery(0, refusal(&"x".repeat(10_000))) }, None);
         let kept = serde_json::to_string(&deliveries.last(&sensor)).unwrap();
         assert!(kept.len() < 1_200, "{}", kept.len());
     }
@@ -270,7 +270,7 @@ mod tests {
         let deliveries = Deliveries::default();
         let sensor = |number: usize| -> SensorRef { format!("demo.hook_{number}").parse().unwrap() };
         for number in 0..=HOOKS_MAX {
-            deliveries.note(&sensor(number), delivery(i64::try_from(number).unwrap(), refused("no signature")), None);
+            deliveries.note(&sensor(number), delivery(i64::try_from(number).unwrap(), refusal("no signature")), None);
         }
         assert_eq!(deliveries.hooks().len(), HOOKS_MAX);
         assert!(deliveries.last(&sensor(0)).is_empty());
@@ -281,7 +281,7 @@ mod tests {
     fn each_change_is_taken_once_and_restored_as_it_was() {
         let (before, after) = (Deliveries::default(), Deliveries::default());
         let sensor: SensorRef = "github.webhook".parse().unwrap();
-        (0..60).for_each(|second| before.note(&sensor, delivery(second, refused("no signature")), None));
+        (0..60).for_each(|second| before.note(&sensor, delivery(second, refusal("no signature")), None));
         let changed = before.take_changed();
         assert_eq!(changed.iter().map(|hook| hook.last.len()).collect::<Vec<_>>(), [DELIVERIES_MAX]);
         assert_eq!(before.take_changed(), Vec::new());

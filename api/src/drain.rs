@@ -23,13 +23,13 @@ const DISCARDED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The body of a request, lent to its handler. If the handler does not read it completely, the rest comes
 /// back.
-pub(crate) struct Lent<B: HttpBody> {
+pub(crate) struct LentBody<B: HttpBody> {
     body: Option<B>,
     back: Arc<Mutex<Option<B>>>,
     is_broken: Arc<AtomicBool>,
 }
 
-/// The rest of a body, once its [`Lent`] is dropped.
+/// The rest of a body, once its [`LentBody`] is dropped.
 pub(crate) struct Leftover<B> {
     left: Arc<Mutex<Option<B>>>,
     /// Whether the body broke off, so that the beginning of the next request is unknown.
@@ -48,9 +48,9 @@ pub(crate) enum Read {
 }
 
 /// Lends a body.
-pub(crate) fn lend<B: HttpBody>(body: B, headers: &HeaderMap) -> (Lent<B>, Leftover<B>) {
+pub(crate) fn lend<B: HttpBody>(body: B, headers: &HeaderMap) -> (LentBody<B>, Leftover<B>) {
     let (left, is_broken) = (Arc::default(), Arc::<AtomicBool>::default());
-    let lent = Lent { body: Some(body), back: Arc::clone(&left), is_broken: Arc::clone(&is_broken) };
+    let lent = LentBody { body: Some(body), back: Arc::clone(&left), is_broken: Arc::clone(&is_broken) };
     (lent, Leftover { left, is_broken, is_held_back: headers.contains_key(header::EXPECT) })
 }
 
@@ -81,7 +81,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> Leftover<B> {
     }
 }
 
-impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Lent<B> {
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for LentBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -107,7 +107,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Lent<B> {
     }
 }
 
-impl<B: HttpBody> Drop for Lent<B> {
+impl<B: HttpBody> Drop for LentBody<B> {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
             *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);

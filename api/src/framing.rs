@@ -40,7 +40,7 @@ pub(crate) enum Ambiguous {
 #[error("the head of the request is not valid HTTP/1.1")]
 #[explain(slug = "request-malformed", fault = Malformed,
     hint = "send a request line and header lines as RFC 9112 defines them, over plain HTTP unless the node or a proxy in front handles TLS")]
-pub(crate) struct Malformed;
+pub(crate) struct MalformedRequest;
 
 /// A request without TLS on a connection that requires it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
@@ -52,12 +52,12 @@ pub(crate) struct TlsRequired;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("`Expect` has a value other than `100-continue`")]
 #[explain(slug = "expectation-unknown", fault = Malformed, hint = "leave `Expect` out, or send `Expect: 100-continue`")]
-pub(crate) struct Unexpected;
+pub(crate) struct UnknownExpectation;
 
 /// Checks that a request has no unknown expectation (RFC 9110 §10.1.1).
-pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpected> {
+pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), UnknownExpectation> {
     let is_known = headers.get_all(header::EXPECT).iter().all(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if is_known { Ok(()) } else { Err(Unexpected) }
+    if is_known { Ok(()) } else { Err(UnknownExpectation) }
 }
 
 /// A request that is meant for another server.
@@ -65,7 +65,7 @@ pub(crate) fn demand_known_expectation(headers: &HeaderMap) -> Result<(), Unexpe
 #[error("this node does not accept requests for the host `{host}`")]
 #[explain(slug = "host-unknown", fault = Malformed,
     hint = "use the host of the setting `url`, an address or `localhost`, or add the name to `hosts` in ensue.yaml")]
-pub(crate) struct Misdirected {
+pub(crate) struct MisdirectedRequest {
     host: String,
 }
 
@@ -93,8 +93,8 @@ impl Hosts {
     }
 
     /// Checks that a request is meant for this node.
-    pub(crate) fn demand(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Misdirected> {
-        let misdirected = |host: &str| Misdirected { host: crate::problem::quoted(host) };
+    pub(crate) fn demand(&self, target: &Uri, headers: &HeaderMap) -> Result<(), MisdirectedRequest> {
+        let misdirected = |host: &str| MisdirectedRequest { host: crate::problem::quote(host) };
         let demand = |authority: &Authority| match host_of(authority) {
             Some(host) if self.hold(host) => Ok(()),
             Some(_) | None => Err(misdirected(authority.as_str())),

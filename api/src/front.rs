@@ -28,20 +28,20 @@ use tracing::Instrument as _;
 
 use crate::addresses::{PeerCertificates, Scheme, Sender};
 use crate::api::Api;
-use crate::coding::{self, Coding};
+use crate::compression::{self, Coding};
 use crate::context::{ENSUE_POSITION, OwnSpan, RequestContext, RequestSpan};
 use crate::cookies::{self, ENSUE_PAGE};
 use crate::drain::{self, Read};
 use crate::framing::{self, Ambiguous};
-use crate::holding::Holding;
+use crate::holding_body::Holding;
 use crate::metrics::Kind;
 use crate::openapi;
 use crate::page::{self, Page};
 use crate::ports::{AnsweredRequest, Ports, RefusedLogin};
-use crate::problem::{Outcome, Problem, quoted};
-use crate::queues::{Held, QueueName};
+use crate::problem::{Outcome, Problem, quote};
+use crate::queues::{QueueName, QueuePermit};
 use crate::quotas::{Caller, NoRoom, Quotas, Room};
-use crate::rates::{self, Class, Standing};
+use crate::rates::{self, Class, RateStanding};
 use crate::respond;
 use crate::route::{self, BASE, Public, Route, is_write};
 use crate::routes::{self, hooks};
@@ -193,7 +193,7 @@ impl Front {
     /// what nobody should read in a log.
     fn log(&self, context: &RequestContext, (method, uri, sender): (&Method, &Uri, Option<Sender>), status: StatusCode, took: Duration) {
         tracing::debug!(
-            method = shown(method.as_str(), SHOWN_METHOD_CHARS_MAX),
+            method = truncate_chars(method.as_str(), SHOWN_METHOD_CHARS_MAX),
             route = route::template(&self.table, uri.path()),
             client = sender.map(|sender| tracing::field::display(sender.address)),
             status = status.as_u16(),
@@ -220,19 +220,19 @@ impl Front {
             }
             (None, 414) => Problem::target_too_long(self.settings().limits.target_bytes_max),
             (None, 431) => Problem::headers_too_large(self.settings().limits.header_bytes_max),
-            (None, _) => Problem::of(&framing::Malformed),
+            (None, _) => Problem::of(&framing::MalformedRequest),
         };
-        Self::written(&problem)
+        Self::render_raw(&problem)
     }
 
     /// Answers a caller that uses plain HTTP on a connection for TLS: returns the bytes of a complete answer, after which the
     /// connection is closed.
     pub(crate) fn answer_without_tls(&self) -> Vec<u8> {
-        Self::written(&Problem::of(&framing::TlsRequired))
+        Self::render_raw(&Problem::of(&framing::TlsRequired))
     }
 
     /// Returns the bytes of a complete answer.
-    fn written(problem: &Problem) -> Vec<u8> {
+    fn render_raw(problem: &Problem) -> Vec<u8> {
         let context = RequestContext::of(&HeaderMap::new(), OwnSpan::None);
         let (mut parts, body) = problem.render(&context, "/").into_parts();
         finish(&context, Read::InPart, &mut parts.headers);
@@ -273,15 +273,15 @@ impl Front {
         let sender = request.extensions().get::<Sender>().copied();
         let cors = &self.api.settings.cors;
         let (preflight, to_page) = (cors.preflight(&request), cors.headers(&request));
-        let coding = Coding::wanted(&method, request.headers());
+        let coding = Coding::negotiate(&method, request.headers());
         let (parts, body) = request.into_parts();
         let (body, leftover) = drain::lend(body, &parts.headers);
         let outcome = match preflight {
             Some(answer) => Ok(answer),
-            None => contained(self.admit(&context, sender, Request::from_parts(parts, body))).await,
+            None => contain_panics(self.admit(&context, sender, Request::from_parts(parts, body))).await,
         };
         let mut response = outcome.unwrap_or_else(|problem| problem.render(&context, uri.path()));
-        let standing = response.extensions_mut().remove::<Standing>();
+        let standing = response.extensions_mut().remove::<RateStanding>();
         // The router passes problems on, so that they are written here, where the request is known.
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             let allow = response.headers_mut().remove(header::ALLOW);
@@ -294,7 +294,7 @@ impl Front {
                 response.headers_mut().insert(header::ALLOW, with_options(&allow));
             }
         }
-        let response = coding::coded(&self.api.threads, self.api.queue(QueueName::AnswerBytes), coding, response).await;
+        let response = compression::compress_answer(&self.api.threads, self.api.queue(QueueName::AnswerBytes), coding, response).await;
         let mut response = self.within_memory(&method, response).unwrap_or_else(|why| Problem::of(&why).render(&context, uri.path()));
         let read = leftover.discard(response.status()).await;
         finish(&context, read, response.headers_mut());
@@ -307,11 +307,13 @@ impl Front {
         self.log(&context, (&method, &uri, sender), status, begin.elapsed());
         if let (Some(spans), Some(from), Some(RequestSpan { parent })) = (&self.api.ports.spans, from, context.span()) {
             let route = route::template(&self.table, uri.path()).map(str::to_owned);
-            let (method, path) =
-                (shown(method.as_str(), SHOWN_METHOD_CHARS_MAX).to_owned(), shown(uri.path(), SHOWN_PATH_CHARS_MAX).to_owned());
+            let (method, path) = (
+                truncate_chars(method.as_str(), SHOWN_METHOD_CHARS_MAX).to_owned(),
+                truncate_chars(uri.path(), SHOWN_PATH_CHARS_MAX).to_owned(),
+            );
             let (span, status, SentTo { server, sender }) = (context.under(), status.as_u16(), sent);
             let (scheme, client) = (sender.map_or(Scheme::Http, |sender| sender.scheme).as_str(), sender.map(|sender| sender.address));
-            spans.answered(AnsweredRequest { span, parent, method, route, path, server, scheme, client, status, from });
+            spans.note_answered(AnsweredRequest { span, parent, method, route, path, server, scheme, client, status, from });
         }
         response
     }
@@ -367,7 +369,7 @@ impl Front {
     }
 
     /// Takes room for a request: one address has at most a part of it.
-    fn room(&self, network: Option<IpAddr>) -> Result<(Option<Room>, Option<Held>), TooManyRequests> {
+    fn room(&self, network: Option<IpAddr>) -> Result<(Option<Room>, Option<QueuePermit>), TooManyRequests> {
         match network {
             Some(network) => Ok((Some(self.of_address.enter(Caller::Address(network), 1)?), None)),
             None => Ok((None, Some(self.api.queue(QueueName::Requests).enter(1).ok_or(TooManyRequests::Full)?))),
@@ -384,7 +386,7 @@ impl Front {
         if let Some(hook) = parts.uri.path().strip_prefix("/hooks/") {
             let span = tracing::debug_span!(
                 "delivery",
-                hook = shown(hook, SHOWN_PATH_CHARS_MAX),
+                hook = truncate_chars(hook, SHOWN_PATH_CHARS_MAX),
                 request_id = context.request_id(),
                 trace_id = context.trace_id()
             );
@@ -396,14 +398,14 @@ impl Front {
         }
         demand_known_headers(&parts.headers)?;
         if self.api.settings.page == PageServing::On
-            && let Some(outcome) = Page::shared().answer(&parts)
+            && let Some(outcome) = Page::instance().answer(&parts)
         {
             return outcome;
         }
         let span = tracing::info_span!(
             "request",
             method = %parts.method,
-            path = shown(parts.uri.path(), SHOWN_PATH_CHARS_MAX),
+            path = truncate_chars(parts.uri.path(), SHOWN_PATH_CHARS_MAX),
             request_id = context.request_id(),
             trace_id = context.trace_id()
         );
@@ -481,7 +483,7 @@ const OUR_PREFIX: &str = "ensue-";
 fn demand_known_headers(headers: &HeaderMap) -> Result<(), UnknownHeader> {
     let mut ours = headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with(OUR_PREFIX));
     match ours.find(|name| !OUR_HEADERS.contains(name)) {
-        Some(name) => Err(UnknownHeader { name: quoted(name) }),
+        Some(name) => Err(UnknownHeader { name: quote(name) }),
         None => Ok(()),
     }
 }
@@ -499,13 +501,13 @@ impl SentTo {
         let server = named.as_ref().or(request.uri().authority());
         let server = server.map(|server| {
             let host = server.host().trim_start_matches('[').trim_end_matches(']');
-            (shown(host, SHOWN_PATH_CHARS_MAX).to_owned(), server.port_u16())
+            (truncate_chars(host, SHOWN_PATH_CHARS_MAX).to_owned(), server.port_u16())
         });
         Self { server, sender: request.extensions().get::<Sender>().copied() }
     }
 }
 
-fn shown(text: &str, chars_max: usize) -> &str {
+fn truncate_chars(text: &str, chars_max: usize) -> &str {
     text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }
 
@@ -537,7 +539,7 @@ fn secure(headers: &mut HeaderMap) {
 }
 
 /// Runs a handler so that a panic in it affects only its own request.
-async fn contained(work: impl Future<Output = Outcome>) -> Outcome {
+async fn contain_panics(work: impl Future<Output = Outcome>) -> Outcome {
     let mut work = pin!(work);
     std::future::poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(poll) => poll,

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use crate::call::Call;
-pub(crate) use crate::openapi::page::escaped;
+pub(crate) use crate::openapi::page::escape_html;
 use crate::problem::{Outcome, Problem};
 
 /// The media type of pages.
@@ -21,7 +21,7 @@ button,input{font:inherit;padding:.4rem .8rem;margin:0 .5rem .5rem 0}dt{font-wei
 
 /// Creates a page. `body` is HTML; `leads_to` is the origin outside of the node to which its form leads, if it does.
 pub(crate) fn page(title: &str, body: &str, leads_to: Option<&str>) -> Outcome {
-    let title = escaped(title);
+    let title = escape_html(title);
     let text = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{title}</title><style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
@@ -58,9 +58,9 @@ pub(crate) fn policy_with_script(style: &str, script: &str) -> Result<HeaderValu
 pub(crate) fn for_people(call_accepts_html: bool, title: &str, again: &str, outcome: Outcome) -> Outcome {
     match outcome {
         Err(problem) if call_accepts_html && problem.status() != StatusCode::INTERNAL_SERVER_ERROR => {
-            let detail = escaped(problem.detail().unwrap_or_default());
-            let hint = problem.hint().map(|hint| format!("<p>What to do: {}.</p>", escaped(hint))).unwrap_or_default();
-            let body = format!("<p>{detail}.</p>{hint}<p><a href=\"{}\">Start again</a></p>", escaped(again));
+            let detail = escape_html(problem.detail().unwrap_or_default());
+            let hint = problem.hint().map(|hint| format!("<p>What to do: {}.</p>", escape_html(hint))).unwrap_or_default();
+            let body = format!("<p>{detail}.</p>{hint}<p><a href=\"{}\">Start again</a></p>", escape_html(again));
             let mut response = page(title, &body, None)?;
             *response.status_mut() = problem.status();
             problem.write_headers(response.headers_mut(), CHALLENGE);
@@ -72,7 +72,8 @@ pub(crate) fn for_people(call_accepts_html: bool, title: &str, again: &str, outc
 
 /// Returns true if a request asks for a page.
 pub(crate) fn is_wanted(call: &Call) -> bool {
-    call.headers().contains_key(header::ACCEPT) && call.accepted(&["application/problem+json", HTML]).is_ok_and(|media| media == HTML)
+    call.headers().contains_key(header::ACCEPT)
+        && call.choose_media_type(&["application/problem+json", HTML]).is_ok_and(|media| media == HTML)
 }
 
 /// Returns true if a request asks for a page before anything else, as browsers do.
@@ -82,9 +83,9 @@ pub(crate) fn is_preferred(headers: &axum::http::HeaderMap) -> bool {
 }
 
 /// The fields of a form, by name.
-pub(crate) struct Form(Vec<(String, String)>);
+pub(crate) struct HtmlForm(Vec<(String, String)>);
 
-impl Form {
+impl HtmlForm {
     /// Reads the body of a form that a page of this node sent.
     pub(crate) async fn read(call: &mut Call) -> Result<Self, Problem> {
         crate::cookies::demand_own_form(call.request())?;
@@ -100,7 +101,7 @@ impl Form {
         }
         let bytes = call.bytes().await?;
         let pairs = bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
-        let decoded = |text: &[u8]| crate::query::decoded(&String::from_utf8_lossy(text)).unwrap_or_default();
+        let decoded = |text: &[u8]| crate::query::decode_component(&String::from_utf8_lossy(text)).unwrap_or_default();
         let field = |pair: &[u8]| {
             let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
             (decoded(&pair[..end]), decoded(pair.get(end + 1..).unwrap_or_default()))

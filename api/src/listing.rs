@@ -6,9 +6,9 @@ use ensue_engine::record::Position;
 use ensue_views::store::{Filter, ListQuery, Order};
 use ensue_views::{Column, RowReach, View, ViewError, ViewName};
 
-use crate::auth::{Allowed, Proof};
+use crate::auth::{AllowedCaller, Proof};
 use crate::call::Call;
-use crate::paging::{CursorInvalid, Page};
+use crate::paging::{CursorInvalid, PageRequest};
 use crate::permissions::Permission;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -20,18 +20,18 @@ pub(crate) const SORTS: [(&str, Order); 2] = [("-position", Order::NewestFirst),
 pub(crate) const SCANNED_MAX: usize = 500;
 
 /// One page of a list.
-pub(crate) struct Listed<T> {
+pub(crate) struct ListPage<T> {
     /// The items.
     pub(crate) items: Vec<T>,
     /// The place of the last item, if there are more.
     pub(crate) next: Option<String>,
     /// The request.
-    pub(crate) page: Page,
+    pub(crate) page: PageRequest,
 }
 
 /// Reads a page of a view in the requested order. Each of `columns` is filtered by the parameter of its name, and
 /// the parameter `id` selects rows by their keys.
-pub(crate) async fn rows<V, P>(call: &Call, allowed: &Allowed<P>, columns: &[Column]) -> Result<Listed<V>, Problem>
+pub(crate) async fn rows<V, P>(call: &Call, allowed: &AllowedCaller<P>, columns: &[Column]) -> Result<ListPage<V>, Problem>
 where
     V: View + Send + 'static,
     P: Permission,
@@ -42,10 +42,10 @@ where
 /// The same, with filters that the caller does not choose.
 pub(crate) async fn rows_where<V, P>(
     call: &Call,
-    allowed: &Allowed<P>,
+    allowed: &AllowedCaller<P>,
     columns: &[Column],
     filters: Vec<Filter>,
-) -> Result<Listed<V>, Problem>
+) -> Result<ListPage<V>, Problem>
 where
     V: View + Send + 'static,
     P: Permission,
@@ -56,11 +56,11 @@ where
 /// The same, with the rows that the caller reaches.
 pub(crate) async fn rows_within<V, P>(
     call: &Call,
-    allowed: &Allowed<P>,
+    allowed: &AllowedCaller<P>,
     columns: &[Column],
     filters: Vec<Filter>,
     reach: RowReach,
-) -> Result<Listed<V>, Problem>
+) -> Result<ListPage<V>, Problem>
 where
     V: View + Send + 'static,
     P: Permission,
@@ -69,7 +69,7 @@ where
     // One more row than is shown reveals whether there is more.
     let scanned_max = page.limit + 1;
     let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, (reach, scanned_max)).await?;
-    Ok(picked(read, scanned_max, page, |_| true))
+    Ok(select_page(read, scanned_max, page, |_| true))
 }
 
 /// The same, with only the rows that `keep` selects: a filter by something that is not a column. One request
@@ -77,31 +77,31 @@ where
 /// have a next page.
 pub(crate) async fn rows_picked<V, P>(
     call: &Call,
-    allowed: &Allowed<P>,
+    allowed: &AllowedCaller<P>,
     columns: &[Column],
     filters: Vec<Filter>,
     reach: RowReach,
     keep: impl Fn(&V) -> bool,
-) -> Result<Listed<V>, Problem>
+) -> Result<ListPage<V>, Problem>
 where
     V: View + Send + 'static,
     P: Permission,
 {
     let page = call.page(allowed)?;
     let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, (reach, SCANNED_MAX)).await?;
-    Ok(picked(read, SCANNED_MAX, page, keep))
+    Ok(select_page(read, SCANNED_MAX, page, keep))
 }
 
 /// Returns the selected rows, up to the limit of the page. The next page begins after the last row that was
 /// read.
-fn picked<V: View>((read, stopped_at): ReadRows<V>, scanned_max: usize, page: Page, keep: impl Fn(&V) -> bool) -> Listed<V> {
+fn select_page<V: View>((read, stopped_at): ReadRows<V>, scanned_max: usize, page: PageRequest, keep: impl Fn(&V) -> bool) -> ListPage<V> {
     let (mut items, mut last) = (Vec::new(), None);
     let is_whole = read.len() < scanned_max;
     for row in read {
         let position = row.position();
         let is_kept = keep(&row);
         if is_kept && items.len() == page.limit {
-            return Listed { items, next: last.map(|last: Position| last.0.to_string()), page };
+            return ListPage { items, next: last.map(|last: Position| last.0.to_string()), page };
         }
         last = Some(position);
         if is_kept {
@@ -109,7 +109,7 @@ fn picked<V: View>((read, stopped_at): ReadRows<V>, scanned_max: usize, page: Pa
         }
     }
     let next = if is_whole { stopped_at } else { last }.map(|last| last.0.to_string());
-    Listed { items, next, page }
+    ListPage { items, next, page }
 }
 
 /// The rows that were read, and the last row that was looked at if the views stopped looking.
@@ -127,13 +127,13 @@ where
     V: View + Send + 'static,
 {
     let query = call.query();
-    filters.extend(given(query, columns));
+    filters.extend(column_filters(query, columns));
     let list = ListQuery {
         filters,
         order: query.one_of("sort", &SORTS)?.unwrap_or(SORTS[0].1),
         after: after.map(place).transpose()?,
         limit,
-        ..asked(query, V::NAME, if V::NAME.is_scoped() { reach } else { RowReach::Everything })?
+        ..list_query(query, V::NAME, if V::NAME.is_scoped() { reach } else { RowReach::Everything })?
     };
     let rows = call.api().threads.blocking(move |ports| {
         let found = ports.views.find(&list)?;
@@ -143,7 +143,7 @@ where
 }
 
 /// Returns a query for the rows with the requested ids and times, among those that the caller reaches.
-pub(crate) fn asked(query: &Query, view: ViewName, reach: RowReach) -> Result<ListQuery, Problem> {
+pub(crate) fn list_query(query: &Query, view: ViewName, reach: RowReach) -> Result<ListQuery, Problem> {
     let ids: Vec<String> = query.texts("id").map(str::to_owned).collect();
     Ok(ListQuery {
         keys: (!ids.is_empty()).then_some(ids),
@@ -154,7 +154,7 @@ pub(crate) fn asked(query: &Query, view: ViewName, reach: RowReach) -> Result<Li
 }
 
 /// Returns the filters of these columns that the request has.
-pub(crate) fn given(query: &Query, columns: &[Column]) -> impl Iterator<Item = Filter> {
+pub(crate) fn column_filters(query: &Query, columns: &[Column]) -> impl Iterator<Item = Filter> {
     columns.iter().filter_map(|column| {
         let values: Vec<String> = query.texts(column.as_str()).map(str::to_owned).collect();
         (!values.is_empty()).then(|| Filter::any_of(*column, values))
@@ -167,14 +167,14 @@ pub(crate) fn of_catalog<T>(
     allowed: &impl Proof,
     all: impl Iterator<Item = T>,
     name: impl Fn(&T) -> String,
-) -> Result<Listed<T>, Problem> {
+) -> Result<ListPage<T>, Problem> {
     let page = call.page(allowed)?;
     let rest = all.filter(|item| page.after.as_ref().is_none_or(|after| name(item) > *after));
     let mut items: Vec<T> = rest.take(page.limit + 1).collect();
     let has_more = items.len() > page.limit;
     items.truncate(page.limit);
     let next = if has_more { items.last().map(&name) } else { None };
-    Ok(Listed { items, next, page })
+    Ok(ListPage { items, next, page })
 }
 
 /// Parses a place of a list over a view: only signed text gets here.

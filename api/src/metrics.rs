@@ -20,15 +20,15 @@ use prometheus_client::registry::Registry;
 use crate::ports::Node;
 use crate::queues::{Queue, Queues};
 
-pub use distribution::{Distribution, LONG, Labelled, SHORT, Unit};
+pub use distribution::{Distribution, LONG, LabelledMetrics, SHORT, Unit};
 pub(crate) use requests::{Kind, Requests};
-pub(crate) use text::Form;
+pub(crate) use text::MetricsFormat;
 
 /// The prefix of each name.
 const PREFIX: &str = "ensue";
 
 /// Gathers all metrics.
-pub(crate) fn gathered(form: Form, queues: &Queues, requests: &Requests, node: &dyn Node) -> Result<String, fmt::Error> {
+pub(crate) fn gather(form: MetricsFormat, queues: &Queues, requests: &Requests, node: &dyn Node) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(OfQueues(queues.clone())));
     requests.register(&mut registry);
@@ -61,7 +61,7 @@ impl Collector for OfQueues {
         let mut family = encoder.encode_descriptor("queue_rejected", help, None, MetricType::Counter)?;
         for queue in self.0.iter() {
             let labels = [("queue", queue.name().as_str())];
-            ConstCounter::new(queue.rejected()).encode(family.encode_family(&labels)?)?;
+            ConstCounter::new(queue.rejections()).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

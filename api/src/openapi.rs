@@ -15,7 +15,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::as_of::AS_OF;
-use crate::operation::{Admission, Conditional, Content, Given, Header, Presence, Strangers, Takes, WaitsFor, schema_of};
+use crate::operation::{Admission, BodyPresence, Conditional, Content, Header, Strangers, SuccessAnswer, Takes, WaitsFor, schema_of};
 use crate::problem::WireProblem;
 use crate::route::{Demand, Route};
 use crate::sse::EVENT_STREAM;
@@ -118,10 +118,10 @@ const OF_BODIES: &[(u16, &str)] = &[
 
 /// Generates the document of a table of routes.
 pub(crate) fn document(table: &[Route]) -> Value {
-    let mut parts = Parts::new();
+    let mut parts = Components::new();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for route in table {
-        paths.entry(&route.path).or_default().insert(route.method.as_str().to_lowercase(), described(route, &mut parts));
+        paths.entry(&route.path).or_default().insert(route.method.as_str().to_lowercase(), describe_operation(route, &mut parts));
     }
     let mut document = without_prefix(json!({
         "openapi": "3.1.0",
@@ -151,22 +151,22 @@ pub(crate) fn document(table: &[Route]) -> Value {
 
 /// The components that operations refer to. Request schemas say which members are optional, response schemas
 /// which are always present.
-struct Parts {
+struct Components {
     requests: SchemaGenerator,
     answers: SchemaGenerator,
     /// Problems, by their status and their codes: most routes share them.
-    problems: BTreeMap<(u16, Vec<&'static str>), Named>,
+    problems: BTreeMap<(u16, Vec<&'static str>), NamedResponse>,
     /// The codes of all problems.
     codes: BTreeSet<&'static str>,
 }
 
 /// A response with the name of its component.
-struct Named {
+struct NamedResponse {
     name: String,
     response: Value,
 }
 
-impl Parts {
+impl Components {
     fn new() -> Self {
         let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = "/components/schemas".into());
         Self {
@@ -191,18 +191,18 @@ impl Parts {
     }
 
     /// Returns a problem, numbered among those of its status.
-    fn problem(&mut self, status: u16, codes: Vec<&'static str>) -> &Named {
+    fn problem(&mut self, status: u16, codes: Vec<&'static str>) -> &NamedResponse {
         self.codes.extend(&codes);
         let Self { answers, problems, .. } = self;
         let before = problems.keys().filter(|(other, _)| *other == status).count();
-        problems.entry((status, codes)).or_insert_with_key(|(status, codes)| Named {
+        problems.entry((status, codes)).or_insert_with_key(|(status, codes)| NamedResponse {
             name: if before == 0 { format!("problem_{status}") } else { format!("problem_{status}_{}", before + 1) },
             response: problem(*status, codes, answers),
         })
     }
 }
 
-fn described(route: &Route, parts: &mut Parts) -> Value {
+fn describe_operation(route: &Route, parts: &mut Components) -> Value {
     let operation = &route.operation;
     let mut described = json!({
         "operationId": operation.id,
@@ -242,7 +242,7 @@ fn request_body(takes: Takes, schemas: &mut SchemaGenerator) -> Option<Value> {
             Some(json!({ "required": false, "content": { "application/json": { "schema": schema, "example": {} } } }))
         }
         Takes::Json { schema, example, presence } => Some(json!({
-            "required": presence == Presence::Required,
+            "required": presence == BodyPresence::Required,
             "content": { "application/json": { "schema": schema(schemas), "example": parsed(example) } },
         })),
         Takes::AnyJson { example } => {
@@ -261,7 +261,7 @@ fn request_body(takes: Takes, schemas: &mut SchemaGenerator) -> Option<Value> {
     }
 }
 
-fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
+fn responses(route: &Route, parts: &mut Components) -> Map<String, Value> {
     let mut responses = Map::new();
     for given in route.operation.gives.iter().flatten() {
         responses.insert(given.status.to_string(), answer(given, &mut parts.answers));
@@ -277,7 +277,7 @@ fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
             headers = &[Header::ETag, Header::Position, Header::AsOf];
             responses["200"]["headers"]["Ensue-As-Of"] = header_references(&[Header::AsOf])["Ensue-As-Of"].take();
         }
-        let known = Given { status: 304, means: "The caller has the current version.", content: Content::Nothing, headers };
+        let known = SuccessAnswer { status: 304, means: "The caller has the current version.", content: Content::Nothing, headers };
         responses.insert(known.status.to_string(), answer(&known, &mut parts.answers));
     }
     let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
@@ -296,7 +296,7 @@ fn responses(route: &Route, parts: &mut Parts) -> Map<String, Value> {
                 response[CODES] = problem[CODES].take();
             }
             None => {
-                let Named { name, .. } = parts.problem(status, codes);
+                let NamedResponse { name, .. } = parts.problem(status, codes);
                 responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{name}") }));
             }
         }
@@ -343,7 +343,7 @@ fn problem(status: u16, codes: &[&str], schemas: &mut SchemaGenerator) -> Value 
     })
 }
 
-fn answer(given: &Given, schemas: &mut SchemaGenerator) -> Value {
+fn answer(given: &SuccessAnswer, schemas: &mut SchemaGenerator) -> Value {
     let text = json!({ "schema": { "type": "string" } });
     let content = match given.content {
         Content::Nothing => json!({}),
@@ -393,7 +393,7 @@ fn events(data: &Schema) -> Value {
 }
 
 fn header_references(names: &[Header]) -> Map<String, Value> {
-    let named = names.iter().map(|header| told(*header).0);
+    let named = names.iter().map(|header| describe_header(*header).0);
     OF_EVERY_ANSWER
         .into_iter()
         .map(|(name, _)| name)
@@ -433,11 +433,11 @@ fn headers() -> Map<String, Value> {
         Header::AllowedOrigin,
         Header::AllowedRate,
     ];
-    let told = OF_EVERY_ANSWER.into_iter().chain(ALL.map(told));
+    let told = OF_EVERY_ANSWER.into_iter().chain(ALL.map(describe_header));
     told.map(|(name, means)| (name.to_owned(), json!({ "description": means, "schema": { "type": "string" } }))).collect()
 }
 
-fn told(header: Header) -> (&'static str, &'static str) {
+fn describe_header(header: Header) -> (&'static str, &'static str) {
     match header {
         Header::Position => (
             "Ensue-Position",

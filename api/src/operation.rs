@@ -34,7 +34,7 @@ pub(crate) struct Operation {
     /// How unknown query parameters are handled.
     pub(crate) strangers: Strangers,
     /// The headers that it honors, in addition to those that every route honors.
-    pub(crate) honors: &'static [Honored],
+    pub(crate) honors: &'static [HonoredHeader],
     /// What must be visible in the views before it is answered.
     pub(crate) waits_for: WaitsFor,
     /// Whether callers share its answers.
@@ -50,7 +50,7 @@ pub(crate) struct Operation {
     /// The body.
     pub(crate) takes: Takes,
     /// The successful answers.
-    pub(crate) gives: [Option<Given>; GIVEN_MAX],
+    pub(crate) gives: [Option<SuccessAnswer>; GIVEN_MAX],
     /// Problems that not every route of its kind has: the status and the code.
     pub(crate) refuses: &'static [(u16, &'static str)],
 }
@@ -127,7 +127,7 @@ pub(crate) enum LinkSessions {
 
 /// A request header that not every route honors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Honored {
+pub(crate) enum HonoredHeader {
     /// How long to wait for the end.
     Prefer,
     /// Not to wait for the end.
@@ -156,7 +156,7 @@ pub(crate) enum Takes {
         /// An example, as callers send it.
         example: &'static str,
         /// Whether a body is required.
-        presence: Presence,
+        presence: BodyPresence,
     },
     /// Any JSON; the sender chooses its form.
     AnyJson {
@@ -176,7 +176,7 @@ pub(crate) enum Takes {
 
 /// Whether a body is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Presence {
+pub(crate) enum BodyPresence {
     /// It is required.
     Required,
     /// It may be left out.
@@ -185,7 +185,7 @@ pub(crate) enum Presence {
 
 /// A successful answer.
 #[derive(Clone, Copy)]
-pub(crate) struct Given {
+pub(crate) struct SuccessAnswer {
     /// Its status.
     pub(crate) status: u16,
     /// Its meaning.
@@ -284,11 +284,11 @@ impl Operation {
 
     /// Creates an operation that reads a page of a list.
     pub(crate) const fn lists<T: JsonSchema>(id: &'static str, summary: &'static str, query: &'static [&'static str]) -> Self {
-        Self::new(id, summary).asked(query).gives::<WireList<T>>(200, "A page of the list.", &[Header::Link])
+        Self::new(id, summary).with_query(query).gives::<WireList<T>>(200, "A page of the list.", &[Header::Link])
     }
 
     /// Sets the query parameters.
-    pub(crate) const fn asked(self, query: &'static [&'static str]) -> Self {
+    pub(crate) const fn with_query(self, query: &'static [&'static str]) -> Self {
         Self { query, ..self }
     }
 
@@ -299,11 +299,11 @@ impl Operation {
 
     /// Supports dry runs.
     pub(crate) const fn can_be_tried(self) -> Self {
-        self.asked(&["dry_run"]).gives_content(204, "A dry run: the request is valid, and nothing was changed.", Content::Nothing, &[])
+        self.with_query(&["dry_run"]).gives_content(204, "A dry run: the request is valid, and nothing was changed.", Content::Nothing, &[])
     }
 
     /// Sets the headers that it honors.
-    pub(crate) const fn honors(self, honors: &'static [Honored]) -> Self {
+    pub(crate) const fn honors(self, honors: &'static [HonoredHeader]) -> Self {
         Self { honors, ..self }
     }
 
@@ -341,7 +341,7 @@ impl Operation {
 
     /// Sets a JSON request body.
     pub(crate) const fn takes_json<T: JsonSchema>(self, example: &'static str) -> Self {
-        self.takes(Takes::Json { schema: schema_of::<T>, example, presence: Presence::Required })
+        self.takes(Takes::Json { schema: schema_of::<T>, example, presence: BodyPresence::Required })
     }
 
     /// Adds a JSON answer.
@@ -355,7 +355,7 @@ impl Operation {
         while self.gives[at].is_some() {
             at += 1;
         }
-        self.gives[at] = Some(Given { status, means, content, headers });
+        self.gives[at] = Some(SuccessAnswer { status, means, content, headers });
         self
     }
 
@@ -380,7 +380,7 @@ impl Operation {
     }
 
     /// Renames it.
-    pub(crate) const fn named(self, id: &'static str) -> Self {
+    pub(crate) const fn with_id(self, id: &'static str) -> Self {
         Self { id, ..self }
     }
 }

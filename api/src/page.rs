@@ -11,7 +11,7 @@ use axum::response::IntoResponse as _;
 use bytes::Bytes;
 use ensue_page::{FILES, File, LINK, SHELL};
 
-use crate::coding::Constant;
+use crate::compression::Constant;
 use crate::html;
 use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::route::INQUIRIES;
@@ -61,7 +61,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// Returns the page of this release.
-    pub(crate) fn shared() -> &'static Self {
+    pub(crate) fn instance() -> &'static Self {
         static PAGE: OnceLock<Page> = OnceLock::new();
         PAGE.get_or_init(Self::new)
     }
@@ -95,7 +95,7 @@ impl Page {
             Some(asset) => self.file(asset, asked),
             None => Ok(self.shell(asked)),
         };
-        Some(answer.map(guarded))
+        Some(answer.map(with_policy))
     }
 
     /// Every other address of the page leads to the shell, which shows the screen of the address.
@@ -125,7 +125,7 @@ impl Page {
 }
 
 /// Adds the policy. A worker has the policy of its own file, so that every file has it.
-fn guarded(mut response: Response<Body>) -> Response<Body> {
+fn with_policy(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response.headers_mut().insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     response

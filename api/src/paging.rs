@@ -29,7 +29,7 @@ const CURSOR_CHARS_MAX: usize = 1024;
 
 /// The requested page of a list.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct PageRequest {
     /// The maximum number of items.
     pub(crate) limit: usize,
     /// The place after which it continues; `None` at the beginning.
@@ -95,7 +95,7 @@ impl CursorKey {
     }
 }
 
-impl Page {
+impl PageRequest {
     /// Parses `limit` and `cursor`; the cursor must have been issued for this path, these filters and this
     /// caller.
     pub(crate) fn of(query: &Query, key: &CursorKey, path: &str, caller: &str) -> Result<Self, Problem> {
@@ -113,14 +113,21 @@ impl Page {
 }
 
 /// Answers with a page: its items, and the cursor of the next page if there is more after `next`.
-pub(crate) fn answer<T: Serialize>(items: Vec<T>, next: Option<&str>, page: &Page, query: &Query, key: &CursorKey, url: &str) -> Outcome {
+pub(crate) fn answer<T: Serialize>(
+    items: Vec<T>,
+    next: Option<&str>,
+    page: &PageRequest,
+    query: &Query,
+    key: &CursorKey,
+    url: &str,
+) -> Outcome {
     answer_as(next, page, query, key, url, |next| respond::json(&WireList { items, next }))
 }
 
 /// The same, with a body of its own that has the cursor.
 pub(crate) fn answer_as(
     next: Option<&str>,
-    page: &Page,
+    page: &PageRequest,
     query: &Query,
     key: &CursorKey,
     url: &str,
@@ -128,7 +135,7 @@ pub(crate) fn answer_as(
 ) -> Outcome {
     let next = next.map(|place| key.seal(&page.bound, place));
     let link = next.as_ref().map(|cursor| {
-        let filters = query.encoded(&["cursor"]);
+        let filters = query.encode_without(&["cursor"]);
         let and = if filters.is_empty() { "" } else { "&" };
         // The letters of a cursor stay as they are in a URL.
         format!("<{url}?{filters}{and}cursor={cursor}>; rel=\"next\"")
@@ -150,8 +157,8 @@ mod tests {
         CursorKey::new([7; 32])
     }
 
-    fn page(query: &str, path: &str, caller: &str) -> Result<Page, Problem> {
-        Page::of(&Query::parse(Some(query), KNOWN).unwrap(), &key(), path, caller)
+    fn page(query: &str, path: &str, caller: &str) -> Result<PageRequest, Problem> {
+        PageRequest::of(&Query::parse(Some(query), KNOWN).unwrap(), &key(), path, caller)
     }
 
     #[test]

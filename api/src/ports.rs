@@ -7,11 +7,11 @@
 
 mod access;
 mod backtests;
+mod catalogs;
 mod connections;
-mod declined;
 mod devices;
+mod error;
 mod events;
-mod installed;
 mod issuers;
 mod jobs;
 mod keys;
@@ -41,26 +41,26 @@ use tokio::sync::watch;
 
 use crate::changes::RecentChanges;
 use crate::deliveries::Deliveries;
-use crate::ends::Ends;
+use crate::execution_ends::Ends;
 pub use crate::patience::{Impatience, Patience};
-pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf, Represented};
-pub use backtests::{Backtested, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
+pub use access::{Access, Credential, Holder, NotAdmitted, OnBehalf, RepresentedIdentity};
+pub use backtests::{BacktestResult, Backtests, FileText, ToBacktest, ToldEvent, ToldEvents};
+pub use catalogs::InstalledCatalogs;
 pub use connections::{BreakerState, ConnectionError, ConnectionStatus, Connections, TestedConnection};
-pub use declined::Declined;
 pub use devices::{BegunDevice, CodeNotFound, DeviceDecision, Devices, WaitingDevice};
+pub use error::PortError;
 pub use events::{EventMaker, GivenEvent};
-pub use installed::Installed;
 pub use issuers::{AskedLink, Issuers};
 pub use jobs::{Job, JobKind, JobState};
 pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
 pub use logins::{AfterLogin, AskedLogin, FinishedLogin, Logins, StartedLogin, Terminal, TerminalLogin};
-pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Kept, Node, NodeStatus, Readiness, Retained};
-pub use passwords::{Attempt, NewOtp, Noted, OtpAtReset, Passwords, RefusedAttempt};
+pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Node, NodeStatus, Readiness, RetentionStatus, StorageUsage};
+pub use passwords::{NewOtp, OtpAtReset, PasswordAttempt, Passwords, RefusalNote, RefusedAttempt};
 pub use people::{AskedIdentity, People};
-pub use progress::{Progress, Reported};
+pub use progress::{BacktestProgress, Progress};
 pub use refusals::{Refusals, RefusedLogin};
-pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
+pub use replays::{PackFiles, ReplayDifference, ReplayResult, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use sensors::{
     FailingPart, FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SourceEnd,
     TESTED_BYTES_MAX, TESTED_MESSAGES_MAX, TestEnd, TestedBody, TestedEvent, TestedFrom, TestedMessage, TestedOutcome, Testing,
@@ -73,8 +73,8 @@ pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};
 pub use usage::UsageReader;
 pub use views::FollowingViews;
-pub use vouching::{Vouched, Vouching};
-pub use webhooks::{ConfirmedTopic, HookRefusal, Received, SecretState, ShownDelivery, ToSign, Webhooks};
+pub use vouching::{VouchedCaller, Vouching};
+pub use webhooks::{ConfirmedTopic, HookOutcome, HookRefusal, SecretState, ShownDelivery, ToSign, Webhooks};
 
 /// Everything that the API needs from the node.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ pub struct Ports {
     /// Submits commands to the log. Quick; the reply arrives on the sequencer's thread.
     pub submit: Arc<dyn Submit>,
     /// The installed catalogs.
-    pub installed: Arc<dyn Installed>,
+    pub installed: Arc<dyn InstalledCatalogs>,
     /// Runs rules against past events.
     pub backtests: Arc<dyn Backtests>,
     /// Replays recorded executions.

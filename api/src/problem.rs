@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::context::RequestContext;
 use crate::pages;
-use crate::ports::Declined;
+use crate::ports::PortError;
 use crate::rate::Rate;
 use crate::shapes;
 
@@ -65,12 +65,12 @@ pub(crate) struct Problem {
     /// The quota that the request would exceed.
     exceeded: Option<Box<QuotaExceeded>>,
     /// What is recorded of it, if it rejects a caller.
-    refused: Option<Box<Refused>>,
+    refused: Option<Box<RecordedRefusal>>,
 }
 
 /// What was refused to a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum RecordedRefusal {
     /// A request, because the caller lacks a permission.
     Request {
         /// The caller.
@@ -177,7 +177,7 @@ impl Problem {
     /// The path does not support the method; the router adds `Allow`.
     pub(crate) fn method_not_allowed(method: &axum::http::Method) -> Self {
         Self::bare("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED)
-            .with_detail(format!("this path does not support the method `{}`", quoted(method.as_str())))
+            .with_detail(format!("this path does not support the method `{}`", quote(method.as_str())))
             .with_hint("use one of the methods in the header `Allow`")
     }
 
@@ -283,12 +283,12 @@ impl Problem {
     }
 
     /// Adds what is recorded of it.
-    pub(crate) fn refusing(self, refused: Refused) -> Self {
+    pub(crate) fn refusing(self, refused: RecordedRefusal) -> Self {
         Self { refused: Some(Box::new(refused)), ..self }
     }
 
     /// Returns what is recorded of it.
-    pub(crate) fn refused(&self) -> Option<&Refused> {
+    pub(crate) fn refusal(&self) -> Option<&RecordedRefusal> {
         self.refused.as_deref()
     }
 
@@ -306,8 +306,8 @@ impl Problem {
 
     /// Creates a problem from a port's rejection; `place` maps a part of the port's input to its place in the
     /// body.
-    pub(crate) fn placed(declined: Declined, place: impl Fn(&str) -> String) -> Self {
-        let Declined { why, misfits } = declined;
+    pub(crate) fn from_port(declined: PortError, place: impl Fn(&str) -> String) -> Self {
+        let PortError { why, misfits } = declined;
         let errors = misfits.into_iter().map(|misfit| FieldError { pointer: place(&misfit.pointer), message: misfit.message });
         Self::of(&*why).with_errors(errors)
     }
@@ -393,8 +393,8 @@ impl<E: Explain> From<E> for Problem {
     }
 }
 
-impl From<Declined> for Problem {
-    fn from(declined: Declined) -> Self {
+impl From<PortError> for Problem {
+    fn from(declined: PortError) -> Self {
         Self::of(&*declined.why).with_errors(declined.misfits)
     }
 }
@@ -464,7 +464,7 @@ pub(crate) struct Missing {
 impl Missing {
     /// Creates it with the name that the caller used.
     pub(crate) fn new(noun: &'static str, name: &str) -> Self {
-        Self { noun, name: quoted(name) }
+        Self { noun, name: quote(name) }
     }
 }
 
@@ -490,6 +490,6 @@ pub(crate) struct LeftViews {
 pub(crate) struct NoSuchPath;
 
 /// Shortens input to the length that an error can repeat.
-pub(crate) fn quoted(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(QUOTED_CHARS_MAX).collect()
 }

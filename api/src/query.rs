@@ -10,7 +10,7 @@ use ensue_engine::time::Timestamp;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
-use crate::problem::{Problem, quoted};
+use crate::problem::{Problem, quote};
 
 /// The parameters that can be repeated, and whose values must all apply, each with the maximum number of its repetitions.
 const REPEATED: [(&str, usize); 1] = [("label", LABELS_MAX)];
@@ -86,14 +86,14 @@ impl Query {
         let mut all = [0; REPEATED.len()];
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name).unwrap_or_else(|| name.to_owned());
+            let name = decode_component(name).unwrap_or_else(|| name.to_owned());
             let Some(known_name) = known.iter().copied().find(|known| *known == name) else {
-                return Err(ParameterRefusal::Unknown { name: quoted(&name), known });
+                return Err(ParameterRefusal::Unknown { name: quote(&name), known });
             };
             let several = SEVERAL.iter().zip(&mut repetitions).find(|((name, _), _)| *name == known_name);
             let repeated = REPEATED.iter().zip(&mut all).find(|((name, _), _)| *name == known_name);
             if query.text(known_name).is_some() && several.is_none() && repeated.is_none() {
-                return Err(ParameterRefusal::Doubled(quoted(&name)));
+                return Err(ParameterRefusal::Doubled(quote(&name)));
             }
             if let Some(((_, most), count)) = repeated {
                 *count += 1;
@@ -101,7 +101,7 @@ impl Query {
                     return Err(bad(known_name, format!("is given more than {most} times, which is the limit")));
                 }
             }
-            let value = decoded(value).filter(|value| !value.contains('\0'));
+            let value = decode_component(value).filter(|value| !value.contains('\0'));
             let value = value.ok_or_else(|| bad(known_name, "is not UTF-8 text without NUL"))?;
             let Some(((_, most), repeated)) = several else {
                 query.values.push((known_name, value));
@@ -133,17 +133,17 @@ impl Query {
     }
 
     /// Parses a parameter's value; `what` ends the sentence "the parameter is not …".
-    pub(crate) fn parsed<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, Problem> {
+    pub(crate) fn parse_value<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(bad(name, format!("is `{}`, which is not {what}", quoted(text))).into()),
+            Err(_) => Err(bad(name, format!("is `{}`, which is not {what}", quote(text))).into()),
         }
     }
 
     /// Parses a parameter that is a time.
     pub(crate) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
-        self.parsed(name, "a time such as 2026-03-28T09:00:00Z")
+        self.parse_value(name, "a time such as 2026-03-28T09:00:00Z")
     }
 
     /// Returns the value of a parameter that must be one of a closed list.
@@ -158,7 +158,7 @@ impl Query {
 
     /// Returns the values of a parameter that can be given once, with its values separated by commas. Each must be one
     /// of a closed list.
-    pub(crate) fn listed<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Vec<T>, ParameterRefusal> {
+    pub(crate) fn list_of<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Vec<T>, ParameterRefusal> {
         self.text(name).into_iter().flat_map(|texts| texts.split(',')).map(|text| one_of(name, text, values)).collect()
     }
 
@@ -171,9 +171,9 @@ impl Query {
     }
 
     /// Returns all parameters as they are written in a URL, except those in `without`.
-    pub(crate) fn encoded(&self, without: &[&str]) -> String {
+    pub(crate) fn encode_without(&self, without: &[&str]) -> String {
         let pairs = self.values.iter().filter(|(name, _)| !without.contains(name));
-        pairs.map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+        pairs.map(|(name, value)| format!("{name}={}", encode_component(value))).collect::<Vec<_>>().join("&")
     }
 }
 
@@ -182,7 +182,7 @@ fn one_of<T: Copy>(name: &'static str, text: &str, values: &[(&'static str, T)])
         Some((_, value)) => Ok(*value),
         None => {
             let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
-            Err(bad(name, format!("is `{}`; it must be one of `{}`", quoted(text), known.join("`, `"))))
+            Err(bad(name, format!("is `{}`; it must be one of `{}`", quote(text), known.join("`, `"))))
         }
     }
 }
@@ -193,12 +193,12 @@ pub(crate) fn bad(name: &'static str, why: impl Into<String>) -> ParameterRefusa
 }
 
 /// Encodes a value for a URL's query.
-pub(crate) fn encoded(value: &str) -> String {
+pub(crate) fn encode_component(value: &str) -> String {
     percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// Decodes a name or value of a query; returns `None` if it is not UTF-8.
-pub(crate) fn decoded(text: &str) -> Option<String> {
+pub(crate) fn decode_component(text: &str) -> Option<String> {
     percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 

@@ -123,23 +123,23 @@ impl Queue {
     }
 
     /// Returns the number of rejections since the start.
-    pub fn rejected(&self) -> u64 {
+    pub fn rejections(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
     }
 
     /// Takes up room. If there is not enough left, counts a rejection and returns `None`.
-    pub fn enter(self: &Arc<Self>, amount: u64) -> Option<Held> {
+    pub fn enter(self: &Arc<Self>, amount: u64) -> Option<QueuePermit> {
         self.enter_where(amount, |_, after| after <= self.capacity)
     }
 
     /// Takes up room as [`enter`](Self::enter) does. An amount larger than the whole queue would never fit:
     /// it is accepted if the queue is not over its cap, so at most one of these at a time.
-    pub fn enter_however_large(self: &Arc<Self>, amount: u64) -> Option<Held> {
+    pub fn enter_however_large(self: &Arc<Self>, amount: u64) -> Option<QueuePermit> {
         self.enter_where(amount, |before, after| after <= self.capacity || (amount > self.capacity && before <= self.capacity))
     }
 
     /// Takes up room if `fits` accepts the depth before and after.
-    fn enter_where(self: &Arc<Self>, amount: u64, fits: impl Fn(u64, u64) -> bool) -> Option<Held> {
+    fn enter_where(self: &Arc<Self>, amount: u64, fits: impl Fn(u64, u64) -> bool) -> Option<QueuePermit> {
         let entered = self
             .depth
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| before.checked_add(amount).filter(|after| fits(before, *after)));
@@ -147,13 +147,13 @@ impl Queue {
             self.reject();
             return None;
         }
-        Some(Held { queue: Arc::clone(self), amount })
+        Some(QueuePermit { queue: Arc::clone(self), amount })
     }
 
     /// Takes up room for entries that are never rejected, but count nevertheless.
-    pub fn enter_anyway(self: &Arc<Self>, amount: u64) -> Held {
+    pub fn enter_anyway(self: &Arc<Self>, amount: u64) -> QueuePermit {
         self.depth.fetch_add(amount, Ordering::Relaxed);
-        Held { queue: Arc::clone(self), amount }
+        QueuePermit { queue: Arc::clone(self), amount }
     }
 
     /// Counts a rejection.
@@ -170,12 +170,12 @@ impl Queue {
 /// Room in a queue, until it is dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Held {
+pub struct QueuePermit {
     queue: Arc<Queue>,
     amount: u64,
 }
 
-impl Drop for Held {
+impl Drop for QueuePermit {
     fn drop(&mut self) {
         self.queue.depth.fetch_sub(self.amount, Ordering::Relaxed);
     }
@@ -212,14 +212,14 @@ mod tests {
         let queue = Queue::new(QueueName::RequestBytes, 10);
         let first = queue.enter(6).unwrap();
         assert!(queue.enter(5).is_none());
-        assert_eq!((queue.depth(), queue.rejected()), (6, 1));
+        assert_eq!((queue.depth(), queue.rejections()), (6, 1));
         let second = queue.enter(4).unwrap();
         drop(first);
         assert_eq!(queue.depth(), 4);
         let third = queue.enter_anyway(100);
         assert!(queue.enter(1).is_none());
         drop((second, third));
-        assert_eq!((queue.depth(), queue.rejected()), (0, 2));
+        assert_eq!((queue.depth(), queue.rejections()), (0, 2));
         assert!(queue.enter(u64::MAX).is_none());
     }
 
@@ -234,7 +234,7 @@ mod tests {
         drop(large);
         drop(queue.enter_however_large(11).unwrap());
         drop(small);
-        assert_eq!((queue.depth(), queue.rejected()), (0, 3));
+        assert_eq!((queue.depth(), queue.rejections()), (0, 3));
     }
 
     #[test]

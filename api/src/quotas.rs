@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_engine::names::SensorRef;
 
-use crate::queues::{Held, Queue};
+use crate::queues::{Queue, QueuePermit};
 
 /// The caller whose share an entry counts towards.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +44,7 @@ pub(crate) struct Room {
     quotas: Arc<Quotas>,
     caller: Caller,
     amount: u64,
-    _held: Held,
+    _held: QueuePermit,
 }
 
 impl Quotas {

@@ -72,7 +72,7 @@ pub(crate) struct Limiters {
 struct HookLimiters(Mutex<BTreeMap<SensorRef, (HookRate, Arc<Limiter>)>>);
 
 impl HookLimiters {
-    fn count(&self, sensor: &SensorRef, rate: HookRate) -> Standing {
+    fn count(&self, sensor: &SensorRef, rate: HookRate) -> RateStanding {
         let mut hooks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = hooks.get(sensor).filter(|(known, _)| *known == rate).map(|(_, limiter)| limiter.clone());
         let limiter = known.unwrap_or_else(|| {
@@ -107,13 +107,13 @@ impl Limiters {
 
     /// Counts a request, and returns the caller's standing. If no rate is set for its class, returns `None`
     /// without determining the caller.
-    pub(crate) fn count(&self, class: Class, caller: impl FnOnce() -> Caller) -> Option<Standing> {
+    pub(crate) fn count(&self, class: Class, caller: impl FnOnce() -> Caller) -> Option<RateStanding> {
         self.of_class(class).map(|limiter| limiter.count(&caller()))
     }
 
     /// Counts a delivery at a hook: by the rate for all hooks, and then by the hook's own. Returns the standing of the first
     /// that it is over, or else of the hook's own.
-    pub(crate) fn count_delivery(&self, sensor: &SensorRef, own: Option<HookRate>) -> Option<Standing> {
+    pub(crate) fn count_delivery(&self, sensor: &SensorRef, own: Option<HookRate>) -> Option<RateStanding> {
         let of_all = self.count(Class::Hooks, || Caller::Hook(sensor.clone()));
         match (own, &of_all) {
             (Some(own), None) => Some(self.of_hooks.count(sensor, own)),
@@ -147,7 +147,7 @@ impl Limiters {
 struct Limiter {
     class: Class,
     rate: Rate,
-    limiter: RateLimiter<Caller, Remembered, RuntimeClock, StateInformationMiddleware>,
+    limiter: RateLimiter<Caller, CallerStore, RuntimeClock, StateInformationMiddleware>,
     callers_max: usize,
     /// The second of the last sweep, which removed the callers that have their full rate available.
     swept: AtomicU64,
@@ -156,24 +156,24 @@ struct Limiter {
 impl Limiter {
     fn new(class: Class, rate: Rate, callers_max: usize) -> Self {
         let quota = Quota::with_period(rate.interval()).expect("a rate has at most a million requests a second").allow_burst(rate.requests);
-        let remembered = Remembered { callers: HashMapStateStore::default(), callers_max };
+        let remembered = CallerStore { callers: HashMapStateStore::default(), callers_max };
         let limiter = RateLimiter::new(quota, remembered, RuntimeClock(Instant::now()));
         Self { class, rate, limiter, callers_max, swept: AtomicU64::new(0) }
     }
 
-    fn count(&self, caller: &Caller) -> Standing {
+    fn count(&self, caller: &Caller) -> RateStanding {
         self.sweep();
         let Self { class, rate, .. } = *self;
         match self.limiter.check_key(caller) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
                 let used = rate.requests.get().saturating_sub(remaining);
-                Standing { class, rate, remaining, whole_in: rate.interval() * used, free_in: None }
+                RateStanding { class, rate, remaining, whole_in: rate.interval() * used, free_in: None }
             }
             Err(until) => {
                 let free_in = until.wait_time_from(self.limiter.clock().now());
                 let whole_in = free_in + rate.interval() * (rate.requests.get() - 1);
-                Standing { class, rate, remaining: 0, whole_in, free_in: Some(free_in) }
+                RateStanding { class, rate, remaining: 0, whole_in, free_in: Some(free_in) }
             }
         }
     }
@@ -193,12 +193,12 @@ impl Limiter {
 
 /// The callers of a class that are counted separately, up to a maximum. Further ones share the remaining rate
 /// of [`Caller::Nobody`].
-struct Remembered {
+struct CallerStore {
     callers: HashMapStateStore<Caller>,
     callers_max: usize,
 }
 
-impl StateStore for Remembered {
+impl StateStore for CallerStore {
     type Key = Caller;
 
     fn measure_and_replace<T, F, E>(&self, caller: &Caller, measure: F) -> Result<T, E>
@@ -213,7 +213,7 @@ impl StateStore for Remembered {
     }
 }
 
-impl ShrinkableKeyedStateStore<Caller> for Remembered {
+impl ShrinkableKeyedStateStore<Caller> for CallerStore {
     fn retain_recent(&self, drop_below: Nanos) {
         self.callers.retain_recent(drop_below);
     }
@@ -241,7 +241,7 @@ impl Clock for RuntimeClock {
 
 /// The standing of a caller after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct RateStanding {
     class: Class,
     rate: Rate,
     remaining: u32,
@@ -251,7 +251,7 @@ pub(crate) struct Standing {
     free_in: Option<Duration>,
 }
 
-impl Standing {
+impl RateStanding {
     /// Rejects a request that is over its caller's rate.
     pub(crate) fn demand(&self) -> Result<(), Problem> {
         match self.free_in {
@@ -285,7 +285,7 @@ const X_RATE_LIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-
 const X_RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Attaches the caller's standing to an answer, where the code that writes answers reads it.
-pub(crate) fn standing(standing: Option<Standing>, outcome: Outcome) -> Outcome {
+pub(crate) fn standing(standing: Option<RateStanding>, outcome: Outcome) -> Outcome {
     let Some(standing) = standing else { return outcome };
     let mut response = outcome.unwrap_or_else(Problem::into_response);
     response.extensions_mut().insert(standing);
@@ -310,31 +310,31 @@ mod tests {
         Caller::Token("ana".to_owned())
     }
 
-    fn told(standing: &Standing) -> (u32, u32, Option<u32>) {
+    fn numbers_of(standing: &RateStanding) -> (u32, u32, Option<u32>) {
         (standing.remaining, seconds(standing.whole_in), standing.free_in.map(seconds))
     }
 
     #[tokio::test(start_paused = true)]
     async fn rate_allows_a_burst_and_then_one_request_after_the_other() {
         let limiter = Limiter::new(Class::Reads, rate("3/30s"), 10);
-        assert_eq!(told(&limiter.count(&ana())), (2, 10, None));
-        assert_eq!(told(&limiter.count(&ana())), (1, 20, None));
-        assert_eq!(told(&limiter.count(&ana())), (0, 30, None));
-        assert_eq!(told(&limiter.count(&ana())), (0, 30, Some(10)));
+        assert_eq!(numbers_of(&limiter.count(&ana())), (2, 10, None));
+        assert_eq!(numbers_of(&limiter.count(&ana())), (1, 20, None));
+        assert_eq!(numbers_of(&limiter.count(&ana())), (0, 30, None));
+        assert_eq!(numbers_of(&limiter.count(&ana())), (0, 30, Some(10)));
         tokio::time::advance(Duration::from_millis(9_900)).await;
-        assert_eq!(told(&limiter.count(&ana())), (0, 21, Some(1)), "what is refused does not count");
+        assert_eq!(numbers_of(&limiter.count(&ana())), (0, 21, Some(1)), "what is refused does not count");
         tokio::time::advance(Duration::from_millis(100)).await;
-        assert_eq!(told(&limiter.count(&ana())), (0, 30, None));
+        assert_eq!(numbers_of(&limiter.count(&ana())), (0, 30, None));
         tokio::time::advance(Duration::from_secs(3_600)).await;
-        assert_eq!(told(&limiter.count(&ana())), (2, 10, None), "no more than the rate is saved up");
+        assert_eq!(numbers_of(&limiter.count(&ana())), (2, 10, None), "no more than the rate is saved up");
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_caller_has_its_own_rate() {
         let limiter = Limiter::new(Class::Reads, rate("1/1m"), 10);
-        assert_eq!(told(&limiter.count(&ana())).2, None);
-        assert_eq!(told(&limiter.count(&Caller::Token("bo".to_owned()))).2, None);
-        assert_eq!(told(&limiter.count(&ana())).2, Some(60));
+        assert_eq!(numbers_of(&limiter.count(&ana())).2, None);
+        assert_eq!(numbers_of(&limiter.count(&Caller::Token("bo".to_owned()))).2, None);
+        assert_eq!(numbers_of(&limiter.count(&ana())).2, Some(60));
     }
 
     #[tokio::test(start_paused = true)]

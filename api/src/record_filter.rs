@@ -45,7 +45,7 @@ impl RecordFilter {
             kinds: query.texts("kind").map(str::to_owned).collect(),
             actor: query.text("actor").map(str::to_owned),
             stream: query.text("stream").map(str::to_owned),
-            root: query.parsed("root", "an id")?,
+            root: query.parse_value("root", "an id")?,
             since: query.time("since")?,
             until: query.time("until")?,
         };

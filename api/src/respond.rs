@@ -15,7 +15,7 @@ use crate::problem::Problem;
 
 /// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum WriteOutcome {
     /// It is done.
     Done,
     /// A resource was created.
@@ -37,19 +37,19 @@ pub(crate) fn json(value: &impl Serialize) -> Result<Response<Body>, Problem> {
 }
 
 /// Answers a write with a value, and with the position at which the write is visible.
-pub(crate) fn written(how: Written, position: Position, value: &impl Serialize) -> Result<Response<Body>, Problem> {
+pub(crate) fn answer_write(how: WriteOutcome, position: Position, value: &impl Serialize) -> Result<Response<Body>, Problem> {
     let mut response = json(value)?;
     *response.status_mut() = match how {
-        Written::Done => StatusCode::OK,
-        Written::Created => StatusCode::CREATED,
-        Written::Accepted => StatusCode::ACCEPTED,
+        WriteOutcome::Done => StatusCode::OK,
+        WriteOutcome::Created => StatusCode::CREATED,
+        WriteOutcome::Accepted => StatusCode::ACCEPTED,
     };
     response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
     Ok(response)
 }
 
 /// Answers a write that has nothing to return.
-pub(crate) fn gone(position: Position) -> Response<Body> {
+pub(crate) fn no_content(position: Position) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
@@ -57,7 +57,7 @@ pub(crate) fn gone(position: Position) -> Response<Body> {
 }
 
 /// Answers a dry run: the command would succeed, and nothing was changed.
-pub(crate) fn checked() -> Response<Body> {
+pub(crate) fn dry_run() -> Response<Body> {
     nothing()
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn nothing() -> Response<Body> {
 }
 
 /// Adds the path at which a resource that was created, or is in progress, can be read.
-pub(crate) fn located(mut response: Response<Body>, path: &str) -> Response<Body> {
+pub(crate) fn with_location(mut response: Response<Body>, path: &str) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(path) {
         response.headers_mut().insert(header::LOCATION, value);
     }
@@ -77,7 +77,7 @@ pub(crate) fn located(mut response: Response<Body>, path: &str) -> Response<Body
 }
 
 /// Answers with chunks as they arrive.
-pub(crate) fn streamed<E: Into<BoxError> + Send + 'static>(
+pub(crate) fn stream<E: Into<BoxError> + Send + 'static>(
     chunks: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     content_type: &'static str,
 ) -> Response<Body> {

@@ -2,11 +2,10 @@
 //!
 //! Each route is declared next to its handler, with its path, its method, the permission that it requires, and
 //! its documentation. The permission is enforced by the handler's argument type: a handler that does not take
-//! `Allowed` of that very permission does not compile. The closed list [`Public`] names the public routes.
+//! `AllowedCaller` of that very permission does not compile. The closed list [`Public`] names the public routes.
 
 mod actions;
 mod artifacts;
-mod attempts;
 pub(crate) mod audit;
 mod backfill;
 mod backtests;
@@ -21,6 +20,7 @@ mod dead_letters;
 mod devices;
 mod docs;
 mod enforcements;
+pub(crate) mod event_verdicts;
 mod events;
 mod executions;
 mod grants;
@@ -30,12 +30,12 @@ mod health;
 pub(crate) mod hooks;
 mod identities;
 mod inquiries;
-mod installed;
-pub(crate) mod judged;
+mod installed_packs;
 mod judgements;
 mod keys;
 mod locks;
 pub(crate) mod log;
+mod login_attempts;
 mod logins;
 mod logs;
 mod me;
@@ -70,7 +70,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
 use crate::api::Api;
-use crate::auth::{Allowed, Known, Proof};
+use crate::auth::{AllowedCaller, KnownCaller, Proof};
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::Permission;
@@ -106,10 +106,10 @@ fn declare(routes: &mut Routes) {
     control::declare_settling(routes);
     inquiries::declare(routes);
     traces::declare(routes);
-    installed::declare_packs(routes);
+    installed_packs::declare_packs(routes);
     pack_files::declare(routes);
     actions::declare(routes);
-    installed::declare_triggers_and_sensors(routes);
+    installed_packs::declare_triggers_and_sensors(routes);
     sensor_runs::declare(routes);
     connections::declare(routes);
     sensor_tests::declare(routes);
@@ -183,43 +183,49 @@ pub(crate) fn router(api: Arc<Api>) -> (Router, Vec<Route>) {
 }
 
 impl Routes {
-    fn get<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
-        self.permitted(Method::GET, format!("{BASE}{path}"), handler, operation);
+    fn get<P: Permission>(&mut self, path: &'static str, handler: impl Handler<AllowedCaller<P>>, operation: Operation) {
+        self.with_permission(Method::GET, format!("{BASE}{path}"), handler, operation);
     }
 
     /// Declares a GET route outside of the API's own paths.
-    fn get_outside<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
-        self.permitted(Method::GET, path.to_owned(), handler, operation);
+    fn get_outside<P: Permission>(&mut self, path: &'static str, handler: impl Handler<AllowedCaller<P>>, operation: Operation) {
+        self.with_permission(Method::GET, path.to_owned(), handler, operation);
     }
 
-    fn post<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
-        self.permitted(Method::POST, format!("{BASE}{path}"), handler, operation);
+    fn post<P: Permission>(&mut self, path: &'static str, handler: impl Handler<AllowedCaller<P>>, operation: Operation) {
+        self.with_permission(Method::POST, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn options<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
-        self.permitted(Method::OPTIONS, format!("{BASE}{path}"), handler, operation);
+    fn options<P: Permission>(&mut self, path: &'static str, handler: impl Handler<AllowedCaller<P>>, operation: Operation) {
+        self.with_permission(Method::OPTIONS, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn put<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
-        self.permitted(Method::PUT, format!("{BASE}{path}"), handler, operation);
+    fn put<P: Permission>(&mut self, path: &'static str, handler: impl Handler<AllowedCaller<P>>, operation: Operation) {
+        self.with_permission(Method::PUT, format!("{BASE}{path}"), handler, operation);
     }
 
-    fn delete<P: Permission>(&mut self, path: &'static str, handler: impl Handler<Allowed<P>>, operation: Operation) {
-        self.permitted(Method::DELETE, format!("{BASE}{path}"), handler, operation);
+    fn delete<P: Permission>(&mut self, path: &'static str, handler: impl Handler<AllowedCaller<P>>, operation: Operation) {
+        self.with_permission(Method::DELETE, format!("{BASE}{path}"), handler, operation);
     }
 
     /// Declares a route for every caller with a valid token.
-    fn known(&mut self, method: Method, path: &'static str, handler: impl Handler<Known>, operation: Operation) {
-        self.guarded(method, format!("{BASE}{path}"), Demand::Token, handler, operation);
+    fn for_any_caller(&mut self, method: Method, path: &'static str, handler: impl Handler<KnownCaller>, operation: Operation) {
+        self.add_guarded(method, format!("{BASE}{path}"), Demand::Token, handler, operation);
     }
 
-    fn permitted<P: Permission>(&mut self, method: Method, path: String, handler: impl Handler<Allowed<P>>, operation: Operation) {
+    fn with_permission<P: Permission>(
+        &mut self,
+        method: Method,
+        path: String,
+        handler: impl Handler<AllowedCaller<P>>,
+        operation: Operation,
+    ) {
         // A permission that can be limited is honored as such on each of its routes.
         let demands = Demand::Permission { noun: P::IS.noun(), verb: P::IS.verb(), name: P::IS.name() };
-        self.guarded(method, path, demands, handler, operation);
+        self.add_guarded(method, path, demands, handler, operation);
     }
 
-    fn guarded<A: Proof>(&mut self, method: Method, path: String, demands: Demand, handler: impl Handler<A>, operation: Operation) {
+    fn add_guarded<A: Proof>(&mut self, method: Method, path: String, demands: Demand, handler: impl Handler<A>, operation: Operation) {
         let guard = Arc::new(Guard::new(self.api.clone(), &method, demands, operation, handler));
         let answer = move |params: RawPathParams, request: Request| {
             let guard = Arc::clone(&guard);

@@ -18,7 +18,7 @@ pub(crate) fn left_views<V: View>(ports: &Ports, key: &str, thing: &'static str)
         _ => return Ok(None),
     };
     let Ok(stream) = stream else { return Ok(None) };
-    if ports.views.removed()?.rows == 0 {
+    if ports.views.removal_counts()?.rows == 0 {
         return Ok(None);
     }
     // Only resources that the views had folded before the lookup are known to have left them.

@@ -27,7 +27,7 @@ use crate::addresses::{PeerCertificates, Scheme};
 use crate::front::Front;
 use crate::queues::{Queue, QueueName};
 use crate::server::connection::{Connection, serve};
-use crate::server::crowd::{CROWDED_GRACE, Crowd, Room};
+use crate::server::crowd::{AddressRoom, CROWDED_GRACE, Crowd};
 
 pub use crate::server::tls::Tls;
 
@@ -46,7 +46,7 @@ pub struct Server {
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct ServerEnd {
     /// The connections that were closed because their requests did not end in time.
     pub connections_cut: usize,
 }
@@ -66,12 +66,12 @@ impl Server {
     /// Serves until `stop` resolves. From then on the node is not ready, and each response is the last on its connection. New
     /// connections are accepted while there are old ones, for at most [`Limits::linger`](crate::Limits::linger): requests that were sent already get a
     /// response, and later ones are rejected. Requests in progress have [`Limits::stop_timeout`](crate::Limits::stop_timeout) to end.
-    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Ended {
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> ServerEnd {
         let limits = self.front.settings().limits.clone();
         let places = Arc::clone(self.front.settings().queues.of(QueueName::Connections));
         let (stopping, _) = watch::channel(false);
         let crowd = Crowd::new(&limits);
-        let mut open = Open { front: self.front, tls: self.tls, stopping, connections: JoinSet::new(), places, crowd };
+        let mut open = OpenConnections { front: self.front, tls: self.tls, stopping, connections: JoinSet::new(), places, crowd };
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
@@ -109,12 +109,12 @@ impl Server {
         let in_time = tokio::time::timeout(limits.linger + limits.stop_timeout, all_ended).await;
         let connections_cut = if in_time.is_ok() { 0 } else { connections.len() };
         connections.shutdown().await;
-        Ended { connections_cut }
+        ServerEnd { connections_cut }
     }
 }
 
 /// The open connections.
-struct Open {
+struct OpenConnections {
     front: Arc<Front>,
     tls: Option<Tls>,
     stopping: watch::Sender<bool>,
@@ -123,7 +123,7 @@ struct Open {
     crowd: Crowd,
 }
 
-impl Open {
+impl OpenConnections {
     /// Waits for the next connection, or for the end of one. If all places are taken, an idle connection is closed for a new one.
     async fn go_on(&mut self, listener: &TcpListener) {
         self.places.set(self.connections.len() as u64);
@@ -138,7 +138,7 @@ impl Open {
             accepted = listener.accept(), if may_come => match accepted {
                 Ok((stream, from)) => {
                     let leaves = is_full.then(|| self.crowd.least_needed()).flatten();
-                    if self.take(stream, from.ip()) == Room::None {
+                    if self.take(stream, from.ip()) == AddressRoom::None {
                         return;
                     }
                     if let Some(place) = leaves {
@@ -167,9 +167,9 @@ impl Open {
     }
 
     /// Serves a connection, if there is room for it among those of its address.
-    fn take(&mut self, stream: TcpStream, from: IpAddr) -> Room {
-        let room = if self.front.settings().addresses.are_limited(from) { self.crowd.room(from) } else { Room::Free };
-        if room == Room::None {
+    fn take(&mut self, stream: TcpStream, from: IpAddr) -> AddressRoom {
+        let room = if self.front.settings().addresses.are_limited(from) { self.crowd.room(from) } else { AddressRoom::Free };
+        if room == AddressRoom::None {
             return room;
         }
         let place = self.crowd.place();

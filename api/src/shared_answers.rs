@@ -18,7 +18,7 @@ use hyper::body::Body as _;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::coding::{self, Coding};
+use crate::compression::{self, Coding};
 use crate::problem::{Outcome, Problem};
 use crate::tags;
 use crate::threads::Threads;
@@ -32,7 +32,7 @@ const KEPT_BYTES_MAX: u64 = 128 * 1024;
 
 /// The recent answers, by the path and query of their requests.
 #[derive(Default)]
-pub(crate) struct SharedAnswers(Mutex<BTreeMap<String, Vec<Arc<Reading>>>>);
+pub(crate) struct SharedAnswers(Mutex<BTreeMap<String, Vec<Arc<SharedReading>>>>);
 
 /// A request, as far as its answer depends on it.
 pub(crate) struct Question<'q> {
@@ -56,7 +56,7 @@ pub(crate) struct WantedForm<'f> {
 }
 
 /// An answer that somebody reads, or has read.
-struct Reading {
+struct SharedReading {
     rights: Rights,
     /// The position of the views when the reading began: the answer shows this, or more.
     position: Position,
@@ -75,23 +75,23 @@ struct SharedAnswer {
 }
 
 /// The answer that a caller gets.
-pub(crate) struct Answered {
+pub(crate) struct CallerAnswer {
     /// The position that it shows.
     pub(crate) position: Position,
-    answer: Answer,
+    answer: AnswerSource,
 }
 
-enum Answer {
+enum AnswerSource {
     /// It was read for this caller only.
     Own(Response<Body>),
     /// It is that of a reading.
-    Shared(Arc<Reading>),
+    Shared(Arc<SharedReading>),
 }
 
 impl SharedAnswers {
     /// Returns the answer to a question. `read` reads it, unless another caller with the same rights just did.
-    pub(crate) async fn answer(&self, question: &Question<'_>, read: impl Future<Output = Outcome>) -> Result<Answered, Problem> {
-        let own = |position: Position, response| Answered { position, answer: Answer::Own(response) };
+    pub(crate) async fn answer(&self, question: &Question<'_>, read: impl Future<Output = Outcome>) -> Result<CallerAnswer, Problem> {
+        let own = |position: Position, response| CallerAnswer { position, answer: AnswerSource::Own(response) };
         let Some(reading) = self.join(question) else { return Ok(own(question.now, read.await?)) };
         let (mut read, mut unshared) = (Some(read), None);
         // After a reading that failed, everybody who waited for it reads at once: each failure may take long.
@@ -101,7 +101,7 @@ impl SharedAnswers {
         };
         let is_shared = reading.answer.get_or_init(share).await.is_some();
         match (unshared, read) {
-            _ if is_shared => Ok(Answered { position: reading.position, answer: Answer::Shared(reading) }),
+            _ if is_shared => Ok(CallerAnswer { position: reading.position, answer: AnswerSource::Shared(reading) }),
             (Some(response), _) => Ok(own(reading.position, response?)),
             // Whoever read it could not share it.
             (None, Some(read)) => Ok(own(question.now, read.await?)),
@@ -111,10 +111,10 @@ impl SharedAnswers {
 
     /// Returns the reading whose answer suits a question, which may be a new one; `None` if the question names no position, or if no
     /// more can be kept.
-    fn join(&self, question: &Question<'_>) -> Option<Arc<Reading>> {
+    fn join(&self, question: &Question<'_>) -> Option<Arc<SharedReading>> {
         let wanted = question.wanted?;
         let mut kept = self.lock();
-        let is_recent = |reading: &Arc<Reading>| reading.began.elapsed() < SHARED_FOR;
+        let is_recent = |reading: &Arc<SharedReading>| reading.began.elapsed() < SHARED_FOR;
         let readings = kept.get(question.target).into_iter().flatten();
         let mut fitting = readings.filter(|reading| is_recent(reading) && reading.position >= wanted && reading.rights == *question.rights);
         if let Some(reading) = fitting.next() {
@@ -134,22 +134,22 @@ impl SharedAnswers {
             return None;
         }
         let (rights, position, began) = (question.rights.clone(), question.now, Instant::now());
-        let reading = Arc::new(Reading { rights, position, began, answer: OnceCell::new() });
+        let reading = Arc::new(SharedReading { rights, position, began, answer: OnceCell::new() });
         kept.entry(question.target.to_owned()).or_default().push(Arc::clone(&reading));
         Some(reading)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<Reading>>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<SharedReading>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Answered {
+impl CallerAnswer {
     /// Returns it in the form that its caller wants.
     pub(crate) async fn render(self, form: WantedForm<'_>, threads: &Threads) -> Outcome {
         match self.answer {
-            Answer::Own(response) => Ok(response),
-            Answer::Shared(reading) => match reading.answer.get().and_then(Option::as_ref) {
+            AnswerSource::Own(response) => Ok(response),
+            AnswerSource::Shared(reading) => match reading.answer.get().and_then(Option::as_ref) {
                 Some(kept) => kept.render(form, threads).await,
                 None => Err(Problem::bug("a shared answer was not kept")),
             },
@@ -166,7 +166,7 @@ impl SharedAnswer {
         if response.status() != StatusCode::OK || !is_small || response.headers().contains_key(header::LINK) {
             return Err(Ok(response));
         }
-        let response = tags::tagged(response, &[]).await.map_err(Err)?;
+        let response = tags::tag_answer(response, &[]).await.map_err(Err)?;
         let Some(tag) = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned) else {
             return Err(Ok(response));
         };
@@ -178,14 +178,14 @@ impl SharedAnswer {
 
     async fn render(&self, form: WantedForm<'_>, threads: &Threads) -> Outcome {
         if let Some(known) = tags::known_as(form.known.iter(), &self.tag) {
-            return tags::unchanged(&known);
+            return tags::not_modified(&known);
         }
         let mut response = Response::new(Body::from(self.plain.clone()));
         response.headers_mut().clone_from(&self.headers);
-        let Some(coding) = form.coding.filter(|_| coding::is_long_enough(self.plain.len() as u64)) else { return Ok(response) };
-        let coded = self.coded[coding.index()].get_or_init(|| coding::shortened(threads, coding, &self.plain)).await;
+        let Some(coding) = form.coding.filter(|_| compression::is_long_enough(self.plain.len() as u64)) else { return Ok(response) };
+        let coded = self.coded[coding.index()].get_or_init(|| compression::compress(threads, coding, &self.plain)).await;
         if let Some(bytes) = coded {
-            coding::mark(response.headers_mut(), coding);
+            compression::mark(response.headers_mut(), coding);
             *response.body_mut() = Body::from(bytes.clone());
         }
         Ok(response)
@@ -229,11 +229,11 @@ mod tests {
     }
 
     /// Returns the position of an answer, and its text.
-    async fn text(answered: Result<Answered, Problem>) -> (u64, String) {
-        let Answered { position, answer } = answered.unwrap();
+    async fn text(answered: Result<CallerAnswer, Problem>) -> (u64, String) {
+        let CallerAnswer { position, answer } = answered.unwrap();
         let bytes = match answer {
-            Answer::Own(response) => response.into_body().collect().await.unwrap().to_bytes(),
-            Answer::Shared(reading) => reading.answer.get().unwrap().as_ref().unwrap().plain.clone(),
+            AnswerSource::Own(response) => response.into_body().collect().await.unwrap().to_bytes(),
+            AnswerSource::Shared(reading) => reading.answer.get().unwrap().as_ref().unwrap().plain.clone(),
         };
         (position.0, String::from_utf8(bytes.to_vec()).unwrap())
     }
@@ -290,7 +290,7 @@ mod tests {
         let ask = question("/events", &viewer, 7, Some(7));
         let (one, other) = tokio::join!(shared.answer(&ask, with_cursor()), shared.answer(&ask, with_cursor()));
         for answered in [one, other] {
-            assert!(matches!(answered.unwrap().answer, Answer::Own(_)));
+            assert!(matches!(answered.unwrap().answer, AnswerSource::Own(_)));
         }
         let refused = question("/executions", &viewer, 7, Some(7));
         assert!(shared.answer(&refused, async { Err(Problem::bug("broken")) }).await.is_err());

@@ -20,8 +20,8 @@ use crate::auth::Lasting;
 use crate::ports::Access;
 use crate::problem::Problem;
 use crate::respond;
-use crate::said::Said;
 use crate::stopping::Stopping;
+use crate::stream_message::StreamMessage;
 use crate::websocket::Handshake;
 
 /// The media type.
@@ -41,7 +41,7 @@ pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// The format in which a line is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum StreamFormat {
     /// Server-Sent Events without names.
     Events,
     /// Server-Sent Events, each named after the kind of its record.
@@ -79,7 +79,7 @@ impl CloseAs {
 }
 
 /// The conditions that end a line early, apart from its caller.
-pub(crate) struct Ends {
+pub(crate) struct EndConditions {
     /// The node is stopping.
     pub(crate) stopping: Stopping,
     /// The caller's token is no longer accepted.
@@ -87,13 +87,13 @@ pub(crate) struct Ends {
 }
 
 /// The line to one caller.
-pub(crate) struct Line<A> {
-    ends: Ends,
+pub(crate) struct StreamLine<A> {
+    ends: EndConditions,
     allowed: A,
-    to: mpsc::Sender<Said>,
+    to: mpsc::Sender<StreamMessage>,
     /// Room for the last event, which must not wait for a slow reader.
-    last: mpsc::OwnedPermit<Said>,
-    form: Form,
+    last: mpsc::OwnedPermit<StreamMessage>,
+    form: StreamFormat,
     heard_at: Instant,
     checked_at: Instant,
     revocations: watch::Receiver<u64>,
@@ -101,7 +101,7 @@ pub(crate) struct Line<A> {
 
 /// Why a line ends although there may be more to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum StreamInterruption {
     /// The node is stopping.
     Stopping,
     /// The caller may no longer read this.
@@ -112,29 +112,34 @@ pub(crate) enum Left {
     Slow,
 }
 
-impl<A: Lasting> Line<A> {
+impl<A: Lasting> StreamLine<A> {
     /// Opens a line, and returns the answer that carries it. Up to `waiting_max` events wait for a caller
     /// that reads slowly.
-    pub(crate) fn open(ends: Ends, allowed: A, waiting_max: usize, form: Form) -> Result<(Self, Response<Body>), Problem> {
-        let (line, receive) = Self::begun(ends, allowed, waiting_max, form)?;
+    pub(crate) fn open(ends: EndConditions, allowed: A, waiting_max: usize, form: StreamFormat) -> Result<(Self, Response<Body>), Problem> {
+        let (line, receive) = Self::with_channel(ends, allowed, waiting_max, form)?;
         let events = ReceiverStream::new(receive).map(|said| Ok::<_, Infallible>(said.into_events()));
-        let mut response = respond::streamed(events, EVENT_STREAM);
+        let mut response = respond::stream(events, EVENT_STREAM);
         response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         Ok((line, response))
     }
 
     /// Opens a line over a WebSocket, likewise, to a caller that knows everything up to `at`.
-    pub(crate) fn upgraded(
-        ends: Ends,
+    pub(crate) fn open_websocket(
+        ends: EndConditions,
         allowed: A,
         waiting_max: usize,
         (handshake, at): (Handshake, Position),
     ) -> Result<(Self, Response<Body>), Problem> {
-        let (line, receive) = Self::begun(ends, allowed, waiting_max, Form::Messages)?;
-        Ok((line, handshake.answered(at, receive)))
+        let (line, receive) = Self::with_channel(ends, allowed, waiting_max, StreamFormat::Messages)?;
+        Ok((line, handshake.answer(at, receive)))
     }
 
-    fn begun(ends: Ends, allowed: A, waiting_max: usize, form: Form) -> Result<(Self, mpsc::Receiver<Said>), Problem> {
+    fn with_channel(
+        ends: EndConditions,
+        allowed: A,
+        waiting_max: usize,
+        form: StreamFormat,
+    ) -> Result<(Self, mpsc::Receiver<StreamMessage>), Problem> {
         let (to, receive) = mpsc::channel(waiting_max + 1);
         let last = to.clone().try_reserve_owned().map_err(|why| Problem::bug(&why))?;
         let now = Instant::now();
@@ -145,22 +150,22 @@ impl<A: Lasting> Line<A> {
     }
 
     /// Returns its format.
-    pub(crate) fn form(&self) -> Form {
+    pub(crate) fn form(&self) -> StreamFormat {
         self.form
     }
 
     /// Sends a message; waits for a caller that reads slowly, but not indefinitely.
-    pub(crate) async fn say(&mut self, said: Said) -> Result<(), Left> {
+    pub(crate) async fn say(&mut self, said: StreamMessage) -> Result<(), StreamInterruption> {
         self.heard_at = Instant::now();
         tokio::select! {
             biased;
             sent = tokio::time::timeout(READER_PATIENCE, self.to.send(said)) => match sent {
-                Ok(sent) => sent.map_err(|_| Left::Gone),
-                Err(_) => Err(Left::Slow),
+                Ok(sent) => sent.map_err(|_| StreamInterruption::Gone),
+                Err(_) => Err(StreamInterruption::Slow),
             },
             // A stopping node waits for nobody.
-            () = self.ends.stopping.begun() => Err(Left::Stopping),
-            () = not_allowed(&mut self.revocations, &self.allowed, &*self.ends.access) => Err(Left::NotAllowed),
+            () = self.ends.stopping.wait() => Err(StreamInterruption::Stopping),
+            () = not_allowed(&mut self.revocations, &self.allowed, &*self.ends.access) => Err(StreamInterruption::NotAllowed),
         }
     }
 
@@ -170,38 +175,38 @@ impl<A: Lasting> Line<A> {
     }
 
     /// Checks whether the line may continue, however much there is to send; call it between any two messages.
-    pub(crate) async fn turn(&mut self) -> Result<(), Left> {
+    pub(crate) async fn turn(&mut self) -> Result<(), StreamInterruption> {
         if self.ends.stopping.has_begun() {
-            return Err(Left::Stopping);
+            return Err(StreamInterruption::Stopping);
         }
         let is_revoked = self.revocations.has_changed().unwrap_or(false);
         if is_revoked || self.checked_at.elapsed() >= CHECK_EVERY {
             self.revocations.mark_unchanged();
             self.checked_at = Instant::now();
             if !self.allowed.still_holds(&*self.ends.access) {
-                return Err(Left::NotAllowed);
+                return Err(StreamInterruption::NotAllowed);
             }
         }
         if self.heard_at.elapsed() >= HEARTBEAT_EVERY {
-            self.say(Said::Beat).await?;
+            self.say(StreamMessage::Beat).await?;
         }
         Ok(())
     }
 
     /// Waits for new content, as long as the caller is there.
-    pub(crate) async fn rest<T>(&mut self, until: impl Future<Output = T>) -> Result<T, Left> {
+    pub(crate) async fn rest<T>(&mut self, until: impl Future<Output = T>) -> Result<T, StreamInterruption> {
         tokio::select! {
             came = until => Ok(came),
-            () = self.to.closed() => Err(Left::Gone),
-            () = self.ends.stopping.begun() => Err(Left::Stopping),
-            () = not_allowed(&mut self.revocations, &self.allowed, &*self.ends.access) => Err(Left::NotAllowed),
+            () = self.to.closed() => Err(StreamInterruption::Gone),
+            () = self.ends.stopping.wait() => Err(StreamInterruption::Stopping),
+            () = not_allowed(&mut self.revocations, &self.allowed, &*self.ends.access) => Err(StreamInterruption::NotAllowed),
         }
     }
 
     /// Sends the end of the line.
     pub(crate) fn end(self, end: &impl Serialize, close: CloseAs) {
         match serde_json::to_string(end) {
-            Ok(why) => drop(self.last.send(Said::End { why, code: close.code() })),
+            Ok(why) => drop(self.last.send(StreamMessage::End { why, code: close.code() })),
             Err(why) => tracing::error!(error = %why, "the end of a stream has no JSON form"),
         }
     }

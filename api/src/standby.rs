@@ -64,7 +64,7 @@ mod tests {
 
     use super::*;
 
-    async fn answered(path: &str) -> (StatusCode, serde_json::Value) {
+    async fn get_answer(path: &str) -> (StatusCode, serde_json::Value) {
         let (_tell, waits_for) = watch::channel(Some("another node leads the log: a".to_owned()));
         let response = answer(State(waits_for), Request::get(path).body(Body::empty()).unwrap()).await;
         let status = response.status();
@@ -75,10 +75,10 @@ mod tests {
     #[tokio::test]
     async fn waiting_node_is_alive_and_not_ready() {
         for path in ["/livez", "/health"] {
-            assert_eq!(answered(path).await.0, StatusCode::OK, "{path}");
+            assert_eq!(get_answer(path).await.0, StatusCode::OK, "{path}");
         }
         for path in ["/readyz", "/ready"] {
-            let (status, body) = answered(path).await;
+            let (status, body) = get_answer(path).await;
             assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &"not_ready".into()), "{path}");
             assert_eq!(body["dependencies"][0]["why"], "another node leads the log: a");
         }
@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_node_refuses_everything_else() {
-        let (status, body) = answered("/api/v1/events").await;
+        let (status, body) = get_answer("/api/v1/events").await;
         assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &503.into()));
         assert!(body["detail"].as_str().unwrap().contains("another node leads the log"), "{body}");
     }

@@ -25,7 +25,7 @@ impl Stopping {
     }
 
     /// Returns once the node is stopping.
-    pub(crate) async fn begun(&self) {
+    pub(crate) async fn wait(&self) {
         // The sender is part of `self`, so it cannot be dropped while anybody waits here.
         let _ = self.0.subscribe().wait_for(|stopping| *stopping).await;
     }

@@ -17,16 +17,16 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::permissions::Permission;
 use crate::problem::Problem;
 use crate::queues::{QueueName, Queues};
 use crate::quotas::{Caller, NoRoom, Quotas, Room};
 use crate::record_filter::RecordFilter;
-use crate::said::Said;
-use crate::sse::{CHECK_EVERY, CloseAs, Form, Left, Line};
+use crate::sse::{CHECK_EVERY, CloseAs, StreamFormat, StreamInterruption, StreamLine};
+use crate::stream_message::StreamMessage;
 use crate::threads::Threads;
-use tail::{NoPage, PAGE, Page, Tail};
+use tail::{NoPage, PAGE, Tail, TailPage};
 
 /// The maximum number of streams of one caller.
 pub(crate) const STREAMS_OF_ONE_MAX: u64 = 20;
@@ -88,7 +88,7 @@ impl Streams {
 
 /// The records that a stream sends.
 #[derive(Clone, Debug)]
-pub(crate) enum Told {
+pub(crate) enum StreamScope {
     /// All records, or those that the caller asks for.
     Log(Option<RecordFilter>),
     /// The records of one execution, with its attempts.
@@ -98,7 +98,7 @@ pub(crate) enum Told {
 /// Why a stream ended, as its last event reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
-enum End {
+enum RecordStreamEnd {
     /// The execution has ended.
     Ended {
         /// How it ended.
@@ -116,7 +116,7 @@ enum End {
     Slow,
 }
 
-impl End {
+impl RecordStreamEnd {
     fn close(self) -> CloseAs {
         match self {
             Self::Ended { .. } => CloseAs::Normal,
@@ -131,14 +131,14 @@ impl End {
 /// One caller that follows records.
 pub(crate) struct RecordStream<P> {
     streams: Arc<Streams>,
-    told: Told,
+    told: StreamScope,
     /// The stream continues after this position.
     at: Position,
     /// When the caller last learned of its position.
     placed_at: Instant,
-    line: Line<Allowed<P>>,
+    line: StreamLine<AllowedCaller<P>>,
     /// The page that was sent last. The tail shares it with other callers as long as one of them has it.
-    page: Option<Arc<Page>>,
+    page: Option<Arc<TailPage>>,
 }
 
 /// The outcome of sending some records.
@@ -146,11 +146,11 @@ enum Next {
     /// There may be more to send.
     GoOn,
     /// There is nothing more to send.
-    End(End),
+    End(RecordStreamEnd),
 }
 
 impl<P: Permission> RecordStream<P> {
-    pub(crate) fn new(streams: Arc<Streams>, told: Told, at: Position, line: Line<Allowed<P>>) -> Self {
+    pub(crate) fn new(streams: Arc<Streams>, told: StreamScope, at: Position, line: StreamLine<AllowedCaller<P>>) -> Self {
         Self { streams, told, at, placed_at: Instant::now(), line, page: None }
     }
 
@@ -158,28 +158,28 @@ impl<P: Permission> RecordStream<P> {
     pub(crate) async fn run(mut self) {
         let end = match self.until_the_end().await {
             Ok(end) => end,
-            Err(Left::Stopping) => End::Stopping,
-            Err(Left::NotAllowed) => End::NotAllowed,
-            Err(Left::Gone) => return,
-            Err(Left::Slow) => {
+            Err(StreamInterruption::Stopping) => RecordStreamEnd::Stopping,
+            Err(StreamInterruption::NotAllowed) => RecordStreamEnd::NotAllowed,
+            Err(StreamInterruption::Gone) => return,
+            Err(StreamInterruption::Slow) => {
                 tracing::debug!(position = self.at.0, "a reader of records is too slow and is disconnected");
-                if self.line.form() != Form::Messages {
+                if self.line.form() != StreamFormat::Messages {
                     return;
                 }
-                End::Slow
+                RecordStreamEnd::Slow
             }
         };
         self.line.end(&end, end.close());
     }
 
-    async fn until_the_end(&mut self) -> Result<End, Left> {
-        if self.line.form() != Form::Messages {
+    async fn until_the_end(&mut self) -> Result<RecordStreamEnd, StreamInterruption> {
+        if self.line.form() != StreamFormat::Messages {
             // Clients do not show an id without data. A caller that is cut off before the first record still knows its position.
-            self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
+            self.line.say(StreamMessage::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
         }
         let mut views_at = self.streams.views_at.clone();
-        if let Told::Execution(id) = &self.told
-            && let Next::End(end) = self.tell_so_far(*id).await?
+        if let StreamScope::Execution(id) = &self.told
+            && let Next::End(end) = self.send_so_far(*id).await?
         {
             return Ok(end);
         }
@@ -191,7 +191,7 @@ impl<P: Permission> RecordStream<P> {
                 Err(why) => return Ok(why.into()),
             };
             if let Some(page) = &page
-                && let Next::End(end) = self.tell(page).await?
+                && let Next::End(end) = self.send_page(page).await?
             {
                 return Ok(end);
             }
@@ -203,13 +203,13 @@ impl<P: Permission> RecordStream<P> {
                 // No new record was reported. Look for one anyway.
                 Ok(Ok(())) | Err(_) => {}
                 // The source of positions ends with the node.
-                Ok(Err(_)) => return Ok(End::Stopping),
+                Ok(Err(_)) => return Ok(RecordStreamEnd::Stopping),
             }
         }
     }
 
     /// Sends the records of an execution's own stream, and continues in the log after them.
-    async fn tell_so_far(&mut self, id: ExecutionId) -> Result<Next, Left> {
+    async fn send_so_far(&mut self, id: ExecutionId) -> Result<Next, StreamInterruption> {
         let mut revision = Revision(0);
         let mut behind = None;
         loop {
@@ -236,7 +236,7 @@ impl<P: Permission> RecordStream<P> {
                 Err(why) => return Ok(Next::End(why.into())),
             };
             self.line.turn().await?;
-            if let Next::End(end) = self.tell(&page).await? {
+            if let Next::End(end) = self.send_page(&page).await? {
                 return Ok(Next::End(end));
             }
         }
@@ -245,13 +245,13 @@ impl<P: Permission> RecordStream<P> {
     }
 
     /// Sends the records of a page after the caller's position.
-    async fn tell(&mut self, page: &Page) -> Result<Next, Left> {
+    async fn send_page(&mut self, page: &TailPage) -> Result<Next, StreamInterruption> {
         let after = self.at;
         // Records after the change that ended the caller's rights are not sent, even if that is noticed later.
         let ended_at = page.change_of_access().filter(|_| !self.line.is_allowed());
         let before = ended_at.unwrap_or(page.last().next());
         match &self.told {
-            Told::Log(wanted) => {
+            StreamScope::Log(wanted) => {
                 let rest = match self.streams.tail.between(page, (after, before), wanted.as_ref(), self.line.form()) {
                     Ok(rest) => rest,
                     Err(why) => return Ok(Next::End(why.into())),
@@ -259,14 +259,14 @@ impl<P: Permission> RecordStream<P> {
                 if let Some(rest) = rest {
                     self.line.say(rest).await?;
                     self.placed_at = Instant::now();
-                } else if self.placed_at.elapsed() >= PLACE_EVERY && self.line.form() != Form::Messages {
+                } else if self.placed_at.elapsed() >= PLACE_EVERY && self.line.form() != StreamFormat::Messages {
                     // A caller that reconnects later need not have the log searched again from its last record.
-                    self.line.say(Said::Events(format!("id: {}\n\n", page.last()).into())).await?;
+                    self.line.say(StreamMessage::Events(format!("id: {}\n\n", page.last()).into())).await?;
                     self.placed_at = Instant::now();
                 }
                 self.at = page.last();
             }
-            Told::Execution(id) => {
+            StreamScope::Execution(id) => {
                 for frame in page.of_execution(*id).filter(|frame| frame.position < before) {
                     if frame.position > after {
                         match self.streams.tail.one(page, frame, self.line.form()) {
@@ -276,17 +276,17 @@ impl<P: Permission> RecordStream<P> {
                         self.at = frame.position;
                     }
                     if let Some(status) = frame.ended {
-                        return Ok(Next::End(End::Ended { status }));
+                        return Ok(Next::End(RecordStreamEnd::Ended { status }));
                     }
                 }
                 self.at = self.at.max(page.last());
             }
         }
-        Ok(if ended_at.is_some() { Next::End(End::NotAllowed) } else { Next::GoOn })
+        Ok(if ended_at.is_some() { Next::End(RecordStreamEnd::NotAllowed) } else { Next::GoOn })
     }
 }
 
-impl From<NoPage> for End {
+impl From<NoPage> for RecordStreamEnd {
     fn from(why: NoPage) -> Self {
         match why {
             NoPage::Busy => Self::Busy,
@@ -306,12 +306,12 @@ mod tests {
     fn every_stream_end_has_its_documented_code_and_reason() {
         let reference = include_str!("../../docs/reference/rest-api.md");
         for (end, code) in [
-            (End::Ended { status: Status::Succeeded }, 1000),
-            (End::Stopping, 1001),
-            (End::NotAllowed, 1008),
-            (End::Failed, 1011),
-            (End::Busy, 1013),
-            (End::Slow, 1013),
+            (RecordStreamEnd::Ended { status: Status::Succeeded }, 1000),
+            (RecordStreamEnd::Stopping, 1001),
+            (RecordStreamEnd::NotAllowed, 1008),
+            (RecordStreamEnd::Failed, 1011),
+            (RecordStreamEnd::Busy, 1013),
+            (RecordStreamEnd::Slow, 1013),
         ] {
             assert_eq!(end.close().code(), code, "{end:?}");
             let reason = serde_json::to_value(end).unwrap()["reason"].as_str().unwrap().to_owned();

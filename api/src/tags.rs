@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
-use crate::coding::plain_tag;
+use crate::compression::plain_tag;
 use crate::problem::{Outcome, Problem};
 
 /// Returns the tag in a caller's `If-None-Match` that matches `tag`, with any coding.
@@ -30,7 +30,7 @@ pub(crate) fn tag_of(bytes: &[u8]) -> String {
 
 /// Adds a tag to an answer, or returns 304 to a caller that has the answer. Answers that are not JSON, or not
 /// complete yet, are returned unchanged.
-pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> Outcome {
+pub(crate) async fn tag_answer(response: Response<Body>, known: &[HeaderValue]) -> Outcome {
     let headers = response.headers();
     let is_json = headers.get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().ends_with(b"json"));
     let is_whole = response.body().size_hint().exact().is_some();
@@ -41,7 +41,7 @@ pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> O
     let bytes = body.collect().await.map_err(|why| Problem::bug(&why))?.to_bytes();
     let tag = tag_of(&bytes);
     if let Some(known) = known_as(known.iter(), &tag) {
-        return unchanged(&known);
+        return not_modified(&known);
     }
     parts.headers.insert(header::ETAG, value(&tag)?);
     parts.headers.entry(header::CACHE_CONTROL).or_insert(KEPT);
@@ -49,7 +49,7 @@ pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> O
 }
 
 /// Answers a caller that has the answer with this tag.
-pub(crate) fn unchanged(tag: &str) -> Outcome {
+pub(crate) fn not_modified(tag: &str) -> Outcome {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     response.headers_mut().insert(header::ETAG, value(tag)?);

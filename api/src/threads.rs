@@ -282,7 +282,7 @@ impl Threads {
         };
         let done = tokio::select! {
             done = self.where_it_may_block(work) => done,
-            () = self.stopping.begun() => Err(SubmitError::Stopping.into()),
+            () = self.stopping.wait() => Err(SubmitError::Stopping.into()),
         };
         drop(waiting);
         done

@@ -27,7 +27,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
 use crate::context::ENSUE_POSITION;
-use crate::said::Said;
+use crate::stream_message::StreamMessage;
 
 const PROTOCOL: &str = "websocket";
 const VERSION: &str = "13";
@@ -66,7 +66,7 @@ pub(crate) struct Handshake {
 impl Handshake {
     /// Parses it from a request's head; returns `None` if the request does not ask for a WebSocket.
     /// `base_url` is the origin that pages may come from.
-    pub(crate) fn asked(parts: &Parts, base_url: &str) -> Result<Option<Self>, HandshakeRefusal> {
+    pub(crate) fn parse(parts: &Parts, base_url: &str) -> Result<Option<Self>, HandshakeRefusal> {
         let headers = &parts.headers;
         if !lists(headers, &header::UPGRADE, PROTOCOL) || !lists(headers, &header::CONNECTION, "upgrade") {
             return Ok(None);
@@ -88,7 +88,7 @@ impl Handshake {
 
     /// Answers the handshake. From then on, messages go over the connection, to a caller that knows
     /// everything up to `at`.
-    pub(crate) fn answered(self, at: Position, told: mpsc::Receiver<Said>) -> Response<Body> {
+    pub(crate) fn answer(self, at: Position, told: mpsc::Receiver<StreamMessage>) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
@@ -96,7 +96,7 @@ impl Handshake {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
         headers.insert(ENSUE_POSITION, HeaderValue::from(at.0));
-        response.extensions_mut().insert(Promised(Arc::new(Mutex::new(Some(Talk { at, told })))));
+        response.extensions_mut().insert(PromisedTalk(Arc::new(Mutex::new(Some(Talk { at, told })))));
         response
     }
 }
@@ -140,9 +140,9 @@ fn without_default_port(origin: &str) -> String {
 
 /// The conversation that follows an answer; the owner of the connection takes it out.
 #[derive(Clone)]
-pub(crate) struct Promised(Arc<Mutex<Option<Talk>>>);
+pub(crate) struct PromisedTalk(Arc<Mutex<Option<Talk>>>);
 
-impl Promised {
+impl PromisedTalk {
     /// Returns it, once.
     pub(crate) fn take(&self) -> Option<Talk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -152,11 +152,11 @@ impl Promised {
 /// The messages to one caller over a WebSocket.
 pub(crate) struct Talk {
     at: Position,
-    told: mpsc::Receiver<Said>,
+    told: mpsc::Receiver<StreamMessage>,
 }
 
 /// Why a conversation is over.
-enum Over {
+enum TalkEnd {
     /// The caller is gone.
     Gone,
     /// The caller is closing it, and waits for the node's side.
@@ -165,7 +165,7 @@ enum Over {
     Close(CloseFrame),
 }
 
-impl From<SocketError> for Over {
+impl From<SocketError> for TalkEnd {
     fn from(error: SocketError) -> Self {
         match error {
             SocketError::ConnectionClosed => Self::Closing,
@@ -184,9 +184,9 @@ impl Talk {
             .max_frame_size(Some(TAKEN_BYTES_MAX));
         let mut socket = WebSocketStream::from_raw_socket(connection, Role::Server, Some(config)).await;
         let frame = match self.until_the_end(&mut socket).await {
-            Over::Gone => return,
-            Over::Closing => None,
-            Over::Close(frame) => Some(frame),
+            TalkEnd::Gone => return,
+            TalkEnd::Closing => None,
+            TalkEnd::Close(frame) => Some(frame),
         };
         // Nobody receives messages any longer, so nobody waits for this.
         drop(self.told);
@@ -209,7 +209,7 @@ impl Talk {
         let _ = tokio::time::timeout(CLOSE_PATIENCE, closing).await;
     }
 
-    async fn until_the_end<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut WebSocketStream<S>) -> Over {
+    async fn until_the_end<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut WebSocketStream<S>) -> TalkEnd {
         let mut unanswered = 0;
         loop {
             tokio::select! {
@@ -221,12 +221,12 @@ impl Talk {
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => unanswered = 0,
                     // A message that is too long gets the same reply as a short one.
                     Some(Ok(Message::Text(_) | Message::Binary(_)) | Err(SocketError::Capacity(_))) => {
-                        return Over::Close(self.closing(CloseCode::Unsupported, r#"{"reason":"nothing_is_taken"}"#));
+                        return TalkEnd::Close(self.closing(CloseCode::Unsupported, r#"{"reason":"nothing_is_taken"}"#));
                     }
-                    Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => return Over::Gone,
-                    Some(Err(SocketError::Protocol(_))) => return Over::Close(self.closing(CloseCode::Protocol, r#"{"reason":"no_websocket"}"#)),
-                    Some(Ok(Message::Close(_))) => return Over::Closing,
-                    Some(Ok(Message::Frame(_)) | Err(_)) | None => return Over::Gone,
+                    Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => return TalkEnd::Gone,
+                    Some(Err(SocketError::Protocol(_))) => return TalkEnd::Close(self.closing(CloseCode::Protocol, r#"{"reason":"no_websocket"}"#)),
+                    Some(Ok(Message::Close(_))) => return TalkEnd::Closing,
+                    Some(Ok(Message::Frame(_)) | Err(_)) | None => return TalkEnd::Gone,
                 },
             }
         }
@@ -234,29 +234,29 @@ impl Talk {
 
     async fn say<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        said: Option<Said>,
+        said: Option<StreamMessage>,
         socket: &mut WebSocketStream<S>,
         unanswered: &mut u32,
-    ) -> Result<(), Over> {
+    ) -> Result<(), TalkEnd> {
         match said {
-            Some(Said::Records(records)) => {
+            Some(StreamMessage::Records(records)) => {
                 for (position, record) in records {
-                    let record = Utf8Bytes::try_from(record).map_err(|_| Over::Gone)?;
+                    let record = Utf8Bytes::try_from(record).map_err(|_| TalkEnd::Gone)?;
                     socket.feed(Message::Text(record)).await?;
                     self.at = position;
                 }
                 socket.flush().await?;
             }
-            Some(Said::Beat) => {
+            Some(StreamMessage::Beat) => {
                 if *unanswered >= BEATS_UNANSWERED_MAX {
-                    return Err(Over::Gone);
+                    return Err(TalkEnd::Gone);
                 }
                 *unanswered += 1;
                 socket.send(Message::Ping(Bytes::new())).await?;
             }
-            Some(Said::End { why, code }) => return Err(Over::Close(self.closing(code.into(), &why))),
-            Some(Said::Events(_)) => {}
-            None => return Err(Over::Gone),
+            Some(StreamMessage::End { why, code }) => return Err(TalkEnd::Close(self.closing(code.into(), &why))),
+            Some(StreamMessage::Events(_)) => {}
+            None => return Err(TalkEnd::Gone),
         }
         Ok(())
     }
@@ -280,8 +280,8 @@ mod tests {
 
     const BASE: &str = "https://ensue.example.test";
 
-    fn asked(edits: &[(HeaderName, Option<&'static str>)]) -> Result<Option<Handshake>, HandshakeRefusal> {
-        Handshake::asked(&head(edits), BASE)
+    fn parse_edited(edits: &[(HeaderName, Option<&'static str>)]) -> Result<Option<Handshake>, HandshakeRefusal> {
+        Handshake::parse(&head(edits), BASE)
     }
 
     fn head(edits: &[(HeaderName, Option<&'static str>)]) -> Parts {
@@ -307,19 +307,19 @@ mod tests {
         for edit in edits {
             let mut parts = head(&[]);
             edit(&mut parts);
-            assert!(matches!(Handshake::asked(&parts, BASE), Err(HandshakeRefusal::Invalid(_))));
+            assert!(matches!(Handshake::parse(&parts, BASE), Err(HandshakeRefusal::Invalid(_))));
         }
     }
 
     #[test]
     fn accept_key_matches_the_standard_s_example() {
-        assert_eq!(asked(&[]).unwrap().unwrap().accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(parse_edited(&[]).unwrap().unwrap().accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
     fn request_without_upgrade_gets_no_websocket() {
         for edit in [(header::UPGRADE, None), (header::UPGRADE, Some("h2c")), (header::CONNECTION, Some("keep-alive"))] {
-            assert!(asked(&[edit]).unwrap().is_none());
+            assert!(parse_edited(&[edit]).unwrap().is_none());
         }
     }
 
@@ -332,15 +332,15 @@ mod tests {
             (header::SEC_WEBSOCKET_KEY, Some("c2hvcnQ=")),
             (header::SEC_WEBSOCKET_KEY, Some("no base64 at all")),
         ] {
-            assert!(matches!(asked(&[edit]), Err(HandshakeRefusal::Invalid(_))));
+            assert!(matches!(parse_edited(&[edit]), Err(HandshakeRefusal::Invalid(_))));
         }
     }
 
     #[test]
     fn handshake_accepts_only_the_node_s_own_origin() {
-        assert!(asked(&[(header::ORIGIN, Some("https://ensue.example.test"))]).unwrap().is_some());
+        assert!(parse_edited(&[(header::ORIGIN, Some("https://ensue.example.test"))]).unwrap().is_some());
         for other in ["https://evil.example.test", "http://ensue.example.test", "https://ensue.example.test.evil", "null", ""] {
-            assert_eq!(asked(&[(header::ORIGIN, Some(other))]).unwrap_err(), HandshakeRefusal::Origin(other.to_owned()));
+            assert_eq!(parse_edited(&[(header::ORIGIN, Some(other))]).unwrap_err(), HandshakeRefusal::Origin(other.to_owned()));
         }
         assert_eq!(origin_of("https://ensue.example.test/under/here/"), "https://ensue.example.test");
     }
@@ -349,14 +349,14 @@ mod tests {
 
     /// Starts a conversation with a caller that knows everything up to 7; the task ends with the
     /// conversation.
-    async fn talk() -> (mpsc::Sender<Said>, Caller, JoinHandle<()>) {
+    async fn talk() -> (mpsc::Sender<StreamMessage>, Caller, JoinHandle<()>) {
         let (say, told) = mpsc::channel(4);
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let talk = tokio::spawn(Talk { at: Position(7), told }.run(ours));
         (say, WebSocketStream::from_raw_socket(theirs, Role::Client, None).await, talk)
     }
 
-    async fn closed(caller: &mut Caller) -> (u16, String) {
+    async fn expect_close(caller: &mut Caller) -> (u16, String) {
         match caller.next().await {
             Some(Ok(Message::Close(Some(frame)))) => (frame.code.into(), frame.reason.to_string()),
             other => panic!("{other:?}"),
@@ -374,7 +374,7 @@ mod tests {
     async fn client_without_pongs_is_disconnected() {
         let (say, mut caller, talk) = talk().await;
         for _ in 0..3 * BEATS_UNANSWERED_MAX {
-            say.send(Said::Beat).await.unwrap();
+            say.send(StreamMessage::Beat).await.unwrap();
             // Reading it replies to it, and the reply goes out with the next message.
             assert_eq!(caller.next().await.unwrap().unwrap(), Message::Ping(Bytes::new()));
             caller.flush().await.unwrap();
@@ -383,11 +383,11 @@ mod tests {
         assert!(!talk.is_finished());
 
         for _ in 0..BEATS_UNANSWERED_MAX {
-            say.send(Said::Beat).await.unwrap();
+            say.send(StreamMessage::Beat).await.unwrap();
         }
         tokio::task::yield_now().await;
         assert!(!talk.is_finished(), "it may still answer");
-        say.send(Said::Beat).await.unwrap();
+        say.send(StreamMessage::Beat).await.unwrap();
         talk.await.unwrap();
     }
 
@@ -395,10 +395,10 @@ mod tests {
     async fn every_end_closes_with_its_code_and_the_caller_s_position() {
         for code in [1000, 1001, 1008, 1011, 1013] {
             let (say, mut caller, _talk) = talk().await;
-            say.send(Said::Records(vec![(Position(8), Bytes::from_static(b"{}"))])).await.unwrap();
-            say.send(Said::End { why: r#"{"reason":"so"}"#.to_owned(), code }).await.unwrap();
+            say.send(StreamMessage::Records(vec![(Position(8), Bytes::from_static(b"{}"))])).await.unwrap();
+            say.send(StreamMessage::End { why: r#"{"reason":"so"}"#.to_owned(), code }).await.unwrap();
             assert_eq!(caller.next().await.unwrap().unwrap(), Message::text("{}"));
-            assert_eq!(closed(&mut caller).await, (code, r#"{"reason":"so","position":8}"#.to_owned()));
+            assert_eq!(expect_close(&mut caller).await, (code, r#"{"reason":"so","position":8}"#.to_owned()));
         }
     }
 
@@ -408,7 +408,7 @@ mod tests {
             let (say, mut caller, talk) = talk().await;
             let begin = tokio::time::Instant::now();
             if is_the_node_first {
-                say.send(Said::End { why: "{}".to_owned(), code: 1000 }).await.unwrap();
+                say.send(StreamMessage::End { why: "{}".to_owned(), code: 1000 }).await.unwrap();
             } else {
                 caller.close(None).await.unwrap();
             }
@@ -428,7 +428,7 @@ mod tests {
         for bad in [&unmasked[..], &reserved[..]] {
             let (_say, mut caller, talk) = talk().await;
             tokio::io::AsyncWriteExt::write_all(caller.get_mut(), bad).await.unwrap();
-            assert_eq!(closed(&mut caller).await, (1002, r#"{"reason":"no_websocket","position":7}"#.to_owned()));
+            assert_eq!(expect_close(&mut caller).await, (1002, r#"{"reason":"no_websocket","position":7}"#.to_owned()));
             drop(caller);
             talk.await.unwrap();
         }
@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn origin_is_the_same_with_and_without_its_default_port() {
         let is_let_in = |origin: &'static str, base| {
-            Handshake::asked(&head(&[(header::ORIGIN, Some(origin))]), base).is_ok_and(|asked| asked.is_some())
+            Handshake::parse(&head(&[(header::ORIGIN, Some(origin))]), base).is_ok_and(|asked| asked.is_some())
         };
         for (origin, base) in [
             ("https://a.test", "https://a.test:443/under"),
@@ -462,6 +462,6 @@ mod tests {
     fn several_origin_headers_are_rejected() {
         let mut parts = head(&[(header::ORIGIN, Some(BASE))]);
         parts.headers.append(header::ORIGIN, HeaderValue::from_static("https://evil.example.test"));
-        assert!(matches!(Handshake::asked(&parts, BASE), Err(HandshakeRefusal::Invalid(_))));
+        assert!(matches!(Handshake::parse(&parts, BASE), Err(HandshakeRefusal::Invalid(_))));
     }
 }

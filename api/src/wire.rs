@@ -68,7 +68,7 @@ pub(crate) struct WireList<T> {
 }
 
 /// Embeds a body in a response: JSON unchanged, any other bytes as a string.
-pub(crate) fn embedded(body: &Bytes) -> Box<RawValue> {
+pub(crate) fn embed_body(body: &Bytes) -> Box<RawValue> {
     let text = String::from_utf8_lossy(body);
     RawValue::from_string(text.clone().into_owned())
         .or_else(|_| serde_json::value::to_raw_value(&text))

@@ -4,7 +4,7 @@ use axum::http::Method;
 use ensue_api::routes::{BASE, Demand, Public, Route};
 use ensue_engine::access::permission::BuiltInRole;
 
-use crate::support::{TestApi, filled, token_of_attempt};
+use crate::support::{TestApi, fill_path, token_of_attempt};
 
 /// Every built-in role, and an example of another.
 fn roles() -> impl Iterator<Item = &'static str> {
@@ -19,7 +19,7 @@ async fn routes_allow_the_roles_of_the_permission_table() {
     }
     matrix.push_str(", link session: another/its inquiry, program of {id}\n");
     for route in TestApi::new().front.routes() {
-        let path = filled(&route.path);
+        let path = fill_path(&route.path);
         // A separate node for each: one caller's changes must not affect the next.
         let api = TestApi::new();
         let ask = || api.ask(route.method.clone(), &path).json(&serde_json::json!({}));
@@ -55,7 +55,7 @@ async fn routes_allow_the_roles_of_the_permission_table() {
 async fn program(route: &Route) -> u16 {
     let api = TestApi::new();
     let id = api.execution().await;
-    let path = filled(&route.path.replace("{id}", &id));
+    let path = fill_path(&route.path.replace("{id}", &id));
     let asked = api.ask(route.method.clone(), &path).json(&serde_json::json!({}));
     asked.bearing(&token_of_attempt(&id, 1)).response().await.status().as_u16()
 }
@@ -72,9 +72,9 @@ enum WhichInquiry {
 /// Sends a request by the session of a link, and returns the status of the answer.
 async fn link_session(route: &Route, which: WhichInquiry) -> u16 {
     let api = TestApi::new();
-    let (own, cookie) = api.linked().await;
+    let (own, cookie) = api.open_link_session().await;
     let id = if which == WhichInquiry::Own { own } else { api.inquiry_of("ana").await };
-    let path = filled(&route.path.replace("{id}", &id));
+    let path = fill_path(&route.path.replace("{id}", &id));
     let asked = api.ask(route.method.clone(), &path).json(&serde_json::json!({}));
     let asked = asked.with("cookie", &cookie).with("ensue-page", "1").with("sec-fetch-site", "same-origin");
     asked.response().await.status().as_u16()
@@ -83,7 +83,7 @@ async fn link_session(route: &Route, which: WhichInquiry) -> u16 {
 #[tokio::test]
 async fn session_of_a_link_answers_its_inquiry_and_reaches_nothing_else() {
     let api = TestApi::new();
-    let (own, cookie) = api.linked().await;
+    let (own, cookie) = api.open_link_session().await;
     let other = api.inquiry_of("ana").await;
     let get = |path: String| api.get(&path).with("cookie", &cookie);
     get(format!("/api/v1/inquiries/{other}")).answer().await.expect_problem(401, "only_one_inquiry");

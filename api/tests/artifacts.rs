@@ -1,7 +1,7 @@
 //! Artifacts: listed, served as attachments, in ranges, and removed; and the progress of attempts.
 
 use ensue_api::{QueueName, Queues};
-use ensue_engine::command::Said;
+use ensue_engine::command::MessageContent;
 use ensue_engine::ports::OutputStream;
 use ensue_engine::record::{Body, Digest};
 use http_body_util::BodyExt as _;
@@ -138,7 +138,7 @@ async fn progress_is_shown_with_its_text() {
     let path = format!("/api/v1/executions/{id}");
     assert_eq!(api.get(&path).by("viewer").answer().await.json()["progress"], json!(null));
     let body = Some(Body::json(r#"{"message":"copying"}"#));
-    api.node.say(&id, 0, Said::Progress { thousandths: Some(400), body });
+    api.node.say(&id, 0, MessageContent::Progress { thousandths: Some(400), body });
     let shown = api.get(&path).by("viewer").answer().await.expect(200).json();
     assert_eq!((&shown["progress"]["done"], &shown["progress"]["message"]), (&json!(0.4), &json!("copying")));
     let listed = api.get("/api/v1/executions").by("viewer").answer().await.expect(200).json();

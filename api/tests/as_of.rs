@@ -112,7 +112,7 @@ fn without_the_present(mut answer: Value) -> Value {
     answer
 }
 
-async fn compared(story: &[Happens]) {
+async fn compare_answers(story: &[Happens]) {
     let api = TestApi::new();
     let mut kept: BTreeMap<u64, BTreeMap<String, Value>> = BTreeMap::new();
     for happens in story {
@@ -146,7 +146,7 @@ proptest! {
     #[test]
     fn answer_about_an_earlier_position_is_the_one_that_was_given_there(story in vec(happens(), 1..11)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(compared(&story));
+        runtime.block_on(compare_answers(&story));
     }
 }
 

@@ -9,7 +9,7 @@ use ensue_engine::ports::SubmitError;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{TestApi, filled};
+use crate::support::{TestApi, fill_path};
 
 const AUDIT: &str = "/api/v1/audit";
 
@@ -33,10 +33,10 @@ async fn identity(api: &TestApi, name: &str, role: &str) -> (String, String) {
 }
 
 /// What a route needs before it can succeed, and the path and body with which it does.
-async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(String, Value)> {
+async fn prepare_route(api: &TestApi, method: &Method, template: &str) -> Option<(String, Value)> {
     let at = |path: &str| path.strip_prefix("/api/v1").unwrap_or(path).to_owned();
     let path = at(template);
-    let of = |id: &str| path.replace("{id}", id).replace("{ref}", filled(template).split('/').nth(4).unwrap_or_default());
+    let of = |id: &str| path.replace("{id}", id).replace("{ref}", fill_path(template).split('/').nth(4).unwrap_or_default());
     let admin = async |method: Method, path: &str, body: Value| {
         api.ask(method, &format!("/api/v1{path}")).by("admin").json(&body).answer().await;
     };
@@ -123,7 +123,7 @@ async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(Str
             (of(added["id"].as_str().unwrap()), json!({}))
         }
         ("POST", "/parked_reactions/{position}/retry" | "/parked_reactions/{position}/dismiss") => {
-            (path.replace("{position}", &api.parked().await.to_string()), json!({}))
+            (path.replace("{position}", &api.park_reaction().await.to_string()), json!({}))
         }
         _ => return None,
     })
@@ -175,7 +175,7 @@ async fn every_write_makes_a_row_with_its_actor_and_credential() {
     let mut seen = 0;
     for route in TestApi::new().front.routes().iter().filter(|route| route.method != Method::GET && route.demands != Demand::Nothing) {
         let (name, api) = (format!("{} {}", route.method, route.path), TestApi::new());
-        let Some((path, body)) = prepared(&api, &route.method, &route.path).await else {
+        let Some((path, body)) = prepare_route(&api, &route.method, &route.path).await else {
             missing.push(name);
             continue;
         };

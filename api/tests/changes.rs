@@ -3,14 +3,14 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::reach::{deployed, granted};
+use crate::reach::{deploy, token_with_grant};
 use crate::streams::Stream;
 use crate::support::TestApi;
 
 const CHANGES: &str = "/api/v1/changes";
 
 /// Opens a stream and waits until it has begun.
-async fn followed(api: &TestApi, path: &str, role: &str) -> Stream {
+async fn open_stream(api: &TestApi, path: &str, role: &str) -> Stream {
     let mut stream = Stream::of(api.get(path).by(role)).await;
     stream.next_block().await.unwrap();
     stream
@@ -19,7 +19,7 @@ async fn followed(api: &TestApi, path: &str, role: &str) -> Stream {
 #[tokio::test]
 async fn stream_reports_which_things_changed_and_nothing_of_their_content() {
     let api = TestApi::new();
-    let mut stream = followed(&api, CHANGES, "viewer").await;
+    let mut stream = open_stream(&api, CHANGES, "viewer").await;
     let event = api.event("Ana").await;
     let told = stream.next().await.unwrap();
     assert_eq!(told.data["changed"]["events"], json!([event]), "{told:?}");
@@ -33,10 +33,10 @@ async fn stream_reports_which_things_changed_and_nothing_of_their_content() {
 #[tokio::test]
 async fn stream_is_limited_to_requested_kinds_and_ids() {
     let api = TestApi::new();
-    let mut kinds = followed(&api, &format!("{CHANGES}?of=executions,inquiries"), "viewer").await;
-    let eu = deployed(&api, "eu").await;
-    let mut ids = followed(&api, &format!("{CHANGES}?of=executions&id={eu}"), "viewer").await;
-    let us = deployed(&api, "us").await;
+    let mut kinds = open_stream(&api, &format!("{CHANGES}?of=executions,inquiries"), "viewer").await;
+    let eu = deploy(&api, "eu").await;
+    let mut ids = open_stream(&api, &format!("{CHANGES}?of=executions&id={eu}"), "viewer").await;
+    let us = deploy(&api, "us").await;
     api.node.fail(&eu);
     let mut seen = Vec::new();
     while !seen.contains(&json!(us)) {
@@ -51,7 +51,7 @@ async fn stream_is_limited_to_requested_kinds_and_ids() {
 #[tokio::test]
 async fn stream_continues_after_the_last_event_and_says_if_changes_are_missing() {
     let api = TestApi::new();
-    let mut stream = followed(&api, CHANGES, "viewer").await;
+    let mut stream = open_stream(&api, CHANGES, "viewer").await;
     api.event("Ana").await;
     let known = stream.next().await.unwrap().id.unwrap().to_string();
     drop(stream);
@@ -73,23 +73,23 @@ async fn stream_continues_after_the_last_event_and_says_if_changes_are_missing()
 #[tokio::test]
 async fn stream_has_only_what_its_caller_sees() {
     let api = TestApi::new();
-    let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let token = token_with_grant(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
     let mut stream = Stream::of(api.get(CHANGES).bearing(&token)).await;
     stream.next_block().await.unwrap();
-    let hidden = deployed(&api, "us").await;
-    let seen = deployed(&api, "eu").await;
+    let hidden = deploy(&api, "us").await;
+    let seen = deploy(&api, "eu").await;
     let told = stream.next().await.unwrap().data;
     assert_eq!(told["changed"], json!({ "executions": [seen] }), "{hidden} is absent");
     let denied = api.get(&format!("{CHANGES}?of=parked_reactions")).bearing(&token).answer().await;
     denied.expect_problem(403, "forbidden");
-    let sender = granted(&api, "bo", "ingester", &json!({ "packs": ["demo"] })).await;
+    let sender = token_with_grant(&api, "bo", "ingester", &json!({ "packs": ["demo"] })).await;
     api.get(CHANGES).bearing(&sender).answer().await.expect_problem(403, "forbidden");
 }
 
 #[tokio::test]
 async fn people_learn_only_of_inquiries_that_ask_them() {
     let api = TestApi::new();
-    let mut stream = followed(&api, CHANGES, "release_managers").await;
+    let mut stream = open_stream(&api, CHANGES, "release_managers").await;
     let ask = async |who: &str| {
         let params = json!({ "title": "Ship?", "answer": { "type": "object" }, "assignees": [who] });
         let run = api.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&json!({ "params": params }));
@@ -103,7 +103,7 @@ async fn people_learn_only_of_inquiries_that_ask_them() {
 #[tokio::test(start_paused = true)]
 async fn stream_ends_when_the_rights_of_its_caller_change() {
     let api = TestApi::new();
-    let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let token = token_with_grant(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
     let other = json!({ "subject": "identity:ana", "role": "viewer", "on": { "labels": { "site": ["us"] } } });
     api.post("/api/v1/grants").by("admin").json(&other).answer().await.expect(201);
     let mut stream = Stream::of(api.get(CHANGES).bearing(&token)).await;
@@ -113,13 +113,13 @@ async fn stream_ends_when_the_rights_of_its_caller_change() {
     api.ask(Method::DELETE, &path).by("admin").answer().await.expect(204);
     let end = stream.next().await.unwrap();
     assert_eq!((end.name.as_str(), &end.data["reason"]), ("end", &json!("rights_changed")));
-    let mut stream = followed(&api, CHANGES, "viewer").await;
+    let mut stream = open_stream(&api, CHANGES, "viewer").await;
     api.node.revoke("viewer");
     assert_eq!(stream.next().await.unwrap().data["reason"], "not_allowed");
 }
 
 /// Follows the kinds until each has changed, and returns what was reported of them.
-async fn changed(stream: &mut Stream, kinds: &[&str]) -> Value {
+async fn await_changes(stream: &mut Stream, kinds: &[&str]) -> Value {
     let mut seen = json!({});
     while seen.as_object().unwrap().len() < kinds.len() {
         let told = stream.next().await.unwrap().data;
@@ -136,28 +136,28 @@ async fn changed(stream: &mut Stream, kinds: &[&str]) -> Value {
 #[tokio::test]
 async fn stream_reports_rules_by_their_refs_and_settings_as_a_whole() {
     let api = TestApi::new();
-    let mut rules = followed(&api, &format!("{CHANGES}?of=rules,queues"), "admin").await;
+    let mut rules = open_stream(&api, &format!("{CHANGES}?of=rules,queues"), "admin").await;
     api.event("ana").await;
-    assert_eq!(changed(&mut rules, &["rules", "queues"]).await, json!({ "rules": ["demo.greet"], "queues": "more" }));
-    let mut settings = followed(&api, &format!("{CHANGES}?of=vars,tokens,grants,identities"), "admin").await;
+    assert_eq!(await_changes(&mut rules, &["rules", "queues"]).await, json!({ "rules": ["demo.greet"], "queues": "more" }));
+    let mut settings = open_stream(&api, &format!("{CHANGES}?of=vars,tokens,grants,identities"), "admin").await;
     let write = async |method: Method, path: &str, body: Value, status: u16| {
         api.ask(method, path).by("admin").json(&body).answer().await.expect(status);
     };
     write(Method::PUT, "/api/v1/vars/color", json!({ "value": "red" }), 201).await;
-    granted(&api, "ana", "viewer", &json!({ "packs": ["demo"] })).await;
+    token_with_grant(&api, "ana", "viewer", &json!({ "packs": ["demo"] })).await;
     let expected = json!({ "vars": "more", "tokens": "more", "grants": "more", "identities": "more" });
-    assert_eq!(changed(&mut settings, &["vars", "tokens", "grants", "identities"]).await, expected);
+    assert_eq!(await_changes(&mut settings, &["vars", "tokens", "grants", "identities"]).await, expected);
     api.ask(Method::DELETE, "/api/v1/vars/color").by("admin").answer().await.expect(204);
-    assert_eq!(changed(&mut settings, &["vars"]).await, json!({ "vars": "more" }), "what is removed is reported too");
+    assert_eq!(await_changes(&mut settings, &["vars"]).await, json!({ "vars": "more" }), "what is removed is reported too");
 }
 
 #[tokio::test]
 async fn caller_with_limits_learns_only_of_rules_of_its_packs_and_of_no_settings() {
     let api = TestApi::new();
-    let token = granted(&api, "ana", "viewer", &json!({ "packs": ["other"] })).await;
+    let token = token_with_grant(&api, "ana", "viewer", &json!({ "packs": ["other"] })).await;
     let mut stream = Stream::of(api.get(&format!("{CHANGES}?of=rules,executions")).bearing(&token)).await;
     stream.next_block().await.unwrap();
-    let of_demo = granted(&api, "bo", "viewer", &json!({ "packs": ["demo"] })).await;
+    let of_demo = token_with_grant(&api, "bo", "viewer", &json!({ "packs": ["demo"] })).await;
     let mut inside = Stream::of(api.get(&format!("{CHANGES}?of=rules")).bearing(&of_demo)).await;
     inside.next_block().await.unwrap();
     api.event("ana").await;

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Asked, TestApi};
+use crate::support::{Answer, TestApi, TestRequest};
 
 const EVENTS: &str = "/api/v1/events";
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -15,20 +15,20 @@ fn hello(id: &str, name: &str) -> Value {
     json!({ "specversion": "1.0", "id": id, "source": "/greetings", "type": "demo.hello", "data": { "name": name } })
 }
 
-fn post<'a>(api: &'a TestApi, media: &str, body: &Value) -> Asked<'a> {
+fn post<'a>(api: &'a TestApi, media: &str, body: &Value) -> TestRequest<'a> {
     api.post(EVENTS).by("admin").with("content-type", media).body(body.to_string())
 }
 
-async fn structured(api: &TestApi, event: &Value) -> Answer {
+async fn post_structured(api: &TestApi, event: &Value) -> Answer {
     post(api, STRUCTURED, event).answer().await
 }
 
-fn binary<'a>(api: &'a TestApi, headers: &[(&str, &str)]) -> Asked<'a> {
+fn binary<'a>(api: &'a TestApi, headers: &[(&str, &str)]) -> TestRequest<'a> {
     headers.iter().fold(api.post(EVENTS).by("admin"), |asked, (name, value)| asked.with(name, value))
 }
 
 /// Returns an accepted event once it can be read.
-async fn shown(api: &TestApi, taken: &Answer, accept: &str) -> Value {
+async fn read_event(api: &TestApi, taken: &Answer, accept: &str) -> Value {
     let path = format!("{EVENTS}/{}", taken.json()["id"].as_str().unwrap());
     let position = taken.header("ensue-position").unwrap();
     let shown = api.get(&path).by("viewer").with("accept", accept).with("ensue-position", position).answer().await.expect(200);
@@ -42,9 +42,9 @@ async fn event_s_type_names_its_trigger() {
     let mut sent = hello("17", "ana");
     sent["time"] = "2018-04-05T19:31:00+02:00".into();
     sent["subject"] = "vip".into();
-    let taken = structured(&api, &sent).await.expect(202);
+    let taken = post_structured(&api, &sent).await.expect(202);
     assert_eq!(taken.header("location"), Some(format!("{EVENTS}/{}", taken.json()["id"].as_str().unwrap()).as_str()));
-    let event = shown(&api, &taken, "application/json").await;
+    let event = read_event(&api, &taken, "application/json").await;
     assert_eq!((&event["trigger"], &event["source"]), (&json!("demo.hello"), &json!("/greetings")));
     assert_eq!(event["time"], "2018-04-05T17:31:00.000000Z", "when it happened, by its sender");
     assert_ne!(event["received_at"], event["time"]);
@@ -56,7 +56,7 @@ async fn event_s_type_names_its_trigger() {
 #[tokio::test]
 async fn event_is_the_same_in_each_form_and_accepted_once() {
     let api = TestApi::new();
-    let first = structured(&api, &hello("17", "ana")).await.expect(202).json();
+    let first = post_structured(&api, &hello("17", "ana")).await.expect(202).json();
     let headers = [
         ("ce-specversion", "1.0"),
         ("ce-id", "17"),
@@ -71,10 +71,10 @@ async fn event_is_the_same_in_each_form_and_accepted_once() {
     repeat["repeat"] = true.into();
     assert_eq!(again.json(), json!({ "items": [repeat] }));
     // An id belongs to its source, and both to their caller; other differences are ignored.
-    assert_eq!(structured(&api, &hello("17", "bo")).await.expect(200).json(), first);
+    assert_eq!(post_structured(&api, &hello("17", "bo")).await.expect(200).json(), first);
     let mut other = hello("17", "ana");
     other["source"] = "/greetings/".into();
-    structured(&api, &other).await.expect(202);
+    post_structured(&api, &other).await.expect(202);
     let by_author = api.post(EVENTS).by("author").with("content-type", STRUCTURED).body(hello("17", "ana").to_string());
     by_author.answer().await.expect(202);
 }
@@ -102,8 +102,8 @@ async fn binary_event_keeps_its_header_values() {
         "datacontenttype": "application/vnd.apache.thrift.binary",
         "data_base64": "AP8=",
     });
-    assert_eq!(shown(&api, &taken, STRUCTURED).await, expected);
-    assert_eq!(shown(&api, &taken, "application/json").await["payload"], json!({ "cloudevent": expected }));
+    assert_eq!(read_event(&api, &taken, STRUCTURED).await, expected);
+    assert_eq!(read_event(&api, &taken, "application/json").await["payload"], json!({ "cloudevent": expected }));
 }
 
 #[tokio::test]
@@ -137,8 +137,8 @@ async fn event_is_returned_as_it_was_sent() {
     ];
     for (number, more) in data.into_iter().enumerate() {
         let sent = with(number, more);
-        let taken = structured(&api, &sent).await.expect(202);
-        assert_eq!(shown(&api, &taken, STRUCTURED).await, sent);
+        let taken = post_structured(&api, &sent).await.expect(202);
+        assert_eq!(read_event(&api, &taken, STRUCTURED).await, sent);
     }
 }
 
@@ -147,7 +147,7 @@ async fn any_event_can_be_read_as_a_cloudevent() {
     let api = TestApi::new();
     let given = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
     let taken = api.post(EVENTS).by("admin").json(&given).answer().await.expect(202);
-    let event = shown(&api, &taken, "application/json").await;
+    let event = read_event(&api, &taken, "application/json").await;
     let expected = json!({
         "specversion": "1.0",
         "id": event["id"],
@@ -157,14 +157,14 @@ async fn any_event_can_be_read_as_a_cloudevent() {
         "datacontenttype": "application/json",
         "data": { "name": "ana" },
     });
-    assert_eq!(shown(&api, &taken, STRUCTURED).await, expected);
+    assert_eq!(read_event(&api, &taken, STRUCTURED).await, expected);
     // A payload that only looks like an event's attributes has no effect.
     for source in ["/shop", "api"] {
         let mut claimed = hello("17", "ana");
         (claimed["source"], claimed["type"]) = (source.into(), "demo.anything".into());
         let lying = json!({ "trigger": "demo.anything", "payload": { "cloudevent": claimed } });
         let taken = api.post(EVENTS).by("admin").json(&lying).answer().await.expect(202);
-        let told = shown(&api, &taken, STRUCTURED).await;
+        let told = read_event(&api, &taken, STRUCTURED).await;
         assert_eq!((&told["id"], &told["source"]), (&taken.json()["id"], &json!("api")));
     }
     let path = format!("{EVENTS}/{}", taken.json()["id"].as_str().unwrap());
@@ -193,30 +193,30 @@ async fn event_errors_are_reported_with_their_pointer() {
     let pointers = |problem: &Value| -> Vec<String> {
         problem["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect()
     };
-    let bare = structured(&api, &json!({ "specversion": "0.3", "Type": 1 })).await.expect_problem(422, "cloudevent_invalid");
+    let bare = post_structured(&api, &json!({ "specversion": "0.3", "Type": 1 })).await.expect_problem(422, "cloudevent_invalid");
     assert_eq!(pointers(&bare), ["/Type", "/specversion", "/id", "/source", "/type"].map(str::to_owned));
     let unfit = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "demo.hello", "data": { "name": 1 } });
-    let misfit = structured(&api, &unfit).await.expect_problem(422, "payload_invalid");
+    let misfit = post_structured(&api, &unfit).await.expect_problem(422, "payload_invalid");
     assert_eq!(pointers(&misfit), ["/data/name"]);
     for unknown in ["demo.nothing", "com.example.order.created", "x"] {
         let event = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": unknown });
-        let problem = structured(&api, &event).await.expect_problem(422, "trigger_not_found");
+        let problem = post_structured(&api, &event).await.expect_problem(422, "trigger_not_found");
         assert_eq!(pointers(&problem), ["/type"]);
         assert!(problem["detail"].as_str().unwrap().contains(unknown), "{problem}");
     }
     let many: serde_json::Map<String, Value> = (0..1_000).map(|number| (format!("A{number}"), json!(0))).collect();
-    let many = structured(&api, &many.into()).await.expect_problem(422, "cloudevent_invalid");
+    let many = post_structured(&api, &many.into()).await.expect_problem(422, "cloudevent_invalid");
     assert_eq!(pointers(&many).len(), 20, "the number of reported errors is limited");
     let list = json!(vec![json!({ "A": 0, "B": [1] }); 30]);
     let list = post(&api, BATCH, &list).answer().await.expect_problem(422, "cloudevent_invalid");
     assert_eq!(pointers(&list).len(), 100);
     for ours in ["api", "engine", "demo.gate", "execution/01980000-0000-7000-8000-0000000000ff"] {
         let event = json!({ "specversion": "1.0", "id": "1", "source": ours, "type": "demo.anything" });
-        assert_eq!(pointers(&structured(&api, &event).await.expect_problem(422, "cloudevent_invalid")), ["/source"]);
+        assert_eq!(pointers(&post_structured(&api, &event).await.expect_problem(422, "cloudevent_invalid")), ["/source"]);
     }
     for (own, hint) in [("core.execution_ended", "have the rule listen to both"), ("core.schedule", "run the action itself")] {
         let event = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": own });
-        let problem = structured(&api, &event).await.expect_problem(422, "trigger_of_the_engine");
+        let problem = post_structured(&api, &event).await.expect_problem(422, "trigger_of_the_engine");
         assert_eq!(pointers(&problem), ["/type"]);
         assert!(problem["hint"].as_str().unwrap().contains(hint), "{problem}");
     }

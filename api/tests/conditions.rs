@@ -4,7 +4,7 @@ use axum::http::Method;
 use ensue_api::routes::Demand;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, TestApi, filled};
+use crate::support::{Answer, TestApi, fill_path};
 
 const KEY: &str = "/api/v1/keys/demo.secret";
 const ECHO: &str = "/api/v1/actions/core.echo/execute";
@@ -26,7 +26,7 @@ impl Write {
         api.get(&self.read).by("admin").answer().await.expect(200).header("etag").unwrap().to_owned()
     }
 
-    async fn sent(&self, api: &TestApi, name: &str, value: &str) -> Answer {
+    async fn send(&self, api: &TestApi, name: &str, value: &str) -> Answer {
         api.ask(self.method.clone(), &self.path).by("admin").with(name, value).json(&self.body).answer().await
     }
 }
@@ -46,7 +46,7 @@ async fn writes(api: &TestApi) -> Vec<Write> {
     api.post("/api/v1/tokens").by("admin").json(&json!({ "name": "bo", "roles": ["viewer"] })).answer().await.expect(201);
     let cancelled = api.execution().await;
     let settled = api.indeterminate().await;
-    let (retried, dismissed) = (api.parked().await, api.parked().await);
+    let (retried, dismissed) = (api.park_reaction().await, api.park_reaction().await);
     let execution = |id: &str, verb: &str, body| {
         Write::of(&format!("/api/v1/executions/{id}"), Method::POST, &format!("/api/v1/executions/{id}/{verb}"), body)
     };
@@ -89,16 +89,16 @@ async fn every_conditional_write_requires_the_current_tag() {
         let (shown, tag) = (&write.path, write.tag(&api).await);
         let head = api.node.head_position();
         for stale in ["\"other\"", &format!("W/{tag}"), "\"\"", &format!("W/{tag}, \"other\"")] {
-            let refused = write.sent(&api, "if-match", stale).await;
+            let refused = write.send(&api, "if-match", stale).await;
             assert_eq!(refused.expect_problem(412, "precondition_failed")["status"], 412, "{shown} {stale}");
         }
         for malformed in [tag.trim_matches('"'), "", "*, *"] {
-            write.sent(&api, "if-match", malformed).await.expect_problem(400, "condition_invalid");
+            write.send(&api, "if-match", malformed).await.expect_problem(400, "condition_invalid");
         }
         assert_eq!((api.node.head_position(), write.tag(&api).await), (head, tag.clone()), "{shown}: nothing was done");
         // The tag of any coding is the resource's, and one match of several is enough.
         let coded = format!("{}-gzip\"", tag.trim_end_matches('"'));
-        let done = write.sent(&api, "if-match", &format!("\"other\", {coded}")).await;
+        let done = write.send(&api, "if-match", &format!("\"other\", {coded}")).await;
         assert!(done.status.is_success(), "{shown}: {}", done.text);
         assert!(api.node.head_position() > head, "{shown}: it was done");
     }
@@ -129,7 +129,7 @@ async fn each_documented_write_supports_conditions_or_rejects_them() {
         if !matches!(route.method, Method::POST | Method::PUT | Method::DELETE) || route.demands == Demand::Nothing {
             continue;
         }
-        let (head, path) = (api.node.head_position(), filled(&route.path));
+        let (head, path) = (api.node.head_position(), fill_path(&route.path));
         let body = match path.rsplit('/').next() {
             Some("settle") => json!({ "outcome": "succeeded" }),
             Some("respond") => json!({ "answer": true }),

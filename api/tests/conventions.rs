@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 
 use crate::support::contract::{DOCUMENT, responses_of};
-use crate::support::{TestApi, filled};
+use crate::support::{TestApi, fill_path};
 
 #[tokio::test]
 async fn every_request_error_is_a_problem() {
@@ -73,7 +73,7 @@ async fn every_route_rejects_unknown_parameters() {
     let is_open = |path: &str| path.starts_with("/hooks/") || path.starts_with("/api/v1/auth/oidc/callback/");
     let is_closed = |path: &str| !is_open(path) && !PROBES.contains(&path);
     for route in api.front.routes().iter().filter(|route| is_closed(&route.path)) {
-        let path = format!("{}?colour=red", filled(&route.path));
+        let path = format!("{}?colour=red", fill_path(&route.path));
         api.ask(route.method.clone(), &path).by("admin").answer().await.expect_problem(400, "unknown_parameter");
     }
 }
@@ -97,7 +97,7 @@ async fn body_cannot_say_who_the_caller_is_or_what_it_may_do() {
         let head = api.node.head_position();
         let bulk = if operation["parameters"].to_string().contains("\"until\"") { "?until=2026-01-01T00:00:00Z" } else { "" };
         for field in FORGED {
-            let path = format!("{}{bulk}", filled(&route.path));
+            let path = format!("{}{bulk}", fill_path(&route.path));
             let forged = json!({ field: "admin" });
             // This path accepts only a list.
             let body = if route.path.ends_with("/executions") { json!([forged]) } else { forged };
@@ -202,7 +202,7 @@ async fn routes_that_wait_for_a_position_match_the_openapi_document() {
         let event = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
         let sent = api.post("/api/v1/events").by("admin").json(&event).answer().await;
         let position = sent.header("ensue-position").unwrap().to_owned();
-        let asked = api.ask(route.method.clone(), &filled(&route.path)).by("admin").with("ensue-position", &position).json(&json!({}));
+        let asked = api.ask(route.method.clone(), &fill_path(&route.path)).by("admin").with("ensue-position", &position).json(&json!({}));
         let response = asked.response().await;
         // A stream that is allowed to start has no end.
         let is_behind = response.status() == 503 && {
@@ -336,18 +336,18 @@ async fn temporary_failure_has_a_retry_time() {
         api.post("/api/v1/events").by("admin").json(&given).answer().await.expect_problem(503, code);
         api.post("/hooks/demo/door").json(&json!({ "kind": "hello", "name": "cy" })).answer().await.expect_problem(503, code);
     }
-    let full = TestApi::with_queues(capped(QueueName::Requests, 0));
+    let full = TestApi::with_queues(queues_with_cap(QueueName::Requests, 0));
     full.get("/livez").answer().await.expect_problem(503, "busy");
 }
 
 /// Queues without limits, except for one.
-fn capped(name: QueueName, cap: u64) -> Queues {
+fn queues_with_cap(name: QueueName, cap: u64) -> Queues {
     Queues::with(|queue| if queue == name { cap } else { 1_000_000_000 })
 }
 
 #[tokio::test]
 async fn request_body_over_the_memory_limit_is_rejected_and_not_stored() {
-    let api = TestApi::with_queues(capped(QueueName::RequestBytes, 10_000));
+    let api = TestApi::with_queues(queues_with_cap(QueueName::RequestBytes, 10_000));
     let head = api.node.head_position();
     let given = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
     for _ in 0..2 {
@@ -367,12 +367,12 @@ async fn request_body_over_the_memory_limit_is_rejected_and_not_stored() {
 async fn answer_counts_until_written_and_is_rejected_over_the_memory_limit() {
     let large = json!({ "trigger": "demo.hello", "payload": { "name": "a".repeat(40_000) } });
     let path_of = |sent: &crate::support::Answer| format!("/api/v1/events/{}", sent.json()["id"].as_str().unwrap());
-    let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 60_000));
+    let api = TestApi::with_queues(queues_with_cap(QueueName::AnswerBytes, 60_000));
     let sent = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202);
     for _ in 0..3 {
         api.get(&path_of(&sent)).by("viewer").answer().await.expect(200);
     }
-    let queues = capped(QueueName::AnswerBytes, 60_000);
+    let queues = queues_with_cap(QueueName::AnswerBytes, 60_000);
     let _unwritten = queues.of(QueueName::AnswerBytes).enter(30_000).unwrap();
     let api = TestApi::with_queues(queues.clone());
     let sent = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202);
@@ -383,7 +383,7 @@ async fn answer_counts_until_written_and_is_rejected_over_the_memory_limit() {
 #[tokio::test]
 async fn answer_larger_than_all_answer_memory_can_still_be_read() {
     let large = json!({ "trigger": "demo.hello", "payload": { "name": "a".repeat(40_000) } });
-    let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
+    let api = TestApi::with_queues(queues_with_cap(QueueName::AnswerBytes, 30_000));
     let position = api.post("/api/v1/events").by("admin").json(&large).answer().await.expect(202).json()["position"].clone();
     for path in ["/api/v1/log".to_owned(), format!("/api/v1/log/{position}")] {
         api.get(&path).by("viewer").answer().await.expect(200);
@@ -392,7 +392,7 @@ async fn answer_larger_than_all_answer_memory_can_still_be_read() {
 
 #[tokio::test]
 async fn read_with_a_request_body_is_rejected_when_answer_memory_is_full() {
-    let queues = capped(QueueName::AnswerBytes, 60_000);
+    let queues = queues_with_cap(QueueName::AnswerBytes, 60_000);
     let _unwritten = queues.of(QueueName::AnswerBytes).enter(30_000).unwrap();
     let api = TestApi::with_queues(queues.clone());
     let long = json!({ "event": { "trigger": "demo.long", "payload": { "text": "a".repeat(40_000) } } });
@@ -403,7 +403,7 @@ async fn read_with_a_request_body_is_rejected_when_answer_memory_is_full() {
 
 #[tokio::test]
 async fn write_is_confirmed_however_little_answer_memory_there_is() {
-    let api = TestApi::with_queues(capped(QueueName::AnswerBytes, 30_000));
+    let api = TestApi::with_queues(queues_with_cap(QueueName::AnswerBytes, 30_000));
     let run = api.post("/api/v1/actions/core.echo/execute").by("admin");
     let told = run.json(&json!({ "params": { "message": "a".repeat(40_000) } })).answer().await.expect(202);
     assert!(told.text.len() > 40_000, "{}", told.text.len());

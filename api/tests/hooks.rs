@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::support::{Answer, Asked, GATE_SECRET, TestApi};
+use crate::support::{Answer, GATE_SECRET, TestApi, TestRequest};
 
 const HELLO: &str = r#"{"name":"ana"}"#;
 
@@ -16,7 +16,7 @@ fn signature(body: &str, secret: &str) -> String {
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-fn at_the_gate<'a>(api: &'a TestApi, delivery: &str, body: &'static str) -> Asked<'a> {
+fn at_the_gate<'a>(api: &'a TestApi, delivery: &str, body: &'static str) -> TestRequest<'a> {
     let asked = api.post("/hooks/demo/gate").with("content-type", "application/json").with("x-github-event", "hello");
     asked.with("x-github-delivery", delivery).with("x-hub-signature-256", &signature(body, GATE_SECRET)).body(body)
 }
@@ -81,7 +81,7 @@ async fn delivery_without_a_match_succeeds_and_writes_nothing() {
     assert_eq!(api.node.head_position(), head);
 }
 
-async fn refused_without_a_trace(asked: Asked<'_>, api: &TestApi, status: u16, code: &str) -> Answer {
+async fn refused_without_a_trace(asked: TestRequest<'_>, api: &TestApi, status: u16, code: &str) -> Answer {
     let head = api.node.head_position();
     let answer = asked.answer().await;
     assert_eq!(api.node.head_position(), head, "a refused delivery wrote something");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
-use ensue_api::server::{Ended, Tls};
+use ensue_api::server::{ServerEnd, Tls};
 use ensue_api::{Addresses, Limits, QueueName, Queues, Server};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
@@ -25,12 +25,12 @@ use crate::support::clock::HeldClock;
 /// Longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Served {
+struct TestServer {
     api: TestApi,
     address: SocketAddr,
     trusting: Arc<ClientConfig>,
     stop: oneshot::Sender<()>,
-    ended: JoinHandle<Ended>,
+    ended: JoinHandle<ServerEnd>,
 }
 
 /// A caller with one connection.
@@ -39,19 +39,19 @@ struct Caller {
     ended: JoinHandle<Result<(), h2::Error>>,
 }
 
-async fn served(limits: Limits) -> Served {
+async fn start_server(limits: Limits) -> TestServer {
     served_by(TestApi::within(limits)).await
 }
 
 /// Serves callers of the own machine with the limits for an address.
-async fn served_with_limits_per_address(limits: Limits, queues: Queues) -> Served {
+async fn served_with_limits_per_address(limits: Limits, queues: Queues) -> TestServer {
     served_by(TestApi::with_settings(|settings| {
         (settings.limits, settings.queues, settings.addresses) = (limits, queues, Addresses::default());
     }))
     .await
 }
 
-async fn served_by(api: TestApi) -> Served {
+async fn served_by(api: TestApi) -> TestServer {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let cert = CertificateDer::from(cert.der().to_vec());
@@ -69,10 +69,10 @@ async fn served_by(api: TestApi) -> Served {
     let (stop, stopped) = oneshot::channel();
     let server = Server::new(api.front.clone()).with_tls(Tls::new(config));
     let ended = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
-    Served { api, address, trusting: Arc::new(trusting), stop, ended }
+    TestServer { api, address, trusting: Arc::new(trusting), stop, ended }
 }
 
-impl Served {
+impl TestServer {
     async fn connect(&self) -> Caller {
         self.connect_with(h2::client::Builder::new()).await
     }
@@ -146,7 +146,7 @@ async fn text_of(mut body: RecvStream) -> Result<String, h2::Error> {
 
 #[tokio::test]
 async fn request_of_http_2_is_answered_like_any_other() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let mut caller = served.connect().await;
     assert!(caller.is_served().await);
     let (status, headers, text) = caller.ask(request("/api/v1/openapi.json", &[])).await.unwrap();
@@ -160,7 +160,7 @@ async fn request_of_http_2_is_answered_like_any_other() {
 
 #[tokio::test]
 async fn host_and_authority_of_a_request_must_be_the_same_and_the_node_s() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let mut caller = served.connect().await;
     let (status, _, text) = caller.ask(request("/livez", &[("host", "127.0.0.1")])).await.unwrap();
     assert!(status == 400 && text.contains("request_ambiguous"), "{text}");
@@ -173,7 +173,7 @@ async fn host_and_authority_of_a_request_must_be_the_same_and_the_node_s() {
 
 #[tokio::test]
 async fn large_heads_are_rejected_and_the_connection_continues() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let mut caller = served.connect().await;
     let (status, ..) = caller.ask(request("/livez", &[("x-large", &"x".repeat(17 * 1024))])).await.unwrap();
     assert_eq!(status, 431);
@@ -185,7 +185,7 @@ async fn large_heads_are_rejected_and_the_connection_continues() {
 #[tokio::test]
 async fn body_that_does_not_arrive_is_timed_out() {
     let clock = HeldClock::new();
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let caller = served.connect().await;
     let post = Request::post("https://localhost/hooks/demo/door").header("content-type", "application/json").body(()).unwrap();
     let mut requests = caller.requests.clone().ready().await.unwrap();
@@ -199,7 +199,7 @@ async fn body_that_does_not_arrive_is_timed_out() {
 #[tokio::test]
 async fn connection_of_a_caller_that_cancels_too_many_requests_is_closed() {
     let clock = HeldClock::new();
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     // It cancels each at once, or after the answer has begun.
     for waits in [false, true] {
         let mut caller = served.connect().await;
@@ -231,7 +231,7 @@ async fn connection_of_a_caller_that_cancels_too_many_requests_is_closed() {
 async fn response_that_its_caller_does_not_read_is_reset_and_others_continue() {
     let clock = HeldClock::new();
     // The node asks for a sign of life only after a longer time.
-    let served = served(Limits { write_timeout: Duration::from_secs(5), ..Limits::default() }).await;
+    let served = start_server(Limits { write_timeout: Duration::from_secs(5), ..Limits::default() }).await;
     for (path, window) in [("/api/v1/openapi.json", 1_000), ("/livez", 5)] {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(window);
@@ -253,7 +253,7 @@ async fn response_that_its_caller_does_not_read_is_reset_and_others_continue() {
 
 #[tokio::test]
 async fn answer_to_head_has_the_length_of_the_body_without_it() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let mut caller = served.connect().await;
     for path in ["/livez", "/api/v1/rules", "/nothing"] {
         let (status, headers, text) = caller.ask(request(path, &[])).await.unwrap();
@@ -308,7 +308,7 @@ async fn connection_without_a_request_in_progress_is_closed() {
     let clock = HeldClock::new();
     // Twice this is less than the time after which the node asks for a sign of life.
     let head_timeout = Duration::from_secs(5);
-    let served = served(Limits { head_timeout, ..Limits::default() }).await;
+    let served = start_server(Limits { head_timeout, ..Limits::default() }).await;
     for is_served in [false, true] {
         let begin = tokio::time::Instant::now();
         let mut caller = served.connect().await;
@@ -324,13 +324,13 @@ async fn connection_without_a_request_in_progress_is_closed() {
 
 #[tokio::test]
 async fn stop_lets_requests_in_progress_end_and_closes_the_connection() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let mut caller = served.connect().await;
     let (_, _, following) = caller.begin(served.stream_of_the_log()).await.unwrap();
     let idle = served.connect().await;
     served.stop.send(()).unwrap();
     text_of(following).await.unwrap();
-    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+    assert_eq!(served.ended.await.unwrap(), ServerEnd { connections_cut: 0 });
     assert!(!caller.is_served().await);
     tokio::time::timeout(PATIENCE, caller.end()).await.expect("the node closes it");
     tokio::time::timeout(PATIENCE, idle.end()).await.expect("the node closes it");
@@ -339,7 +339,7 @@ async fn stop_lets_requests_in_progress_end_and_closes_the_connection() {
 #[tokio::test]
 async fn caller_without_tls_gets_an_explanation_and_a_silent_one_is_closed() {
     let clock = HeldClock::new();
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     for (sent, expected) in [("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n", "\"code\":\"tls_required\""), ("", ""), ("\u{16}\u{3}\u{1}", "")] {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();

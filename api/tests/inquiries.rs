@@ -22,7 +22,7 @@ fn question() -> Value {
 }
 
 /// Opens an inquiry, and returns it as it is listed.
-async fn asked(api: &TestApi, params: &Value) -> Value {
+async fn open_inquiry(api: &TestApi, params: &Value) -> Value {
     let run = api.post("/api/v1/actions/core.inquiry/execute").by("admin").json(&json!({ "params": params })).answer().await.expect(202);
     let run = run.json();
     assert_eq!(run["status"], "waiting");
@@ -48,7 +48,7 @@ async fn titles(api: &TestApi, role: &str, query: &str) -> Vec<String> {
 #[tokio::test]
 async fn inquiry_is_shown_with_all_its_fields() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     assert_eq!((&inquiry["status"], &inquiry["quorum"], inquiry.get("answer_schema")), (&json!("open"), &json!(1), None));
     let shown = api.get(&path(&inquiry, "")).by("viewer").answer().await.expect(200).json();
     assert_eq!(
@@ -64,7 +64,7 @@ async fn inquiry_is_shown_with_all_its_fields() {
 #[tokio::test]
 async fn reading_an_inquiry_does_not_answer_it() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let before = api.node.head_position();
     let url = inquiry["url"].as_str().unwrap().strip_prefix("https://ensue.example.test").unwrap();
     for url in [url.to_owned(), format!("{url}?answer=true")] {
@@ -77,7 +77,7 @@ async fn reading_an_inquiry_does_not_answer_it() {
 #[tokio::test]
 async fn answer_ends_the_execution_and_is_shown_in_the_inquiry() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let given = json!({ "answer": { "ship": true, "note": "go" }, "digest": inquiry["digest"] });
     let answered = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&given).answer().await.expect(200);
     assert!(answered.header("ensue-position").is_some());
@@ -97,8 +97,8 @@ async fn answer_ends_the_execution_and_is_shown_in_the_inquiry() {
 #[tokio::test]
 async fn custom_role_sees_only_its_own_inquiries() {
     let api = TestApi::new();
-    let mine = asked(&api, &question()).await;
-    let others = asked(&api, &json!({ "title": "Hire Bo?", "answer": { "type": "object" }, "assignees": ["role:leads"] })).await;
+    let mine = open_inquiry(&api, &question()).await;
+    let others = open_inquiry(&api, &json!({ "title": "Hire Bo?", "answer": { "type": "object" }, "assignees": ["role:leads"] })).await;
     for query in ["", "?mine=true", "?mine=false", "?status=open"] {
         assert_eq!(titles(&api, MANAGERS, query).await, ["Ship v1?"], "{query}");
     }
@@ -131,12 +131,12 @@ async fn custom_role_sees_only_its_own_inquiries() {
 #[tokio::test]
 async fn nobody_can_answer_for_others_whatever_their_role() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let respond = async |role: &str| api.post(&path(&inquiry, "/respond")).by(role).json(&yes()).answer().await;
     respond("admin").await.expect_problem(403, "inquiry_not_asked");
     respond("viewer").await.expect_problem(403, "forbidden");
     respond("author").await.expect_problem(403, "forbidden");
-    let excluding = asked(
+    let excluding = open_inquiry(
         &api,
         &json!({ "title": "?", "answer": {}, "assignees": ["ana.admin", "ana.operator"], "exclude": ["requester"], "digest": "optional" }),
     )
@@ -150,7 +150,7 @@ async fn nobody_can_answer_for_others_whatever_their_role() {
 #[tokio::test]
 async fn answer_errors_name_each_field() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let before = api.node.head_position();
     let respond = async |body: Value| api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&body).answer().await;
     let faults = respond(json!({ "answer": { "ship": "yes", "note": 3, "extra": 1 } })).await.expect_problem(422, "answer_invalid");
@@ -171,7 +171,7 @@ async fn answer_without_a_digest_is_rejected_unless_the_digest_is_optional() {
     let api = TestApi::new();
     let mut params = question();
     params.as_object_mut().unwrap().remove("digest");
-    let inquiry = asked(&api, &params).await;
+    let inquiry = open_inquiry(&api, &params).await;
     assert_eq!(inquiry["digest_required"], true);
     let before = api.node.head_position();
     let told = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect_problem(428, "digest_required");
@@ -180,7 +180,7 @@ async fn answer_without_a_digest_is_rejected_unless_the_digest_is_optional() {
     let given = json!({ "answer": { "ship": true }, "digest": inquiry["digest"] });
     let answered = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&given).answer().await.expect(200).json();
     assert_eq!(answered["answers"][0]["digest"], inquiry["digest"]);
-    let optional = asked(&api, &question()).await;
+    let optional = open_inquiry(&api, &question()).await;
     assert_eq!(optional["digest_required"], false);
     let answered = api.post(&path(&optional, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect(200).json();
     assert_eq!(answered["answers"][0]["digest"], json!(null));
@@ -206,7 +206,7 @@ async fn schema_with_multiplying_references_is_rejected_on_request() {
 #[tokio::test]
 async fn answer_with_another_digest_is_stale() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let stale = json!({ "answer": { "ship": true }, "digest": "0".repeat(64) });
     let told = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&stale).answer().await.expect_problem(409, "approval_stale");
     assert!(told["detail"].as_str().unwrap().contains(inquiry["digest"].as_str().unwrap()), "{told:#}");
@@ -215,7 +215,7 @@ async fn answer_with_another_digest_is_stale() {
 #[tokio::test]
 async fn late_answer_gets_who_answered_and_when() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let respond = async |role: &str, body: &Value| api.post(&path(&inquiry, "/respond")).by(role).json(body).answer().await;
     let at = respond(MANAGERS, &yes()).await.expect(200).json()["answers"][0]["at"].as_str().unwrap().to_owned();
     for body in [yes(), json!({ "answer": 7 })] {
@@ -229,7 +229,7 @@ async fn late_answer_gets_who_answered_and_when() {
 #[tokio::test(start_paused = true)]
 async fn late_answer_gets_that_even_if_the_views_lag() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     api.node.hold_views();
     let respond = async |role: &str| api.post(&path(&inquiry, "/respond")).by(role).json(&yes()).answer().await;
     assert_eq!(respond(MANAGERS).await.expect(200).json()["status"], "answered");
@@ -242,7 +242,7 @@ async fn quorum_counts_distinct_people() {
     let api = TestApi::new();
     let mut question = question();
     question["quorum"] = json!(2);
-    let inquiry = asked(&api, &question).await;
+    let inquiry = open_inquiry(&api, &question).await;
     let respond = async |role: &str| api.post(&path(&inquiry, "/respond")).by(role).json(&yes()).answer().await;
     assert_eq!(respond(MANAGERS).await.expect(200).json()["status"], "open");
     respond(MANAGERS).await.expect_problem(409, "inquiry_answered_before");
@@ -259,12 +259,12 @@ async fn quorum_counts_distinct_people() {
 #[tokio::test]
 async fn cancelled_inquiry_accepts_no_answer() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let cancelled = api.post(&path(&inquiry, "/cancel")).by("operator").answer().await.expect(202).json();
     assert_eq!((&cancelled["status"], cancelled["ended_at"].is_string()), (&json!("cancelled"), true));
     let told = api.post(&path(&inquiry, "/respond")).by(MANAGERS).json(&yes()).answer().await.expect_problem(409, "inquiry_closed");
     assert!(told["detail"].as_str().unwrap().contains("it was cancelled at "), "{told:#}");
-    let again = asked(&api, &question()).await;
+    let again = open_inquiry(&api, &question()).await;
     let execution = again["execution"].as_str().unwrap();
     api.post(&format!("/api/v1/executions/{execution}/cancel")).by("operator").answer().await.expect(202);
     assert_eq!(titles(&api, "viewer", "?status=cancelled").await.len(), 2);
@@ -273,7 +273,7 @@ async fn cancelled_inquiry_accepts_no_answer() {
 #[tokio::test]
 async fn dry_run_of_an_answer_reports_its_effect_and_records_nothing() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let before = api.node.head_position();
     let respond = async |body: &Value| api.post(&path(&inquiry, "/respond?dry_run=true")).by(MANAGERS).json(body).answer().await;
     respond(&yes()).await.expect(204);
@@ -289,7 +289,7 @@ async fn repeated_answer_with_the_same_key_counts_once_with_the_same_response() 
     let api = TestApi::new();
     let mut question = question();
     question["quorum"] = json!(2);
-    let inquiry = asked(&api, &question).await;
+    let inquiry = open_inquiry(&api, &question).await;
     let respond = async || api.post(&path(&inquiry, "/respond")).by(MANAGERS).with("idempotency-key", "one").json(&yes()).answer().await;
     let first = respond().await.expect(200).text;
     api.post(&path(&inquiry, "/respond")).by("operator").json(&yes()).answer().await.expect(200);
@@ -301,7 +301,7 @@ async fn conditional_answer_requires_an_unchanged_inquiry() {
     let api = TestApi::new();
     let mut question = question();
     question["quorum"] = json!(2);
-    let inquiry = asked(&api, &question).await;
+    let inquiry = open_inquiry(&api, &question).await;
     let read = api.get(&path(&inquiry, "")).by(MANAGERS).answer().await.expect(200);
     let tag = read.header("etag").unwrap().to_owned();
     api.get(&path(&inquiry, "")).by(MANAGERS).with("if-none-match", &tag).answer().await.expect(304);
@@ -314,7 +314,7 @@ async fn conditional_answer_requires_an_unchanged_inquiry() {
 async fn inquiries_are_listed_page_by_page() {
     let api = TestApi::new();
     for _ in 0..3 {
-        asked(&api, &question()).await;
+        open_inquiry(&api, &question()).await;
     }
     let first = api.get("/api/v1/inquiries?mine=true&limit=2").by(MANAGERS).answer().await.expect(200).json();
     let next = first["next"].as_str().unwrap();
@@ -342,7 +342,7 @@ async fn inquiry_says_whether_its_reader_may_answer_and_why_not() {
     let api = TestApi::new();
     let mut question = question();
     question["quorum"] = json!(2);
-    let inquiry = asked(&api, &question).await;
+    let inquiry = open_inquiry(&api, &question).await;
     let read = async |role: &str| api.get(&path(&inquiry, "")).by(role).answer().await.expect(200).json();
     let reason = |shown: &Value| (shown["may_answer"].clone(), shown["may_not_answer"]["code"].clone(), shown["answered_by_me"].clone());
     assert_eq!(reason(&read("operator").await), (json!(true), json!(null), json!(false)));
@@ -362,16 +362,16 @@ async fn list_shows_the_beginning_of_a_long_question() {
     let api = TestApi::new();
     let mut question = question();
     question["text"] = json!("ä".repeat(281));
-    let listed = asked(&api, &question).await;
+    let listed = open_inquiry(&api, &question).await;
     assert_eq!(listed["text"], json!(format!("{}…", "ä".repeat(280))));
     question["text"] = json!("ä".repeat(280));
-    assert_eq!(asked(&api, &question).await["text"], question["text"]);
+    assert_eq!(open_inquiry(&api, &question).await["text"], question["text"]);
 }
 
 #[tokio::test]
 async fn overdue_inquiries_are_open_for_more_than_a_day() {
     let api = TestApi::new();
-    asked(&api, &question()).await;
+    open_inquiry(&api, &question()).await;
     // The inquiries of this node are from March, and its callers from today.
     assert_eq!(titles(&api, "viewer", "?overdue=true").await.len(), 1);
     assert_eq!(titles(&api, "viewer", "?overdue=false").await.len(), 0);
@@ -385,13 +385,13 @@ async fn overdue_inquiries_are_open_for_more_than_a_day() {
 #[tokio::test]
 async fn what_led_to_an_inquiry_is_shown_only_to_those_who_see_the_inquiry() {
     let api = TestApi::new();
-    let inquiry = asked(&api, &question()).await;
+    let inquiry = open_inquiry(&api, &question()).await;
     let why = api.get(&path(&inquiry, "/why")).by(MANAGERS).answer().await.expect(200).json();
     assert_eq!(why["chain"].as_array().unwrap().len(), 1);
     assert_eq!((&why["chain"][0]["kind"], &why["chain"][0]["id"]), (&json!("question"), &inquiry["execution"]));
     let mut other = question();
     other["assignees"] = json!(["ana.operator"]);
-    let other = asked(&api, &other).await;
+    let other = open_inquiry(&api, &other).await;
     api.get(&path(&other, "/why")).by(MANAGERS).answer().await.expect_problem(404, "not_found");
     api.get(&path(&other, "/why")).by("viewer").answer().await.expect(200);
 }

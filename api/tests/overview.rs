@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::reach::{deployed, granted};
+use crate::reach::{deploy, token_with_grant};
 use crate::support::TestApi;
 
 async fn read(api: &TestApi, path: &str) -> Value {
     api.get(&format!("/api/v1{path}")).by("viewer").answer().await.expect(200).json()
 }
 
-async fn found(api: &TestApi, token: &str, q: &str) -> Vec<(String, String)> {
+async fn search(api: &TestApi, token: &str, q: &str) -> Vec<(String, String)> {
     let found = api.get(&format!("/api/v1/search?q={q}")).bearing(token).answer().await.expect(200).json();
     let item = |item: &Value| (item["kind"].as_str().unwrap().to_owned(), item["id"].as_str().unwrap().to_owned());
     found["items"].as_array().unwrap().iter().map(item).collect()
@@ -23,7 +23,7 @@ fn of_kind(found: &[(String, String)], kind: &str) -> Vec<String> {
 async fn overview_has_what_waits_for_people_and_what_is_stuck() {
     let api = TestApi::new();
     let inquiry = api.inquiry().await;
-    let failed = deployed(&api, "eu").await;
+    let failed = deploy(&api, "eu").await;
     api.node.fail(&failed);
     let now = read(&api, "/now").await;
     assert_eq!(now["needs_person"]["dead_letters_open"], 1);
@@ -42,15 +42,15 @@ async fn overview_has_what_waits_for_people_and_what_is_stuck() {
 #[tokio::test]
 async fn overview_has_only_what_its_caller_sees() {
     let api = TestApi::new();
-    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
+    let (eu, us) = (deploy(&api, "eu").await, deploy(&api, "us").await);
     for id in [&eu, &us] {
         api.node.fail(id);
     }
-    let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let token = token_with_grant(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
     let now = api.get("/api/v1/now").bearing(&token).answer().await.expect(200).json();
     assert_eq!(now["needs_person"]["dead_letters_open"], 1);
     assert_eq!((&now["needs_person"]["parked_reactions"], &now["failing_rules"]), (&json!(null), &json!([])));
-    let sender = granted(&api, "bo", "ingester", &json!({ "packs": ["demo"] })).await;
+    let sender = token_with_grant(&api, "bo", "ingester", &json!({ "packs": ["demo"] })).await;
     let nothing = api.get("/api/v1/now").bearing(&sender).answer().await.expect(200).json();
     assert_eq!((&nothing["rates"]["events"], &nothing["rates"]["requested"]), (&json!(null), &json!(null)));
     assert_eq!((&nothing["stuck"], &nothing["open"], &nothing["failing_rules"]), (&json!(null), &json!(null), &json!(null)));
@@ -79,27 +79,27 @@ fn sums(series: &Value) -> Vec<(Option<String>, u64)> {
     series["rows"].as_array().unwrap().iter().map(row).collect()
 }
 
-fn keyed(sums: &[(&str, u64)]) -> Vec<(Option<String>, u64)> {
+fn with_keys(sums: &[(&str, u64)]) -> Vec<(Option<String>, u64)> {
     sums.iter().map(|(key, sum)| (Some((*key).to_owned()), *sum)).collect()
 }
 
 #[tokio::test]
 async fn series_count_what_their_caller_sees() {
     let api = TestApi::new();
-    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
-    deployed(&api, "us").await;
+    let (eu, us) = (deploy(&api, "eu").await, deploy(&api, "us").await);
+    deploy(&api, "us").await;
     for id in [&eu, &us] {
         api.node.fail(id);
     }
-    let all = granted(&api, "cy", "viewer", &json!(null)).await;
+    let all = token_with_grant(&api, "cy", "viewer", &json!(null)).await;
     let outcomes = series(&api, &all, "of=executions&by=outcome").await;
-    assert_eq!(sums(&outcomes), keyed(&[("requested", 3), ("failed", 2)]));
+    assert_eq!(sums(&outcomes), with_keys(&[("requested", 3), ("failed", 2)]));
     assert_eq!((&outcomes["bucket_seconds"], outcomes["rows"][0]["counts"].as_array().unwrap().len()), (&json!(60), 60));
-    let limited = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let limited = token_with_grant(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
     let outcomes = series(&api, &limited, "of=executions&by=outcome").await;
-    assert_eq!(sums(&outcomes), keyed(&[("failed", 1), ("requested", 1)]), "the end has the scope of the request");
+    assert_eq!(sums(&outcomes), with_keys(&[("failed", 1), ("requested", 1)]), "the end has the scope of the request");
     assert_eq!(sums(&series(&api, &limited, "of=events").await), [], "an event has no labels");
-    let sender = granted(&api, "bo", "ingester", &json!(null)).await;
+    let sender = token_with_grant(&api, "bo", "ingester", &json!(null)).await;
     for of in ["executions", "rule_errors"] {
         api.get(&format!("/api/v1/series?of={of}")).bearing(&sender).answer().await.expect_problem(403, "forbidden");
     }
@@ -112,12 +112,12 @@ async fn series_have_the_requested_names_and_buckets() {
         api.event(name).await;
     }
     api.post("/hooks/demo/door").json(&json!({ "kind": "hello", "name": "dan" })).answer().await.expect(202);
-    let all = granted(&api, "cy", "viewer", &json!(null)).await;
+    let all = token_with_grant(&api, "cy", "viewer", &json!(null)).await;
     assert_eq!(sums(&series(&api, &all, "of=events").await), [(None, 4)]);
-    assert_eq!(sums(&series(&api, &all, "of=events&by=trigger").await), keyed(&[("demo.hello", 4)]));
+    assert_eq!(sums(&series(&api, &all, "of=events&by=trigger").await), with_keys(&[("demo.hello", 4)]));
     assert_eq!(sums(&series(&api, &all, "of=events&by=trigger&trigger=demo.other").await), []);
-    assert_eq!(sums(&series(&api, &all, "of=deliveries&by=sensor").await), keyed(&[("demo.door", 1)]));
-    assert_eq!(sums(&series(&api, &all, "of=enforcements&by=outcome").await), keyed(&[("executed", 2)]));
+    assert_eq!(sums(&series(&api, &all, "of=deliveries&by=sensor").await), with_keys(&[("demo.door", 1)]));
+    assert_eq!(sums(&series(&api, &all, "of=enforcements&by=outcome").await), with_keys(&[("executed", 2)]));
     assert_eq!(sums(&series(&api, &all, "of=rule_errors&by=rule&rule=demo.greet").await), []);
     let hours = series(&api, &all, "of=events&bucket=1h").await;
     assert_eq!((&hours["from"], &hours["until"]), (&json!("2026-03-28T11:00:00.000000Z"), &json!("2026-03-28T13:00:00.000000Z")));
@@ -139,18 +139,18 @@ async fn series_have_the_requested_names_and_buckets() {
 #[tokio::test]
 async fn search_finds_things_by_id_name_label_and_title() {
     let api = TestApi::new();
-    let eu = deployed(&api, "eu").await;
+    let eu = deploy(&api, "eu").await;
     let event = api.event("ana").await;
     let inquiry = api.inquiry().await;
     let viewer = api.node.token_of("viewer");
-    assert_eq!(of_kind(&found(&api, &viewer, &eu).await, "execution"), std::slice::from_ref(&eu));
-    assert_eq!(of_kind(&found(&api, &viewer, &eu.replace('-', "")[..20]).await, "execution"), std::slice::from_ref(&eu));
-    assert_eq!(of_kind(&found(&api, &viewer, &event.to_uppercase()).await, "event"), [event]);
-    assert_eq!(of_kind(&found(&api, &viewer, "site%3Deu").await, "execution"), [eu]);
-    assert_eq!(of_kind(&found(&api, &viewer, "GREET").await, "rule")[..1], ["demo.greet"]);
+    assert_eq!(of_kind(&search(&api, &viewer, &eu).await, "execution"), std::slice::from_ref(&eu));
+    assert_eq!(of_kind(&search(&api, &viewer, &eu.replace('-', "")[..20]).await, "execution"), std::slice::from_ref(&eu));
+    assert_eq!(of_kind(&search(&api, &viewer, &event.to_uppercase()).await, "event"), [event]);
+    assert_eq!(of_kind(&search(&api, &viewer, "site%3Deu").await, "execution"), [eu]);
+    assert_eq!(of_kind(&search(&api, &viewer, "GREET").await, "rule")[..1], ["demo.greet"]);
     let title = read(&api, &format!("/inquiries/{inquiry}")).await["title"].as_str().unwrap().to_lowercase();
-    assert_eq!(of_kind(&found(&api, &viewer, &title.replace(' ', "%20").replace('?', "%3F")).await, "inquiry"), [inquiry]);
-    assert_eq!(found(&api, &viewer, "nothing%20like%20that").await, []);
+    assert_eq!(of_kind(&search(&api, &viewer, &title.replace(' ', "%20").replace('?', "%3F")).await, "inquiry"), [inquiry]);
+    assert_eq!(search(&api, &viewer, "nothing%20like%20that").await, []);
     for q in ["", "?q=a", "?q="] {
         api.get(&format!("/api/v1/search{q}")).by("viewer").answer().await.expect_problem(400, "bad_parameter");
     }
@@ -159,21 +159,21 @@ async fn search_finds_things_by_id_name_label_and_title() {
 #[tokio::test]
 async fn search_finds_only_what_its_caller_sees() {
     let api = TestApi::new();
-    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
-    let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
-    assert_eq!(of_kind(&found(&api, &token, &us).await, "execution"), [""; 0]);
-    assert_eq!(of_kind(&found(&api, &token, &eu).await, "execution"), [eu]);
-    assert_eq!(found(&api, &token, "greet").await, [], "a limit by labels covers no rule");
-    let of_pack = granted(&api, "bo", "viewer", &json!({ "packs": ["core"] })).await;
-    assert_eq!(found(&api, &of_pack, "greet").await, []);
-    assert!(of_kind(&found(&api, &of_pack, "core.").await, "action").contains(&"core.echo".to_owned()));
+    let (eu, us) = (deploy(&api, "eu").await, deploy(&api, "us").await);
+    let token = token_with_grant(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    assert_eq!(of_kind(&search(&api, &token, &us).await, "execution"), [""; 0]);
+    assert_eq!(of_kind(&search(&api, &token, &eu).await, "execution"), [eu]);
+    assert_eq!(search(&api, &token, "greet").await, [], "a limit by labels covers no rule");
+    let of_pack = token_with_grant(&api, "bo", "viewer", &json!({ "packs": ["core"] })).await;
+    assert_eq!(search(&api, &of_pack, "greet").await, []);
+    assert!(of_kind(&search(&api, &of_pack, "core.").await, "action").contains(&"core.echo".to_owned()));
 }
 
 #[tokio::test]
 async fn lists_filter_by_what_an_execution_waits_for_and_what_became_of_events() {
     let api = TestApi::new();
     api.inquiry().await;
-    deployed(&api, "eu").await;
+    deploy(&api, "eu").await;
     let count = async |path: &str| read(&api, path).await["items"].as_array().unwrap().len();
     assert_eq!(count("/executions?waits_for=answer").await, 1);
     assert_eq!(count("/executions?waits_for=lock").await, 0);

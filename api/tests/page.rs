@@ -13,7 +13,7 @@ async fn shell(api: &TestApi) -> String {
 }
 
 /// Returns the addresses of the files that the shell loads.
-fn loaded(shell: &str) -> Vec<String> {
+fn loaded_files(shell: &str) -> Vec<String> {
     let links = shell.split("\"/ui/assets/").skip(1);
     links.map(|rest| format!("/ui/assets/{}", rest.split('"').next().unwrap())).collect()
 }
@@ -62,7 +62,7 @@ async fn unchanged_shell_is_not_sent_again() {
 #[tokio::test]
 async fn files_have_addresses_that_never_change_their_content() {
     let api = TestApi::new();
-    let files = loaded(&shell(&api).await);
+    let files = loaded_files(&shell(&api).await);
     assert!(files.iter().any(|file| file.ends_with("/app.js")), "{files:?}");
     for file in &files {
         let answer = api.get(file).answer().await.expect(200);
@@ -79,7 +79,7 @@ async fn files_have_addresses_that_never_change_their_content() {
 #[tokio::test]
 async fn files_are_compressed_as_a_browser_accepts() {
     let api = TestApi::new();
-    let script = loaded(&shell(&api).await).into_iter().find(|file| file.ends_with("/app.js")).unwrap();
+    let script = loaded_files(&shell(&api).await).into_iter().find(|file| file.ends_with("/app.js")).unwrap();
     let big = script.replace("/app.js", "/svelte.js");
     for coding in ["br", "gzip", "zstd"] {
         let response = api.get(&big).with("accept-encoding", coding).response().await;

@@ -5,7 +5,7 @@ use ensue_api::routes::Demand;
 use ensue_engine::access::permission::Permission;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, TestApi, filled};
+use crate::support::{Answer, TestApi, fill_path};
 
 const TOKENS: &str = "/api/v1/tokens";
 const GRANTS: &str = "/api/v1/grants";
@@ -46,13 +46,13 @@ async fn limited_permission_is_honored_on_every_route_that_requires_it() {
     let mut seen = 0;
     for route in api.front.routes() {
         let Demand::Permission { noun, verb, .. } = route.demands else { continue };
-        let permission = Permission::named(&format!("{noun}:{verb}")).unwrap();
+        let permission = Permission::from_name(&format!("{noun}:{verb}")).unwrap();
         let (Some((inside, outside)), true) = (limit_of(&route.path), permission.is_limitable()) else { continue };
         if !route.path.contains('{') {
             continue;
         }
         seen += 1;
-        let path = filled(&route.path);
+        let path = fill_path(&route.path);
         let read = format!("{noun}:read");
         let status = async |limit: &str, scopes: &[&str]| {
             let api = TestApi::new();
@@ -173,7 +173,7 @@ async fn expired_token_and_token_of_a_disabled_identity_reach_no_route() {
     let mut asked = 0;
     for route in api.front.routes().iter().filter(|route| route.demands != Demand::Nothing) {
         for (token, code) in [(&expired, "token_expired"), (&disabled, "identity_disabled")] {
-            let request = api.ask(route.method.clone(), &filled(&route.path)).bearing(token).json(&json!({}));
+            let request = api.ask(route.method.clone(), &fill_path(&route.path)).bearing(token).json(&json!({}));
             request.answer().await.expect_problem(401, code);
         }
         asked += 1;
@@ -437,7 +437,7 @@ async fn use_of_others_requires_a_permission() {
 }
 
 /// Opens an inquiry that asks `ana`, requested by an author.
-async fn asked(api: &TestApi, more: &Value) -> String {
+async fn open_inquiry(api: &TestApi, more: &Value) -> String {
     let mut params = json!({ "title": "Go on?", "answer": {}, "assignees": ["ana"], "digest": "optional" });
     more.as_object().unwrap().iter().for_each(|(name, value)| params[name] = value.clone());
     let run = api.post("/api/v1/actions/core.inquiry/execute").by("author").json(&json!({ "params": params }));
@@ -449,7 +449,7 @@ async fn delegated_inquiry_is_listed_shown_and_answered_by_the_deputy() {
     let api = TestApi::new();
     let (ana, bo, cy) = (identity(&api, "ana", &[]).await, identity(&api, "bo", &[]).await, identity(&api, "cy", &[]).await);
     grant(&api, &json!({ "subject": "everyone", "role": "approver" })).await;
-    let inquiry = asked(&api, &json!({})).await;
+    let inquiry = open_inquiry(&api, &json!({})).await;
     let path = format!("/api/v1/inquiries/{inquiry}");
     get(&api, &path, &bo).await.expect_problem(404, "not_found");
     let delegate = |token: &str, to: &str| api.post(&format!("{path}/delegate")).bearing(token).json(&json!({ "to": to })).answer();
@@ -479,7 +479,7 @@ async fn deputy_of_an_absent_assignee_answers_until_the_assignee_is_back() {
     let api = TestApi::new();
     let (ana, bo) = (identity(&api, "ana", &["release"]).await, identity(&api, "bo", &[]).await);
     grant(&api, &json!({ "subject": "everyone", "role": "approver" })).await;
-    let inquiry = asked(&api, &json!({ "assignees": ["role:release"] })).await;
+    let inquiry = open_inquiry(&api, &json!({ "assignees": ["role:release"] })).await;
     let path = format!("/api/v1/inquiries/{inquiry}");
     let absence = |path: &str, token: &str, body: &Value| api.ask(Method::PUT, path).bearing(token).json(body).answer();
     let own = "/api/v1/me/absence";

@@ -15,7 +15,7 @@ fn rates() -> Rates {
     Rates { reads: rate("3/30s"), writes: rate("2/1m"), hooks: rate("1/10s"), anonymous: None }
 }
 
-fn told(answer: &Answer) -> [Option<&str>; 5] {
+fn rate_headers(answer: &Answer) -> [Option<&str>; 5] {
     HEADERS.map(|name| answer.header(name))
 }
 
@@ -37,7 +37,7 @@ async fn deliver(api: &TestApi) -> Answer {
 async fn rate_limit_headers_are_accurate_and_calls_succeed_after_retry_after() {
     let api = TestApi::with_rates(rates());
     let first = read(&api, "viewer").await.expect(200);
-    assert_eq!(told(&first), [r#""reads";q=3;w=30"#, r#""reads";r=2;t=10"#, "3", "2", "10"].map(Some));
+    assert_eq!(rate_headers(&first), [r#""reads";q=3;w=30"#, r#""reads";r=2;t=10"#, "3", "2", "10"].map(Some));
     read(&api, "viewer").await.expect(200);
     let last = read(&api, "viewer").await.expect(200);
     assert_eq!(last.header("ratelimit"), Some(r#""reads";r=0;t=30"#));
@@ -81,10 +81,10 @@ async fn every_authenticated_answer_has_rate_limit_headers_whatever_its_status()
     let invalid = api.post("/api/v1/events").by("admin").json(&json!({})).answer().await;
     assert_eq!(invalid.header("x-ratelimit-remaining"), Some("1"));
     let unknown = api.post("/hooks/demo/nothing").json(&json!({})).answer().await;
-    assert_eq!(told(&unknown), [None; 5], "what is not there is not counted");
+    assert_eq!(rate_headers(&unknown), [None; 5], "what is not there is not counted");
     for (method, path) in [(Method::GET, "/livez"), (Method::GET, "/api/v1/events"), (Method::GET, "/nothing")] {
         let open = api.ask(method, path).answer().await;
-        assert_eq!(told(&open), [None; 5], "{path}: an unauthenticated caller has no name");
+        assert_eq!(rate_headers(&open), [None; 5], "{path}: an unauthenticated caller has no name");
     }
 }
 
@@ -103,8 +103,8 @@ async fn webhook_handshake_reports_the_rate_per_minute() {
 async fn requests_without_a_configured_rate_have_no_rate_headers() {
     let api = TestApi::new();
     for _ in 0..20 {
-        assert_eq!(told(&read(&api, "viewer").await.expect(200)), [None; 5]);
-        assert_eq!(told(&send(&api, "admin").await.expect(202)), [None; 5]);
-        assert_eq!(told(&deliver(&api).await.expect(202)), [None; 5]);
+        assert_eq!(rate_headers(&read(&api, "viewer").await.expect(200)), [None; 5]);
+        assert_eq!(rate_headers(&send(&api, "admin").await.expect(202)), [None; 5]);
+        assert_eq!(rate_headers(&deliver(&api).await.expect(202)), [None; 5]);
     }
 }

@@ -10,13 +10,13 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::streams::Stream;
-use crate::support::{Answer, TestApi, filled};
+use crate::support::{Answer, TestApi, fill_path};
 
 /// The callers of the matrix, with the limits of their rights: inside and outside of the resources.
 const CALLERS: [&str; 4] = ["pack", "label", "scoped", "disabled"];
 
 /// Adds an identity with a grant of a role, and returns a token of it.
-pub(crate) async fn granted(api: &TestApi, name: &str, role: &str, on: &Value) -> String {
+pub(crate) async fn token_with_grant(api: &TestApi, name: &str, role: &str, on: &Value) -> String {
     api.post("/api/v1/identities").by("admin").json(&json!({ "name": name })).answer().await.expect(201);
     let grant = json!({ "subject": format!("identity:{name}"), "role": role, "on": on });
     api.post("/api/v1/grants").by("admin").json(&grant).answer().await.expect(201);
@@ -26,7 +26,7 @@ pub(crate) async fn granted(api: &TestApi, name: &str, role: &str, on: &Value) -
 }
 
 /// Runs `demo.deploy` for a site, and returns the execution.
-pub(crate) async fn deployed(api: &TestApi, site: &str) -> String {
+pub(crate) async fn deploy(api: &TestApi, site: &str) -> String {
     let run = api.post("/api/v1/actions/demo.deploy/execute").by("admin").json(&json!({ "params": { "site": site } }));
     run.answer().await.expect(202).json()["id"].as_str().unwrap().to_owned()
 }
@@ -53,8 +53,8 @@ async fn logged_in(api: &TestApi, token: &str) -> String {
 #[tokio::test]
 async fn callers_who_read_the_same_list_at_once_share_no_row_beyond_their_limits() {
     let api = TestApi::new();
-    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
-    let of_site = async |name: &str, site: &str| granted(&api, name, "viewer", &json!({ "labels": { "site": [site] } })).await;
+    let (eu, us) = (deploy(&api, "eu").await, deploy(&api, "us").await);
+    let of_site = async |name: &str, site: &str| token_with_grant(&api, name, "viewer", &json!({ "labels": { "site": [site] } })).await;
     let (ana, bo, cy) = (of_site("ana", "eu").await, of_site("bo", "us").await, of_site("cy", "eu").await);
     let list = format!("/api/v1/executions?id={eu}&id={us}");
     let (pages, at) = ([logged_in(&api, &ana).await, logged_in(&api, &bo).await, logged_in(&api, &cy).await], api.node.head_position());
@@ -86,11 +86,11 @@ async fn callers_who_read_the_same_list_at_once_share_no_row_beyond_their_limits
 
 /// Creates the resource that the path of a route is about, and returns its id. Returns `None` if the route is about no
 /// resource that limits by labels can cover.
-async fn seeded(api: &TestApi, path: &str) -> Option<String> {
+async fn create_resource(api: &TestApi, path: &str) -> Option<String> {
     let segments: Vec<&str> = path.split('/').skip(3).collect();
     match *segments.first()? {
         _ if !path.contains("{id}") => None,
-        "executions" | "trace" => Some(deployed(api, "eu").await),
+        "executions" | "trace" => Some(deploy(api, "eu").await),
         "events" => Some(api.event("ana").await),
         "enforcements" => {
             api.event("ana").await;
@@ -99,7 +99,7 @@ async fn seeded(api: &TestApi, path: &str) -> Option<String> {
         }
         "inquiries" => Some(api.inquiry().await),
         "dead_letters" => {
-            let failed = deployed(api, "eu").await;
+            let failed = deploy(api, "eu").await;
             api.node.fail(&failed);
             Some(failed)
         }
@@ -119,7 +119,7 @@ fn limits(path: &str, caller: &str) -> [Value; 2] {
 
 async fn status(route: &Route, caller: &str, which: usize) -> u16 {
     let api = TestApi::new();
-    let id = seeded(&api, &route.path).await;
+    let id = create_resource(&api, &route.path).await;
     let on = limits(&route.path, caller)[which].clone();
     let token = match caller {
         "scoped" => {
@@ -130,14 +130,14 @@ async fn status(route: &Route, caller: &str, which: usize) -> u16 {
             let added = api.post("/api/v1/tokens").by("admin").json(&token).answer().await.expect(201).json();
             added["token"].as_str().unwrap().to_owned()
         }
-        _ => granted(&api, "ana", "operator", &on).await,
+        _ => token_with_grant(&api, "ana", "operator", &on).await,
     };
     if caller == "disabled" {
         api.post("/api/v1/identities/ana/disable").by("admin").json(&json!({})).answer().await.expect(200);
     }
     let path = match id {
-        Some(id) => filled(&route.path.replace("{id}", &id).replace("{other}", &id)),
-        None => filled(&route.path),
+        Some(id) => fill_path(&route.path.replace("{id}", &id).replace("{other}", &id)),
+        None => fill_path(&route.path),
     };
     api.ask(route.method.clone(), &path).bearing(&token).json(&body(&path)).response().await.status().as_u16()
 }
@@ -157,8 +157,8 @@ async fn routes_allow_limited_callers_what_is_inside_and_hide_what_is_outside() 
     let mut matrix = format!("route: {} (inside/outside)\n", CALLERS.join(", "));
     for route in TestApi::new().front.routes() {
         let Demand::Permission { noun, verb, .. } = route.demands else { continue };
-        let permission = Permission::named(&format!("{noun}:{verb}")).unwrap();
-        let is_about_one = seeded(&TestApi::new(), &route.path).await.is_some();
+        let permission = Permission::from_name(&format!("{noun}:{verb}")).unwrap();
+        let is_about_one = create_resource(&TestApi::new(), &route.path).await.is_some();
         let mut cells = Vec::new();
         for caller in CALLERS {
             let (inside, outside) = (status(route, caller, 0).await, status(route, caller, 1).await);
@@ -188,8 +188,8 @@ async fn routes_allow_limited_callers_what_is_inside_and_hide_what_is_outside() 
 #[tokio::test]
 async fn hidden_resource_is_the_same_404_as_one_that_never_existed() {
     let api = TestApi::new();
-    let token = granted(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
-    let hidden = deployed(&api, "us").await;
+    let token = token_with_grant(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
+    let hidden = deploy(&api, "us").await;
     let never = "01980000-0000-7000-8000-0000000000fe";
     for (method, path) in [
         (Method::GET, ""),
@@ -218,15 +218,15 @@ async fn hidden_resource_is_the_same_404_as_one_that_never_existed() {
 #[tokio::test]
 async fn list_has_exactly_the_rows_inside_the_limit() {
     let api = TestApi::new();
-    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
+    let (eu, us) = (deploy(&api, "eu").await, deploy(&api, "us").await);
     let echo = api.execution().await;
     let event = api.event("ana").await;
     let greeted = ids(&api, "/api/v1/executions?rule=demo.greet", &api.node.token_of("admin")).await;
     api.node.fail(&us);
     api.inquiry().await;
-    let label = granted(&api, "bo", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
-    let demo = granted(&api, "cy", "viewer", &json!({ "packs": ["demo"] })).await;
-    let action = granted(&api, "di", "viewer", &json!({ "actions": ["demo.*"] })).await;
+    let label = token_with_grant(&api, "bo", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let demo = token_with_grant(&api, "cy", "viewer", &json!({ "packs": ["demo"] })).await;
+    let action = token_with_grant(&api, "di", "viewer", &json!({ "actions": ["demo.*"] })).await;
     let set = |ids: &[&String]| ids.iter().map(|id| (*id).clone()).collect::<BTreeSet<String>>();
     let of_demo: BTreeSet<String> = greeted.iter().chain([&eu, &us]).cloned().collect();
     assert_eq!(ids(&api, "/api/v1/executions", &label).await, set(&[&eu]));
@@ -249,16 +249,16 @@ async fn list_has_exactly_the_rows_inside_the_limit() {
 #[tokio::test]
 async fn nothing_of_a_hidden_execution_is_in_any_answer() {
     let api = TestApi::new();
-    let inside = deployed(&api, "eu").await;
-    let canary = deployed(&api, "canaryplace").await;
-    let failed = deployed(&api, "canaryplace").await;
+    let inside = deploy(&api, "eu").await;
+    let canary = deploy(&api, "canaryplace").await;
+    let failed = deploy(&api, "canaryplace").await;
     api.node.fail(&failed);
     let event = api.event("canaryperson").await;
-    let token = granted(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
+    let token = token_with_grant(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
     let secrets = ["canaryplace", "canaryperson", &canary, &failed, &event];
     let mut asked = 0;
     for route in api.front.routes() {
-        let path = filled(&route.path.replace("{id}", &inside));
+        let path = fill_path(&route.path.replace("{id}", &inside));
         let is_read = route.method == Method::GET && !path.ends_with("/stream") && !path.contains("follow");
         let is_bulk = ["/executions/cancel", "/executions/pause", "/executions/resume"].iter().any(|end| path.ends_with(end));
         let is_public = route.demands == Demand::Nothing;
@@ -292,7 +292,7 @@ async fn nothing_of_a_hidden_execution_is_in_any_answer() {
 async fn limited_caller_does_not_learn_how_many_rules_of_other_packs_matched() {
     let api = TestApi::new();
     let event = api.event("somebody").await;
-    let limited = granted(&api, "ana", "viewer", &json!({ "packs": ["demo"] })).await;
+    let limited = token_with_grant(&api, "ana", "viewer", &json!({ "packs": ["demo"] })).await;
     let path = format!("/api/v1/events/{event}");
     let (seen, whole) = (get(&api, &path, &limited).await.expect(200).json(), api.get(&path).by("admin").answer().await.expect(200).json());
     for count in ["matched", "erred", "undecided"] {
@@ -306,8 +306,8 @@ async fn limited_caller_does_not_learn_how_many_rules_of_other_packs_matched() {
 #[tokio::test]
 async fn write_outside_the_limit_is_a_403_if_the_execution_is_seen() {
     let api = TestApi::new();
-    let us = deployed(&api, "us").await;
-    let token = granted(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
+    let us = deploy(&api, "us").await;
+    let token = token_with_grant(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
     let grant = json!({ "subject": "identity:ana", "role": "viewer" });
     api.post("/api/v1/grants").by("admin").json(&grant).answer().await.expect(201);
     for verb in ["cancel", "pause", "rerun"] {
@@ -320,8 +320,8 @@ async fn write_outside_the_limit_is_a_403_if_the_execution_is_seen() {
 #[tokio::test]
 async fn bulk_change_changes_only_what_is_inside_the_limit() {
     let api = TestApi::new();
-    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
-    let token = granted(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
+    let (eu, us) = (deploy(&api, "eu").await, deploy(&api, "us").await);
+    let token = token_with_grant(&api, "ana", "operator", &json!({ "labels": { "site": ["eu"] } })).await;
     let changed = api.post(&format!("/api/v1/executions/cancel?id={eu},{us}")).bearing(&token).json(&json!({})).answer().await;
     let items = changed.expect(200).json()["items"].clone();
     assert_eq!(items.as_array().map(Vec::len), Some(1), "{items}");
@@ -333,8 +333,8 @@ async fn bulk_change_changes_only_what_is_inside_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn stream_ends_when_its_execution_is_no_longer_covered() {
     let api = TestApi::new();
-    let eu = deployed(&api, "eu").await;
-    let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
+    let eu = deploy(&api, "eu").await;
+    let token = token_with_grant(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;
     let other = json!({ "subject": "identity:ana", "role": "viewer", "on": { "labels": { "site": ["us"] } } });
     api.post("/api/v1/grants").by("admin").json(&other).answer().await.expect(201);
     let stream = api.get(&format!("/api/v1/executions/{eu}/stream")).bearing(&token).response().await;

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::reach::granted;
+use crate::reach::token_with_grant;
 use crate::support::TestApi;
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn event_lists_matching_rules_and_why_others_did_not_match() {
 }
 
 /// Requests the explanation of a rule for an event.
-async fn explained(api: &TestApi, path: &str, event: Value) -> crate::support::Answer {
+async fn request_explanation(api: &TestApi, path: &str, event: Value) -> crate::support::Answer {
     api.post(&format!("/api/v1/rules/{path}")).by("viewer").json(&json!({ "event": event })).answer().await
 }
 
@@ -56,14 +56,14 @@ async fn explained(api: &TestApi, path: &str, event: Value) -> crate::support::A
 async fn rule_explains_its_decision_on_a_stored_event() {
     let api = TestApi::new();
     let id = api.event("ana").await;
-    let matched = explained(&api, "demo.greet/explain", json!(id)).await.expect(200).json();
+    let matched = request_explanation(&api, "demo.greet/explain", json!(id)).await.expect(200).json();
     assert_eq!(
         (&matched["verdict"], &matched["outcome"], &matched["definitions"]),
         (&json!("matched"), &json!("executed"), &json!("then"))
     );
     assert_eq!(matched["plan"], json!({ "action": "core.echo", "params": { "message": "Hello ana" }, "rejected": null }));
     assert_eq!(matched["flips"][0]["to"], false);
-    let not = explained(&api, "demo.part/explain?definitions=now", json!(id)).await.expect(200).json();
+    let not = request_explanation(&api, "demo.part/explain?definitions=now", json!(id)).await.expect(200).json();
     assert_eq!((&not["verdict"], &not["plan"], &not["enforcement"]), (&json!("not_matched"), &json!(null), &json!(null)));
     assert_eq!(not["decisive"][0]["source"], "event.payload.name == \"bo\"");
     assert_eq!(not["decisive"][0]["note"], "event.payload.name = \"ana\"");
@@ -75,10 +75,10 @@ async fn rule_explains_its_decision_on_an_event_that_was_never_sent() {
     let api = TestApi::new();
     let position = api.node.head_position();
     let given = |name: Value| json!({ "trigger": "demo.hello", "payload": { "name": name } });
-    let told = explained(&api, "demo.greet/explain", given(json!("ana"))).await.expect(200).json();
+    let told = request_explanation(&api, "demo.greet/explain", given(json!("ana"))).await.expect(200).json();
     assert_eq!((&told["verdict"], &told["event"], &told["definitions"]), (&json!("matched"), &json!(null), &json!("now")));
     assert_eq!(api.node.head_position(), position, "nothing is recorded");
-    let misfit = explained(&api, "demo.greet/explain", given(json!(1))).await.expect_problem(422, "payload_invalid");
+    let misfit = request_explanation(&api, "demo.greet/explain", given(json!(1))).await.expect_problem(422, "payload_invalid");
     assert_eq!(misfit["errors"][0]["pointer"], "/event/payload/name");
 }
 
@@ -94,7 +94,7 @@ async fn changed_file_of_a_rule_explains_its_decision() {
         let asked = json!({ "event": event, "file": file(when) });
         api.post(&format!("/api/v1/rules/demo.greet/{path}")).by(role).json(&asked).answer().await
     };
-    let installed = explained(&api, "demo.greet/explain", json!(id)).await.expect(200).json();
+    let installed = request_explanation(&api, "demo.greet/explain", json!(id)).await.expect(200).json();
     assert_eq!(installed["verdict"], "not_matched");
     let is_short = "event.payload.name.size() < 3";
     let changed = ask("author", "explain", json!(id), is_short).await.expect(200).json();
@@ -107,7 +107,7 @@ async fn changed_file_of_a_rule_explains_its_decision() {
     for event in [json!(id), hello("ana")] {
         ask("viewer", "explain", event, is_short).await.expect_problem(403, "forbidden");
     }
-    let of_another_pack = granted(&api, "dee", "author", &json!({ "packs": ["core"] })).await;
+    let of_another_pack = token_with_grant(&api, "dee", "author", &json!({ "packs": ["core"] })).await;
     let asked = json!({ "event": hello("ana"), "file": file(is_short) });
     let refused = api.post("/api/v1/rules/demo.greet/explain").bearing(&of_another_pack).json(&asked).answer().await;
     refused.expect_problem(404, "not_found");
@@ -120,9 +120,9 @@ async fn changed_file_reads_vars_only_if_its_caller_may() {
     let event = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
     let asked = json!({ "event": event, "file": { "path": "rules/greet.yaml", "text": text } });
     let ask = async |token: &str| api.post("/api/v1/rules/demo.greet/explain").bearing(token).json(&asked).answer().await;
-    let may = granted(&api, "cy", "author", &json!(null)).await;
+    let may = token_with_grant(&api, "cy", "author", &json!(null)).await;
     assert_eq!(ask(&may).await.expect(200).json()["verdict"], "not_matched");
-    let limited = granted(&api, "ana", "author", &json!({ "packs": ["demo"] })).await;
+    let limited = token_with_grant(&api, "ana", "author", &json!({ "packs": ["demo"] })).await;
     ask(&limited).await.expect_problem(403, "forbidden");
 }
 
@@ -161,9 +161,9 @@ async fn judgements_of_a_rule_say_which_parts_decided() {
 async fn judgements_have_only_events_that_their_caller_sees() {
     let api = TestApi::new();
     api.event("ana").await;
-    let outside = granted(&api, "ana", "viewer", &json!({ "packs": ["examples"] })).await;
+    let outside = token_with_grant(&api, "ana", "viewer", &json!({ "packs": ["examples"] })).await;
     api.get("/api/v1/rules/demo.greet/judgements").bearing(&outside).answer().await.expect_problem(404, "not_found");
-    let inside = granted(&api, "bo", "viewer", &json!({ "packs": ["demo"] })).await;
+    let inside = token_with_grant(&api, "bo", "viewer", &json!({ "packs": ["demo"] })).await;
     let seen = api.get("/api/v1/rules/demo.greet/judgements").bearing(&inside).answer().await.expect(200).json();
     assert_eq!(seen["examined"], 1);
     let foreign = "/api/v1/rules/examples.celebrate_merge/judgements";
@@ -176,20 +176,20 @@ async fn impossible_explanation_is_rejected_with_the_reason() {
     let api = TestApi::new();
     let id = api.event("ana").await;
     let hello = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
-    explained(&api, "demo.nothing/explain", hello.clone()).await.expect_problem(404, "not_found");
-    explained(&api, "demo.nothing/explain", json!(id)).await.expect_problem(404, "not_found");
-    explained(&api, "demo.greet/explain", json!("01980000-0000-7000-8000-0000000000ff")).await.expect_problem(404, "not_found");
-    explained(&api, "demo.greet/explain", json!("no id")).await.expect_problem(404, "not_found");
-    explained(&api, "demo.greet/explain", json!({ "trigger": "demo.nothing", "payload": {} }))
+    request_explanation(&api, "demo.nothing/explain", hello.clone()).await.expect_problem(404, "not_found");
+    request_explanation(&api, "demo.nothing/explain", json!(id)).await.expect_problem(404, "not_found");
+    request_explanation(&api, "demo.greet/explain", json!("01980000-0000-7000-8000-0000000000ff")).await.expect_problem(404, "not_found");
+    request_explanation(&api, "demo.greet/explain", json!("no id")).await.expect_problem(404, "not_found");
+    request_explanation(&api, "demo.greet/explain", json!({ "trigger": "demo.nothing", "payload": {} }))
         .await
         .expect_problem(422, "trigger_not_found");
-    explained(&api, "demo.greet/explain", json!(7)).await.expect_problem(422, "body_invalid");
+    request_explanation(&api, "demo.greet/explain", json!(7)).await.expect_problem(422, "body_invalid");
     let unknown = json!({ "trigger": "demo.hello", "payload": {}, "colour": "red" });
-    let unknown = explained(&api, "demo.greet/explain", unknown).await.expect_problem(422, "body_invalid");
+    let unknown = request_explanation(&api, "demo.greet/explain", unknown).await.expect_problem(422, "body_invalid");
     assert_eq!(unknown["errors"][0]["pointer"], "/event/colour");
-    explained(&api, "demo.greet/explain?definitions=then", hello.clone()).await.expect_problem(400, "bad_parameter");
-    explained(&api, "demo.greet/explain?definitions=soon", hello).await.expect_problem(400, "bad_parameter");
-    let other = explained(&api, "examples.celebrate_merge/explain", json!(id)).await.expect_problem(422, "trigger_differs");
+    request_explanation(&api, "demo.greet/explain?definitions=then", hello.clone()).await.expect_problem(400, "bad_parameter");
+    request_explanation(&api, "demo.greet/explain?definitions=soon", hello).await.expect_problem(400, "bad_parameter");
+    let other = request_explanation(&api, "examples.celebrate_merge/explain", json!(id)).await.expect_problem(422, "trigger_differs");
     assert!(other["detail"].as_str().unwrap().contains("`demo.hello`"), "{other}");
 }
 

@@ -12,7 +12,7 @@ fn hello(name: &str) -> Value {
     json!({ "trigger": "demo.hello", "payload": { "name": name } })
 }
 
-fn keyed(name: &str, key: &str) -> Value {
+fn keyed_event(name: &str, key: &str) -> Value {
     json!({ "trigger": "demo.hello", "payload": { "name": name }, "dedupe": key })
 }
 
@@ -49,15 +49,15 @@ async fn event_list_is_accepted_in_order_in_one_commit() {
 #[tokio::test]
 async fn event_list_of_repeats_returns_the_first_ids_and_a_mixed_list_adds_new() {
     let api = TestApi::new();
-    let first = send(&api, &[keyed("ana", "1"), keyed("bo", "2")]).await.expect(202);
-    let again = send(&api, &[keyed("bo", "2"), keyed("ana", "1")]).await.expect(200);
+    let first = send(&api, &[keyed_event("ana", "1"), keyed_event("bo", "2")]).await.expect(202);
+    let again = send(&api, &[keyed_event("bo", "2"), keyed_event("ana", "1")]).await.expect(200);
     assert_eq!(ids(&again), [&ids(&first)[1], &ids(&first)[0]].map(Value::clone));
     assert_eq!((repeats(&first), repeats(&again)), (vec![false, false], vec![true, true]));
-    let mixed = send(&api, &[keyed("ana", "1"), keyed("cy", "3"), keyed("cy", "3")]).await.expect(202);
+    let mixed = send(&api, &[keyed_event("ana", "1"), keyed_event("cy", "3"), keyed_event("cy", "3")]).await.expect(202);
     assert_eq!(ids(&mixed)[0], ids(&first)[0]);
     assert_eq!(ids(&mixed)[1], ids(&mixed)[2], "a key that is twice in a list creates one event");
     assert_eq!(repeats(&mixed), [true, false, true]);
-    send(&api, &[hello("di"), keyed("another", "1")]).await.expect_problem(409, "dedupe_key_reused");
+    send(&api, &[hello("di"), keyed_event("another", "1")]).await.expect_problem(409, "dedupe_key_reused");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn one_invalid_event_rejects_the_whole_list_with_a_pointer_for_each() {
         [hello("ana"), json!({ "trigger": "demo.nothing", "payload": {} }), json!({ "trigger": "demo.hello", "payload": { "name": 1 } })];
     let problem = send(&api, &unfit).await.expect_problem(422, "trigger_not_found");
     assert_eq!(pointers(&problem), ["/1/trigger", "/2/payload/name"].map(str::to_owned));
-    let keys = [hello("ana"), keyed("bo", ""), keyed("cy", &"k".repeat(1_025))];
+    let keys = [hello("ana"), keyed_event("bo", ""), keyed_event("cy", &"k".repeat(1_025))];
     assert_eq!(pointers(&send(&api, &keys).await.expect_problem(422, "body_invalid")), ["/1/dedupe", "/2/dedupe"].map(str::to_owned));
     let many: Vec<Value> = (0..100).map(|_| json!({ "trigger": "demo.hello", "payload": {} })).collect();
     assert_eq!(

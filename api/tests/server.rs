@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ensue_api::server::Ended;
+use ensue_api::server::ServerEnd;
 use ensue_api::{Addresses, Cors, Limits, ProxyHeader, QueueName, Queues, Server};
 use ensue_engine::ports::OutputStream;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,27 +16,27 @@ use crate::support::clock::HeldClock;
 /// Longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Served {
+struct TestServer {
     api: TestApi,
     address: std::net::SocketAddr,
     stop: oneshot::Sender<()>,
-    ended: JoinHandle<Ended>,
+    ended: JoinHandle<ServerEnd>,
 }
 
-async fn served(limits: Limits) -> Served {
+async fn start_server(limits: Limits) -> TestServer {
     served_by(TestApi::within(limits)).await
 }
 
-async fn served_by(api: TestApi) -> Served {
+async fn served_by(api: TestApi) -> TestServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let server = Server::new(api.front.clone());
     let ended = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
-    Served { api, address, stop, ended }
+    TestServer { api, address, stop, ended }
 }
 
-impl Served {
+impl TestServer {
     /// Sends a text, and reads until the other side closes.
     async fn say(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
@@ -50,7 +50,7 @@ impl Served {
 
 #[tokio::test]
 async fn request_is_answered_over_a_socket() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let heard = served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     assert!(heard.starts_with("HTTP/1.1 200 OK\r\n") && heard.ends_with("{\"status\":\"ok\"}"), "{heard}");
 }
@@ -58,7 +58,7 @@ async fn request_is_answered_over_a_socket() {
 #[tokio::test]
 async fn silent_connection_is_closed() {
     let clock = HeldClock::new();
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     for begun in ["", "GET /livez HT"] {
         let begin = tokio::time::Instant::now();
         let heard = clock.pass_until(served.say(begun)).await;
@@ -88,7 +88,7 @@ async fn dawdle(address: std::net::SocketAddr, begin: &str) {
 #[tokio::test]
 async fn slow_connections_are_closed_while_others_are_served() {
     let clock = HeldClock::new();
-    let served = served(Limits { head_timeout: SLOW, body_timeout: SLOW, ..Limits::default() }).await;
+    let served = start_server(Limits { head_timeout: SLOW, body_timeout: SLOW, ..Limits::default() }).await;
     let head = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let begins = [String::new(), "GET /livez HTTP/1.1\r\nx-a: ".to_owned(), format!("{head}content-length: 1000\r\n\r\n")];
     let slow: Vec<_> = begins.iter().cycle().take(300).cloned().collect();
@@ -157,7 +157,7 @@ async fn connection_with_an_open_request_does_not_give_way() {
 
 #[tokio::test]
 async fn request_for_another_host_is_misdirected() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let asked = |host: &str| format!("GET /livez HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     for host in ["127.0.0.1:3678", "[::1]", "localhost", "ensue.example.test"] {
         assert!(served.say(&asked(host)).await.starts_with("HTTP/1.1 200"), "{host}");
@@ -168,7 +168,7 @@ async fn request_for_another_host_is_misdirected() {
 
 #[tokio::test]
 async fn malformed_request_gets_a_problem_and_its_connection_is_closed() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let posted = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let refused = [
         (format!("{posted}x: a\ncontent-length: 2\r\n\r\n{{}}"), 400, "request_ambiguous"),
@@ -198,7 +198,7 @@ async fn malformed_request_gets_a_problem_and_its_connection_is_closed() {
 
 #[tokio::test]
 async fn invalid_http_is_rejected_and_the_connection_closed() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let refused = [
         "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
         "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-length: +5\r\n\r\nhello",
@@ -221,7 +221,7 @@ async fn invalid_http_is_rejected_and_the_connection_closed() {
 
 #[tokio::test]
 async fn ambiguous_request_is_rejected_and_pipelined_bytes_are_not_read() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let heads = [
         "transfer-encoding: gzip, chunked\r\nhost: x",
         "transfer-encoding: chunked, chunked\r\nhost: x",
@@ -244,7 +244,7 @@ async fn ambiguous_request_is_rejected_and_pipelined_bytes_are_not_read() {
 
 #[tokio::test]
 async fn invalid_chunk_closes_its_connection() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     for chunk in ["0x5\r\nhello", "5;ext=\nhello", "-1\r\n", "fffffffffffffffff\r\n"] {
         let head = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked";
         let heard = served.say(&format!("{head}\r\n\r\n{chunk}\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nhost: x\r\n\r\n")).await;
@@ -255,7 +255,7 @@ async fn invalid_chunk_closes_its_connection() {
 #[tokio::test]
 async fn client_that_sends_an_unread_body_gets_the_error_and_a_close() {
     let clock = HeldClock::new();
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let length = 3 * 1024 * 1024;
     let head = format!("POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
     // All of it arrives: the connection stays open and serves a second request.
@@ -270,7 +270,7 @@ async fn client_that_sends_an_unread_body_gets_the_error_and_a_close() {
 #[tokio::test]
 async fn client_can_send_an_oversized_body_completely_before_the_rejection() {
     let _clock = HeldClock::new();
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let length = 64 * 1024 * 1024;
     let body = "x".repeat(length);
     let heard = served.say(&format!("POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}")).await;
@@ -279,7 +279,7 @@ async fn client_can_send_an_oversized_body_completely_before_the_rejection() {
 
 #[tokio::test]
 async fn oversized_head_is_rejected() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let long = format!("GET /livez?{} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "a".repeat(9_000));
     assert!(served.say(&long).await.starts_with("HTTP/1.1 414"));
     let many: String = (0..1_000).map(|at| format!("x-{at}: y\r\n")).collect();
@@ -288,7 +288,7 @@ async fn oversized_head_is_rejected() {
 
 #[tokio::test]
 async fn stop_lets_open_requests_end_and_accepts_no_new_ones() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let id = served.api.execution().await;
     served.api.node.print(&id, OutputStream::Stdout, "one\n");
     let token = served.api.node.token_of("viewer");
@@ -301,7 +301,7 @@ async fn stop_lets_open_requests_end_and_accepts_no_new_ones() {
     assert_eq!(&first, b"HTTP/1.1 200 OK");
     served.stop.send(()).unwrap();
     // The open requests end by themselves, so nothing has to be cut.
-    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+    assert_eq!(served.ended.await.unwrap(), ServerEnd { connections_cut: 0 });
     let mut rest = Vec::new();
     following.read_to_end(&mut rest).await.unwrap();
     assert!(String::from_utf8_lossy(&rest).ends_with("0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
@@ -312,7 +312,7 @@ async fn stop_lets_open_requests_end_and_accepts_no_new_ones() {
 #[tokio::test]
 async fn stop_has_a_time_limit() {
     let clock = HeldClock::new();
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let mut hanging = TcpStream::connect(served.address).await.unwrap();
     let announced = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     hanging.write_all(announced.as_bytes()).await.unwrap();
@@ -321,7 +321,7 @@ async fn stop_has_a_time_limit() {
     served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     let begin = tokio::time::Instant::now();
     served.stop.send(()).unwrap();
-    assert_eq!(clock.pass_until(served.ended).await.unwrap(), Ended { connections_cut: 1 });
+    assert_eq!(clock.pass_until(served.ended).await.unwrap(), ServerEnd { connections_cut: 1 });
     assert!(begin.elapsed() >= Limits::default().stop_timeout, "{:?}", begin.elapsed());
 }
 
@@ -339,7 +339,7 @@ async fn ask(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn kept_alive_connection_gets_one_more_answer_during_a_stop_and_closes() {
-    let served = served(Limits { linger: PATIENCE, ..Limits::default() }).await;
+    let served = start_server(Limits { linger: PATIENCE, ..Limits::default() }).await;
     let mut kept = TcpStream::connect(served.address).await.unwrap();
     assert!(!ask(&mut kept).await.contains("connection: close"));
     served.stop.send(()).unwrap();
@@ -352,29 +352,29 @@ async fn kept_alive_connection_gets_one_more_answer_during_a_stop_and_closes() {
     tokio::time::timeout(PATIENCE, knows).await.unwrap();
     assert!(ask(&mut kept).await.contains("connection: close"));
     assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
-    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+    assert_eq!(served.ended.await.unwrap(), ServerEnd { connections_cut: 0 });
 }
 
 #[tokio::test]
 async fn stop_closes_an_idle_connection() {
     let clock = HeldClock::new();
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     let mut kept = TcpStream::connect(served.address).await.unwrap();
     ask(&mut kept).await;
     served.stop.send(()).unwrap();
     assert_eq!(clock.pass_until(kept.read(&mut [0])).await.unwrap(), 0);
-    assert_eq!(clock.pass_until(served.ended).await.unwrap(), Ended { connections_cut: 0 });
+    assert_eq!(clock.pass_until(served.ended).await.unwrap(), ServerEnd { connections_cut: 0 });
 }
 
 #[tokio::test]
 async fn connection_in_the_backlog_at_a_stop_still_gets_an_answer() {
-    let served = served(Limits::default()).await;
+    let served = start_server(Limits::default()).await;
     // This test runs on one thread: until it waits, only the kernel knows about the connection and the
     // request.
     let mut unseen = std::net::TcpStream::connect(served.address).unwrap();
     std::io::Write::write_all(&mut unseen, ASKS).unwrap();
     served.stop.send(()).unwrap();
-    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+    assert_eq!(served.ended.await.unwrap(), ServerEnd { connections_cut: 0 });
     let mut heard = String::new();
     std::io::Read::read_to_string(&mut unseen, &mut heard).unwrap();
     assert!(heard.starts_with("HTTP/1.1 200 OK") && heard.contains("connection: close"), "{heard}");
@@ -477,7 +477,7 @@ async fn only_pages_of_listed_origins_may_read_answers() {
             assert!(!heard.contains("access-control-") && heard.contains("vary: origin\r\n"), "{origin}: {heard}");
         }
     }
-    let off = self::served(Limits::default()).await;
+    let off = self::start_server(Limits::default()).await;
     let heard = off.say("GET /livez HTTP/1.1\r\nhost: x\r\norigin: https://ok.com\r\nconnection: close\r\n\r\n").await;
     assert!(!heard.contains("access-control-") && !heard.contains("vary"), "{heard}");
 }

@@ -4,7 +4,7 @@ use axum::http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use crate::support::{Asked, TestApi};
+use crate::support::{TestApi, TestRequest};
 
 const SESSIONS: &str = "/api/v1/sessions";
 
@@ -20,11 +20,11 @@ async fn logged_in(api: &TestApi, role: &str) -> (String, String) {
 }
 
 /// Marks a request as one of a page of the node.
-fn from_page<'a>(asked: Asked<'a>, cookie: &str) -> Asked<'a> {
+fn from_page<'a>(asked: TestRequest<'a>, cookie: &str) -> TestRequest<'a> {
     asked.with("cookie", cookie).with("ensue-page", "1").with("sec-fetch-site", "same-origin")
 }
 
-fn delete<'a>(api: &'a TestApi, session: &str) -> Asked<'a> {
+fn delete<'a>(api: &'a TestApi, session: &str) -> TestRequest<'a> {
     api.ask(Method::DELETE, &format!("{SESSIONS}/{session}"))
 }
 

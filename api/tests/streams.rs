@@ -7,7 +7,7 @@ use ensue_api::{QueueName, Queues};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-use crate::support::{Asked, TestApi};
+use crate::support::{TestApi, TestRequest};
 
 const LOG: &str = "/api/v1/log/stream";
 
@@ -26,7 +26,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) async fn of(asked: Asked<'_>) -> Self {
+    pub(crate) async fn of(asked: TestRequest<'_>) -> Self {
         let response = asked.response().await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");

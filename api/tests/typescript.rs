@@ -65,16 +65,16 @@ fn types_of(document: &Value) -> String {
 
 fn operation_type(document: &Value, operation: &Value) -> String {
     let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let parameters: Vec<&Value> = parameters.iter().map(|parameter| resolved(document, parameter)).collect();
+    let parameters: Vec<&Value> = parameters.iter().map(|parameter| resolve(document, parameter)).collect();
     let names = |place: &str| -> String {
         let names = parameters.iter().filter(|parameter| parameter["in"] == place);
         let names: Vec<String> = names.map(|parameter| parameter["name"].to_string()).collect();
         if names.is_empty() { "never".to_owned() } else { names.join(" | ") }
     };
-    let body = json_of(resolved(document, &operation["requestBody"])).map_or("undefined".to_owned(), type_of);
+    let body = json_of(resolve(document, &operation["requestBody"])).map_or("undefined".to_owned(), type_of);
     let answers = operation["responses"].as_object().unwrap().iter().filter(|(status, _)| status.starts_with('2'));
     let mut answers: Vec<String> =
-        answers.map(|(_, answer)| json_of(resolved(document, answer)).map_or("undefined".to_owned(), type_of)).collect();
+        answers.map(|(_, answer)| json_of(resolve(document, answer)).map_or("undefined".to_owned(), type_of)).collect();
     answers.sort();
     if answers.is_empty() {
         // It leads a browser elsewhere.
@@ -92,7 +92,7 @@ fn json_of(holder: &Value) -> Option<&Value> {
     holder["content"].get("application/json")?.get("schema")
 }
 
-fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
+fn resolve<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     match value.get("$ref").and_then(Value::as_str) {
         Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
         None => value,
@@ -108,21 +108,21 @@ fn type_of(schema: &Value) -> String {
         return only.to_string();
     }
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-        return joined(values.iter().map(Value::to_string), " | ");
+        return join_distinct(values.iter().map(Value::to_string), " | ");
     }
     for (key, between) in [("anyOf", " | "), ("oneOf", " | "), ("allOf", " & ")] {
         if let Some(parts) = schema.get(key).and_then(Value::as_array) {
-            return joined(parts.iter().map(type_of), between);
+            return join_distinct(parts.iter().map(type_of), between);
         }
     }
     match schema.get("type") {
-        Some(Value::Array(kinds)) => joined(kinds.iter().map(|kind| of_kind(schema, kind.as_str().unwrap())), " | "),
+        Some(Value::Array(kinds)) => join_distinct(kinds.iter().map(|kind| of_kind(schema, kind.as_str().unwrap())), " | "),
         Some(Value::String(kind)) => of_kind(schema, kind),
         _ => "unknown".to_owned(),
     }
 }
 
-fn joined(parts: impl Iterator<Item = String>, between: &str) -> String {
+fn join_distinct(parts: impl Iterator<Item = String>, between: &str) -> String {
     let mut kept: Vec<String> = Vec::new();
     for part in parts {
         if !kept.contains(&part) {

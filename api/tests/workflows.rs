@@ -111,14 +111,14 @@ async fn first_cancel_ends_running_steps_and_a_second_ends_cleanup_steps_too() {
     for running in ["deploy", "deploy", "deep"] {
         let next = read(&api, "/executions?status=cancelling&action=core.echo").await;
         let next = next["items"].as_array().unwrap().iter().find(|step| step["step"] == running).unwrap().clone();
-        api.node.cancelled(&id_of(&next));
+        api.node.end_cancelled(&id_of(&next));
     }
     let announce = step(&api, &flow, "announce").await;
     assert_eq!((status(&inside).await, status(&announce).await), (json!("cancelled"), json!("running")));
     assert_eq!(cancel().await.expect(202).json()["status"], "cancelling");
     assert_eq!(status(&announce).await, "cancelling");
     cancel().await.expect(202);
-    api.node.cancelled(&announce);
+    api.node.end_cancelled(&announce);
     assert_eq!(status(&flow).await, "cancelled");
     cancel().await.expect_problem(409, "execution_not_open");
 }
@@ -296,7 +296,7 @@ async fn executions_are_compared_by_what_differs() {
     api.node.fail(&us);
     assert_eq!(read(&api, &format!("/executions/{us}")).await["last_success"], json!(eu));
     assert_eq!(read(&api, &format!("/executions/{eu}")).await["last_success"], Value::Null);
-    let token = crate::reach::granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["us"] } })).await;
+    let token = crate::reach::token_with_grant(&api, "ana", "viewer", &json!({ "labels": { "site": ["us"] } })).await;
     let limited = api.get(&format!("/api/v1/executions/{us}")).bearing(&token).answer().await.expect(200).json();
     assert_eq!(limited["last_success"], Value::Null, "the caller does not see it");
     let difference = read(&api, &format!("/executions/{us}/compare/last_success")).await;

@@ -15,7 +15,7 @@ pub(crate) const STEADY_RATE: f64 = 100.0;
 struct Goal {
     /// The scenarios, by their names or the first words of these.
     scenarios: &'static [&'static str],
-    pace: Paced,
+    pace: PaceFilter,
     /// The path of the figure in a run.
     figure: &'static str,
     bound: Bound,
@@ -23,7 +23,7 @@ struct Goal {
 
 /// The runs of a scenario that have a goal.
 #[derive(Clone, Copy)]
-enum Paced {
+enum PaceFilter {
     Any,
     /// Each connection sends the next delivery when it has its answer.
     Closed,
@@ -40,11 +40,11 @@ enum Bound {
     AtMost(f64),
 }
 
-const fn at_least(scenarios: &'static [&'static str], pace: Paced, figure: &'static str, least: f64) -> Goal {
+const fn at_least(scenarios: &'static [&'static str], pace: PaceFilter, figure: &'static str, least: f64) -> Goal {
     Goal { scenarios, pace, figure, bound: Bound::AtLeast(least) }
 }
 
-const fn at_most(scenarios: &'static [&'static str], pace: Paced, figure: &'static str, most: f64) -> Goal {
+const fn at_most(scenarios: &'static [&'static str], pace: PaceFilter, figure: &'static str, most: f64) -> Goal {
     Goal { scenarios, pace, figure, bound: Bound::AtMost(most) }
 }
 
@@ -56,35 +56,35 @@ const REST_SECONDS: u64 = 300;
 /// The runs that also have goals for starts and memory: of small packs, without anything alongside.
 const PLAIN: &[&str] = &["ingest", "http"];
 
-/// All goals, by scenario. [`Paced`] separates the runs of a scenario.
+/// All goals, by scenario. [`PaceFilter`] separates the runs of a scenario.
 const GOALS: &[Goal] = &[
-    at_least(&["ingest"], Paced::Closed, "/answered_per_second", 12_000.0),
-    at_most(&["ingest"], Paced::Closed, "/disk_bytes_per_event", 3_300.0),
-    at_least(&["rule"], Paced::Closed, "/finished_per_second", 9_000.0),
-    at_most(&["rule"], Paced::Rate(2_000.0), "/finished/p99_ms", 10.0),
-    at_least(&["http"], Paced::Closed, "/finished_per_second", 5_000.0),
-    at_most(&["http"], Paced::Closed, "/processor_us_per_event", 400.0),
-    at_most(&["http"], Paced::Closed, "/disk_bytes_per_event", 4_200.0),
-    at_most(&["http"], Paced::Rate(1_000.0), "/called/p99_ms", 2.0),
-    at_most(&["http"], Paced::Rate(20.0), "/called/p50_ms", 1.5),
-    at_most(&["http"], Paced::Rate(20.0), "/called/p99_ms", 5.0),
-    at_most(PLAIN, Paced::Closed, "/first_start_ms", 60.0),
-    at_most(PLAIN, Paced::Closed, "/ready_ms", 45.0),
-    at_most(PLAIN, Paced::Closed, "/memory_rest_bytes", 25.0 * MIB),
-    at_most(PLAIN, Paced::Closed, AFTER_REST, 25.0 * MIB),
-    at_most(&["rules 10000"], Paced::Any, "/judged_us", 10.0),
-    at_least(&["batch"], Paced::Closed, "/answered_per_second", 40_000.0),
-    at_most(&["streams"], Paced::Any, "/memory_per_stream_bytes", 100_000.0),
-    at_least(&["workflow"], Paced::Closed, "/finished_per_second", 6_000.0),
-    at_most(&["workflow"], Paced::Rate(STEADY_RATE), "/answered/p50_ms", 6.0),
-    at_most(&["workflow"], Paced::Rate(STEADY_RATE), "/answered/p99_ms", 25.0),
-    at_most(&["chain"], Paced::Any, "/answered/p50_ms", 50.0),
-    at_most(&["items", "steps"], Paced::Any, "/answered/p50_ms", 25.0),
-    at_most(&["timers"], Paced::Any, "/memory_bytes", 200_000_000.0),
-    at_most(&["timers"], Paced::Any, "/memory_after_start_bytes", 200_000_000.0),
-    at_most(&["timers"], Paced::Any, "/ready_ms", 2_000.0),
-    at_most(&["backtest"], Paced::Exactly("1000000 events"), "/took_ms", 5_000.0),
-    at_most(&["binary"], Paced::Exactly("release build"), "/bytes", 40_000_000.0),
+    at_least(&["ingest"], PaceFilter::Closed, "/answered_per_second", 12_000.0),
+    at_most(&["ingest"], PaceFilter::Closed, "/disk_bytes_per_event", 3_300.0),
+    at_least(&["rule"], PaceFilter::Closed, "/finished_per_second", 9_000.0),
+    at_most(&["rule"], PaceFilter::Rate(2_000.0), "/finished/p99_ms", 10.0),
+    at_least(&["http"], PaceFilter::Closed, "/finished_per_second", 5_000.0),
+    at_most(&["http"], PaceFilter::Closed, "/processor_us_per_event", 400.0),
+    at_most(&["http"], PaceFilter::Closed, "/disk_bytes_per_event", 4_200.0),
+    at_most(&["http"], PaceFilter::Rate(1_000.0), "/called/p99_ms", 2.0),
+    at_most(&["http"], PaceFilter::Rate(20.0), "/called/p50_ms", 1.5),
+    at_most(&["http"], PaceFilter::Rate(20.0), "/called/p99_ms", 5.0),
+    at_most(PLAIN, PaceFilter::Closed, "/first_start_ms", 60.0),
+    at_most(PLAIN, PaceFilter::Closed, "/ready_ms", 45.0),
+    at_most(PLAIN, PaceFilter::Closed, "/memory_rest_bytes", 25.0 * MIB),
+    at_most(PLAIN, PaceFilter::Closed, AFTER_REST, 25.0 * MIB),
+    at_most(&["rules 10000"], PaceFilter::Any, "/judged_us", 10.0),
+    at_least(&["batch"], PaceFilter::Closed, "/answered_per_second", 40_000.0),
+    at_most(&["streams"], PaceFilter::Any, "/memory_per_stream_bytes", 100_000.0),
+    at_least(&["workflow"], PaceFilter::Closed, "/finished_per_second", 6_000.0),
+    at_most(&["workflow"], PaceFilter::Rate(STEADY_RATE), "/answered/p50_ms", 6.0),
+    at_most(&["workflow"], PaceFilter::Rate(STEADY_RATE), "/answered/p99_ms", 25.0),
+    at_most(&["chain"], PaceFilter::Any, "/answered/p50_ms", 50.0),
+    at_most(&["items", "steps"], PaceFilter::Any, "/answered/p50_ms", 25.0),
+    at_most(&["timers"], PaceFilter::Any, "/memory_bytes", 200_000_000.0),
+    at_most(&["timers"], PaceFilter::Any, "/memory_after_start_bytes", 200_000_000.0),
+    at_most(&["timers"], PaceFilter::Any, "/ready_ms", 2_000.0),
+    at_most(&["backtest"], PaceFilter::Exactly("1000000 events"), "/took_ms", 5_000.0),
+    at_most(&["binary"], PaceFilter::Exactly("release build"), "/bytes", 40_000_000.0),
 ];
 
 impl Goal {
@@ -92,10 +92,10 @@ impl Goal {
         let named = |name: &&str| *name == scenario || scenario.split(' ').next() == Some(*name);
         let sent = pace.split(',').next().unwrap_or_default();
         let is_paced = match self.pace {
-            Paced::Any => true,
-            Paced::Closed => sent.ends_with(" connections"),
-            Paced::Rate(rate) => sent == format!("{rate}/s"),
-            Paced::Exactly(exactly) => sent == exactly,
+            PaceFilter::Any => true,
+            PaceFilter::Closed => sent.ends_with(" connections"),
+            PaceFilter::Rate(rate) => sent == format!("{rate}/s"),
+            PaceFilter::Exactly(exactly) => sent == exactly,
         };
         self.scenarios.iter().any(named) && is_paced
     }
@@ -151,7 +151,7 @@ pub(crate) fn table(aims: &[Value]) -> String {
         let shown = |value: &Value| if is_bytes { bytes(value.as_f64().unwrap_or_default() as u64) } else { number(value) };
         let failed = if aim["failed"] == 0 { String::new() } else { format!("; {} did not succeed", aim["failed"]) };
         vec![
-            told(&text("scenario"), &text("pace")),
+            describe(&text("scenario"), &text("pace")),
             named_figure(&text("figure")).to_owned(),
             format!("{} {}", text("bound").replace('_', " "), shown(&aim["aim"])),
             format!("{}{failed}", shown(&aim["measured"])),
@@ -161,7 +161,7 @@ pub(crate) fn table(aims: &[Value]) -> String {
     laid_out(["MEASURED", "FIGURE", "AIM", "RESULT", ""].map(str::to_owned).to_vec(), rows)
 }
 
-fn told(scenario: &str, pace: &str) -> String {
+fn describe(scenario: &str, pace: &str) -> String {
     let what = match scenario.split_once(' ') {
         Some(("chain", count)) => format!("a chain of {count} no-ops"),
         Some(("items", count)) => format!("a step with {count} items, all at once"),

@@ -8,19 +8,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ensue_engine::time::Timestamp;
-use ensue_node::long_log::Plan;
+use ensue_node::long_log::LongLogPlan;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::child::{Machine, Node};
-use crate::ends::expected;
-use crate::figures::{Latencies, latency, number, rounded};
-use crate::kept::KeptLog;
+use crate::figures::{Latencies, latency, number, round_to_hundredths};
+use crate::log_folder::KeptLog;
+use crate::log_summary::success_body;
 use crate::packs;
 use crate::table::laid_out;
 use crate::watcher::{Length, Watcher};
-use crate::wire::{self, Connection};
+use crate::wire::{self, HttpConnection};
 
 /// The length of a payload.
 const PAYLOAD_BYTES: usize = 100;
@@ -52,11 +52,11 @@ pub(crate) struct Size {
 /// JSON.
 pub(crate) async fn measure(folder: &Path, size: Size, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Value> {
     let log = KeptLog::open(folder, write_pack, machine).await?;
-    let records = log.lengthen("making executions", &planned(size.executions)?, watcher)?;
+    let records = log.lengthen("making executions", &log_plan(size.executions)?, watcher)?;
     let node = log.start().await?;
-    let mut asker = Asker { connection: Connection::open(node.address).await?, node: &node };
+    let mut asker = Asker { connection: HttpConnection::open(node.address).await?, node: &node };
     asker.catch_up().await?;
-    let things = Things::found(&mut asker).await?;
+    let things = FilterValues::read(&mut asker).await?;
     let paths = things.paths();
     let bar = watcher.bar("asking", Length::Records(paths.len() as u64));
     let mut lists = Vec::new();
@@ -70,7 +70,7 @@ pub(crate) async fn measure(folder: &Path, size: Size, machine: &Machine, watche
     let totals = asker.ask("/status").await?["totals"].take();
     node.stop().await?;
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let per_second = rounded(count as f64 / over.as_secs_f64());
+    let per_second = round_to_hundredths(count as f64 / over.as_secs_f64());
     Ok(json!({
         "records": records,
         "totals": totals,
@@ -81,8 +81,8 @@ pub(crate) async fn measure(folder: &Path, size: Size, machine: &Machine, watche
     }))
 }
 
-fn planned(executions: u64) -> io::Result<Plan> {
-    Ok(Plan {
+fn log_plan(executions: u64) -> io::Result<LongLogPlan> {
+    Ok(LongLogPlan {
         records: executions * RECORDS_OF_TEN / 10,
         trigger: packs::TICK_REF.parse().map_err(io::Error::other)?,
         payload_bytes: PAYLOAD_BYTES,
@@ -107,7 +107,7 @@ fn write_pack(pack: &Path) -> io::Result<()> {
 }
 
 /// The values used in filters.
-struct Things {
+struct FilterValues {
     execution: String,
     correlation: String,
     event: String,
@@ -115,8 +115,8 @@ struct Things {
     deep: Vec<String>,
 }
 
-impl Things {
-    async fn found(asker: &mut Asker<'_>) -> io::Result<Self> {
+impl FilterValues {
+    async fn read(asker: &mut Asker<'_>) -> io::Result<Self> {
         let mut newest = asker.ask("/executions?status=succeeded&limit=1").await?;
         let newest = newest["items"][0].take();
         let text = |name: &str| newest[name].as_str().map(str::to_owned).ok_or_else(|| io::Error::other(format!("no `{name}`: {newest}")));
@@ -169,13 +169,13 @@ impl Things {
 }
 
 struct Asker<'a> {
-    connection: Connection,
+    connection: HttpConnection,
     node: &'a Node,
 }
 
 /// The fields of a page besides its items.
 #[derive(Deserialize)]
-struct Page {
+struct ListPage {
     items: Vec<serde::de::IgnoredAny>,
     next: Option<String>,
 }
@@ -183,15 +183,15 @@ struct Page {
 impl Asker<'_> {
     async fn ask(&mut self, path: &str) -> io::Result<Value> {
         let reply = self.connection.ask(&wire::get(self.node.address, &format!("/api/v1{path}"), &self.node.token)).await?;
-        serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)
+        serde_json::from_slice(success_body(&reply)?).map_err(io::Error::other)
     }
 
     async fn catch_up(&mut self) -> io::Result<()> {
-        crate::ends::lag(self.node, &mut self.connection).await.map(drop)
+        crate::log_summary::lag(self.node, &mut self.connection).await.map(drop)
     }
 
     /// Follows a list from its newest item and from deep starting points.
-    async fn list(&mut self, path: &str, things: &Things) -> io::Result<Value> {
+    async fn list(&mut self, path: &str, things: &FilterValues) -> io::Result<Value> {
         let mut took = Vec::new();
         let mut slowest = (Duration::ZERO, String::new());
         let mut items = 0;
@@ -203,7 +203,7 @@ impl Asker<'_> {
                 let asked = format!("/api/v1{path}&limit={LIMIT}{place}{cursor}").replace("?&", "?");
                 let begin = Instant::now();
                 let reply = self.connection.ask(&wire::get(self.node.address, &asked, &self.node.token)).await?;
-                let page: Page = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
+                let page: ListPage = serde_json::from_slice(success_body(&reply)?).map_err(io::Error::other)?;
                 let page_took = begin.elapsed();
                 took.push(page_took);
                 items += page.items.len();
@@ -227,12 +227,12 @@ async fn one_thing(node: &Node, path: &str, size: Size) -> io::Result<(Latencies
     let mut tasks = JoinSet::new();
     let begin = Instant::now();
     for _ in 0..size.connections {
-        let (mut connection, request) = (Connection::open(node.address).await?, request.clone());
+        let (mut connection, request) = (HttpConnection::open(node.address).await?, request.clone());
         tasks.spawn(async move {
             let mut took = Vec::new();
             while begin.elapsed() < size.duration {
                 let asked = Instant::now();
-                expected(&connection.ask(&request).await?)?;
+                success_body(&connection.ask(&request).await?)?;
                 took.push(asked.elapsed());
             }
             Ok::<_, io::Error>(took)

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::child::{Machine, Node, Start};
-use crate::ends::{expected, lag, settle};
-use crate::figures::{micros, millis, number, rounded};
-use crate::kept;
+use crate::figures::{micros, millis, number, round_to_hundredths};
+use crate::log_folder;
+use crate::log_summary::{lag, settle, success_body};
 use crate::packs::write_file;
 use crate::table::bytes;
-use crate::wire::{self, Connection};
+use crate::wire::{self, HttpConnection};
 
 /// How often the backtest is run.
 const ROUNDS: usize = 3;
@@ -50,7 +50,7 @@ pub(crate) struct PastEvents {
 /// Posts events to a fresh node in `folder`, and backtests a rule over them. Returns the figures as JSON.
 pub(crate) async fn measure(folder: &Path, past: PastEvents, machine: &Machine) -> io::Result<Value> {
     let events = past.count;
-    let node = started(folder, machine).await?;
+    let node = start_node(folder, machine).await?;
     let (host, token) = (node.address, node.token.clone());
     let list = move |number: u64| {
         let first = number * EVENTS_PER_LIST;
@@ -58,7 +58,7 @@ pub(crate) async fn measure(folder: &Path, past: PastEvents, machine: &Machine) 
         wire::post(host, "/api/v1/events", &token, &format!("[{}]", orders.join(",")))
     };
     wire::send_all(host, CONNECTIONS, events.div_ceil(EVENTS_PER_LIST), list).await?;
-    let mut connection = Connection::open(host).await?;
+    let mut connection = HttpConnection::open(host).await?;
     settle(&node, &mut connection).await?;
     lag(&node, &mut connection).await?;
     let processor_before = node.processor_time();
@@ -86,8 +86,8 @@ pub(crate) async fn measure(folder: &Path, past: PastEvents, machine: &Machine) 
         "matched": answer["matched"],
         "rounds_ms": rounds.into_iter().map(millis).collect::<Vec<_>>(),
         "took_ms": millis(took),
-        "events_per_second": rounded(all / took.as_secs_f64()),
-        "processor_us_per_event": processor.map(|processor| rounded(micros(processor) / judged)),
+        "events_per_second": round_to_hundredths(all / took.as_secs_f64()),
+        "processor_us_per_event": processor.map(|processor| round_to_hundredths(micros(processor) / judged)),
         "memory_peak_bytes": memory_peak_bytes,
         "disk_bytes": disk_bytes,
     }))
@@ -99,9 +99,9 @@ fn write_pack(pack: &Path) -> io::Result<()> {
     write_file(pack, "rules/large.yaml", RULE)
 }
 
-async fn started(folder: &Path, machine: &Machine) -> io::Result<Node> {
+async fn start_node(folder: &Path, machine: &Machine) -> io::Result<Node> {
     write_pack(&folder.join("packs/bench"))?;
-    let token = kept::token(folder)?;
+    let token = log_folder::token(folder)?;
     Node::start(Start { folder, token: &token, variables: Vec::new(), machine }).await
 }
 
@@ -120,17 +120,17 @@ fn event(number: u64, matching_one_in: u64) -> String {
 }
 
 /// Runs the backtest once. Returns how long that took, and the answer.
-async fn backtest(node: &Node, connection: &mut Connection) -> io::Result<(Duration, Value)> {
+async fn backtest(node: &Node, connection: &mut HttpConnection) -> io::Result<(Duration, Value)> {
     let asked = json!({ "rule": RULE_REF }).to_string();
     let request = wire::post_and_wait(node.address, "/api/v1/rules/backtest", &node.token, &asked, WAIT);
     let begin = Instant::now();
     let reply = connection.exchange(&request).await?;
     let took = begin.elapsed();
-    Ok((took, serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?))
+    Ok((took, serde_json::from_slice(success_body(&reply)?).map_err(io::Error::other)?))
 }
 
 /// Returns the figures as a line for people.
-pub(crate) fn told(backtest: &Value) -> String {
+pub(crate) fn describe(backtest: &Value) -> String {
     format!(
         "A backtest over {} of {} bytes took {} ms, {} events a second, and {} µs of the node's processor time an event.\n\
          At the peak the node held {}.",

@@ -12,7 +12,7 @@ use ensue_node::Scratch;
 use serde_json::{Value, json};
 
 use crate::cores::Cores;
-use crate::wire::{self, Connection};
+use crate::wire::{self, HttpConnection};
 
 /// How long a node may take to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -96,7 +96,7 @@ impl Node {
 
     async fn wait_until_ready(&mut self, begin: Instant) -> io::Result<()> {
         loop {
-            if let Ok(mut connection) = Connection::open(self.address).await
+            if let Ok(mut connection) = HttpConnection::open(self.address).await
                 && let Ok(reply) = connection.exchange(&wire::get(self.address, "/readyz", &self.token)).await
                 && reply.status == 200
             {

@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use crate::cores::told;
-use crate::figures::{number, rounded};
+use crate::cores::describe;
+use crate::figures::{number, round_to_hundredths};
 use crate::table::laid_out;
 
 /// The compared figures, by their path in a run and their name for people.
@@ -55,14 +55,14 @@ pub(crate) fn named_figure(path: &str) -> &str {
 
 /// Compares the runs of two `ensue bench` documents. Runs are paired by scenario and pace; if there are
 /// several of a kind, the n-th is paired with the n-th.
-pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
+pub(crate) fn compare_runs(first: &Value, second: &Value) -> Result<Value, String> {
     let cores = json!({ "first": first["cores"], "second": second["cores"] });
     let (first, second) = (runs(first, "first")?, runs(second, "second")?);
     let mut alone = second;
     let (mut items, mut only_first) = (Vec::new(), Vec::new());
     for run in first {
         let Some(place) = alone.iter().position(|other| run["scenario"] == other["scenario"] && run["pace"] == other["pace"]) else {
-            only_first.push(named(run));
+            only_first.push(run_key(run));
             continue;
         };
         let other = alone.remove(place);
@@ -73,17 +73,17 @@ pub(crate) fn compared(first: &Value, second: &Value) -> Result<Value, String> {
                 continue;
             }
             // There is no ratio to zero.
-            let ratio = (a > 0.0).then(|| rounded(b / a));
+            let ratio = (a > 0.0).then(|| round_to_hundredths(b / a));
             items.push(json!({
                 "scenario": run["scenario"], "pace": run["pace"], "figure": figure, "first": a, "second": b, "ratio": ratio,
             }));
         }
     }
-    let only_second: Vec<Value> = alone.into_iter().map(named).collect();
+    let only_second: Vec<Value> = alone.into_iter().map(run_key).collect();
     Ok(json!({ "items": items, "only_first": only_first, "only_second": only_second, "cores": cores }))
 }
 
-fn named(run: &Value) -> Value {
+fn run_key(run: &Value) -> Value {
     json!({ "scenario": run["scenario"], "pace": run["pace"] })
 }
 
@@ -117,7 +117,7 @@ pub(crate) fn table(compared: &Value) -> String {
     if cores["first"] != cores["second"] {
         shown.push_str("\n\nThe two runs used different cores:");
         for which in ["first", "second"] {
-            shown.push_str(&format!("\n  {which}: {}", told(&cores[which])));
+            shown.push_str(&format!("\n  {which}: {}", describe(&cores[which])));
         }
     }
     shown
@@ -138,7 +138,7 @@ mod tests {
     fn two_runs_are_compared_side_by_side_with_the_rest_listed() {
         let first = json!({ "runs": [run("ingest", 8_000.0, Some(10.0)), run("http", 4_000.0, Some(6.0))] });
         let second = json!({ "runs": [run("ingest", 12_000.0, None), run("process", 700.0, Some(90.0))] });
-        insta::assert_snapshot!(table(&compared(&first, &second).unwrap()), @r"
+        insta::assert_snapshot!(table(&compare_runs(&first, &second).unwrap()), @r"
         SCENARIO  PACE            FIGURE             FIRST     SECOND    RATIO
         ingest    64 connections  answered a second  8000      12000     1.50
         ingest    64 connections  answer p50 ms      4         4         1.00
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn repeated_scenarios_are_compared_by_their_order() {
         let of = |rates: &[f64]| json!({ "runs": rates.iter().map(|rate| run("rule", *rate, None)).collect::<Vec<_>>() });
-        let compared = compared(&of(&[1_000.0, 2_000.0, 3_000.0]), &of(&[1_100.0, 2_200.0])).unwrap();
+        let compared = compare_runs(&of(&[1_000.0, 2_000.0, 3_000.0]), &of(&[1_100.0, 2_200.0])).unwrap();
         let rates = compared["items"].as_array().unwrap().iter().filter(|item| item["figure"] == "answered a second");
         let rates: Vec<_> = rates.map(|item| (item["first"].as_f64().unwrap(), item["second"].as_f64().unwrap())).collect();
         assert_eq!(rates, [(1_000.0, 1_100.0), (2_000.0, 2_200.0)]);
@@ -163,6 +163,6 @@ mod tests {
 
     #[test]
     fn comparison_without_runs_is_rejected() {
-        assert!(compared(&json!({ "runs": [] }), &json!({ "log": {} })).unwrap_err().contains("second"));
+        assert!(compare_runs(&json!({ "runs": [] }), &json!({ "log": {} })).unwrap_err().contains("second"));
     }
 }

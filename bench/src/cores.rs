@@ -31,7 +31,7 @@ pub(crate) enum Cores {
 
 impl Cores {
     /// Shares all cores between both.
-    pub(crate) fn shared() -> Self {
+    pub(crate) fn share_all() -> Self {
         Self::Shared { count: std::thread::available_parallelism().map_or(1, usize::from) }
     }
 
@@ -75,7 +75,7 @@ impl Cores {
 }
 
 /// Returns the cores of a document, for people.
-pub(crate) fn told(cores: &Value) -> String {
+pub(crate) fn describe(cores: &Value) -> String {
     match (cores["shared"].as_u64(), cores["node"].as_u64(), cores["bench"].as_u64()) {
         (_, Some(node), Some(bench)) => format!("Cores: {node} for the node and {bench} for the bench, pinned apart."),
         (Some(shared), ..) => format!("Node and bench shared {shared} cores; nothing was pinned."),
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn document_says_how_cores_were_shared() {
         let apart = Cores::Apart { node: vec![0, 1], clients: vec![2] };
-        assert_eq!(told(&apart.to_json()), "Cores: 2 for the node and 1 for the bench, pinned apart.");
-        assert_eq!(told(&Cores::Shared { count: 2 }.to_json()), "Node and bench shared 2 cores; nothing was pinned.");
+        assert_eq!(describe(&apart.to_json()), "Cores: 2 for the node and 1 for the bench, pinned apart.");
+        assert_eq!(describe(&Cores::Shared { count: 2 }.to_json()), "Node and bench shared 2 cores; nothing was pinned.");
     }
 }

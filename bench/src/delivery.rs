@@ -20,14 +20,14 @@ const ID_BYTES: usize = 36;
 #[derive(Clone)]
 pub(crate) struct Delivery {
     request: Vec<u8>,
-    signed: Option<Signed>,
+    signed: Option<SignatureSlots>,
     /// The number of events in each.
     pub(crate) events: u64,
 }
 
 /// The parts that differ in each delivery.
 #[derive(Clone)]
-struct Signed {
+struct SignatureSlots {
     id_at: usize,
     signature_at: usize,
     /// The signature of everything before the whitespace at the end.
@@ -50,14 +50,14 @@ impl Delivery {
         )
         .into_bytes();
         let signature_at = request.len();
-        request.extend_from_slice(begun.clone().written().as_bytes());
+        request.extend_from_slice(begun.clone().into_header().as_bytes());
         request.extend_from_slice(b"\r\nx-github-delivery: ");
         let id_at = request.len();
         request.extend_from_slice(&[b'0'; ID_BYTES]);
         request.extend_from_slice(b"\r\n\r\n");
         request.extend_from_slice(body);
         request.extend_from_slice(&[b' '; SPACES]);
-        Self { request, signed: Some(Signed { id_at, signature_at, begun }), events: 1 }
+        Self { request, signed: Some(SignatureSlots { id_at, signature_at, begun }), events: 1 }
     }
 
     /// Prepares a list of this many events of a trigger over the API, with payloads of this many bytes.
@@ -74,8 +74,8 @@ impl Delivery {
     }
 
     /// Returns the request of the `number`-th delivery of a run.
-    pub(crate) fn numbered(&mut self, number: u64) -> &[u8] {
-        if let Some(Signed { id_at, signature_at, begun }) = &self.signed {
+    pub(crate) fn nth_request(&mut self, number: u64) -> &[u8] {
+        if let Some(SignatureSlots { id_at, signature_at, begun }) = &self.signed {
             let id = format!("{:08x}-0000-4000-8000-{:012x}", number & 0xFFFF_FFFF, number >> 32);
             self.request[*id_at..id_at + ID_BYTES].copy_from_slice(id.as_bytes());
             let spaces: [u8; SPACES] = std::array::from_fn(|bit| if number >> bit & 1 == 1 { b'\t' } else { b' ' });
@@ -83,7 +83,7 @@ impl Delivery {
             self.request[spaces_at..].copy_from_slice(&spaces);
             let mut signature = begun.clone();
             signature.update(&spaces);
-            let signature = signature.written();
+            let signature = signature.into_header();
             self.request[*signature_at..signature_at + signature.len()].copy_from_slice(signature.as_bytes());
         }
         &self.request
@@ -106,8 +106,8 @@ mod tests {
     fn each_delivery_has_its_own_id_and_signature_over_equal_content() {
         let host = "127.0.0.1:1".parse().unwrap();
         let mut delivery = Delivery::new(host, "/hooks/bench/github", b"0123456789abcdef");
-        let first = delivery.numbered(1).to_vec();
-        let second = delivery.numbered(2).to_vec();
+        let first = delivery.nth_request(1).to_vec();
+        let second = delivery.nth_request(2).to_vec();
         assert_eq!(first.len(), second.len());
         let parts = |request: &[u8]| {
             let text = String::from_utf8(request.to_vec()).unwrap();

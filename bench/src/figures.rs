@@ -36,7 +36,7 @@ impl Latencies {
     }
 
     fn millis(&self, quantile: f64) -> f64 {
-        rounded(micros_to_millis(self.micros.value_at_quantile(quantile)))
+        round_to_hundredths(micros_to_millis(self.micros.value_at_quantile(quantile)))
     }
 
     /// Returns them as JSON; null if there are none.
@@ -44,7 +44,7 @@ impl Latencies {
         if self.count() == 0 {
             return Value::Null;
         }
-        json!({ "count": self.count(), "p50_ms": self.millis(0.5), "p99_ms": self.millis(0.99), "max_ms": rounded(micros_to_millis(self.micros.max())) })
+        json!({ "count": self.count(), "p50_ms": self.millis(0.5), "p99_ms": self.millis(0.99), "max_ms": round_to_hundredths(micros_to_millis(self.micros.max())) })
     }
 }
 
@@ -54,7 +54,7 @@ fn micros_to_millis(micros: u64) -> f64 {
 }
 
 pub(crate) fn millis(duration: Duration) -> f64 {
-    rounded(duration.as_secs_f64() * 1000.0)
+    round_to_hundredths(duration.as_secs_f64() * 1000.0)
 }
 
 pub(crate) fn micros(duration: Duration) -> f64 {
@@ -78,7 +78,7 @@ pub(crate) fn latency(value: &Value) -> String {
     }
 }
 
-pub(crate) fn rounded(value: f64) -> f64 {
+pub(crate) fn round_to_hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
@@ -181,7 +181,7 @@ impl Costs {
     /// Returns the processor time of each of this many events, in microseconds.
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     fn processor_us_per_event(&self, events: u64) -> Option<f64> {
-        self.processor.filter(|_| events > 0).map(|processor| rounded(micros(processor) / events as f64))
+        self.processor.filter(|_| events > 0).map(|processor| round_to_hundredths(micros(processor) / events as f64))
     }
 
     fn disk_bytes_per_event(&self) -> Option<u64> {
@@ -200,12 +200,12 @@ impl Figures {
             "events": events,
             "refused": self.refused,
             "unfinished": self.unfinished,
-            "answered_per_second": rounded(self.rate(events, self.answering)),
-            "finished_per_second": rounded(self.rate(self.finished.count(), self.finishing)),
+            "answered_per_second": round_to_hundredths(self.rate(events, self.answering)),
+            "finished_per_second": round_to_hundredths(self.rate(self.finished.count(), self.finishing)),
             "answered": self.answered.to_json(),
             "finished": self.finished.to_json(),
             "called": self.called.to_json(),
-            "reads_per_second": rounded(self.rate(self.read.count(), self.reading)),
+            "reads_per_second": round_to_hundredths(self.rate(self.read.count(), self.reading)),
             "read": self.read.to_json(),
             "reads_refused": self.reads_refused,
             "views_lag_records": self.lag.map(|lag| lag.records),
@@ -216,12 +216,12 @@ impl Figures {
             "memory_per_stream_bytes": streams.map(|streams| streams.memory_bytes / streams.count.max(1) as u64),
             "records_before": self.records_before,
             "records": self.records,
-            "records_per_event": rounded(self.per_event(self.records)),
+            "records_per_event": round_to_hundredths(self.per_event(self.records)),
             "commits": self.commits,
-            "events_per_commit": rounded(if self.commits == 0 { 0.0 } else { self.rate(events, Duration::from_secs(self.commits)) }),
+            "events_per_commit": round_to_hundredths(if self.commits == 0 { 0.0 } else { self.rate(events, Duration::from_secs(self.commits)) }),
             "disk_bytes_per_event": self.costs.disk_bytes_per_event(),
             "processor_us_per_event": self.costs.processor_us_per_event(events),
-            "judged_us": self.costs.judged.map(|judged| rounded(micros(judged))),
+            "judged_us": self.costs.judged.map(|judged| round_to_hundredths(micros(judged))),
             "memory_rest_bytes": self.costs.memory_rest_bytes,
             "memory_idle_bytes": self.costs.memory_idle_bytes,
             "memory_peak_bytes": self.costs.memory_peak_bytes,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::child::Node;
 use crate::graph::Graph;
-use crate::wire::{self, Connection};
+use crate::wire::{self, HttpConnection};
 
 /// How many steps the short workflow has.
 const SHORT: usize = 3;
@@ -64,8 +64,8 @@ impl Flow {
     pub(crate) fn file(self) -> (String, String) {
         let mut text = String::from("description: Made for a measurement.\n");
         match self {
-            Self::Short => text.push_str(&chained(SHORT)),
-            Self::Chain => text.push_str(&chained(CHAIN)),
+            Self::Short => text.push_str(&chain_steps(SHORT)),
+            Self::Chain => text.push_str(&chain_steps(CHAIN)),
             Self::Items => {
                 let _ = write!(
                     text,
@@ -94,7 +94,7 @@ const STEPS: &str = "run:\n  workflow:\n    steps:\n";
 const NOOP: &str = "        action: core.noop\n";
 
 /// Returns this many steps, each of which needs the one before.
-fn chained(steps: usize) -> String {
+fn chain_steps(steps: usize) -> String {
     let mut text = format!("{STEPS}      s0:\n{NOOP}");
     (1..steps).for_each(|number| text.push_str(&format!("      s{number}:\n        needs: [s{}]\n{NOOP}", number - 1)));
     text
@@ -165,10 +165,10 @@ impl GraphFlow {
 
 /// Runs the workflow of a request on a node. Returns how long that took from the caller's view, from the
 /// request to the answer that it has ended. Fails if it does not succeed, or not in time.
-pub(crate) async fn run(node: &Node, connection: &mut Connection, request: &[u8], at_most: Duration) -> io::Result<Duration> {
+pub(crate) async fn run(node: &Node, connection: &mut HttpConnection, request: &[u8], at_most: Duration) -> io::Result<Duration> {
     let begin = Instant::now();
     let reply = connection.exchange(request).await?;
-    let mut shown = Shown::of(reply.status, reply.body)?;
+    let mut shown = ExecutionReply::of(reply.status, reply.body)?;
     while !shown.is_over() {
         if begin.elapsed() > at_most {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("a workflow is still running after {} s", at_most.as_secs())));
@@ -176,7 +176,7 @@ pub(crate) async fn run(node: &Node, connection: &mut Connection, request: &[u8]
         tokio::time::sleep(ASK_EVERY).await;
         let path = format!("/api/v1/executions/{}", shown.id);
         let reply = connection.ask(&wire::get(node.address, &path, &node.token)).await?;
-        shown = Shown::of(reply.status, reply.body)?;
+        shown = ExecutionReply::of(reply.status, reply.body)?;
     }
     let took = begin.elapsed();
     if shown.status != "succeeded" {
@@ -187,14 +187,14 @@ pub(crate) async fn run(node: &Node, connection: &mut Connection, request: &[u8]
 
 /// The fields of an execution in an answer.
 #[derive(Deserialize)]
-struct Shown {
+struct ExecutionReply {
     id: String,
     status: String,
     error: Value,
     ended_at: Option<String>,
 }
 
-impl Shown {
+impl ExecutionReply {
     fn of(status: u16, body: &[u8]) -> io::Result<Self> {
         match status {
             200 | 202 => serde_json::from_slice(body).map_err(io::Error::other),

@@ -13,7 +13,7 @@ pub const PULL_REQUEST: &[u8] = include_bytes!("../fixtures/pull_request.json");
 pub fn signature(secret: &[u8], body: &[u8]) -> String {
     let mut signature = Signature::of(secret);
     signature.update(body);
-    signature.written()
+    signature.into_header()
 }
 
 /// A signature that is computed incrementally.
@@ -32,7 +32,7 @@ impl Signature {
     }
 
     /// Returns the value of `X-Hub-Signature-256`.
-    pub(crate) fn written(self) -> String {
+    pub(crate) fn into_header(self) -> String {
         format!("sha256={}", hex::encode(self.0.finalize().into_bytes()))
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Graph {
     /// Its name.
     pub(crate) name: String,
     /// Its steps.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<GraphStep>,
     /// The lengths of schedules that come with the graph, in milliseconds, by the number of slots. Their
     /// author knew how long each step runs.
     pub(crate) given: BTreeMap<u32, u64>,
@@ -27,7 +27,7 @@ pub(crate) struct Graph {
 
 /// A step.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Step {
+pub(crate) struct GraphStep {
     /// The indexes of the steps that it needs.
     pub(crate) needs: Vec<usize>,
     /// Its run time, in milliseconds.
@@ -36,7 +36,7 @@ pub(crate) struct Step {
 
 /// A graph as in its file; other fields of the file are ignored.
 #[derive(Deserialize)]
-struct Written {
+struct GraphFile {
     name: String,
     nodes: Vec<WrittenNode>,
     #[serde(default)]
@@ -60,7 +60,7 @@ struct WrittenMetrics {
 impl Graph {
     /// Parses a graph; fails with a message for people if it cannot be run.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let written: Written = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let written: GraphFile = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if !(1..=STEPS_MAX).contains(&written.nodes.len()) {
             return Err(format!("it has {} nodes; a workflow must have 1 to {STEPS_MAX} steps", written.nodes.len()));
         }
@@ -77,7 +77,7 @@ impl Graph {
             let place = |need: &String| {
                 places.get(need.as_str()).copied().ok_or_else(|| format!("`{}` needs `{need}`, which is not a node", node.id))
             };
-            Ok(Step { needs: node.needs.iter().map(place).collect::<Result<_, String>>()?, millis: node.duration_ms })
+            Ok(GraphStep { needs: node.needs.iter().map(place).collect::<Result<_, String>>()?, millis: node.duration_ms })
         };
         let steps = written.nodes.iter().map(step).collect::<Result<Vec<_>, String>>()?;
         // Without a bound it is `inf`.
@@ -152,7 +152,7 @@ mod tests {
     fn graph_file_has_the_needs_of_each_step_and_the_given_schedules() {
         let graph = graph();
         assert_eq!((graph.name.as_str(), graph.steps.len()), ("rooms", 8));
-        assert_eq!(graph.steps[5], Step { needs: vec![1, 2], millis: 310 });
+        assert_eq!(graph.steps[5], GraphStep { needs: vec![1, 2], millis: 310 });
         assert_eq!(graph.given, BTreeMap::from([(1, 1_765), (2, 965), (8, 950)]));
     }
 

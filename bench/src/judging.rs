@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ensue_node::judging::Judged;
+use ensue_node::event_judge::EventJudge;
 
-use crate::{github, kept, packs};
+use crate::{github, log_folder, packs};
 
 /// How often the judging is timed: other work of the machine disturbs some of these turns.
 const TURNS: usize = 5;
@@ -19,7 +19,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// event, in the fastest turn.
 pub(crate) fn time_per_event(folder: &Path) -> io::Result<Duration> {
     let trigger = packs::PULL_REQUEST_REF.parse().map_err(io::Error::other)?;
-    let event = Judged::open(&kept::config(folder), trigger, Bytes::from_static(github::PULL_REQUEST));
+    let event = EventJudge::open(&log_folder::config(folder), trigger, Bytes::from_static(github::PULL_REQUEST));
     let event = event.map_err(|error| io::Error::other(error.to_string()))?;
     let turn = |_| {
         let (begin, mut events) = (Instant::now(), 0);

@@ -21,26 +21,27 @@
 //! that is called, and reads the log. Nothing here is part of a running node.
 
 mod aims;
-mod asked;
+mod arguments;
 mod at_size;
 mod backtests;
 mod child;
 mod compare;
 mod cores;
 mod delivery;
-mod ends;
 mod figures;
 mod flows;
 pub mod github;
 mod graph;
 mod judging;
-mod kept;
 mod limits;
 mod load;
-mod long;
+mod log_folder;
+mod log_summary;
+mod long_log;
 mod makespans;
 mod many_logs;
 mod measure;
+mod measurement_error;
 mod packs;
 mod pulling;
 mod reads;
@@ -48,10 +49,9 @@ mod streams;
 mod table;
 mod target;
 mod timers;
-mod unmeasured;
 mod watcher;
 mod wire;
 
-pub use asked::{Bench, Measured};
-pub use unmeasured::{Fault, Unmeasured};
+pub use arguments::{Bench, Measurements};
+pub use measurement_error::{Fault, MeasurementError};
 pub use watcher::{Bar, Length, Watcher};

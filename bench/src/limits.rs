@@ -21,9 +21,9 @@ use serde_json::{Value, json};
 
 use crate::cores::Cores;
 use crate::delivery::Delivery;
-use crate::figures::rounded;
+use crate::figures::round_to_hundredths;
 use crate::github;
-use crate::load::{Load, Loaded, Pace, Until};
+use crate::load::{Load, LoadResult, Pace, Until};
 use crate::table::laid_out;
 
 /// How many writes are synced as one group: the default number of connections.
@@ -45,22 +45,22 @@ pub(crate) async fn measure(folder: &Path, connections: usize, each: Duration, c
     Ok(json!({
         "body_bytes": body.len(),
         "group": GROUP,
-        "handled_per_second": rate(handled(connections, each, cores).await?),
-        "synced_per_second": rate(synced(folder, body, 1, each)?),
-        "synced_in_groups_per_second": rate(synced(folder, body, GROUP, each)?),
+        "handled_per_second": rate(measure_http(connections, each, cores).await?),
+        "synced_per_second": rate(measure_syncs(folder, body, 1, each)?),
+        "synced_in_groups_per_second": rate(measure_syncs(folder, body, GROUP, each)?),
         "inserted_per_second": rate(inserted(1)?),
         "inserted_in_groups_per_second": rate(inserted(GROUP)?),
-        "spawned_per_second": rate(spawned(each)?),
+        "spawned_per_second": rate(measure_spawns(each)?),
     }))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn rate((count, took): (u64, Duration)) -> f64 {
-    if took.is_zero() { 0.0 } else { rounded(count as f64 / took.as_secs_f64()) }
+    if took.is_zero() { 0.0 } else { round_to_hundredths(count as f64 / took.as_secs_f64()) }
 }
 
 /// Sends the same body over as many connections to a handler that reads it and does nothing.
-async fn handled(connections: usize, each: Duration, cores: &Cores) -> io::Result<(u64, Duration)> {
+async fn measure_http(connections: usize, each: Duration, cores: &Cores) -> io::Result<(u64, Duration)> {
     let (tell, told) = sync_channel(1);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     // On threads of its own, as a node has them, and on the node's cores.
@@ -95,7 +95,7 @@ async fn handled(connections: usize, each: Duration, cores: &Cores) -> io::Resul
 
 /// Returns how many deliveries the bare handler accepted. It rejects none, so a missing one means that the
 /// measurement was wrong.
-fn all_taken(loaded: Loaded) -> io::Result<u64> {
+fn all_taken(loaded: LoadResult) -> io::Result<u64> {
     match loaded.refused {
         0 => Ok(loaded.sent.len() as u64),
         refused => {
@@ -123,7 +123,7 @@ async fn serve(listens: impl FnOnce(SocketAddr)) -> io::Result<()> {
 }
 
 /// Appends the same body to a file, and syncs a group of them to disk at once.
-fn synced(folder: &Path, body: &[u8], group: u32, each: Duration) -> io::Result<(u64, Duration)> {
+fn measure_syncs(folder: &Path, body: &[u8], group: u32, each: Duration) -> io::Result<(u64, Duration)> {
     let mut file = tempfile::tempfile_in(folder)?;
     let begin = Instant::now();
     let mut count = 0;
@@ -138,7 +138,7 @@ fn synced(folder: &Path, body: &[u8], group: u32, each: Duration) -> io::Result<
 }
 
 /// Starts a program that does nothing, and waits for it, one after the other.
-fn spawned(each: Duration) -> io::Result<(u64, Duration)> {
+fn measure_spawns(each: Duration) -> io::Result<(u64, Duration)> {
     let begin = Instant::now();
     let mut count = 0;
     while begin.elapsed() < each {
@@ -152,7 +152,7 @@ fn spawned(each: Duration) -> io::Result<(u64, Duration)> {
 pub(crate) fn shares(run: &Value, limits: &Value) -> Value {
     let of = |limit: &str| {
         let per_second = run["finished_per_second"].as_f64().filter(|finished| *finished > 0.0).or(run["answered_per_second"].as_f64())?;
-        limits[limit].as_f64().filter(|limit| *limit > 0.0).map(|limit| rounded(per_second / limit))
+        limits[limit].as_f64().filter(|limit| *limit > 0.0).map(|limit| round_to_hundredths(per_second / limit))
     };
     json!({
         "handled": of("handled_per_second"),
@@ -207,8 +207,8 @@ mod tests {
 
     #[test]
     fn limit_with_rejected_deliveries_is_an_error() {
-        assert_eq!(all_taken(Loaded::default()).unwrap(), 0);
-        let refused = Loaded { refused: 2, first_refusal: Some("connection reset".into()), ..Loaded::default() };
+        assert_eq!(all_taken(LoadResult::default()).unwrap(), 0);
+        let refused = LoadResult { refused: 2, first_refusal: Some("connection reset".into()), ..LoadResult::default() };
         let told = all_taken(refused).unwrap_err().to_string();
         assert!(told.contains("2 deliveries") && told.contains("connection reset"), "{told}");
     }

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::delivery::{Delivery, event_of};
 use crate::target::Calls;
-use crate::wire::Connection;
+use crate::wire::HttpConnection;
 
 /// The most deliveries that wait for a connection.
 const TURNS_WAITING_MAX: usize = 65_536;
@@ -60,7 +60,7 @@ pub(crate) struct Load {
 
 /// The outcome of one delivery.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct SentDelivery {
     /// The intended time of sending.
     pub(crate) intended: Instant,
     /// The time of the answer.
@@ -71,9 +71,9 @@ pub(crate) struct Sent {
 
 /// The outcomes of all deliveries.
 #[derive(Debug, Default)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadResult {
     /// The accepted ones.
-    pub(crate) sent: Vec<Sent>,
+    pub(crate) sent: Vec<SentDelivery>,
     /// How many got another answer, or none.
     pub(crate) refused: u64,
     /// The first of those, for people.
@@ -82,16 +82,16 @@ pub(crate) struct Loaded {
 
 impl Load {
     /// Sends until the time is over, and waits for the last answers.
-    pub(crate) async fn run(self) -> std::io::Result<Loaded> {
+    pub(crate) async fn run(self) -> std::io::Result<LoadResult> {
         let mut connections = Vec::with_capacity(self.connections);
         for _ in 0..self.connections {
-            connections.push(Connection::open(self.node).await?);
+            connections.push(HttpConnection::open(self.node).await?);
         }
-        let turns = Turns::begin(self.pace, self.duration);
+        let turns = SendSchedule::begin(self.pace, self.duration);
         let numbers = Arc::new(AtomicU64::new(self.first));
         let mut senders = tokio::task::JoinSet::new();
         for connection in connections {
-            let sender = Sender {
+            let sender = LoadSender {
                 connection,
                 node: self.node,
                 delivery: self.delivery.clone(),
@@ -101,7 +101,7 @@ impl Load {
             };
             senders.spawn(sender.run());
         }
-        let mut loaded = Loaded::default();
+        let mut loaded = LoadResult::default();
         while let Some(part) = senders.join_next().await {
             let part = part.map_err(std::io::Error::other)?;
             loaded.sent.extend(part.sent);
@@ -114,12 +114,12 @@ impl Load {
 
 /// The schedule of deliveries.
 #[derive(Clone)]
-enum Turns {
+enum SendSchedule {
     Closed { until: Instant },
     Open(Arc<Mutex<mpsc::Receiver<Instant>>>),
 }
 
-impl Turns {
+impl SendSchedule {
     fn begin(pace: Pace, duration: Duration) -> Self {
         let begin = Instant::now();
         match pace {
@@ -158,27 +158,27 @@ impl Turns {
 }
 
 /// One connection's part of the load.
-struct Sender {
-    connection: Connection,
+struct LoadSender {
+    connection: HttpConnection,
     node: SocketAddr,
     delivery: Delivery,
     numbers: Arc<AtomicU64>,
-    turns: Turns,
+    turns: SendSchedule,
     until: Until,
 }
 
-impl Sender {
-    async fn run(mut self) -> Loaded {
+impl LoadSender {
+    async fn run(mut self) -> LoadResult {
         /// After this many consecutive rejections a connection gives up: the node does not work.
         const REFUSALS_MAX: u32 = 100;
-        let mut loaded = Loaded::default();
+        let mut loaded = LoadResult::default();
         let mut refusals = 0;
         while let Some(intended) = self.turns.next().await {
-            let request = self.delivery.numbered(self.numbers.fetch_add(1, Ordering::Relaxed));
+            let request = self.delivery.nth_request(self.numbers.fetch_add(1, Ordering::Relaxed));
             let refusal = match self.connection.exchange(request).await {
                 Ok(reply) if reply.status == 202 || reply.status == 200 => {
                     let event = event_of(reply.body);
-                    loaded.sent.push(Sent { intended, answered: Instant::now(), event });
+                    loaded.sent.push(SentDelivery { intended, answered: Instant::now(), event });
                     refusals = 0;
                     if let (Until::Called(calls), Some(event)) = (&self.until, event) {
                         calls.wait_for(event).await;
@@ -188,7 +188,7 @@ impl Sender {
                 Ok(reply) => format!("{}: {}", reply.status, String::from_utf8_lossy(reply.body)),
                 Err(error) => {
                     let why = error.to_string();
-                    match Connection::open(self.node).await {
+                    match HttpConnection::open(self.node).await {
                         Ok(connection) => self.connection = connection,
                         Err(_) => refusals = REFUSALS_MAX,
                     }

@@ -10,14 +10,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::child::{Machine, Node, Start};
-use crate::figures::{millis, number, rounded};
+use crate::figures::{millis, number, round_to_hundredths};
 use crate::flows::{self, Flow, GraphFlow, Pastime};
 use crate::graph::Graph;
-use crate::kept;
+use crate::log_folder;
 use crate::packs::write_file;
 use crate::table::laid_out;
 use crate::watcher::{Length, Watcher, beside};
-use crate::wire::Connection;
+use crate::wire::HttpConnection;
 
 /// The numbers of workers with which each graph is run.
 const WORKERS: [u32; 2] = [2, 8];
@@ -53,13 +53,13 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<Graph>, String> {
 }
 
 /// A planned run of a graph.
-struct Planned<'g> {
+struct PlannedRun<'g> {
     graph: &'g Graph,
     flow: GraphFlow,
     workers: u32,
 }
 
-impl Planned<'_> {
+impl PlannedRun<'_> {
     fn schedule_millis(&self) -> u64 {
         match self.flow.pastime {
             Pastime::Work => self.graph.makespan(self.workers as usize),
@@ -73,13 +73,13 @@ impl Planned<'_> {
             Pastime::Work => 0.0,
             Pastime::Sleep => self.graph.steps.len() as f64 * SLEEPER_MS,
         };
-        rounded(self.schedule_millis() as f64 * SHARE + BESIDE_MS + sleepers)
+        round_to_hundredths(self.schedule_millis() as f64 * SHARE + BESIDE_MS + sleepers)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     fn figures(&self, took: Duration) -> Value {
         let (schedule, allowed) = (self.schedule_millis(), self.allowed_millis());
-        let difference = rounded(millis(took) - schedule as f64);
+        let difference = round_to_hundredths(millis(took) - schedule as f64);
         let (pace, given) = match self.flow.pastime {
             Pastime::Work => (format!("{} workers", self.workers), self.graph.given.get(&self.workers)),
             Pastime::Sleep => ("sleeping".to_owned(), None),
@@ -100,9 +100,9 @@ impl Planned<'_> {
 
 /// Returns the runs for a node with this many workers: each graph with steps that work, and, for the highest
 /// number of workers, also with steps that sleep.
-fn planned(graphs: &[Graph], workers: u32) -> Vec<Planned<'_>> {
+fn plan_runs(graphs: &[Graph], workers: u32) -> Vec<PlannedRun<'_>> {
     let of =
-        |pastime| graphs.iter().enumerate().map(move |(number, graph)| Planned { graph, flow: GraphFlow { number, pastime }, workers });
+        |pastime| graphs.iter().enumerate().map(move |(number, graph)| PlannedRun { graph, flow: GraphFlow { number, pastime }, workers });
     let pastimes: &[Pastime] = if workers == WORKERS[WORKERS.len() - 1] { &[Pastime::Work, Pastime::Sleep] } else { &[Pastime::Work] };
     pastimes.iter().copied().flat_map(of).collect()
 }
@@ -110,17 +110,17 @@ fn planned(graphs: &[Graph], workers: u32) -> Vec<Planned<'_>> {
 /// Runs each graph with each number of workers, one after the other on a node for each number, and with steps
 /// that sleep. Returns the figures as JSON.
 pub(crate) async fn measure(graphs: &[Graph], folder: &Path, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Vec<Value>> {
-    let all: u64 = WORKERS.into_iter().flat_map(|workers| planned(graphs, workers)).map(|planned| planned.schedule_millis()).sum();
+    let all: u64 = WORKERS.into_iter().flat_map(|workers| plan_runs(graphs, workers)).map(|planned| planned.schedule_millis()).sum();
     let seconds = all / 1_000;
     let bar = watcher.bar("running graphs", Length::Seconds(seconds));
     if !bar.is_drawn() {
-        watcher.tell(&format!("running {} graphs, which takes some {} s …", graphs.len(), all.div_ceil(1_000)));
+        watcher.report(&format!("running {} graphs, which takes some {} s …", graphs.len(), all.div_ceil(1_000)));
     }
     let running = async {
         let mut figures = Vec::new();
         for workers in WORKERS {
-            let node = started(graphs, &folder.join(format!("workers{workers}")), workers, machine).await?;
-            figures.extend(ran(&planned(graphs, workers), &node).await?);
+            let node = start_node(graphs, &folder.join(format!("workers{workers}")), workers, machine).await?;
+            figures.extend(ran(&plan_runs(graphs, workers), &node).await?);
             node.stop().await?;
         }
         Ok(figures)
@@ -129,8 +129,8 @@ pub(crate) async fn measure(graphs: &[Graph], folder: &Path, machine: &Machine, 
 }
 
 /// Warms a node up, and runs the plan on it.
-async fn ran(planned: &[Planned<'_>], node: &Node) -> io::Result<Vec<Value>> {
-    let mut connection = Connection::open(node.address).await?;
+async fn ran(planned: &[PlannedRun<'_>], node: &Node) -> io::Result<Vec<Value>> {
+    let mut connection = HttpConnection::open(node.address).await?;
     let warm = Flow::Short.request(node.address, &node.token);
     for _ in 0..WARM_UP {
         flows::run(node, &mut connection, &warm, AT_LEAST_PATIENT).await?;
@@ -146,7 +146,7 @@ async fn ran(planned: &[Planned<'_>], node: &Node) -> io::Result<Vec<Value>> {
     Ok(figures)
 }
 
-async fn started(graphs: &[Graph], folder: &Path, workers: u32, machine: &Machine) -> io::Result<Node> {
+async fn start_node(graphs: &[Graph], folder: &Path, workers: u32, machine: &Machine) -> io::Result<Node> {
     let pack = folder.join("packs/bench");
     write_file(&pack, "pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\n")?;
     let (path, text) = Flow::Short.file();
@@ -157,7 +157,7 @@ async fn started(graphs: &[Graph], folder: &Path, workers: u32, machine: &Machin
             write_file(&pack, &path, &text)?;
         }
     }
-    let token = kept::token(folder)?;
+    let token = log_folder::token(folder)?;
     let variables = vec![("ENSUE_WORKERS", workers.to_string())];
     Node::start(Start { folder, token: &token, variables, machine }).await
 }

@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use crate::child::{Machine, Node, Start};
 use crate::delivery::Delivery;
-use crate::ends::Ends;
 use crate::figures::{Costs, Figures, Lag, Latencies, StreamFigures};
-use crate::load::{Load, Loaded, Pace, Until};
+use crate::load::{Load, LoadResult, Pace, Until};
+use crate::log_summary::LogSummary;
 use crate::packs::Scenario;
-use crate::reads::{Readers, Reads};
-use crate::streams::{Streamed, Streams};
-use crate::target::Target;
-use crate::wire::Connection;
-use crate::{child, ends, judging, kept, packs};
+use crate::reads::{ReadResults, Readers};
+use crate::streams::{StreamResults, Streams};
+use crate::target::CallTarget;
+use crate::wire::HttpConnection;
+use crate::{child, judging, log_folder, log_summary, packs};
 
 /// The number of events in one request of `batch`.
 const EVENTS_OF_A_LIST: usize = 100;
@@ -35,11 +35,11 @@ const REST_BEFORE_MAX: Duration = Duration::from_secs(5);
 
 /// How a scenario is measured.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct MeasurementPlan {
     /// How deliveries are sent.
     pub(crate) pace: Pace,
     /// When a connection is done with a delivery.
-    pub(crate) done: Done,
+    pub(crate) done: DoneCondition,
     /// The number of connections.
     pub(crate) connections: usize,
     /// The number of open streams (`streams`).
@@ -54,14 +54,14 @@ pub(crate) struct Plan {
 
 /// When a connection is done with a delivery, and may send the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Done {
+pub(crate) enum DoneCondition {
     /// It has its answer.
     Answered,
     /// The HTTP call that it leads to has arrived, if it leads to one.
     Called,
 }
 
-impl Plan {
+impl MeasurementPlan {
     /// Returns how long a run takes, apart from the starts of its node and the end of its work.
     pub(crate) fn whole(&self) -> Duration {
         self.rest.min(REST_BEFORE_MAX) + self.duration + self.rest
@@ -75,11 +75,11 @@ impl Plan {
         }
     }
 
-    fn told(&self, scenario: Scenario) -> String {
+    fn describe_pace(&self, scenario: Scenario) -> String {
         let sent = match (self.pace_in(scenario), self.done) {
-            (Pace::Closed, Done::Called) => format!("{} at a time", self.connections),
-            (Pace::Closed, Done::Answered) => format!("{} connections", self.connections),
-            (Pace::Open { rate }, Done::Answered | Done::Called) => format!("{rate}/s"),
+            (Pace::Closed, DoneCondition::Called) => format!("{} at a time", self.connections),
+            (Pace::Closed, DoneCondition::Answered) => format!("{} connections", self.connections),
+            (Pace::Open { rate }, DoneCondition::Answered | DoneCondition::Called) => format!("{rate}/s"),
         };
         let disk = match (self.machine.slow_disk, &self.machine.database) {
             (Some(delay), _) => format!(", disk {} ms slower", delay.as_millis()),
@@ -95,24 +95,24 @@ impl Plan {
 
 /// Measures one scenario on a node in `folder`, a fresh one or one that continues the log there. Returns its
 /// figures as JSON.
-pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Value> {
-    let mut bed = Bed::made(scenario, plan, folder).await?;
+pub(crate) async fn measure(scenario: Scenario, plan: &MeasurementPlan, folder: &Path) -> io::Result<Value> {
+    let mut bed = Bed::prepare(scenario, plan, folder).await?;
     let memory_bytes = bed.node.memory_bytes();
-    let beside = Beside::begin(scenario, plan, &mut bed).await?;
+    let beside = BackgroundLoad::begin(scenario, plan, &mut bed).await?;
     // Opening many streams takes time and tokens, which are not part of the load.
-    let position = ends::head(&bed.node, &mut bed.connection).await?;
+    let position = log_summary::head(&bed.node, &mut bed.connection).await?;
     let processor_before = bed.node.processor_time();
-    let before = Before { position, memory_bytes, begin: Instant::now() };
+    let before = Baseline { position, memory_bytes, begin: Instant::now() };
     let loaded = Load { first: bed.load.first + FIRST_COUNTED, ..bed.load.clone() }.run().await?;
     let lag = match scenario {
-        Scenario::Batch => Some(ends::lag(&bed.node, &mut bed.connection).await?),
+        Scenario::Batch => Some(log_summary::lag(&bed.node, &mut bed.connection).await?),
         _ => None,
     };
     let (reads, streams) = beside.end(&mut bed, before.memory_bytes).await?;
-    ends::settle(&bed.node, &mut bed.connection).await?;
+    log_summary::settle(&bed.node, &mut bed.connection).await?;
     let processor = bed.node.processor_time_since(processor_before);
-    let memory_after_rest_bytes = rested(&bed.node, plan.rest).await;
-    let ends = Ends::read(&bed.node, &mut bed.connection, before.position).await?;
+    let memory_after_rest_bytes = memory_after_rest(&bed.node, plan.rest).await;
+    let ends = LogSummary::read(&bed.node, &mut bed.connection, before.position).await?;
     if let Some(refusal) = loaded.first_refusal.as_ref().filter(|_| loaded.sent.is_empty()) {
         return Err(io::Error::other(format!("the node rejected a delivery: {refusal}")));
     }
@@ -137,13 +137,14 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
         first_start: bed.first_start,
         ready,
     };
-    let measured = Measured { scenario, pace: plan.told(scenario), loaded, ends, target: bed.target, reads, streams, lag, events, costs };
+    let measured =
+        RunResults { scenario, pace: plan.describe_pace(scenario), loaded, ends, target: bed.target, reads, streams, lag, events, costs };
     Ok(before.figures(measured).to_json())
 }
 
 /// Lets the node rest. Returns its memory after that, in bytes; `None` if it is not to rest,
 /// or if the machine does not tell.
-async fn rested(node: &Node, rest: Duration) -> Option<u64> {
+async fn memory_after_rest(node: &Node, rest: Duration) -> Option<u64> {
     if rest.is_zero() {
         return None;
     }
@@ -154,8 +155,8 @@ async fn rested(node: &Node, rest: Duration) -> Option<u64> {
 /// A warm node and its measuring equipment.
 struct Bed {
     node: Node,
-    connection: Connection,
-    target: Option<Target>,
+    connection: HttpConnection,
+    target: Option<CallTarget>,
     load: Load,
     /// The time of its start in an empty directory, if there was one.
     first_start: Option<Duration>,
@@ -170,21 +171,21 @@ struct Bed {
 }
 
 impl Bed {
-    async fn made(scenario: Scenario, plan: &Plan, folder: &Path) -> io::Result<Self> {
+    async fn prepare(scenario: Scenario, plan: &MeasurementPlan, folder: &Path) -> io::Result<Self> {
         let target = match scenario {
-            Scenario::Http => Some(Target::start().await?),
+            Scenario::Http => Some(CallTarget::start().await?),
             _ => None,
         };
         let secret = hex::encode(child::entropy()?);
         let secret_file = folder.join("secret");
         std::fs::write(&secret_file, &secret)?;
-        kept::clear_pack(folder)?;
+        log_folder::clear_pack(folder)?;
         packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
         let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
         variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
         let database = plan.machine.database.as_deref().map(child::database_on).transpose()?;
         variables.extend(database.as_ref().map(|database| ("ENSUE_DATABASE", database.address().to_owned())));
-        let token = kept::token(folder)?;
+        let token = log_folder::token(folder)?;
         let start = || Start { folder, token: &token, variables: variables.clone(), machine: &plan.machine };
         let is_new = !folder.join("data").exists();
         // The space that a node needs before its first event does not count for events.
@@ -192,7 +193,7 @@ impl Bed {
         let first_start = is_new.then_some(first.ready);
         let disk_bytes_before = first.stop().await? + database_bytes(database.as_ref())?;
         let node = Node::start(start()).await?;
-        let memory_rest_bytes = rested(&node, plan.rest.min(REST_BEFORE_MAX)).await;
+        let memory_rest_bytes = memory_after_rest(&node, plan.rest.min(REST_BEFORE_MAX)).await;
         let delivery = match scenario {
             Scenario::Batch => Delivery::list(node.address, &token, packs::TICK_REF, EVENTS_OF_A_LIST, PAYLOAD_BYTES),
             Scenario::Streams => Delivery::list(node.address, &token, packs::TICK_REF, 1, PAYLOAD_BYTES),
@@ -204,16 +205,16 @@ impl Bed {
             delivery,
             pace: plan.pace_in(scenario),
             until: match (plan.done, &target) {
-                (Done::Called, Some(target)) => Until::Called(target.calls.clone()),
-                (Done::Called, None) | (Done::Answered, _) => Until::Answered,
+                (DoneCondition::Called, Some(target)) => Until::Called(target.calls.clone()),
+                (DoneCondition::Called, None) | (DoneCondition::Answered, _) => Until::Answered,
             },
             connections: plan.connections,
             duration: plan.duration,
             first: 0,
         };
-        let mut connection = Connection::open(node.address).await?;
+        let mut connection = HttpConnection::open(node.address).await?;
         // Deliveries of an earlier measurement on the same log would be duplicates.
-        let load = Load { first: ends::head(&node, &mut connection).await? << NUMBERS_OF_A_LOG_BITS, ..load };
+        let load = Load { first: log_summary::head(&node, &mut connection).await? << NUMBERS_OF_A_LOG_BITS, ..load };
         let warmed = warm_up(scenario, &load, &node, &mut connection).await?;
         if let Some(target) = &target {
             target.calls.clear();
@@ -228,14 +229,14 @@ fn database_bytes(database: Option<&Scratch>) -> io::Result<u64> {
 }
 
 /// What runs alongside a load.
-enum Beside {
+enum BackgroundLoad {
     Nothing,
     Readers(Readers),
     Streams(Streams),
 }
 
-impl Beside {
-    async fn begin(scenario: Scenario, plan: &Plan, bed: &mut Bed) -> io::Result<Self> {
+impl BackgroundLoad {
+    async fn begin(scenario: Scenario, plan: &MeasurementPlan, bed: &mut Bed) -> io::Result<Self> {
         match scenario {
             Scenario::Api => Ok(Self::Readers(Readers::start(&bed.node).await?)),
             Scenario::Streams => {
@@ -248,15 +249,15 @@ impl Beside {
     }
 
     /// Ends it. Returns what was read, and what arrived over streams.
-    async fn end(self, bed: &mut Bed, memory_bytes_before: u64) -> io::Result<(Reads, Option<StreamFigures>)> {
+    async fn end(self, bed: &mut Bed, memory_bytes_before: u64) -> io::Result<(ReadResults, Option<StreamFigures>)> {
         match self {
-            Self::Nothing => Ok((Reads::default(), None)),
+            Self::Nothing => Ok((ReadResults::default(), None)),
             Self::Readers(readers) => Ok((readers.stop().await?, None)),
             Self::Streams(streams) => {
-                let head = ends::head(&bed.node, &mut bed.connection).await?;
+                let head = log_summary::head(&bed.node, &mut bed.connection).await?;
                 let memory_bytes = bed.node.memory_bytes().saturating_sub(memory_bytes_before);
-                let Streamed { count, arrived, lost } = streams.until(head).await?;
-                Ok((Reads::default(), Some(StreamFigures { count, arrived, lost, memory_bytes })))
+                let StreamResults { count, arrived, lost } = streams.until(head).await?;
+                Ok((ReadResults::default(), Some(StreamFigures { count, arrived, lost, memory_bytes })))
             }
         }
     }
@@ -272,7 +273,7 @@ fn raise_open_files() {
 
 /// Lets the node grow its caches and the allocator its arenas before anything counts. Returns the number of
 /// deliveries for this.
-async fn warm_up(scenario: Scenario, load: &Load, node: &Node, connection: &mut Connection) -> io::Result<u64> {
+async fn warm_up(scenario: Scenario, load: &Load, node: &Node, connection: &mut HttpConnection) -> io::Result<u64> {
     const DURATION: Duration = Duration::from_millis(500);
     const EVENTS_PER_SECOND: u32 = 200;
     let events = match scenario {
@@ -287,25 +288,25 @@ async fn warm_up(scenario: Scenario, load: &Load, node: &Node, connection: &mut 
         let why = loaded.first_refusal.unwrap_or_default();
         return Err(io::Error::other(format!("the node rejected a delivery: {why}")));
     }
-    ends::settle(node, connection).await?;
+    log_summary::settle(node, connection).await?;
     Ok(loaded.sent.len() as u64)
 }
 
 /// The state before the load.
-struct Before {
+struct Baseline {
     position: u64,
     memory_bytes: u64,
     begin: Instant,
 }
 
 /// The measurements.
-struct Measured {
+struct RunResults {
     scenario: Scenario,
     pace: String,
-    loaded: Loaded,
-    ends: Ends,
-    target: Option<Target>,
-    reads: Reads,
+    loaded: LoadResult,
+    ends: LogSummary,
+    target: Option<CallTarget>,
+    reads: ReadResults,
     streams: Option<StreamFigures>,
     lag: Option<Lag>,
     /// The number of events in each delivery.
@@ -313,9 +314,9 @@ struct Measured {
     costs: Costs,
 }
 
-impl Before {
-    fn figures(&self, measured: Measured) -> Figures {
-        let Measured { scenario, pace, loaded, ends, target, reads, streams, lag, events, costs } = measured;
+impl Baseline {
+    fn figures(&self, measured: RunResults) -> Figures {
+        let RunResults { scenario, pace, loaded, ends, target, reads, streams, lag, events, costs } = measured;
         let finished: Vec<(Instant, Instant)> = loaded
             .sent
             .iter()
@@ -364,32 +365,29 @@ mod tests {
 
     /// Returns how many of two accepted deliveries count as unfinished if the log contains only the end of
     /// the first.
-    fn unfinished(scenario: Scenario) -> Value {
+    fn unfinished_count(scenario: Scenario) -> Value {
         let begin = Instant::now();
-        let sent = [*b"019c0000-0000-7000-8000-000000000001", *b"019c0000-0000-7000-8000-000000000002"].map(|event| crate::load::Sent {
-            intended: begin,
-            answered: begin,
-            event: Some(event),
-        });
+        let sent = [*b"019c0000-0000-7000-8000-000000000001", *b"019c0000-0000-7000-8000-000000000002"]
+            .map(|event| crate::load::SentDelivery { intended: begin, answered: begin, event: Some(event) });
         let by_event = HashMap::from([(sent[0].event.unwrap(), (begin, 1))]);
-        let measured = Measured {
+        let measured = RunResults {
             scenario,
             pace: "2 connections".into(),
-            loaded: Loaded { sent: sent.to_vec(), ..Loaded::default() },
-            ends: Ends { by_event, ..Ends::default() },
+            loaded: LoadResult { sent: sent.to_vec(), ..LoadResult::default() },
+            ends: LogSummary { by_event, ..LogSummary::default() },
             target: None,
-            reads: Reads::default(),
+            reads: ReadResults::default(),
             streams: None,
             lag: None,
             events: 1,
             costs: Costs::default(),
         };
-        Before { position: 0, memory_bytes: 0, begin }.figures(measured).to_json()["unfinished"].clone()
+        Baseline { position: 0, memory_bytes: 0, begin }.figures(measured).to_json()["unfinished"].clone()
     }
 
     #[test]
     fn unfinished_deliveries_are_reported_only_if_they_start_executions() {
-        assert_eq!(unfinished(Scenario::Rule), 1);
-        assert_eq!(unfinished(Scenario::Ingest), 0);
+        assert_eq!(unfinished_count(Scenario::Rule), 1);
+        assert_eq!(unfinished_count(Scenario::Ingest), 0);
     }
 }

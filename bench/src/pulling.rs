@@ -18,12 +18,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 
 use crate::child::{Machine, Node, Start};
-use crate::ends::{self, expected};
-use crate::figures::{number, rounded};
-use crate::kept;
+use crate::figures::{number, round_to_hundredths};
+use crate::log_folder;
+use crate::log_summary::{self, success_body};
 use crate::packs::{TICK, TICK_REF, write_file};
 use crate::table::bytes;
-use crate::wire::{self, Connection};
+use crate::wire::{self, HttpConnection};
 
 /// How long a program's sensor reads before anything counts.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ const PROGRAM: &str = "#!/bin/sh\nseq 1 1000000000 | sed 's/.*/{\"event\":{\"n\"
 
 /// How the lines of a program are measured.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines {
+pub(crate) struct LinesPlan {
     /// Whether a rule matches each of them and runs a no-op.
     pub(crate) has_rule: bool,
     /// How long they are counted.
@@ -47,7 +47,7 @@ pub(crate) struct Lines {
 }
 
 /// Counts the lines of a program that become events, on a fresh node in `folder`. Returns the figures as JSON.
-pub(crate) async fn lines(folder: &Path, lines: Lines, machine: &Machine) -> io::Result<Value> {
+pub(crate) async fn lines(folder: &Path, lines: LinesPlan, machine: &Machine) -> io::Result<Value> {
     let pack = folder.join("packs/bench");
     write_pack(&pack)?;
     write_file(&pack, "triggers/tick.yaml", TICK)?;
@@ -58,19 +58,19 @@ pub(crate) async fn lines(folder: &Path, lines: Lines, machine: &Machine) -> io:
     write_file(&pack, "sensors/lines.yaml", &sensor)?;
     let when = if lines.has_rule { "true" } else { "event.payload.n < 0" };
     write_file(&pack, "rules/one.yaml", &format!("trigger: {TICK_REF}\nwhen: {when}\naction: core.noop\n"))?;
-    let printed = tokio::task::block_in_place(|| printed(&program))?;
-    let token = kept::token(folder)?;
+    let printed = tokio::task::block_in_place(|| printing_rate(&program))?;
+    let token = log_folder::token(folder)?;
     let node = Node::start(Start { folder, token: &token, variables: Vec::new(), machine }).await?;
-    let mut connection = Connection::open(node.address).await?;
+    let mut connection = HttpConnection::open(node.address).await?;
     tokio::time::sleep(WARM_UP).await;
-    let before = Counted::read(&node, &mut connection).await?;
+    let before = NodeCounts::read(&node, &mut connection).await?;
     if before.events == 0 {
         let why = "the sensor has read nothing yet: is there `sh`, `seq` and `sed`, and may programs run?";
         return Err(io::Error::other(why));
     }
     let (begin, processor_before) = (Instant::now(), node.processor_time());
     tokio::time::sleep(lines.duration).await;
-    let after = Counted::read(&node, &mut connection).await?;
+    let after = NodeCounts::read(&node, &mut connection).await?;
     let took = begin.elapsed();
     let processor = node.processor_time_since(processor_before);
     let memory_peak_bytes = node.memory_peak_bytes();
@@ -78,9 +78,9 @@ pub(crate) async fn lines(folder: &Path, lines: Lines, machine: &Machine) -> io:
     node.kill()?;
     let events = after.events - before.events;
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let per_second = |count: u64| rounded(count as f64 / took.as_secs_f64());
+    let per_second = |count: u64| round_to_hundredths(count as f64 / took.as_secs_f64());
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let each = |total: f64| rounded(total / events.max(1) as f64);
+    let each = |total: f64| round_to_hundredths(total / events.max(1) as f64);
     let lines_per_second = per_second(events);
     Ok(json!({
         "scenario": "sensor process",
@@ -93,12 +93,12 @@ pub(crate) async fn lines(folder: &Path, lines: Lines, machine: &Machine) -> io:
         "processor_us_per_event": processor.map(|processor| each(processor.as_secs_f64() * 1e6)),
         "memory_peak_bytes": memory_peak_bytes,
         "printed_per_second": printed,
-        "share": { "printed": rounded(lines_per_second / printed.max(1.0)) },
+        "share": { "printed": round_to_hundredths(lines_per_second / printed.max(1.0)) },
     }))
 }
 
 /// Returns how many lines a second the program prints to a reader that does nothing.
-fn printed(program: &Path) -> io::Result<f64> {
+fn printing_rate(program: &Path) -> io::Result<f64> {
     let mut child = Command::new(program).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let output = child.stdout.take().ok_or_else(|| io::Error::other("the program's output cannot be read"))?;
     let (begin, mut count) = (Instant::now(), 0_u32);
@@ -112,23 +112,23 @@ fn printed(program: &Path) -> io::Result<f64> {
     // Its parts end at their next write, as nobody reads any longer.
     drop(reader);
     child.wait()?;
-    Ok(rounded(f64::from(count) / took.as_secs_f64()))
+    Ok(round_to_hundredths(f64::from(count) / took.as_secs_f64()))
 }
 
 /// The counts of a node at a moment.
-struct Counted {
+struct NodeCounts {
     events: u64,
     refused: u64,
     executions: u64,
     position: u64,
 }
 
-impl Counted {
-    async fn read(node: &Node, connection: &mut Connection) -> io::Result<Self> {
+impl NodeCounts {
+    async fn read(node: &Node, connection: &mut HttpConnection) -> io::Result<Self> {
         let reply = connection.ask(&wire::get(node.address, &format!("/api/v1/sensors/{LINES}"), &node.token)).await?;
-        let sensor: Value = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
+        let sensor: Value = serde_json::from_slice(success_body(&reply)?).map_err(io::Error::other)?;
         let reply = connection.ask(&wire::get(node.address, "/api/v1/status", &node.token)).await?;
-        let status: Value = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
+        let status: Value = serde_json::from_slice(success_body(&reply)?).map_err(io::Error::other)?;
         let of = |value: &Value| value.as_u64().unwrap_or_default();
         Ok(Self {
             events: of(&sensor["events_count"]),
@@ -158,7 +158,7 @@ pub(crate) async fn idle(folder: &Path, idle: Idle, machine: &Machine) -> io::Re
     let pack = folder.join("packs/bench");
     write_pack(&pack)?;
     write_file(&pack, "triggers/tick.yaml", TICK)?;
-    let token = kept::token(folder)?;
+    let token = log_folder::token(folder)?;
     let variables = vec![("ENSUE_EGRESS_ALLOW", server.address.to_string())];
     let start = || Start { folder, token: &token, variables: variables.clone(), machine };
     // Without the sensors.
@@ -184,19 +184,19 @@ pub(crate) async fn idle(folder: &Path, idle: Idle, machine: &Machine) -> io::Re
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let mut connection = Connection::open(node.address).await?;
-    ends::settle(&node, &mut connection).await?;
-    let position = ends::head(&node, &mut connection).await?;
+    let mut connection = HttpConnection::open(node.address).await?;
+    log_summary::settle(&node, &mut connection).await?;
+    let position = log_summary::head(&node, &mut connection).await?;
     let (begin, processor_before, asked_before) = (Instant::now(), node.processor_time(), asked.load(Ordering::Relaxed));
     tokio::time::sleep(idle.duration).await;
     let (took, processor) = (begin.elapsed(), node.processor_time_since(processor_before));
     let polls = asked.load(Ordering::Relaxed) - asked_before;
     let memory_bytes = node.memory_bytes();
-    let records = ends::head(&node, &mut connection).await? - position;
+    let records = log_summary::head(&node, &mut connection).await? - position;
     drop(connection);
     node.stop().await?;
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    let per_second = rounded(polls as f64 / took.as_secs_f64());
+    let per_second = round_to_hundredths(polls as f64 / took.as_secs_f64());
     Ok(json!({
         "scenario": "sensor poll",
         "pace": format!("{} idle, every {every} s", idle.polls),
@@ -247,7 +247,7 @@ impl Drop for Nothing {
 }
 
 /// Returns the figures of lines as text for people.
-pub(crate) fn told_lines(figures: &Value) -> String {
+pub(crate) fn describe_lines(figures: &Value) -> String {
     format!(
         "{} lines a second became events ({}), with {} executions a second and {} µs of processor time for each event.\n\
          The program alone prints {} lines a second. {} lines were refused. The node held {} at the peak.",
@@ -262,7 +262,7 @@ pub(crate) fn told_lines(figures: &Value) -> String {
 }
 
 /// Returns the figures of idle polls as text for people.
-pub(crate) fn told_idle(figures: &Value) -> String {
+pub(crate) fn describe_idle(figures: &Value) -> String {
     let memory = |name: &str| bytes(figures[name].as_u64().unwrap_or_default());
     format!(
         "{} sensors polled {} times a second. They wrote {} records, and the node used {:.2} % of a core.\n\

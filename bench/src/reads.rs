@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::child::Node;
-use crate::wire::{self, Connection};
+use crate::wire::{self, HttpConnection};
 
 /// How many readers run at once.
 const READERS: usize = 4;
@@ -23,13 +23,13 @@ const PATHS: [&str; 4] = [
 /// Running readers.
 pub(crate) struct Readers {
     stop: Arc<AtomicBool>,
-    tasks: JoinSet<io::Result<Reads>>,
+    tasks: JoinSet<io::Result<ReadResults>>,
     begin: Instant,
 }
 
 /// The results of the readers.
 #[derive(Default)]
-pub(crate) struct Reads {
+pub(crate) struct ReadResults {
     /// The latency of each answer.
     pub(crate) took: Vec<Duration>,
     /// The duration of the reads.
@@ -45,26 +45,26 @@ impl Readers {
         let mut tasks = JoinSet::new();
         for _ in 0..READERS {
             let requests = PATHS.map(|path| wire::get(node.address, path, &node.token));
-            tasks.spawn(read(Connection::open(node.address).await?, requests, stop.clone()));
+            tasks.spawn(read(HttpConnection::open(node.address).await?, requests, stop.clone()));
         }
         Ok(Self { stop, tasks, begin: Instant::now() })
     }
 
     /// Stops them; fails if the node is gone.
-    pub(crate) async fn stop(mut self) -> io::Result<Reads> {
+    pub(crate) async fn stop(mut self) -> io::Result<ReadResults> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut reads = Reads::default();
+        let mut reads = ReadResults::default();
         while let Some(read) = self.tasks.join_next().await {
             let read = read.map_err(io::Error::other)??;
             reads.took.extend(read.took);
             reads.refused += read.refused;
         }
-        Ok(Reads { over: self.begin.elapsed(), ..reads })
+        Ok(ReadResults { over: self.begin.elapsed(), ..reads })
     }
 }
 
-async fn read(mut connection: Connection, requests: [Vec<u8>; PATHS.len()], stop: Arc<AtomicBool>) -> io::Result<Reads> {
-    let mut reads = Reads::default();
+async fn read(mut connection: HttpConnection, requests: [Vec<u8>; PATHS.len()], stop: Arc<AtomicBool>) -> io::Result<ReadResults> {
+    let mut reads = ReadResults::default();
     for request in requests.iter().cycle() {
         if stop.load(Ordering::Relaxed) {
             break;

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::child::Node;
-use crate::ends::now;
 use crate::figures::Latencies;
-use crate::wire::{self, Connection};
+use crate::log_summary::now;
+use crate::wire::{self, HttpConnection};
 
 /// The most streams that one token may have open.
 const STREAMS_OF_ONE: usize = 20;
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Open streams.
 pub(crate) struct Streams {
-    tasks: JoinSet<Followed>,
+    tasks: JoinSet<StreamProgress>,
     /// How long records took to arrive: one figure for all streams, because a million arrivals need no more
     /// room than a few.
     arrived: Arc<Mutex<Latencies>>,
@@ -35,7 +35,7 @@ pub(crate) struct Streams {
 }
 
 /// The results of all streams.
-pub(crate) struct Streamed {
+pub(crate) struct StreamResults {
     /// How many streams there were.
     pub(crate) count: usize,
     /// How long each record took to arrive on each stream: from its time to its arrival.
@@ -47,7 +47,7 @@ pub(crate) struct Streamed {
 impl Streams {
     /// Opens them, as many per caller as allowed, for as many callers as needed. Each receives the records
     /// from now on.
-    pub(crate) async fn open(node: &Node, connection: &mut Connection, count: usize) -> io::Result<Self> {
+    pub(crate) async fn open(node: &Node, connection: &mut HttpConnection, count: usize) -> io::Result<Self> {
         // Fails only if a provider is already installed, which is just as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().map_err(io::Error::other)?;
@@ -66,7 +66,7 @@ impl Streams {
                 if !response.status().is_success() {
                     return Err(io::Error::other(format!("a stream was answered with {}", response.status())));
                 }
-                let mut stream = Stream { response, followed: Followed::default(), arrived: arrived.clone() };
+                let mut stream = OpenStream { response, followed: StreamProgress::default(), arrived: arrived.clone() };
                 // The first block contains the starting position.
                 while stream.followed.at.is_none() {
                     if !stream.read().await {
@@ -80,7 +80,7 @@ impl Streams {
     }
 
     /// Waits until each has reached a position, and closes them.
-    pub(crate) async fn until(mut self, end: u64) -> io::Result<Streamed> {
+    pub(crate) async fn until(mut self, end: u64) -> io::Result<StreamResults> {
         self.end.send_replace(Some(end));
         let mut lost = 0;
         while let Some(followed) = self.tasks.join_next().await {
@@ -89,14 +89,14 @@ impl Streams {
         }
         let none = Latencies::of(std::iter::empty());
         let arrived = std::mem::replace(&mut *self.arrived.lock().unwrap_or_else(PoisonError::into_inner), none);
-        Ok(Streamed { count: self.count, arrived, lost })
+        Ok(StreamResults { count: self.count, arrived, lost })
     }
 }
 
 /// Creates a token that may read the log.
-async fn viewer(node: &Node, connection: &mut Connection, number: usize) -> io::Result<String> {
+async fn viewer(node: &Node, connection: &mut HttpConnection, number: usize) -> io::Result<String> {
     #[derive(Deserialize)]
-    struct Added {
+    struct AddedToken {
         token: String,
     }
     let asked = json!({ "name": format!("reader{number}"), "roles": ["viewer"] }).to_string();
@@ -108,17 +108,17 @@ async fn viewer(node: &Node, connection: &mut Connection, number: usize) -> io::
             String::from_utf8_lossy(reply.body)
         )));
     }
-    let added: Added = serde_json::from_slice(reply.body).map_err(io::Error::other)?;
+    let added: AddedToken = serde_json::from_slice(reply.body).map_err(io::Error::other)?;
     Ok(added.token)
 }
 
-struct Stream {
+struct OpenStream {
     response: reqwest::Response,
-    followed: Followed,
+    followed: StreamProgress,
     arrived: Arc<Mutex<Latencies>>,
 }
 
-impl Stream {
+impl OpenStream {
     /// Continues reading; returns false at the end.
     async fn read(&mut self) -> bool {
         let Ok(Some(chunk)) = self.response.chunk().await else { return false };
@@ -128,7 +128,7 @@ impl Stream {
         true
     }
 
-    async fn follow(mut self, mut ending: watch::Receiver<Option<u64>>) -> Followed {
+    async fn follow(mut self, mut ending: watch::Receiver<Option<u64>>) -> StreamProgress {
         let mut deadline = None;
         loop {
             let end = *ending.borrow_and_update();
@@ -147,7 +147,7 @@ impl Stream {
 
 /// The results of one stream.
 #[derive(Debug, Default)]
-struct Followed {
+struct StreamProgress {
     /// The position that it has reached; `None` before it has begun.
     at: Option<u64>,
     /// How long records took to arrive that have not been added up yet.
@@ -157,7 +157,7 @@ struct Followed {
     unread: Vec<u8>,
 }
 
-impl Followed {
+impl StreamProgress {
     /// Processes bytes that arrived at a time: blocks of server-sent events, and parts of them.
     fn take(&mut self, bytes: &[u8], at: Timestamp) {
         const BETWEEN: &[u8] = b"\n\n";
@@ -176,7 +176,7 @@ impl Followed {
 
     fn block(&mut self, block: &[u8], at: Timestamp) {
         #[derive(Deserialize)]
-        struct Told<'a> {
+        struct RecordTime<'a> {
             #[serde(borrow)]
             time: &'a str,
         }
@@ -185,7 +185,7 @@ impl Followed {
         let Some(before) = self.at.replace(id) else { return };
         // A duplicate or late record is not the expected one.
         self.lost += id.abs_diff(before + 1);
-        let told = field(b"data: ").and_then(|data| serde_json::from_slice::<Told<'_>>(data).ok());
+        let told = field(b"data: ").and_then(|data| serde_json::from_slice::<RecordTime<'_>>(data).ok());
         let time = told.and_then(|told| told.time.parse::<Timestamp>().ok());
         let micros = time.map(|time| u64::try_from(at.micros_since(time)).unwrap_or_default());
         self.arrived.extend(micros.map(Duration::from_micros));
@@ -196,8 +196,8 @@ impl Followed {
 mod tests {
     use super::*;
 
-    fn told(chunks: &[&str]) -> Followed {
-        let mut followed = Followed::default();
+    fn read_chunks(chunks: &[&str]) -> StreamProgress {
+        let mut followed = StreamProgress::default();
         for chunk in chunks {
             followed.take(chunk.as_bytes(), "2026-03-28T09:00:00.010Z".parse().unwrap());
         }
@@ -209,15 +209,15 @@ mod tests {
     #[test]
     fn record_latency_is_measured_however_the_stream_is_split() {
         for cut in 0..SEVENTH.len() {
-            let followed = told(&["id: 6\n\n: still here\n\n", &SEVENTH[..cut], &SEVENTH[cut..]]);
+            let followed = read_chunks(&["id: 6\n\n: still here\n\n", &SEVENTH[..cut], &SEVENTH[cut..]]);
             assert_eq!((followed.at, followed.lost, &followed.arrived[..]), (Some(7), 0, &[Duration::from_millis(6)][..]), "{cut}");
         }
     }
 
     #[test]
     fn missing_records_are_counted() {
-        assert_eq!(told(&["id: 3\n\n", SEVENTH]).lost, 3);
-        assert_eq!(told(&["id: 7\n\n", SEVENTH]).lost, 1);
-        assert!(told(&[SEVENTH]).arrived.is_empty());
+        assert_eq!(read_chunks(&["id: 3\n\n", SEVENTH]).lost, 3);
+        assert_eq!(read_chunks(&["id: 7\n\n", SEVENTH]).lost, 1);
+        assert!(read_chunks(&[SEVENTH]).arrived.is_empty());
     }
 }

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 
 /// The received calls, by the last segment of their path: the event's id.
 #[derive(Clone, Default)]
-pub(crate) struct Calls(Arc<Mutex<Noted>>);
+pub(crate) struct Calls(Arc<Mutex<CallLog>>);
 
 #[derive(Default)]
-struct Noted {
+struct CallLog {
     came: HashMap<[u8; 36], Instant>,
     awaited: HashMap<[u8; 36], oneshot::Sender<()>>,
 }
@@ -25,13 +25,13 @@ struct Noted {
 impl Calls {
     /// Returns when the call of an event arrived.
     pub(crate) fn came(&self, event: &[u8; 36]) -> Option<Instant> {
-        self.noted().came.get(event).copied()
+        self.lock().came.get(event).copied()
     }
 
     /// Returns once the call of an event has arrived, or after [`CALL_TIMEOUT`].
     pub(crate) async fn wait_for(&self, event: [u8; 36]) {
         let came = {
-            let mut noted = self.noted();
+            let mut noted = self.lock();
             if noted.came.contains_key(&event) {
                 return;
             }
@@ -45,11 +45,11 @@ impl Calls {
 
     /// Removes all calls.
     pub(crate) fn clear(&self) {
-        *self.noted() = Noted::default();
+        *self.lock() = CallLog::default();
     }
 
     fn note(&self, event: [u8; 36], at: Instant) {
-        let mut noted = self.noted();
+        let mut noted = self.lock();
         noted.came.entry(event).or_insert(at);
         if let Some(tell) = noted.awaited.remove(&event) {
             // The receiver may have given up.
@@ -57,7 +57,7 @@ impl Calls {
         }
     }
 
-    fn noted(&self) -> MutexGuard<'_, Noted> {
+    fn lock(&self) -> MutexGuard<'_, CallLog> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,14 +66,14 @@ impl Calls {
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A server that records calls.
-pub(crate) struct Target {
+pub(crate) struct CallTarget {
     /// The address where it listens.
     pub(crate) address: SocketAddr,
     /// The received calls.
     pub(crate) calls: Calls,
 }
 
-impl Target {
+impl CallTarget {
     /// Starts listening on a free port of the loopback interface.
     pub(crate) async fn start() -> std::io::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
@@ -112,7 +112,7 @@ async fn serve(mut stream: TcpStream, calls: Calls) {
             }
         }
         read.drain(..end + 4 + length);
-        if let Some(id) = called(&head) {
+        if let Some(id) = event_of_call(&head) {
             calls.note(id, now);
         }
         if stream.write_all(ANSWER).await.is_err() {
@@ -126,7 +126,7 @@ fn body_length(head: &str) -> usize {
     lengths.filter_map(|(_, value)| value.trim().parse().ok()).next().unwrap_or_default()
 }
 
-fn called(head: &str) -> Option<[u8; 36]> {
+fn event_of_call(head: &str) -> Option<[u8; 36]> {
     let path = head.split(' ').nth(1)?;
     path.rsplit('/').next()?.as_bytes().try_into().ok()
 }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn call_is_identified_by_the_end_of_its_path() {
         let head = "GET /calls/019c0000-0000-7000-8000-000000000001 HTTP/1.1\r\nContent-Length: 3";
-        assert_eq!(called(head).as_ref().map(|id| &id[..4]), Some(&b"019c"[..]));
+        assert_eq!(event_of_call(head).as_ref().map(|id| &id[..4]), Some(&b"019c"[..]));
         assert_eq!(body_length(head), 3);
     }
 }

@@ -12,13 +12,13 @@ use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::child::{Machine, Node, Start};
-use crate::ends::now;
-use crate::ends::{expected, lag, settle};
-use crate::figures::{millis, number, rounded};
-use crate::kept;
+use crate::figures::{millis, number, round_to_hundredths};
+use crate::log_folder;
+use crate::log_summary::now;
+use crate::log_summary::{lag, settle, success_body};
 use crate::packs::write_file;
 use crate::table::bytes;
-use crate::wire::{self, Connection};
+use crate::wire::{self, HttpConnection};
 
 /// How often the node is killed and started again.
 const STARTS: usize = 3;
@@ -31,14 +31,14 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 /// The amount of data.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pending {
+pub(crate) struct TimerLoad {
     /// The number of timers.
     pub(crate) timers: u64,
     /// The number of connections that request them.
     pub(crate) connections: u64,
 }
 
-impl Pending {
+impl TimerLoad {
     /// Returns how many inquiries are open besides the timers.
     fn questions(self) -> u64 {
         self.timers / TIMERS_PER_QUESTION
@@ -47,16 +47,16 @@ impl Pending {
 
 /// Creates this many waiting executions on a fresh node in `folder`, kills and starts it. Returns the figures
 /// as JSON.
-pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) -> io::Result<Value> {
+pub(crate) async fn measure(folder: &Path, pending: TimerLoad, machine: &Machine) -> io::Result<Value> {
     write_file(&folder.join("packs/bench"), "pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\n")?;
-    let token = kept::token(folder)?;
+    let token = log_folder::token(folder)?;
     let start = || Node::start(Start { folder, token: &token, variables: Vec::new(), machine });
     let mut node = start().await?;
     let memory_before_bytes = node.memory_bytes();
     let begin = Instant::now();
     ask(&node, pending).await?;
     let asking = begin.elapsed();
-    let mut connection = Connection::open(node.address).await?;
+    let mut connection = HttpConnection::open(node.address).await?;
     settle(&node, &mut connection).await?;
     lag(&node, &mut connection).await?;
     let memory_bytes = node.memory_bytes();
@@ -66,13 +66,13 @@ pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) 
         node.kill()?;
         node = start().await?;
         ready.push(node.ready);
-        let mut connection = Connection::open(node.address).await?;
+        let mut connection = HttpConnection::open(node.address).await?;
         all_wait(&node, &mut connection, pending.timers + pending.questions()).await?;
         memory_after_start_bytes = memory_after_start_bytes.max(node.memory_bytes());
     }
     let disk_bytes = node.stop().await?;
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let per_second = rounded((pending.timers + pending.questions()) as f64 / asking.as_secs_f64());
+    let per_second = round_to_hundredths((pending.timers + pending.questions()) as f64 / asking.as_secs_f64());
     Ok(json!({
         "scenario": "timers",
         "pace": format!("{} pending", pending.timers),
@@ -89,7 +89,7 @@ pub(crate) async fn measure(folder: &Path, pending: Pending, machine: &Machine) 
 }
 
 /// Requests waiting executions over many connections.
-async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
+async fn ask(node: &Node, pending: TimerLoad) -> io::Result<()> {
     let at = Timestamp::from_micros(now().micros() + DAYS * DAY_MICROS);
     let post =
         |action: &str, body: Value| wire::post(node.address, &format!("/api/v1/actions/{action}/execute"), &node.token, &body.to_string());
@@ -106,10 +106,10 @@ async fn ask(node: &Node, pending: Pending) -> io::Result<()> {
 }
 
 /// Verifies that nothing has been lost or has begun, and waits for the remaining work of the start.
-async fn all_wait(node: &Node, connection: &mut Connection, waiting: u64) -> io::Result<()> {
+async fn all_wait(node: &Node, connection: &mut HttpConnection, waiting: u64) -> io::Result<()> {
     lag(node, connection).await?;
     let reply = connection.ask(&wire::get(node.address, "/api/v1/status", &node.token)).await?;
-    let status: Value = serde_json::from_slice(expected(&reply)?).map_err(io::Error::other)?;
+    let status: Value = serde_json::from_slice(success_body(&reply)?).map_err(io::Error::other)?;
     let totals = &status["totals"];
     if (totals["executions_open"].as_u64(), totals["attempts_started"].as_u64()) == (Some(waiting), Some(0)) {
         return Ok(());
@@ -118,7 +118,7 @@ async fn all_wait(node: &Node, connection: &mut Connection, waiting: u64) -> io:
 }
 
 /// Returns the figures as a line for people.
-pub(crate) fn told(timers: &Value) -> String {
+pub(crate) fn describe(timers: &Value) -> String {
     let memory = |name: &str| bytes(timers[name].as_u64().unwrap_or_default());
     let longest = Duration::from_secs_f64(timers["ready_ms"].as_f64().unwrap_or_default() / 1_000.0);
     format!(

@@ -9,7 +9,7 @@ const STEP: Duration = Duration::from_millis(500);
 /// An observer of the progress of a measurement.
 pub trait Watcher {
     /// Reports a line.
-    fn tell(&self, line: &str);
+    fn report(&self, line: &str);
 
     /// Starts a bar, which is shown until it is dropped.
     fn bar(&self, what: &str, length: Length) -> Box<dyn Bar>;

@@ -17,7 +17,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A connection to a node.
-pub(crate) struct Connection {
+pub(crate) struct HttpConnection {
     address: SocketAddr,
     stream: TcpStream,
     read: Vec<u8>,
@@ -31,7 +31,7 @@ pub(crate) struct Reply<'c> {
     pub(crate) body: &'c [u8],
 }
 
-impl Connection {
+impl HttpConnection {
     /// Opens a connection.
     pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
         Ok(Self { address, stream: connect(address).await?, read: Vec::with_capacity(16 * 1024) })
@@ -69,7 +69,7 @@ impl Connection {
                 break from + at + 4;
             }
             if self.read.len() > HEAD_BYTES_MAX {
-                return Err(malformed("the answer's head is too long"));
+                return Err(invalid_data("the answer's head is too long"));
             }
         };
         let (status, length) = head(&self.read[..head_end])?;
@@ -93,7 +93,7 @@ pub(crate) async fn send_all(
 ) -> io::Result<()> {
     let mut tasks = JoinSet::new();
     for first in 0..connections {
-        let (request, mut connection) = (request.clone(), Connection::open(node).await?);
+        let (request, mut connection) = (request.clone(), HttpConnection::open(node).await?);
         let mine = (first..count).step_by(usize::try_from(connections).unwrap_or(usize::MAX));
         tasks.spawn(async move {
             for number in mine {
@@ -120,18 +120,18 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 
 /// Parses the status and the length of the body.
 fn head(head: &[u8]) -> io::Result<(u16, usize)> {
-    let text = std::str::from_utf8(head).map_err(|_| malformed("the answer's head is not text"))?;
+    let text = std::str::from_utf8(head).map_err(|_| invalid_data("the answer's head is not text"))?;
     let mut lines = text.split("\r\n");
-    let status = lines.next().and_then(|line| line.get(9..12)?.parse().ok()).ok_or_else(|| malformed("the answer has no status"))?;
+    let status = lines.next().and_then(|line| line.get(9..12)?.parse().ok()).ok_or_else(|| invalid_data("the answer has no status"))?;
     let length = lines.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     match length.map(|(_, value)| value.trim().parse::<usize>()) {
         Some(Ok(length)) if length <= BODY_BYTES_MAX => Ok((status, length)),
-        Some(Ok(_)) => Err(malformed("the answer's body is too long")),
-        Some(Err(_)) | None => Err(malformed("the answer does not say how long it is")),
+        Some(Ok(_)) => Err(invalid_data("the answer's body is too long")),
+        Some(Err(_)) | None => Err(invalid_data("the answer does not say how long it is")),
     }
 }
 
-fn malformed(why: &'static str) -> io::Error {
+fn invalid_data(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
@@ -142,16 +142,16 @@ pub(crate) fn get(host: SocketAddr, path: &str, token: &str) -> Vec<u8> {
 
 /// Returns a request with a JSON document.
 pub(crate) fn post(host: SocketAddr, path: &str, token: &str, body: &str) -> Vec<u8> {
-    posted(host, path, token, "", body)
+    post_request(host, path, token, "", body)
 }
 
 /// Returns a request with a JSON document that is answered once the work it starts has ended, or after `wait`
 /// at most.
 pub(crate) fn post_and_wait(host: SocketAddr, path: &str, token: &str, body: &str, wait: Duration) -> Vec<u8> {
-    posted(host, path, token, &format!("prefer: wait={}\r\n", wait.as_secs()), body)
+    post_request(host, path, token, &format!("prefer: wait={}\r\n", wait.as_secs()), body)
 }
 
-fn posted(host: SocketAddr, path: &str, token: &str, headers: &str, body: &str) -> Vec<u8> {
+fn post_request(host: SocketAddr, path: &str, token: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "POST {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n{headers}content-type: application/json\r\n\
@@ -168,7 +168,7 @@ mod tests {
     async fn connection_closed_by_the_other_side_is_reopened() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connection = Connection::open(address).await.unwrap();
+        let mut connection = HttpConnection::open(address).await.unwrap();
         drop(listener.accept().await.unwrap());
         connection.stream.readable().await.unwrap();
         let answering = tokio::spawn(async move {

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
-use crate::lines;
+use crate::json_lines;
 use crate::report::Outcome;
 
 /// An input line. Other fields are ignored: they may be the caller's own.
 #[derive(Deserialize)]
-struct Line {
+struct EvalRequest {
     expr: String,
     #[serde(default)]
     data: Option<Box<RawValue>>,
@@ -22,19 +22,19 @@ struct Line {
 
 /// Answers every line of standard input.
 pub(crate) fn run() -> Outcome {
-    lines::answer_each(answer, |message| json!({ "error": unreadable(message) }))
+    json_lines::answer_each(answer, |message| json!({ "error": unreadable(message) }))
 }
 
 /// Answers one line.
 fn answer(line: &[u8]) -> Json {
-    match evaluated(line) {
+    match evaluate(line) {
         Ok(value) => json!({ "value": value }),
         Err(error) => json!({ "error": error }),
     }
 }
 
-fn evaluated(line: &[u8]) -> Result<Json, Json> {
-    let line: Line = serde_json::from_slice(line).map_err(|why| unreadable(&why.to_string()))?;
+fn evaluate(line: &[u8]) -> Result<Json, Json> {
+    let line: EvalRequest = serde_json::from_slice(line).map_err(|why| unreadable(&why.to_string()))?;
     let data = line.data.map_or_else(|| "{}".to_owned(), |data| String::from(Box::<str>::from(data)));
     let document = Document::parse(Bytes::from(data)).map_err(|why| unreadable(&format!("`data`: {why}")))?;
     let names = names(&document).ok_or_else(|| unreadable("`data` must be an object: its fields become names in the expression"))?;

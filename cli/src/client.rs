@@ -120,7 +120,7 @@ pub(crate) struct Client {
 
 /// An answer that is not a problem.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ApiAnswer {
     /// The HTTP status.
     pub(crate) status: StatusCode,
     /// The body; null if there is none.
@@ -129,7 +129,7 @@ pub(crate) struct Answer {
 
 /// The answer to a delivery at a webhook.
 #[derive(Debug)]
-pub(crate) struct Delivered {
+pub(crate) struct HookAnswer {
     /// The HTTP status.
     pub(crate) status: StatusCode,
     /// The body.
@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// Returns the newest position that was seen.
-    pub(crate) fn seen(&self) -> u64 {
+    pub(crate) fn seen_position(&self) -> u64 {
         self.seen.get()
     }
 
@@ -222,29 +222,29 @@ impl Client {
     }
 
     /// Sends a document to a path of the API.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<ApiAnswer, Failure> {
         self.answer(self.request(Method::POST, path).json(body)).await
     }
 
     /// Sends a document to a path of the API, and waits up to `seconds` for the end of the work that it
     /// starts.
-    pub(crate) async fn post_and_wait(&self, path: &str, body: &Value, seconds: u64) -> Result<Answer, Failure> {
+    pub(crate) async fn post_and_wait(&self, path: &str, body: &Value, seconds: u64) -> Result<ApiAnswer, Failure> {
         let request = self.request(Method::POST, path).json(body).header("prefer", format!("wait={seconds}"));
         self.answer(request.timeout(ANSWER_TIMEOUT + Duration::from_secs(seconds))).await
     }
 
     /// Sends a document to a path of the API, whose work takes up to `seconds`.
-    pub(crate) async fn post_long(&self, path: &str, body: &Value, seconds: u64) -> Result<Answer, Failure> {
+    pub(crate) async fn post_long(&self, path: &str, body: &Value, seconds: u64) -> Result<ApiAnswer, Failure> {
         self.answer(self.request(Method::POST, path).json(body).timeout(ANSWER_TIMEOUT + Duration::from_secs(seconds))).await
     }
 
     /// Replaces the resource at a path of the API with a document.
-    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<ApiAnswer, Failure> {
         self.answer(self.request(Method::PUT, path).json(body)).await
     }
 
     /// Deletes the resource at a path of the API.
-    pub(crate) async fn delete(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn delete(&self, path: &str) -> Result<ApiAnswer, Failure> {
         self.answer(self.request(Method::DELETE, path)).await
     }
 
@@ -266,10 +266,10 @@ impl Client {
     }
 
     /// Reads the resource at a path outside the API, without a token.
-    pub(crate) async fn get_public(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn get_public(&self, path: &str) -> Result<ApiAnswer, Failure> {
         let response = self.send(self.http.get(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT)).await?;
         let status = response.status();
-        Ok(Answer { status, body: self.body(response).await? })
+        Ok(ApiAnswer { status, body: self.body(response).await? })
     }
 
     /// Reads the text at a path outside the API.
@@ -283,13 +283,13 @@ impl Client {
     }
 
     /// Sends a delivery to a webhook without a token; its signature authenticates it.
-    pub(crate) async fn deliver(&self, path: &str, headers: &[(&'static str, String)], body: &'static [u8]) -> Result<Delivered, Failure> {
+    pub(crate) async fn deliver(&self, path: &str, headers: &[(&'static str, String)], body: &'static [u8]) -> Result<HookAnswer, Failure> {
         let mut request = self.http.post(format!("{}{path}", self.server)).timeout(ANSWER_TIMEOUT).body(body);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
         let response = self.send(request).await?;
-        Ok(Delivered { status: response.status(), body: self.body(response).await? })
+        Ok(HookAnswer { status: response.status(), body: self.body(response).await? })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -305,14 +305,14 @@ impl Client {
         request
     }
 
-    async fn answer(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+    async fn answer(&self, request: RequestBuilder) -> Result<ApiAnswer, Failure> {
         let response = self.send_as_caller(request).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(self.problem(response).await);
         }
         self.saw(position_of(&response));
-        Ok(Answer { status, body: self.body(response).await? })
+        Ok(ApiAnswer { status, body: self.body(response).await? })
     }
 
     /// Sends a request with the caller's token.
@@ -349,7 +349,7 @@ impl Client {
             return Err(self.problem(response).await);
         }
         let answer = self.body(response).await?;
-        let next = Credentials::of_answer(&answer).ok_or_else(|| self.broken("it has no tokens"))?;
+        let next = Credentials::of_answer(&answer).ok_or_else(|| self.unreadable_answer("it has no tokens"))?;
         file.write(&next)?;
         Ok(next.fresh().unwrap_or_default().to_owned())
     }
@@ -369,22 +369,23 @@ impl Client {
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|_| self.broken("it is not JSON").hint("check that this is an Ensue node; `ensue status` shows what answers there"))
+        serde_json::from_slice(&bytes).map_err(|_| {
+            self.unreadable_answer("it is not JSON").hint("check that this is an Ensue node; `ensue status` shows what answers there")
+        })
     }
 
     async fn bytes(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&innermost(&error)))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreadable_answer(&innermost(&error)))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(self.broken(&format!("it is larger than {ANSWER_BYTES_MAX} bytes")));
+                return Err(self.unreadable_answer(&format!("it is larger than {ANSWER_BYTES_MAX} bytes")));
             }
         }
         Ok(bytes)
     }
 
-    fn broken(&self, why: &str) -> Failure {
+    fn unreadable_answer(&self, why: &str) -> Failure {
         Failure::with(Exit::Unreachable, format!("the answer of {} cannot be read: {why}", self.server))
     }
 

@@ -8,6 +8,8 @@ mod at_rest;
 mod audit;
 mod auth;
 mod bench;
+mod bulk_change;
+mod catalog;
 mod check;
 mod clock;
 mod completions;
@@ -26,14 +28,12 @@ mod hooks;
 mod identities;
 mod init;
 mod inquiries;
-mod installed;
 mod keys;
 mod lint;
 mod locks;
 mod log;
 mod login;
 mod man;
-mod many;
 mod one_execution;
 mod overview;
 mod pack;
@@ -53,7 +53,7 @@ mod series;
 mod serve;
 mod sessions;
 mod status;
-mod stepping;
+mod step_progress;
 mod supervisor;
 mod timers;
 mod tokens;
@@ -61,7 +61,7 @@ mod top;
 mod usage;
 mod vars;
 mod views;
-mod watched;
+mod watch_execution;
 mod whoami;
 mod why;
 
@@ -78,7 +78,7 @@ use crate::ago::{earlier_of, moment_of};
 use crate::client::{Client, DEFAULT_SERVER, Token, variable};
 use crate::output::{GLOBAL_OPTIONS, Output};
 use crate::profiles::{ProfileFolder, ProfileName};
-use crate::progress::Progress;
+use crate::progress::TerminalProgress;
 use crate::redraw::{self, RefreshOn};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table;
@@ -141,26 +141,26 @@ impl Asking {
     fn client(&self) -> Result<Client, Failure> {
         let folder = ProfileFolder::of_environment();
         let profiles = || Ok(folder.as_ref().map(ProfileFolder::read).transpose()?.unwrap_or_default());
-        let (name, profiles, by) = match self.named()? {
-            Some(Named::Address(server)) => return Client::new(&server, token_for(&server)?, &self.trust()?),
-            Some(Named::Profile(name, by)) => (name, profiles()?, by),
+        let (name, profiles, by) = match self.node_choice()? {
+            Some(NodeChoice::Address(server)) => return Client::new(&server, token_for(&server)?, &self.trust()?),
+            Some(NodeChoice::Profile(name, by)) => (name, profiles()?, by),
             None => {
                 let profiles = profiles()?;
                 let Some(name) = profiles.current.clone() else {
                     return Client::new(DEFAULT_SERVER, token_for(DEFAULT_SERVER)?, &self.trust()?);
                 };
-                (name, profiles, By::Setting)
+                (name, profiles, ProfileOrigin::Setting)
             }
         };
-        let profile = profiles.named(&name)?;
+        let profile = profiles.find(&name)?;
         let own = || Ok(folder.as_ref().map(|folder| Token::of_profile(folder, &name)).transpose()?.flatten());
         let token = match by {
-            By::Flag => match own()? {
+            ProfileOrigin::Flag => match own()? {
                 Some(token) => Some(token),
                 None => Token::of_environment()?,
             },
             // The profile's token, which may be unreadable, does not matter then.
-            By::Setting => match Token::of_environment()? {
+            ProfileOrigin::Setting => match Token::of_environment()? {
                 Some(token) => Some(token.instead_of(&name)),
                 None => own()?,
             },
@@ -181,24 +181,24 @@ impl Asking {
 
     /// Returns how the node was named, if it was. A flag takes precedence over every variable, so that typed
     /// options win.
-    fn named(&self) -> Result<Option<Named>, Failure> {
+    fn node_choice(&self) -> Result<Option<NodeChoice>, Failure> {
         if self.server.is_some() && self.profile.is_some() {
             // Clap does not detect this if one is before the command and the other after it.
             return Err(Failure::with(Exit::Usage, "`--server` and `--profile` cannot be used together: both name the node")
                 .hint("leave out one of them"));
         }
         if let Some(server) = &self.server {
-            return Ok(Some(Named::Address(server.clone())));
+            return Ok(Some(NodeChoice::Address(server.clone())));
         }
         if let Some(name) = &self.profile {
-            return Ok(Some(Named::Profile(name.clone(), By::Flag)));
+            return Ok(Some(NodeChoice::Profile(name.clone(), ProfileOrigin::Flag)));
         }
         if let Some(server) = variable("ENSUE_SERVER")? {
-            return Ok(Some(Named::Address(server)));
+            return Ok(Some(NodeChoice::Address(server)));
         }
         let Some(name) = variable("ENSUE_PROFILE")? else { return Ok(None) };
         let name = name.parse().map_err(|why| Failure::with(Exit::Usage, format!("ENSUE_PROFILE: {why}")))?;
-        Ok(Some(Named::Profile(name, By::Setting)))
+        Ok(Some(NodeChoice::Profile(name, ProfileOrigin::Setting)))
     }
 }
 
@@ -211,15 +211,15 @@ fn token_for(server: &str) -> Result<Option<Token>, Failure> {
 }
 
 /// How a node is named.
-enum Named {
+enum NodeChoice {
     /// By its address.
     Address(String),
     /// By a profile.
-    Profile(ProfileName, By),
+    Profile(ProfileName, ProfileOrigin),
 }
 
 /// What named a profile. This decides whether its token or that of the environment takes precedence.
-enum By {
+enum ProfileOrigin {
     /// The flag: typing a profile's name selects its token too.
     Flag,
     /// A variable, or what `ensue profiles use` chose.
@@ -233,7 +233,7 @@ enum Command {
     Check(check::Check),
     Lint(lint::Lint),
     #[command(subcommand)]
-    Pack(pack::Pack),
+    Pack(pack::PackCommand),
     Schema(schema::Schema),
     Eval(eval::Eval),
     Cron(cron::Cron),
@@ -257,7 +257,7 @@ enum Command {
     Auth(auth::Auth),
     Whoami(whoami::Whoami),
     Usage(usage::Usage),
-    Login(login::Login),
+    Login(login::LoginArgs),
     Logout(login::Logout),
     #[command(subcommand)]
     Password(password::Password),
@@ -272,21 +272,21 @@ enum Command {
     Executions(executions::Executions),
     #[command(subcommand)]
     Inquiries(inquiries::Inquiries),
-    Run(run::Run),
+    Run(run::RunArgs),
     Why(why::Why),
     Search(search::Search),
     Replay(replay::Replay),
     #[command(subcommand)]
-    Packs(installed::Packs),
+    Packs(catalog::Packs),
     #[command(subcommand)]
-    Actions(installed::Actions),
+    Actions(catalog::Actions),
     #[command(subcommand)]
-    Triggers(installed::Triggers),
+    Triggers(catalog::Triggers),
     #[command(subcommand)]
     Sensors(sensors::Sensors),
     Connections(connections::Connections),
     #[command(subcommand)]
-    Rules(rules::Rules),
+    Rules(rules::RulesCommand),
     #[command(subcommand)]
     Timers(timers::Timers),
     #[command(subcommand)]
@@ -294,9 +294,9 @@ enum Command {
     #[command(subcommand)]
     Queues(queues::Queues),
     #[command(subcommand)]
-    Clock(clock::Clock),
+    Clock(clock::ClockCommand),
     #[command(subcommand)]
-    Parked(parked::Parked),
+    Parked(parked::ParkedCommand),
     #[command(subcommand)]
     Profiles(profiles::Profiles),
     #[command(subcommand)]
@@ -306,7 +306,7 @@ enum Command {
     #[command(subcommand)]
     Views(views::Views),
     Doctor(doctor::Doctor),
-    Status(status::Status),
+    Status(status::StatusArgs),
     Top(top::Top),
     Bench(bench::Bench),
     Completions(completions::Completions),
@@ -400,7 +400,7 @@ fn wait_for(asked: impl Future<Output = Outcome>) -> Outcome {
 
 /// How much of a list is asked for.
 #[derive(Debug, Args)]
-pub(crate) struct Page {
+pub(crate) struct PageArgs {
     /// How many items to show.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
     limit: u16,
@@ -409,7 +409,7 @@ pub(crate) struct Page {
     cursor: Option<String>,
 }
 
-impl Page {
+impl PageArgs {
     fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = vec![("limit", self.limit.to_string())];
         query.extend(self.cursor.clone().map(|cursor| ("cursor", cursor)));
@@ -452,7 +452,7 @@ pub(crate) struct SortedPage {
     #[command(flatten)]
     sorting: Sorting,
     #[command(flatten)]
-    page: Page,
+    page: PageArgs,
 }
 
 impl SortedPage {
@@ -465,7 +465,7 @@ impl SortedPage {
 
 /// From when on, and until when.
 #[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Between {
+pub(crate) struct TimeRangeArgs {
     /// Only items since this time, or since so long ago (`30d`, `12h`).
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
@@ -474,7 +474,7 @@ pub(crate) struct Between {
     until: Option<Timestamp>,
 }
 
-impl Between {
+impl TimeRangeArgs {
     fn query(self) -> impl Iterator<Item = (&'static str, String)> {
         [("since", self.since), ("until", self.until)].into_iter().filter_map(|(name, time)| Some((name, time?.to_string())))
     }
@@ -525,7 +525,7 @@ pub(crate) fn several(values: &[String]) -> Option<String> {
 async fn print_list(asking: &Asking, client: &Client, path: &str, query: &[(&str, String)], columns: &[table::Column]) -> Outcome {
     let answer = client.get(path, query).await?;
     asking.output.print_list(&answer, columns);
-    tell_next(&answer);
+    print_next_cursor(&answer);
     Ok(())
 }
 
@@ -538,9 +538,9 @@ struct List {
 }
 
 /// Prints on standard error how to continue if a list is longer than what was shown.
-fn tell_next(answer: &Value) {
+fn print_next_cursor(answer: &Value) {
     if let Some(next) = answer["next"].as_str() {
-        crate::report::tell(format!("there are more items: --cursor {next}"));
+        crate::report::eprint_line(format!("there are more items: --cursor {next}"));
     }
 }
 
@@ -549,7 +549,7 @@ async fn job(client: &Client, path: &str, what: &'static str) -> Result<Value, F
     const PAUSE: Duration = Duration::from_millis(200);
     client.post(path, &json!({})).await?;
     let head = client.get("/log/head", &[]).await?;
-    let progress = Progress::through_records(what, head["position"].as_u64().unwrap_or_default());
+    let progress = TerminalProgress::through_records(what, head["position"].as_u64().unwrap_or_default());
     loop {
         let job = client.get(path, &[]).await?;
         progress.at(job["position"].as_u64().unwrap_or_default());

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use ensue_packs::fake::Fake;
-use ensue_rehearsal::fake::{Answered, FakeRequest, Vendor};
+use ensue_rehearsal::fake::{FakeRequest, Vendor, VendorResponse};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -79,7 +79,7 @@ async fn answer(request: Request<Incoming>, vendor: &Mutex<Vendor>) -> Result<Re
         head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let request = FakeRequest {
         method: head.method.to_string(),
-        path: decoded(head.uri.path()),
+        path: decode_percent(head.uri.path()),
         query: pairs(head.uri.query().unwrap_or_default()),
         headers: headers.collect(),
         form: std::str::from_utf8(&body).map(pairs).unwrap_or_default(),
@@ -89,7 +89,7 @@ async fn answer(request: Request<Incoming>, vendor: &Mutex<Vendor>) -> Result<Re
     Ok(response(answered))
 }
 
-fn response(answered: Answered) -> Response<Full<Bytes>> {
+fn response(answered: VendorResponse) -> Response<Full<Bytes>> {
     let mut response = Response::builder().status(answered.status);
     for (name, value) in &answered.headers {
         response = response.header(name, value);
@@ -116,12 +116,12 @@ fn plain(status: StatusCode) -> Response<Full<Bytes>> {
 fn pairs(text: &str) -> BTreeMap<String, String> {
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
+        (decode_percent(&name.replace('+', " ")), decode_percent(&value.replace('+', " ")))
     };
     text.split('&').filter(|text| !text.is_empty()).map(pair).collect()
 }
 
-fn decoded(text: &str) -> String {
+fn decode_percent(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 

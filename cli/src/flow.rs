@@ -13,7 +13,7 @@ pub(crate) fn outcome(made: &Value) -> String {
 }
 
 /// Returns what holds an enforcement, or held it last; empty if it never was held.
-pub(crate) fn held(held: &Value) -> String {
+pub(crate) fn describe_hold(held: &Value) -> String {
     match held {
         Value::Null => String::new(),
         held => format!("by {} until {}", text(held, "by"), text(held, "until")),
@@ -21,15 +21,15 @@ pub(crate) fn held(held: &Value) -> String {
 }
 
 /// Returns the outcome of an enforcement that was held; empty if it still is, or never was.
-pub(crate) fn became(became: &Value) -> String {
+pub(crate) fn describe_end(became: &Value) -> String {
     match became {
         Value::Null => String::new(),
-        became => format!("{}{} at {}", text(became, "outcome"), superseded(became), text(became, "time")),
+        became => format!("{}{} at {}", text(became, "outcome"), superseded_reason(became), text(became, "time")),
     }
 }
 
 /// Returns why an enforcement that was held is not acted on.
-pub(crate) fn superseded(became: &Value) -> String {
+pub(crate) fn superseded_reason(became: &Value) -> String {
     let by = || text(became, "by");
     match became["why"].as_str() {
         Some("newer") => format!(": a newer match arrived, {}", by()),

@@ -24,7 +24,7 @@ pub(crate) struct Output {
         id = "output", long, short, global = true, value_enum, default_value_t, value_name = "FORM",
         hide_possible_values = true, hide_default_value = true, help_heading = GLOBAL_OPTIONS
     )]
-    form: Form,
+    form: OutputFormat,
     /// When to use color. `auto` uses it on a terminal, unless NO_COLOR is set.
     #[arg(
         id = "color", long, global = true, value_enum, default_value_t, value_name = "WHEN",
@@ -38,7 +38,7 @@ pub(crate) struct Output {
 
 /// The forms of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum OutputFormat {
     /// For people.
     #[default]
     Table,
@@ -68,8 +68,8 @@ impl Output {
     /// Returns true if a person reads the answer: then text may surround it.
     pub(crate) fn is_for_people(self) -> bool {
         match self.form {
-            Form::Table => true,
-            Form::Json | Form::Yaml => false,
+            OutputFormat::Table => true,
+            OutputFormat::Json | OutputFormat::Yaml => false,
         }
     }
 
@@ -85,9 +85,9 @@ impl Output {
     /// Prints a document to programs; for people, calls `tell`.
     pub(crate) fn print(self, document: &Value, tell: impl FnOnce()) {
         match self.form {
-            Form::Table => tell(),
-            Form::Json => say_json(&format!("{document:#}")),
-            Form::Yaml => say(yaml::document(document).trim_end()),
+            OutputFormat::Table => tell(),
+            OutputFormat::Json => say_json(&format!("{document:#}")),
+            OutputFormat::Yaml => say(yaml::document(document).trim_end()),
         }
     }
 
@@ -111,9 +111,9 @@ impl Output {
     /// YAML document.
     pub(crate) fn print_next(self, document: &Value, line: impl FnOnce(&Value) -> String) {
         match self.form {
-            Form::Table => say(line(document)),
-            Form::Json => say_json(&document.to_string()),
-            Form::Yaml => say(format!("---\n{}", yaml::document(document).trim_end())),
+            OutputFormat::Table => say(line(document)),
+            OutputFormat::Json => say_json(&document.to_string()),
+            OutputFormat::Yaml => say(format!("---\n{}", yaml::document(document).trim_end())),
         }
     }
 
@@ -121,17 +121,17 @@ impl Output {
     pub(crate) fn print_raw_next(self, raw: &str, line: impl FnOnce(&Value) -> String) {
         match self.form {
             // A line break can appear only between values, where a space is equivalent.
-            Form::Json => say_json(&raw.trim().replace(['\n', '\r'], " ")),
-            Form::Table | Form::Yaml => self.print_next(&serde_json::from_str(raw).unwrap_or_default(), line),
+            OutputFormat::Json => say_json(&raw.trim().replace(['\n', '\r'], " ")),
+            OutputFormat::Table | OutputFormat::Yaml => self.print_next(&serde_json::from_str(raw).unwrap_or_default(), line),
         }
     }
 
     /// Prints a new version of a document: over the previous one at a terminal, after it elsewhere.
     pub(crate) fn print_again(self, document: &Value, show: impl FnOnce(&Value) -> String) {
         match (self.form, table::terminal().filter(|_| !style::is_dumb())) {
-            (Form::Table, Some(size)) => frame::draw(&show(document), size),
-            (Form::Table, None) => say(format!("{}\n", show(document).trim_end())),
-            (Form::Json | Form::Yaml, _) => self.print_next(document, |_| String::new()),
+            (OutputFormat::Table, Some(size)) => frame::draw(&show(document), size),
+            (OutputFormat::Table, None) => say(format!("{}\n", show(document).trim_end())),
+            (OutputFormat::Json | OutputFormat::Yaml, _) => self.print_next(document, |_| String::new()),
         }
     }
 

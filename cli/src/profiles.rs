@@ -166,7 +166,7 @@ impl ProfileFolder {
 
 impl Profiles {
     /// Returns a profile by name. If there is none, fails with the nearest name.
-    pub(crate) fn named(&self, name: &ProfileName) -> Result<&Profile, Failure> {
+    pub(crate) fn find(&self, name: &ProfileName) -> Result<&Profile, Failure> {
         self.profiles.get(name).ok_or_else(|| {
             let failure = Failure::with(Exit::Missing, format!("there is no profile `{name}`"));
             match ensue_expression::nearest(&name.0, self.profiles.keys().map(|known| known.0.as_str())) {
@@ -251,7 +251,7 @@ mod tests {
         let profiles = Profiles { current: Some(name("production")), profiles: BTreeMap::from([(name("production"), one)]) };
         folder.write(&profiles).unwrap();
         assert_eq!(folder.read().unwrap(), profiles);
-        assert_eq!(profiles.named(&name("prodution")).unwrap_err().hint_text(), Some("did you mean `production`?"));
+        assert_eq!(profiles.find(&name("prodution")).unwrap_err().hint_text(), Some("did you mean `production`?"));
         for broken in ["", "{}", r#"{"current":null,"profiles":{"../x":{"server":""}}}"#, r#"{"current":null,"profiles":{},"token":"x"}"#] {
             std::fs::write(place.path().join("profiles.json"), broken).unwrap();
             assert_eq!(folder.read().unwrap_err().exit(), Exit::Refused, "{broken}");

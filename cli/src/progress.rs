@@ -5,11 +5,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::style;
 
 /// A bar, which is removed when this is dropped.
-pub(crate) struct Progress {
+pub(crate) struct TerminalProgress {
     bar: ProgressBar,
 }
 
-impl Progress {
+impl TerminalProgress {
     /// Starts a bar for work on this many records.
     pub(crate) fn through_records(what: impl Into<String>, records: u64) -> Self {
         Self::begin(what.into(), records, "{msg} {wide_bar} {human_pos} of {human_len} records, {eta} left")
@@ -45,7 +45,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for TerminalProgress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -63,7 +63,7 @@ fn list(value: &Value) -> &[Value] {
 }
 
 /// Returns an inquiry for people.
-pub(crate) fn shown(inquiry: &Value) -> String {
+pub(crate) fn render(inquiry: &Value) -> String {
     let quorum = inquiry["quorum"].as_u64().unwrap_or(1);
     let mut shown = pairs(&[
         ("id", text(inquiry, "id")),
@@ -91,7 +91,7 @@ pub(crate) fn shown(inquiry: &Value) -> String {
     }
     let fields = fields(&inquiry["answer_schema"]);
     if inquiry["status"] == "open" {
-        shown.push_str(&section("the answer's fields", fields.iter().map(Field::line)));
+        shown.push_str(&section("the answer's fields", fields.iter().map(AnswerField::line)));
         if fields.is_empty() && !inquiry["answer_schema"].is_null() {
             shown.push_str(&printable(&format!("\nthe answer's JSON Schema\n{:#}\n", inquiry["answer_schema"])));
         }
@@ -170,14 +170,14 @@ fn answer(answer: &Value) -> String {
 }
 
 /// A field of an answer.
-struct Field {
+struct AnswerField {
     name: String,
     kind: String,
     is_required: bool,
     description: Option<String>,
 }
 
-impl Field {
+impl AnswerField {
     fn line(&self) -> String {
         let need = if self.is_required { "" } else { ", optional" };
         let description = self.description.as_ref().map(|about| format!(": {about}")).unwrap_or_default();
@@ -186,11 +186,11 @@ impl Field {
 }
 
 /// Returns the fields that the schema of an answer declares, in its order.
-fn fields(schema: &Value) -> Vec<Field> {
+fn fields(schema: &Value) -> Vec<AnswerField> {
     let none = Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&none);
     let is_required = |name: &String| list(&schema["required"]).iter().any(|required| required.as_str() == Some(name));
-    let field = |(name, schema): (&String, &Value)| Field {
+    let field = |(name, schema): (&String, &Value)| AnswerField {
         name: name.clone(),
         kind: kind(schema),
         is_required: is_required(name),
@@ -214,7 +214,7 @@ fn kind(schema: &Value) -> String {
     }
 }
 
-fn how_to_answer(id: &str, fields: &[Field]) -> String {
+fn how_to_answer(id: &str, fields: &[AnswerField]) -> String {
     if fields.is_empty() {
         return format!("ensue inquiries respond {id} --json '{{…}}'");
     }
@@ -225,11 +225,11 @@ fn how_to_answer(id: &str, fields: &[Field]) -> String {
 
 /// Returns the fields that a schema declares, one per line; none if it declares no fields.
 pub(crate) fn field_lines(schema: &Value) -> Vec<String> {
-    fields(schema).iter().map(Field::line).collect()
+    fields(schema).iter().map(AnswerField::line).collect()
 }
 
 /// Converts a typed answer field to what the schema wants: a text if that is allowed, otherwise JSON.
-pub(crate) fn typed(schema: &Value, name: &str, typed: &str) -> Value {
+pub(crate) fn parse_field(schema: &Value, name: &str, typed: &str) -> Value {
     let field = &schema["properties"][name];
     let text = || Value::from(typed);
     let may_be_text = match (&field["type"], field["enum"].as_array()) {
@@ -243,7 +243,7 @@ pub(crate) fn typed(schema: &Value, name: &str, typed: &str) -> Value {
 }
 
 /// Returns the lock that an execution waits for, or the queue in which it waits for a worker.
-pub(crate) fn queued(execution: &Value) -> String {
+pub(crate) fn queue_wait(execution: &Value) -> String {
     let lock = &execution["awaits_lock"];
     if lock.is_null() {
         let waits = execution["queued_at"].is_string();
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn inquiry_shows_question_assignees_deadline_and_how_to_answer() {
-        insta::assert_snapshot!(shown(&inquiry()), @"
+        insta::assert_snapshot!(render(&inquiry()), @"
         id         019c1f3a-0000-7000-8000-000000000001
         title      Ship v1?
         status     open
@@ -325,10 +325,10 @@ mod tests {
     #[test]
     fn typed_answer_is_parsed_by_the_field_s_type() {
         let schema = &inquiry()["answer_schema"];
-        assert_eq!(typed(schema, "ship", "true"), json!(true));
-        assert_eq!(typed(schema, "ship", "yes"), json!("yes"));
-        assert_eq!(typed(schema, "note", "true"), json!("true"));
-        assert_eq!(typed(schema, "ring", "all"), json!("all"));
-        assert_eq!(typed(schema, "other", "3"), json!("3"));
+        assert_eq!(parse_field(schema, "ship", "true"), json!(true));
+        assert_eq!(parse_field(schema, "ship", "yes"), json!("yes"));
+        assert_eq!(parse_field(schema, "note", "true"), json!("true"));
+        assert_eq!(parse_field(schema, "ring", "all"), json!("all"));
+        assert_eq!(parse_field(schema, "other", "3"), json!("3"));
     }
 }

@@ -30,7 +30,7 @@ const OF_RULES: Words = Words { outcomes: ["matched", "not matched", "erred"], w
 
 /// Returns what one rule decided about an event.
 pub(crate) fn of_rule(told: &Value, style: Style) -> String {
-    let outcome = Outcome::of_verdict(told);
+    let outcome = ConditionOutcome::of_verdict(told);
     let printed = printable_document(told);
     let mut lines = if told["when"].is_null() {
         let trigger = printed["trigger"].as_str().unwrap_or_default();
@@ -52,26 +52,26 @@ pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
     let name = |item: &Value| item["rule"].as_str().unwrap_or_default().to_owned();
     let width = items.iter().map(|item| columns(&name(item))).max().unwrap_or_default();
     let lines = items.iter().map(|item| {
-        let outcome = Outcome::of_verdict(item);
+        let outcome = ConditionOutcome::of_verdict(item);
         let why: Vec<&str> = item["why"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let first = why.iter().find(|line| outcome != Outcome::Neither || line.contains("→ error")).or(why.first());
+        let first = why.iter().find(|line| outcome != ConditionOutcome::Neither || line.contains("→ error")).or(why.first());
         let more = match why.len() {
             0 | 1 => String::new(),
             count => format!("   and {} more", count - 1),
         };
         let said = match (outcome, item["outcome"].as_str(), first) {
-            (Outcome::True, Some(_), _) => match item["error"].as_str() {
+            (ConditionOutcome::True, Some(_), _) => match item["error"].as_str() {
                 Some(error) => format!("matched, {}: {error}", flow::outcome(item)),
                 None => format!("matched, {}", flow::outcome(item)),
             },
-            (Outcome::True, None, _) => "matched".to_owned(),
-            (Outcome::False, _, Some(first)) => format!("{first}{more}"),
-            (Outcome::False, _, None) => "not matched; run it for this rule alone to see why".to_owned(),
-            (Outcome::Neither, _, Some(first)) => (*first).to_owned(),
-            (Outcome::Neither, _, None) if item["verdict"] == "undecided" => {
+            (ConditionOutcome::True, None, _) => "matched".to_owned(),
+            (ConditionOutcome::False, _, Some(first)) => format!("{first}{more}"),
+            (ConditionOutcome::False, _, None) => "not matched; run it for this rule alone to see why".to_owned(),
+            (ConditionOutcome::Neither, _, Some(first)) => (*first).to_owned(),
+            (ConditionOutcome::Neither, _, None) if item["verdict"] == "undecided" => {
                 "reads all of `vars`, so its verdict cannot be determined".to_owned()
             }
-            (Outcome::Neither, _, None) => "erred".to_owned(),
+            (ConditionOutcome::Neither, _, None) => "erred".to_owned(),
         };
         let name = name(item);
         let gap = " ".repeat(width - columns(&name));
@@ -82,13 +82,15 @@ pub(crate) fn of_rules(items: &[Value], style: Style) -> String {
 
 /// Returns the result of a condition, line by line: `{explanation, decisive, flips}`, and the place of an
 /// error (`erred`).
-pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style: Style) -> Vec<String> {
+pub(crate) fn of_condition(told: &Value, outcome: ConditionOutcome, words: &Words, style: Style) -> Vec<String> {
     let place = place(&told["erred"]);
     let told = &printable_document(told);
     let headline = outcome.headline(words, style);
     let flips = array(&told["flips"]);
-    let ways: Vec<Way<'_>> = flips.iter().map(Way::of).filter(|way| way.to != (outcome == Outcome::True)).collect();
-    let decisive: Vec<&Value> = array(&told["decisive"]).iter().filter(|part| outcome != Outcome::Neither || !is_truth(part)).collect();
+    let ways: Vec<OutcomeFlip<'_>> =
+        flips.iter().map(OutcomeFlip::of).filter(|way| way.to != (outcome == ConditionOutcome::True)).collect();
+    let decisive: Vec<&Value> =
+        array(&told["decisive"]).iter().filter(|part| outcome != ConditionOutcome::Neither || !is_truth(part)).collect();
     let telling = Telling { width: width_of(&decisive, &ways), style };
     let mut lines = Vec::new();
     let erred = &told["erred"];
@@ -111,13 +113,13 @@ pub(crate) fn of_condition(told: &Value, outcome: Outcome, words: &Words, style:
         lines.push(format!("  {}: {message}", erred["in"].as_str().unwrap_or("when")));
     }
     lines.extend(place.into_iter().map(|line| format!("  {line}")));
-    lines.extend(told_ways(&block, &ways, flips, outcome, words, &telling));
+    lines.extend(flip_lines(&block, &ways, flips, outcome, words, &telling));
     lines
 }
 
 /// Returns the parts listed under "because": those that decided, or, if there are more of them, those that
 /// would all have to change.
-fn block<'t>(decisive: &[&'t Value], ways: &[Way<'t>]) -> Vec<&'t Value> {
+fn block<'t>(decisive: &[&'t Value], ways: &[OutcomeFlip<'t>]) -> Vec<&'t Value> {
     match ways.first() {
         Some(way) if way.target().is_some() && decisive.iter().all(|part| way.parts().any(|turned| is_same(turned, part))) => {
             way.parts().collect()
@@ -127,11 +129,19 @@ fn block<'t>(decisive: &[&'t Value], ways: &[Way<'t>]) -> Vec<&'t Value> {
 }
 
 /// Returns the ways to another outcome of the condition.
-fn told_ways(block: &[&Value], ways: &[Way<'_>], flips: &[Value], outcome: Outcome, words: &Words, telling: &Telling) -> Vec<String> {
+fn flip_lines(
+    block: &[&Value],
+    ways: &[OutcomeFlip<'_>],
+    flips: &[Value],
+    outcome: ConditionOutcome,
+    words: &Words,
+    telling: &Telling,
+) -> Vec<String> {
     let Some(first) = ways.first() else { return Vec::new() };
     let would = words.would[usize::from(!first.to)];
     let mut lines = Vec::new();
-    let is_block = |way: &Way<'_>| way.turns.len() == block.len() && way.parts().all(|part| block.iter().any(|one| is_same(one, part)));
+    let is_block =
+        |way: &OutcomeFlip<'_>| way.turns.len() == block.len() && way.parts().all(|part| block.iter().any(|one| is_same(one, part)));
     let singles: Vec<_> = ways.iter().filter(|way| way.turns.len() == 1 && way.to == first.to).collect();
     let is_any = block.len() > 1
         && singles.len() == block.len()
@@ -158,7 +168,7 @@ fn told_ways(block: &[&Value], ways: &[Way<'_>], flips: &[Value], outcome: Outco
         }
         lines.extend(way.turns.iter().map(|turn| match way.target() {
             Some(_) => telling.line(&turn["part"]),
-            None => telling.wanted(&turn["part"], turn["to"] == true),
+            None => telling.wanted_line(&turn["part"], turn["to"] == true),
         }));
     }
     if let more @ 1.. = others.len().saturating_sub(WAYS_MAX) {
@@ -169,10 +179,10 @@ fn told_ways(block: &[&Value], ways: &[Way<'_>], flips: &[Value], outcome: Outco
 
 /// For an outcome that erred through one part: returns that it would also be decided if that part were the
 /// opposite.
-fn other_verdict(way: &Way<'_>, flips: &[Value], outcome: Outcome, words: &Words) -> String {
-    let opposite = flips.iter().map(Way::of).find(|other| other.to != way.to && other.turns.len() == 1);
+fn other_verdict(way: &OutcomeFlip<'_>, flips: &[Value], outcome: ConditionOutcome, words: &Words) -> String {
+    let opposite = flips.iter().map(OutcomeFlip::of).find(|other| other.to != way.to && other.turns.len() == 1);
     match (outcome, way.turns, opposite) {
-        (Outcome::Neither, [turn], Some(other)) if other.parts().all(|part| is_same(part, &turn["part"])) => {
+        (ConditionOutcome::Neither, [turn], Some(other)) if other.parts().all(|part| is_same(part, &turn["part"])) => {
             let opposite = other.turns[0]["to"] == true;
             format!(", and {} if it were {opposite}", words.would[1].trim_start_matches("it would ").replace("not match", "not"))
         }
@@ -181,7 +191,7 @@ fn other_verdict(way: &Way<'_>, flips: &[Value], outcome: Outcome, words: &Words
 }
 
 /// Returns that the decisive parts outside of a way already have the required value; the parts follow.
-fn already(way: &Way<'_>, target: bool) -> String {
+fn already(way: &OutcomeFlip<'_>, target: bool) -> String {
     let wanted = if target { "true" } else { "false" };
     let is_target = way.already.iter().all(|part| part["outcome"] == wanted);
     match (way.already.len(), is_target) {
@@ -240,13 +250,13 @@ fn consequences(told: &Value) -> Vec<String> {
 
 /// Returns the outcome of a match that was held.
 fn of_held(told: &Value, action: &str) -> Vec<String> {
-    let (held, became) = (flow::held(&told["held"]), &told["became"]);
+    let (held, became) = (flow::describe_hold(&told["held"]), &told["became"]);
     let then = match became["outcome"].as_str() {
         None => "it is still held: nothing has run yet".to_owned(),
         Some("executed") => format!("then it ran {action}: ensue executions show {}", told["execution"].as_str().unwrap_or_default()),
         Some("rejected") => format!("then nothing was run (rejected): {}", told["error"].as_str().unwrap_or_default()),
         Some("shadowed") => "then nothing was run: the rule is only observed (mode: shadow)".to_owned(),
-        Some(_) => format!("then nothing was run{}", flow::superseded(became)),
+        Some(_) => format!("then nothing was run{}", flow::superseded_reason(became)),
     };
     vec![format!("it was held {held}"), then]
 }
@@ -267,7 +277,7 @@ fn place(erred: &Value) -> Vec<String> {
 
 /// The outcome of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ConditionOutcome {
     /// True: a rule matched.
     True,
     /// False: it did not.
@@ -276,7 +286,7 @@ pub(crate) enum Outcome {
     Neither,
 }
 
-impl Outcome {
+impl ConditionOutcome {
     fn of_verdict(told: &Value) -> Self {
         match told["verdict"].as_str() {
             Some("matched") => Self::True,
@@ -303,22 +313,22 @@ impl Outcome {
     }
 }
 
-fn style_of(outcome: Outcome, style: Style, text: &str) -> String {
+fn style_of(outcome: ConditionOutcome, style: Style, text: &str) -> String {
     match outcome {
-        Outcome::True => style.good(text),
-        Outcome::False => style.strong(text),
-        Outcome::Neither => style.bad(text),
+        ConditionOutcome::True => style.good(text),
+        ConditionOutcome::False => style.strong(text),
+        ConditionOutcome::Neither => style.bad(text),
     }
 }
 
 /// A way to flip a condition.
-struct Way<'t> {
+struct OutcomeFlip<'t> {
     to: bool,
     turns: &'t [Value],
     already: &'t [Value],
 }
 
-impl<'t> Way<'t> {
+impl<'t> OutcomeFlip<'t> {
     fn of(flip: &'t Value) -> Self {
         Self { to: flip["to"] == true, turns: array(&flip["turns"]), already: array(&flip["already"]) }
     }
@@ -349,7 +359,7 @@ impl Telling {
         format!("    {source}{gap} → {}{note}", value_of(part))
     }
 
-    fn wanted(&self, part: &Value, to: bool) -> String {
+    fn wanted_line(&self, part: &Value, to: bool) -> String {
         format!("{}, would have to be {to}", self.line(part))
     }
 }
@@ -365,7 +375,7 @@ pub(crate) fn value_of(part: &Value) -> String {
     }
 }
 
-fn width_of(decisive: &[&Value], ways: &[Way<'_>]) -> usize {
+fn width_of(decisive: &[&Value], ways: &[OutcomeFlip<'_>]) -> usize {
     let told = ways.iter().flat_map(|way| way.parts().chain(way.already));
     let widths = decisive.iter().copied().chain(told).map(|part| columns(part["source"].as_str().unwrap_or_default()));
     widths.filter(|width| *width <= ALIGNED_COLUMNS_MAX).max().unwrap_or_default()

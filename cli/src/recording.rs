@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use self::mocks::Mocks;
 use crate::client::{Client, segment};
 use crate::report::{Exit, Failure};
-use crate::steps::{self, Flow, Part, Step};
+use crate::steps::{self, Flow, StepPart, StepRun};
 use crate::table::text;
 use crate::yaml;
 
@@ -48,7 +48,7 @@ impl Recording {
         let expect = if let Some(event) = event {
             require_declared_modes(client, &event, &pack).await?;
             let expect = decisions(client, &event, &pack, &mut mocks).await?;
-            parts.push(("given", json!({ "event": given(&event) })));
+            parts.push(("given", json!({ "event": case_event(&event) })));
             expect
         } else {
             parts.push(("run", json!({ "action": action, "with": execution["params"] })));
@@ -135,7 +135,7 @@ async fn led_to(client: &Client, execution: &Value) -> Result<Option<Value>, Fai
 }
 
 /// Writes an event in the form of a case.
-fn given(event: &Value) -> Value {
+fn case_event(event: &Value) -> Value {
     json!({
         "trigger": event["trigger"],
         "payload": event["payload"],
@@ -192,7 +192,7 @@ fn end(flow: &Flow, mocks: &Mocks) -> Result<Value, Failure> {
         end.insert("error".to_owned(), json!({ "kind": kind }));
     }
     let result = mocks::plain(flow.execution["result"].clone());
-    let known = [mocks.written(), flow.execution["params"].to_string()];
+    let known = [mocks.to_json_text(), flow.execution["params"].to_string()];
     if !result.is_null() && result.to_string().len() <= RESULT_BYTES_MAX && !is_of_this_run(&result, &known) {
         end.insert("result".to_owned(), result);
     }
@@ -233,7 +233,7 @@ fn is_id_or_time(word: &str) -> bool {
 fn statuses(flow: &Flow, before: &str, steps: &mut BTreeMap<String, Value>) {
     for step in flow.steps.iter().filter(|step| !step.undoes()) {
         let path = format!("{before}{}", step.name);
-        if let ([Part::Begun(within)], false) = (step.parts.as_slice(), step.is_for_each()) {
+        if let ([StepPart::Begun(within)], false) = (step.parts.as_slice(), step.is_for_each()) {
             statuses(within, &format!("{path}."), steps);
         }
         steps.insert(path, json!(status(step)));
@@ -245,18 +245,18 @@ fn undone_steps(flow: &Flow, before: &str, undone: &mut Vec<(u64, String)>) {
     for step in &flow.steps {
         for part in &step.parts {
             match part {
-                Part::Begun(of) if step.undoes() => {
+                StepPart::Begun(of) if step.undoes() => {
                     let position = of.execution["position"].as_u64().unwrap_or_default();
                     undone.push((position, format!("{before}{}", text(&of.execution, "step"))));
                 }
-                Part::Begun(within) => undone_steps(within, &format!("{before}{}.", step.name), undone),
-                Part::NotStarted(_) => {}
+                StepPart::Begun(within) => undone_steps(within, &format!("{before}{}.", step.name), undone),
+                StepPart::NotStarted(_) => {}
             }
         }
     }
 }
 
-fn status(step: &Step) -> String {
+fn status(step: &StepRun) -> String {
     match step.parts.as_slice() {
         [only] if only.item().is_none() => only.status(),
         parts if parts.iter().all(|part| part.status() == "succeeded") => "succeeded".to_owned(),

@@ -10,9 +10,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::client::Client;
-use crate::live;
 use crate::output::Output;
 use crate::report::{Exit, Failure, Outcome};
+use crate::sse;
 
 /// The minimum time between two polls: changes in between are seen at once.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ pub(crate) async fn as_it_changes(
         RefreshOn::Changes(of) => {
             // The stream begins at the position that the first look shows.
             let first = look().await?;
-            ("/changes", vec![("of", of.to_owned()), ("after", client.seen().to_string())], Some(first))
+            ("/changes", vec![("of", of.to_owned()), ("after", client.seen_position().to_string())], Some(first))
         }
         RefreshOn::ByAll | RefreshOn::By(_) => {
             let head = client.get("/log/head", &[]).await?["position"].as_u64().unwrap_or_default();
@@ -60,9 +60,9 @@ pub(crate) async fn as_it_changes(
         }
     };
     let (grew, mut growth) = watch::channel(());
-    let following = live::follow_on(client, path, &query, |told| {
+    let following = sse::follow_on(client, path, &query, |told| {
         let is_relevant = match refresh_on {
-            RefreshOn::Changes(_) => told.name != live::END,
+            RefreshOn::Changes(_) => told.name != sse::END,
             RefreshOn::ByAll | RefreshOn::By(_) => told.data["kind"].as_str().is_some_and(|kind| refresh_on.is_by(kind)),
         };
         if is_relevant {

@@ -83,7 +83,7 @@ impl Failure {
     }
 
     /// Converts an error that explains itself.
-    pub(crate) fn explained(error: &dyn Explain) -> Self {
+    pub(crate) fn from_error(error: &dyn Explain) -> Self {
         Self { hint: error.hint(), ..Self::with(error.fault().into(), chain(error)) }
     }
 
@@ -101,7 +101,7 @@ impl Failure {
 
     /// Returns the failure as one that was already written in another form: only its exit code still counts.
     #[must_use]
-    pub(crate) fn reported(self) -> Self {
+    pub(crate) fn suppress_report(self) -> Self {
         Self { is_reported: true, ..self }
     }
 
@@ -164,7 +164,7 @@ pub(crate) fn finish(outcome: Outcome, style: Style) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.is_reported {
-                tell(failure.show(style).trim_end());
+                eprint_line(failure.show(style).trim_end());
             }
             ExitCode::from(failure.exit as u8)
         }
@@ -188,7 +188,7 @@ pub(crate) fn say_bytes(bytes: &[u8]) {
 /// Prints clap's help or error, and returns the exit code.
 pub(crate) fn say_of_clap(said: &clap::Error, colour: clap::ColorChoice) -> ExitCode {
     if said.use_stderr() {
-        tell_bytes(usage_error(said, Style::of_help(colour, std::io::stderr().is_terminal())).as_bytes());
+        eprint_bytes(usage_error(said, Style::of_help(colour, std::io::stderr().is_terminal())).as_bytes());
     } else if let Err(error) = said.print().and_then(|()| std::io::stdout().flush()) {
         unwritten(&error);
     }
@@ -211,17 +211,17 @@ fn unwritten(error: &std::io::Error) -> ! {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         std::process::exit(0);
     }
-    tell(format!("error: standard output cannot be written: {error}"));
+    eprint_line(format!("error: standard output cannot be written: {error}"));
     Exit::Failed.now()
 }
 
 /// Writes a line for people to standard error.
-pub(crate) fn tell(text: impl AsRef<str>) {
-    tell_bytes(format!("{}\n", text.as_ref()).as_bytes());
+pub(crate) fn eprint_line(text: impl AsRef<str>) {
+    eprint_bytes(format!("{}\n", text.as_ref()).as_bytes());
 }
 
 /// Writes raw bytes to standard error.
-pub(crate) fn tell_bytes(bytes: &[u8]) {
+pub(crate) fn eprint_bytes(bytes: &[u8]) {
     // There is nowhere else to report the error.
     let _ = std::io::stderr().lock().write_all(bytes);
 }

@@ -14,7 +14,7 @@ use ratatui::widgets::{Block, Paragraph};
 use serde_json::Value;
 
 use crate::report::{Failure, printable};
-use crate::table::{Column, Room, bytes, cell, rows, text, time};
+use crate::table::{Column, TableWidth, bytes, cell, rows, text, time};
 
 /// The height of the rates, with their frame.
 const RATES_HEIGHT: u16 = 9;
@@ -102,10 +102,10 @@ impl Screen {
                 .areas(frame.area());
         let [rates, queues] = Layout::horizontal([Constraint::Max(RATES_WIDTH), Constraint::Fill(1)]).areas(figures);
         frame.render_widget(Paragraph::new(self.head(head.width)), head);
-        framed(frame, rates, "rates", self.rates());
-        framed(frame, queues, "queues", self.queues(inner_width(queues)));
-        framed(frame, running, "running executions", running_lines(&self.now.running, inner_width(running)));
-        framed(frame, erring, "rules that erred", erring_lines(&self.now.rules, inner_width(erring)));
+        render_panel(frame, rates, "rates", self.rates());
+        render_panel(frame, queues, "queues", self.queues(inner_width(queues)));
+        render_panel(frame, running, "running executions", running_lines(&self.now.running, inner_width(running)));
+        render_panel(frame, erring, "rules that erred", erring_lines(&self.now.rules, inner_width(erring)));
     }
 
     fn head(&self, width: u16) -> Line<'static> {
@@ -200,10 +200,10 @@ fn table(items: &[Value], columns: &[Column], width: usize, none: &'static str) 
     if items.is_empty() {
         return vec![Line::styled(none, Style::new().add_modifier(Modifier::DIM))];
     }
-    rows(items, columns, Room::Columns(width)).lines().map(|line| Line::raw(line.to_owned())).collect()
+    rows(items, columns, TableWidth::Columns(width)).lines().map(|line| Line::raw(line.to_owned())).collect()
 }
 
-fn framed(frame: &mut Frame, area: Rect, title: &'static str, lines: Vec<Line<'static>>) {
+fn render_panel(frame: &mut Frame, area: Rect, title: &'static str, lines: Vec<Line<'static>>) {
     // A frame without room for content is useless.
     if area.height >= 3 && area.width >= FRAMED_WIDTH_MIN {
         frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(title)), area);
@@ -264,7 +264,7 @@ ensue_queue_capacity{queue=\"reads\"} 5
         screen
     }
 
-    fn drawn(screen: &Screen, width: u16, height: u16) -> Terminal<TestBackend> {
+    fn draw_at_size(screen: &Screen, width: u16, height: u16) -> Terminal<TestBackend> {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| screen.draw(frame)).unwrap();
         terminal
@@ -272,7 +272,7 @@ ensue_queue_capacity{queue=\"reads\"} 5
 
     #[test]
     fn busy_node_fits_on_one_screen() {
-        insta::assert_snapshot!(drawn(&screen(), 80, 24).backend());
+        insta::assert_snapshot!(draw_at_size(&screen(), 80, 24).backend());
     }
 
     #[test]
@@ -281,7 +281,7 @@ ensue_queue_capacity{queue=\"reads\"} 5
         (idle.metrics, idle.running, idle.rules) = (Metrics::default(), json!({ "items": [] }), json!({ "items": [] }));
         let mut screen = Screen::new("http://127.0.0.1:3678", idle);
         screen.miss(&Failure::new("no node answers at http://127.0.0.1:3678: Connection refused"));
-        insta::assert_snapshot!(drawn(&screen, 80, 24).backend());
+        insta::assert_snapshot!(draw_at_size(&screen, 80, 24).backend());
     }
 
     #[test]
@@ -289,9 +289,9 @@ ensue_queue_capacity{queue=\"reads\"} 5
         let screen = screen();
         for width in 0..100 {
             for height in [0, 1, 2, 3, 5, 8, 10, 11, 12, 13, 20, 40] {
-                drawn(&screen, width, height);
+                draw_at_size(&screen, width, height);
             }
         }
-        insta::assert_snapshot!(drawn(&screen, 40, 12).backend());
+        insta::assert_snapshot!(draw_at_size(&screen, 40, 12).backend());
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-pub(crate) use branches::{folded, not_started, tree};
+pub(crate) use branches::{fold_items, not_started, tree};
 
 use crate::client::{Client, segment};
 use crate::questions;
@@ -29,7 +29,7 @@ const PAGE: usize = 200;
 
 /// The state of a step, or of one of its items.
 #[derive(Debug)]
-pub(crate) enum Part {
+pub(crate) enum StepPart {
     /// It has an execution, which may be a workflow again.
     Begun(Flow),
     /// It has none: `{step, item, at, skipped, error}`.
@@ -42,24 +42,24 @@ pub(crate) struct Flow {
     /// The execution.
     pub(crate) execution: Value,
     /// Its steps in the order in which they began.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<StepRun>,
     /// Whether there are more than were read.
     pub(crate) is_cut: bool,
 }
 
 /// A step with its items, or its single part.
 #[derive(Debug)]
-pub(crate) struct Step {
+pub(crate) struct StepRun {
     /// Its name.
     pub(crate) name: String,
     /// Its single part, or its items in order, as far as they were read.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<StepPart>,
     /// The number of its items, including those that never started or were not read; `None` if unknown.
     pub(crate) items: Option<u64>,
 }
 
 /// How much may still be read.
-struct Left {
+struct ReadBudget {
     executions: usize,
     workflows: usize,
     questions: usize,
@@ -67,11 +67,11 @@ struct Left {
 
 /// Reads an execution's steps, and recursively theirs.
 pub(crate) async fn read(client: &Client, execution: Value) -> Result<Flow, Failure> {
-    let mut left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX, questions: QUESTIONS_MAX };
+    let mut left = ReadBudget { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX, questions: QUESTIONS_MAX };
     below(client, execution, &mut left).await
 }
 
-async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result<Flow, Failure> {
+async fn below(client: &Client, mut execution: Value, left: &mut ReadBudget) -> Result<Flow, Failure> {
     if questions::may_wait(&execution) && left.questions > 0 {
         left.questions -= 1;
         questions::attach(client, &mut execution).await;
@@ -99,13 +99,13 @@ async fn below(client: &Client, mut execution: Value, left: &mut Left) -> Result
     }
     let mut parts = Vec::new();
     for child in children {
-        parts.push(Part::Begun(Box::pin(below(client, child, left)).await?));
+        parts.push(StepPart::Begun(Box::pin(below(client, child, left)).await?));
     }
     let not_started = execution["not_started"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is_cut = is_cut || execution["not_started_count"].as_u64().is_some_and(|count| count > not_started.len() as u64);
-    parts.extend(not_started.iter().cloned().map(Part::NotStarted));
+    parts.extend(not_started.iter().cloned().map(StepPart::NotStarted));
     let mut steps = in_steps(parts);
-    if steps.iter().any(Step::is_for_each) {
+    if steps.iter().any(StepRun::is_for_each) {
         let counts = items_of_steps(client, &id).await;
         steps.iter_mut().for_each(|step| step.items = counts.get(&step.name).copied());
     }
@@ -139,7 +139,7 @@ pub(crate) fn may_have_steps(execution: &Value) -> bool {
     execution["attempt"] == 0 && execution["inquiry"].is_null() && execution["status"] != "queued" && execution["status"] != "delayed"
 }
 
-async fn children(client: &Client, of: &str, left: &mut Left) -> Result<(Vec<Value>, bool), Failure> {
+async fn children(client: &Client, of: &str, left: &mut ReadBudget) -> Result<(Vec<Value>, bool), Failure> {
     let mut found: Vec<Value> = Vec::new();
     let mut query = vec![("parent", of.to_owned()), ("sort", "position".to_owned()), ("limit", PAGE.to_string())];
     loop {
@@ -163,14 +163,14 @@ async fn children(client: &Client, of: &str, left: &mut Left) -> Result<(Vec<Val
 
 /// Groups parts into steps, in the order in which the steps began; their items are in order too. Steps that a
 /// rerun took over come first: they ran before it.
-pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
+pub(crate) fn in_steps(mut parts: Vec<StepPart>) -> Vec<StepRun> {
     parts.sort_by_key(|part| (!part.is_taken_over(), part.began_at()));
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<StepRun> = Vec::new();
     for part in parts {
         let name = part.step();
         match steps.iter_mut().find(|step| step.name == name) {
             Some(step) => step.parts.push(part),
-            None => steps.push(Step { name, parts: vec![part], items: None }),
+            None => steps.push(StepRun { name, parts: vec![part], items: None }),
         }
     }
     for step in &mut steps {
@@ -179,7 +179,7 @@ pub(crate) fn in_steps(mut parts: Vec<Part>) -> Vec<Step> {
     steps
 }
 
-impl Step {
+impl StepRun {
     /// Returns true if it runs for each of several items.
     pub(crate) fn is_for_each(&self) -> bool {
         !self.undoes() && self.parts.iter().any(|part| part.item().is_some())
@@ -187,13 +187,13 @@ impl Step {
 
     /// Returns true if it undoes a step and is not a step itself.
     pub(crate) fn undoes(&self) -> bool {
-        self.parts.iter().any(|part| part.told()["undoes"] == true)
+        self.parts.iter().any(|part| part.as_value()["undoes"] == true)
     }
 }
 
-impl Part {
+impl StepPart {
     /// Returns the execution, or the description of a part that has none.
-    pub(crate) fn told(&self) -> &Value {
+    pub(crate) fn as_value(&self) -> &Value {
         match self {
             Self::Begun(flow) => &flow.execution,
             Self::NotStarted(told) => told,
@@ -202,22 +202,22 @@ impl Part {
 
     /// Returns true if a rerun took it over from an earlier execution.
     fn is_taken_over(&self) -> bool {
-        self.told()["taken_over"] == true
+        self.as_value()["taken_over"] == true
     }
 
     /// Returns the key that it is grouped under: the undo of a step is a group of its own.
     fn step(&self) -> String {
-        plain_step_name(self.told())
+        plain_step_name(self.as_value())
     }
 
     /// Returns its item, from 0; `None` if the step runs once.
     pub(crate) fn item(&self) -> Option<u64> {
-        self.told()["item"].as_u64()
+        self.as_value()["item"].as_u64()
     }
 
     /// Returns its turn, from 1; `None` if the step is not repeated.
     pub(crate) fn turn(&self) -> Option<u64> {
-        self.told()["turn"].as_u64()
+        self.as_value()["turn"].as_u64()
     }
 
     /// Returns when it was requested, or found not to start. Times of equal width sort as text.
@@ -230,7 +230,7 @@ impl Part {
 
     /// Returns its name, with its item if it has one: `deploy[3]`.
     pub(crate) fn name(&self) -> String {
-        step_name(self.told())
+        step_name(self.as_value())
     }
 
     /// Returns its status.
@@ -294,7 +294,7 @@ impl Flow {
     pub(crate) fn programs(&self) -> Vec<(String, &Value)> {
         fn below<'a>(flow: &'a Flow, above: &str, found: &mut Vec<(String, &'a Value)>) {
             for part in flow.steps.iter().flat_map(|step| &step.parts) {
-                let Part::Begun(step) = part else { continue };
+                let StepPart::Begun(step) = part else { continue };
                 let name = format!("{above}{}", part.name());
                 if step.steps.is_empty() {
                     found.push((name, &step.execution));
@@ -315,8 +315,8 @@ impl Flow {
         let mut document = self.execution.clone();
         let parts = self.steps.iter().flat_map(|step| &step.parts);
         let begun = parts.filter_map(|part| match part {
-            Part::Begun(flow) => Some(flow.document()),
-            Part::NotStarted(_) => None,
+            StepPart::Begun(flow) => Some(flow.document()),
+            StepPart::NotStarted(_) => None,
         });
         document["steps"] = json!(begun.collect::<Vec<_>>());
         let counted = self.steps.iter().filter_map(|step| Some((step.name.clone(), json!(step.items?))));
@@ -373,7 +373,7 @@ mod tests {
         }
     }
 
-    async fn read_from_a_node(execution: Value, mut left: Left) -> Flow {
+    async fn read_from_a_node(execution: Value, mut left: ReadBudget) -> Flow {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new(&format!("http://{}", listener.local_addr().unwrap()), None, &Default::default()).unwrap();
         let node = async {
@@ -401,10 +401,10 @@ mod tests {
 
     #[tokio::test]
     async fn steps_are_read_page_by_page_down_to_the_innermost_workflow() {
-        let left = Left { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX, questions: QUESTIONS_MAX };
+        let left = ReadBudget { executions: EXECUTIONS_MAX, workflows: WORKFLOWS_MAX, questions: QUESTIONS_MAX };
         let flow = read_from_a_node(execution("flow", "", 0), left).await;
         assert_eq!((names(&flow), flow.is_cut), (vec!["a", "inside"], false));
-        let Part::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
+        let StepPart::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
         assert_eq!(names(inside), ["b", "never"]);
         assert_eq!(flow.document()["steps"][1]["steps"][0]["id"], "b");
         assert_eq!(flow.document()["steps"][1]["not_started"][0]["step"], "never");
@@ -412,16 +412,16 @@ mod tests {
 
     #[tokio::test]
     async fn truncated_steps_are_reported() {
-        let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 1, workflows: 9, questions: 9 }).await;
+        let flow = read_from_a_node(execution("flow", "", 0), ReadBudget { executions: 1, workflows: 9, questions: 9 }).await;
         assert_eq!((names(&flow), flow.is_cut), (vec!["a"], true));
-        let flow = read_from_a_node(execution("flow", "", 0), Left { executions: 9, workflows: 1, questions: 9 }).await;
-        let Part::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
+        let flow = read_from_a_node(execution("flow", "", 0), ReadBudget { executions: 9, workflows: 1, questions: 9 }).await;
+        let StepPart::Begun(inside) = &flow.steps[1].parts[0] else { panic!("it has an execution") };
         assert_eq!((flow.is_cut, inside.steps.len(), inside.is_cut), (false, 0, true));
     }
 
     #[tokio::test]
     async fn item_count_comes_from_the_log_and_truncation_is_reported() {
-        let flow = read_from_a_node(execution("wide", "", 0), Left { executions: 2, workflows: 9, questions: 9 }).await;
+        let flow = read_from_a_node(execution("wide", "", 0), ReadBudget { executions: 2, workflows: 9, questions: 9 }).await;
         assert_eq!((flow.steps[0].parts.len(), flow.steps[0].items), (2, Some(5000)));
         let document = flow.document();
         assert_eq!((&document["items"], &document["truncated"]), (&json!({ "each": 5000 }), &json!(true)));
@@ -430,7 +430,7 @@ mod tests {
 
     #[tokio::test]
     async fn execution_with_attempts_is_not_asked_for_steps() {
-        let left = Left { executions: 9, workflows: 9, questions: 9 };
+        let left = ReadBudget { executions: 9, workflows: 9, questions: 9 };
         assert!(read_from_a_node(execution("alone", "", 1), left).await.steps.is_empty());
     }
 }

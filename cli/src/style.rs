@@ -84,25 +84,25 @@ impl Style {
 
     /// Styles something that is right.
     pub(crate) fn good(self, text: &str) -> String {
-        self.painted("32", text)
+        self.paint("32", text)
     }
 
     /// Styles something that is wrong.
     pub(crate) fn bad(self, text: &str) -> String {
-        self.painted("1;31", text)
+        self.paint("1;31", text)
     }
 
     /// Styles something to look at.
     pub(crate) fn strong(self, text: &str) -> String {
-        self.painted("1", text)
+        self.paint("1", text)
     }
 
     /// Styles something that can be ignored.
     pub(crate) fn faint(self, text: &str) -> String {
-        self.painted("2", text)
+        self.paint("2", text)
     }
 
-    fn painted(self, code: &str, text: &str) -> String {
+    fn paint(self, code: &str, text: &str) -> String {
         if self.is_coloured && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }

@@ -9,9 +9,9 @@ use ensue_engine::time::Timestamp;
 use serde_json::Value;
 
 use crate::report::printable;
-use crate::steps::{Flow, Part, Step, because, folded};
+use crate::steps::{Flow, StepPart, StepRun, because, fold_items};
 use crate::table::{cut, text};
-use crate::tree::{Branch, Mood, wrapped};
+use crate::tree::{Branch, Mood, wrap};
 use crate::wording::{duration, mood};
 
 /// The margin of a picture, in pixels.
@@ -44,7 +44,7 @@ impl Picture {
 
     fn text(&mut self, [x, y]: [usize; 2], mood: Mood, anchor: Anchor, text: &str) {
         let (colour, anchor) = (colour(mood), anchor.name());
-        let _ = writeln!(self.body, r#"<text x="{x}" y="{y}" fill="{colour}" text-anchor="{anchor}">{}</text>"#, escaped(text));
+        let _ = writeln!(self.body, r#"<text x="{x}" y="{y}" fill="{colour}" text-anchor="{anchor}">{}</text>"#, escape_xml(text));
     }
 
     fn bar(&mut self, [x, y]: [usize; 2], width: usize, mood: Mood, title: &str) {
@@ -52,18 +52,18 @@ impl Picture {
         let _ = writeln!(
             self.body,
             r#"<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="2" fill="{colour}"><title>{}</title></rect>"#,
-            escaped(title)
+            escape_xml(title)
         );
     }
 
-    fn ended(self, title: &str, width: usize, height: usize) -> String {
+    fn finish(self, title: &str, width: usize, height: usize) -> String {
         format!(
             r##"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" font-family="monospace" font-size="13" xml:space="preserve">
 <title>{}</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
 {}</svg>
 "##,
-            escaped(title),
+            escape_xml(title),
             self.body
         )
     }
@@ -96,7 +96,7 @@ fn colour(mood: Mood) -> &'static str {
 }
 
 /// Returns the text escaped for XML, without markup or characters that XML does not allow.
-fn escaped(text: &str) -> String {
+fn escape_xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in printable(text).chars() {
         match character {
@@ -117,7 +117,7 @@ pub(crate) fn of_tree(root: &Branch) -> String {
     let mut picture = Picture::default();
     let (mut y, mut width) = (MARGIN, WIDTH);
     push_branch(&mut picture, root, 0, &mut y, &mut width);
-    picture.ended(&root.title, width + MARGIN, y + MARGIN)
+    picture.finish(&root.title, width + MARGIN, y + MARGIN)
 }
 
 /// Draws a branch and its children. Returns the position of its title.
@@ -133,12 +133,12 @@ fn push_branch(picture: &mut Picture, branch: &Branch, depth: usize, y: &mut usi
         }
         *y
     };
-    let mut lines = wrapped(&branch.title, DETAIL_CHARS).into_iter();
+    let mut lines = wrap(&branch.title, DETAIL_CHARS).into_iter();
     let titled = put(picture, branch.mood, &lines.next().unwrap_or_default(), &branch.time);
     for line in lines {
         put(picture, branch.mood, &line, "");
     }
-    for line in branch.details.iter().flat_map(|detail| wrapped(detail, DETAIL_CHARS)) {
+    for line in branch.details.iter().flat_map(|detail| wrap(detail, DETAIL_CHARS)) {
         put(picture, Mood::Faint, &line, "");
     }
     for child in &branch.children {
@@ -194,15 +194,15 @@ pub(crate) fn of_execution(flow: &Flow, now: Timestamp) -> String {
     let has_ended = since.at(execution, "ended_at").is_some();
     // The node's clock may be ahead of ours.
     let end = if has_ended { known } else { since.begin.map_or(0, |begin| now.micros_since(begin)).max(known) };
-    drawn(execution, &bars, end)
+    draw_timeline(execution, &bars, end)
 }
 
 /// Returns the rows of a step: one, or one for each item. If there are many items, one row sums up those that
 /// are not shown individually.
-fn of_parts(step: &Step, workflow: &Value, since: &Since) -> Vec<Bar> {
+fn of_parts(step: &StepRun, workflow: &Value, since: &Since) -> Vec<Bar> {
     let (name, parts) = (&step.name, &step.parts);
-    let statuses: Vec<String> = parts.iter().map(Part::status).collect();
-    let fold = folded(statuses.iter().map(|status| (status.as_str(), false)));
+    let statuses: Vec<String> = parts.iter().map(StepPart::status).collect();
+    let fold = fold_items(statuses.iter().map(|status| (status.as_str(), false)));
     let mut bars: Vec<Bar> = fold.shown.iter().map(|at| of_part(&parts[*at], workflow, since)).collect();
     if let Some(rest) = fold.rest {
         let others = (0..parts.len()).filter(|at| !fold.shown.contains(at)).map(|at| of_part(&parts[at], workflow, since));
@@ -215,14 +215,14 @@ fn of_parts(step: &Step, workflow: &Value, since: &Since) -> Vec<Bar> {
     bars
 }
 
-fn of_part(part: &Part, workflow: &Value, since: &Since) -> Bar {
+fn of_part(part: &StepPart, workflow: &Value, since: &Since) -> Bar {
     match part {
-        Part::Begun(flow) => {
+        StepPart::Begun(flow) => {
             let step = &flow.execution;
             let bar = since.bar(part.name(), step, since.at(step, "started_at").or_else(|| since.at(step, "requested_at")));
             Bar { said: format!("{}: {}", bar.name, bar.said), ..bar }
         }
-        Part::NotStarted(told) => Bar {
+        StepPart::NotStarted(told) => Bar {
             name: part.name(),
             from: None,
             until: None,
@@ -232,7 +232,7 @@ fn of_part(part: &Part, workflow: &Value, since: &Since) -> Bar {
     }
 }
 
-fn drawn(execution: &Value, bars: &[Bar], end: i64) -> String {
+fn draw_timeline(execution: &Value, bars: &[Bar], end: i64) -> String {
     let scale = |micros: i64| {
         let share = i128::from(micros) * (WIDTH - BARS_LEFT) as i128 / i128::from(end.max(1));
         BARS_LEFT + usize::try_from(share).unwrap_or_default()
@@ -259,7 +259,7 @@ fn drawn(execution: &Value, bars: &[Bar], end: i64) -> String {
             }
         }
     }
-    picture.ended(&title, WIDTH + MARGIN, y + MARGIN)
+    picture.finish(&title, WIDTH + MARGIN, y + MARGIN)
 }
 
 #[cfg(test)]
@@ -330,9 +330,9 @@ mod tests {
         insta::assert_snapshot!(picture);
     }
 
-    fn step(name: &str, item: Option<u64>, status: &str, from: u32, until: Option<u32>) -> Part {
+    fn step(name: &str, item: Option<u64>, status: &str, from: u32, until: Option<u32>) -> StepPart {
         let at = |second: u32| format!("2026-03-28T09:00:{second:02}Z");
-        Part::Begun(alone(&json!({
+        StepPart::Begun(alone(&json!({
             "step": name, "item": item, "status": status, "requested_at": at(from), "started_at": at(from), "ended_at": until.map(at),
         })))
     }
@@ -350,7 +350,7 @@ mod tests {
         }));
         parts.push(step("check", None, "running", 5, None));
         let skipped = json!({ "step": "announce", "item": null, "at": "2026-03-28T09:00:04Z", "skipped": "condition", "error": null });
-        parts.push(Part::NotStarted(skipped));
+        parts.push(StepPart::NotStarted(skipped));
         let flow = Flow { execution, steps: in_steps(parts), is_cut: false };
         let picture = of_execution(&flow, LATER.parse().unwrap());
         hold(&picture);
@@ -379,7 +379,7 @@ mod tests {
         hold(&of_tree(&branch(bad, bad, Mood::Bad, vec![branch(bad, "", Mood::Faint, vec![])])));
         let status = json!({ "id": bad, "action": bad, "status": bad, "attempts": [{ "number": bad, "status": bad }] });
         hold(&of_execution(&alone(&status), LATER.parse().unwrap()));
-        assert_eq!(escaped("a<b>&\"\u{0}"), "a&lt;b&gt;&amp;&quot;\u{fffd}");
+        assert_eq!(escape_xml("a<b>&\"\u{0}"), "a&lt;b&gt;&amp;&quot;\u{fffd}");
     }
 
     #[test]

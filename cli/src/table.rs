@@ -49,14 +49,14 @@ enum Fit {
 
 /// The room for rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum TableWidth {
     /// A terminal of this many columns.
     Columns(usize),
     /// A pipe or a file: values are whole and separated by tabs.
     Unbounded,
 }
 
-impl Room {
+impl TableWidth {
     /// Returns the room of standard output: that of the terminal, or the value of `COLUMNS`.
     pub(crate) fn of_output() -> Self {
         if std::io::stdout().is_terminal() { Self::Columns(width()) } else { Self::Unbounded }
@@ -105,15 +105,15 @@ pub(crate) fn terminal() -> Option<(usize, usize)> {
 
 /// Lays out a page of the API under titles, for the current terminal.
 pub(crate) fn page(answer: &Value, columns: &[Column]) -> String {
-    rows(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), columns, Room::of_output())
+    rows(answer["items"].as_array().map(Vec::as_slice).unwrap_or_default(), columns, TableWidth::of_output())
 }
 
 /// Lays out documents under titles; only the titles if there are none. No line is wider than the room, except
 /// for values that are always shown whole.
-pub(crate) fn rows(items: &[Value], columns: &[Column], room: Room) -> String {
+pub(crate) fn rows(items: &[Value], columns: &[Column], room: TableWidth) -> String {
     let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|column| column.title.to_owned()).collect()];
     rows.extend(items.iter().map(|item| columns.iter().map(|column| one_line(&(column.cell)(item))).collect()));
-    let Room::Columns(width) = room else {
+    let TableWidth::Columns(width) = room else {
         return rows.iter().map(|row| row.join("\t")).collect::<Vec<_>>().join("\n");
     };
     let mut fits: Vec<Fit> = columns.iter().map(|column| column.fit).collect();
@@ -296,7 +296,7 @@ mod tests {
             Column::cut("RULE", |item| cell(item, "rule.name")),
             Column::cut("NOTE", |item| cell(item, "note")),
         ];
-        insta::assert_snapshot!(rows(&items, &columns, Room::Columns(80)), @r"
+        insta::assert_snapshot!(rows(&items, &columns, TableWidth::Columns(80)), @r"
         ID          RULE  NOTE
         one         -     two lines
         twenty-two  a.b   �[2J
@@ -315,14 +315,14 @@ mod tests {
             json!({ "id": "019c1f3a-0000-7000-8000-000000000001", "action": "release_management.announce_in_every_room", "status": "succeeded" }),
             json!({ "id": "019c1f3a-0000-7000-8000-000000000002", "action": "日本語日本語日本語日本語日本語日本語", "status": "failed" }),
         ];
-        insta::assert_snapshot!(rows(&items, &EXECUTIONS, Room::Columns(70)), @r"
+        insta::assert_snapshot!(rows(&items, &EXECUTIONS, TableWidth::Columns(70)), @r"
         ID                                    ACTION                 STATUS
         019c1f3a-0000-7000-8000-000000000001  release_management.a…  succeeded
         019c1f3a-0000-7000-8000-000000000002  日本語日本語日本語日…  failed
         ");
         let narrowest = "019c1f3a-0000-7000-8000-000000000001".len() + GAP + CELL_MIN + GAP + "succeeded".len();
         for width in 1..120 {
-            let rows = rows(&items, &EXECUTIONS, Room::Columns(width));
+            let rows = rows(&items, &EXECUTIONS, TableWidth::Columns(width));
             assert!(rows.lines().all(|line| line.width() <= width.max(narrowest)), "at {width}");
             for (row, item) in rows.lines().skip(1).zip(&items) {
                 assert!(row.starts_with(&text(item, "id")) && row.ends_with(&text(item, "status")), "at {width}: {row}");
@@ -334,12 +334,12 @@ mod tests {
     fn terminal_shows_the_shortest_ends_of_ids_that_differ() {
         let columns = [Column::id("ID", |item| cell(item, "id")), Column::whole("STATUS", |item| cell(item, "status"))];
         let item = |end: &str| json!({ "id": format!("019c1f3a-0000-7000-8000-{end}"), "status": "failed" });
-        insta::assert_snapshot!(rows(&[item("000000000001"), item("000000000002")], &columns, Room::Columns(80)), @r"
+        insta::assert_snapshot!(rows(&[item("000000000001"), item("000000000002")], &columns, TableWidth::Columns(80)), @r"
         ID        STATUS
         00000001  failed
         00000002  failed
         ");
-        insta::assert_snapshot!(rows(&[item("000000000001"), item("000100000001")], &columns, Room::Columns(80)), @r"
+        insta::assert_snapshot!(rows(&[item("000000000001"), item("000100000001")], &columns, TableWidth::Columns(80)), @r"
         ID         STATUS
         000000001  failed
         100000001  failed
@@ -355,19 +355,19 @@ mod tests {
             Column::cut("ERROR", |item| cell(item, "error")),
         ];
         let items = [json!({ "id": "one", "took": "1.0 s", "rule": "demo.greet", "error": "exit_code: it ended with 3" })];
-        insta::assert_snapshot!(rows(&items, &columns, Room::Columns(44)), @r"
+        insta::assert_snapshot!(rows(&items, &columns, TableWidth::Columns(44)), @r"
         ID   TOOK   RULE        ERROR
         one  1.0 s  demo.greet  exit_code: it ended…
         ");
-        insta::assert_snapshot!(rows(&items, &columns, Room::Columns(43)), @r"
+        insta::assert_snapshot!(rows(&items, &columns, TableWidth::Columns(43)), @r"
         ID   TOOK   ERROR
         one  1.0 s  exit_code: it ended with 3
         ");
-        insta::assert_snapshot!(rows(&items, &columns, Room::Columns(20)), @r"
+        insta::assert_snapshot!(rows(&items, &columns, TableWidth::Columns(20)), @r"
         ID   ERROR
         one  exit_code: it …
         ");
-        assert_eq!(rows(&items, &columns, Room::Unbounded).lines().next(), Some("ID\tTOOK\tRULE\tERROR"));
+        assert_eq!(rows(&items, &columns, TableWidth::Unbounded).lines().next(), Some("ID\tTOOK\tRULE\tERROR"));
     }
 
     #[test]
@@ -375,14 +375,14 @@ mod tests {
         let items = [json!({ "id": "019c1f3a-0000-7000-8000-000000000001", "action": "a\tb".repeat(60), "status": "failed" })];
         let action = "a b".repeat(60);
         let shown = format!("ID\tACTION\tSTATUS\n019c1f3a-0000-7000-8000-000000000001\t{action}\tfailed");
-        assert_eq!(rows(&items, &EXECUTIONS, Room::Unbounded), shown);
+        assert_eq!(rows(&items, &EXECUTIONS, TableWidth::Unbounded), shown);
     }
 
     #[test]
     fn wide_terminal_shows_long_cells_completely() {
         let long = "word ".repeat(60);
         let items = [json!({ "id": long.trim_end(), "action": long.trim_end(), "status": "failed" })];
-        let rows = rows(&items, &EXECUTIONS, Room::Columns(1_000));
+        let rows = rows(&items, &EXECUTIONS, TableWidth::Columns(1_000));
         assert!(!rows.contains('…') && rows.ends_with("failed"), "{rows}");
         assert_eq!(excerpt(&long).width(), EXCERPT_MAX);
     }

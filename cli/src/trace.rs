@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::client::{Client, segment};
 use crate::flow;
-use crate::questions::queued;
+use crate::questions::queue_wait;
 use crate::report::Failure;
-use crate::steps::{self, folded};
+use crate::steps::{self, fold_items};
 use crate::table::text;
 use crate::tree::{Branch, Mood};
 use crate::wording::{duration, failure, mood, step_name};
@@ -89,7 +89,7 @@ async fn outcome(client: &Client, id: &str, at: &[(&str, String)]) -> Result<Vec
         lines.truncate(RESULT_LINES_MAX);
         lines.push(format!("… {more} more lines: ensue executions show {id}"));
     }
-    lines.extend(Some(queued(&execution)).filter(|queued| !queued.is_empty()));
+    lines.extend(Some(queue_wait(&execution)).filter(|queued| !queued.is_empty()));
     if execution["status"] == "cancelled" && !execution["step"].is_null() {
         lines.extend(why_cancelled(client, &execution).await);
     }
@@ -124,14 +124,14 @@ async fn timeline(client: &Client, id: &str, kind: &str) -> Vec<Value> {
 
 /// The children of each node, and the nodes without a visible cause, by index. A node comes after its cause,
 /// so that there are no circles.
-struct Below {
+struct ChildIndex {
     of: Vec<Vec<usize>>,
     roots: Vec<usize>,
 }
 
-fn below(nodes: &[Value]) -> Below {
+fn below(nodes: &[Value]) -> ChildIndex {
     let places: BTreeMap<&str, usize> = nodes.iter().enumerate().filter_map(|(at, node)| Some((node["id"].as_str()?, at))).collect();
-    let mut below = Below { of: vec![Vec::new(); nodes.len()], roots: Vec::new() };
+    let mut below = ChildIndex { of: vec![Vec::new(); nodes.len()], roots: Vec::new() };
     for (at, node) in nodes.iter().enumerate() {
         match node["parent"].as_str().and_then(|parent| places.get(parent)).filter(|parent| **parent < at) {
             Some(parent) => below.of[*parent].push(at),
@@ -143,7 +143,7 @@ fn below(nodes: &[Value]) -> Below {
 
 struct Drawing<'a> {
     nodes: &'a [Value],
-    below: &'a Below,
+    below: &'a ChildIndex,
     asked: &'a str,
     gave: &'a BTreeMap<String, Vec<String>>,
     early_micros: i64,
@@ -169,7 +169,8 @@ impl Drawing<'_> {
         }
         let mut children = Vec::new();
         for (step, items) in groups {
-            let fold = folded(items.iter().map(|at| (self.nodes[*at]["status"].as_str().unwrap_or_default(), self.leads_to_asked(*at))));
+            let fold =
+                fold_items(items.iter().map(|at| (self.nodes[*at]["status"].as_str().unwrap_or_default(), self.leads_to_asked(*at))));
             children.extend(fold.shown.iter().map(|at| self.branch(items[*at])));
             children.extend(fold.rest.map(|rest| {
                 let title = format!("step {}: {rest}", step.unwrap_or_default());
@@ -243,7 +244,7 @@ fn enforcement(node: &Value) -> Branch {
     let (outcome, mood) = match text(node, "outcome").as_str() {
         "executed" => ("matched".to_owned(), Mood::Plain),
         "shadowed" => ("matched, but is only observed".to_owned(), Mood::Faint),
-        "held" => held(node),
+        "held" => describe_held(node),
         "deduplicated" => ("matched, but duplicates another match".to_owned(), Mood::Faint),
         "throttled" => ("matched, but there were too many in the period".to_owned(), Mood::Faint),
         other => (other.to_owned(), Mood::Bad),
@@ -253,14 +254,14 @@ fn enforcement(node: &Value) -> Branch {
 }
 
 /// Returns the outcome of a match that was held.
-fn held(node: &Value) -> (String, Mood) {
+fn describe_held(node: &Value) -> (String, Mood) {
     let by = text(&node["held"], "by");
     match node["became"]["outcome"].as_str() {
-        None => (format!("matched, and is held {}", flow::held(&node["held"])), Mood::Plain),
+        None => (format!("matched, and is held {}", flow::describe_hold(&node["held"])), Mood::Plain),
         Some("executed") => (format!("matched, and was held by {by}"), Mood::Plain),
         Some("rejected") => (format!("was held by {by}, then rejected"), Mood::Bad),
         Some("shadowed") => (format!("matched, was held by {by}, but is only observed"), Mood::Faint),
-        Some(_) => (format!("matched, was held by {by}, and is not acted on{}", flow::superseded(&node["became"])), Mood::Faint),
+        Some(_) => (format!("matched, was held by {by}, and is not acted on{}", flow::superseded_reason(&node["became"])), Mood::Faint),
     }
 }
 
@@ -311,7 +312,7 @@ mod tests {
         ]
     }
 
-    fn drawn(nodes: &[Value], asked: &str, gave: &BTreeMap<String, Vec<String>>) -> Vec<Branch> {
+    fn draw_roots(nodes: &[Value], asked: &str, gave: &BTreeMap<String, Vec<String>>) -> Vec<Branch> {
         Drawing { nodes, below: &below(nodes), asked, gave, early_micros: 300, ids: Ids::Hidden }.roots()
     }
 
@@ -319,7 +320,7 @@ mod tests {
     fn trace_tree_shows_causes_and_why_other_rules_did_not_match() {
         let nodes = graph();
         let gave = BTreeMap::from([("x".to_owned(), vec!["Hello octomona, thank you for pull request #42".to_owned()])]);
-        let roots = drawn(&nodes, "x", &gave);
+        let roots = draw_roots(&nodes, "x", &gave);
         assert_eq!(roots.len(), 1);
         insta::assert_snapshot!(draw(&roots[0], Style::PLAIN), @r#"
         event github.pull_request from github.webhook                            +0.3 ms
@@ -355,7 +356,7 @@ mod tests {
 
     #[test]
     fn workflow_steps_are_drawn_below_it_and_the_requested_one_is_shown() {
-        let roots = drawn(&workflow(2), "d1", &BTreeMap::new());
+        let roots = draw_roots(&workflow(2), "d1", &BTreeMap::new());
         insta::assert_snapshot!(draw(&roots[0], Style::PLAIN), @r#"
         event github.pull_request from github.webhook                            +0.3 ms
         ├─ rule examples.greet_pull_request matched                              +0.3 ms
@@ -375,7 +376,7 @@ mod tests {
 
     #[test]
     fn requested_item_is_shown_among_many() {
-        let roots = drawn(&workflow(300), "d222", &BTreeMap::new());
+        let roots = draw_roots(&workflow(300), "d222", &BTreeMap::new());
         let told = draw(&roots[0], Style::PLAIN);
         assert!(told.contains("step deploy[222]: core.shell succeeded in 2.3 ms ← asked"), "{told}");
         assert!(told.contains("step deploy: … 299 more, 299 succeeded") && !told.contains("deploy[7]"), "{told}");

@@ -49,9 +49,9 @@ fn draw_branch(branch: &Branch, first: &str, rest: &str, style: Style, text: &mu
     let time_columns = if branch.time.is_empty() { 0 } else { branch.time.chars().count() + 2 };
     // Lines after the first are indented by a stem.
     let room = WIDTH.saturating_sub(columns(first).max(columns(rest) + columns(stem)) + time_columns);
-    for (index, line) in wrapped(&branch.title, room).iter().enumerate() {
+    for (index, line) in wrap(&branch.title, room).iter().enumerate() {
         let lead = if index == 0 { first.to_owned() } else { format!("{rest}{stem}") };
-        let mut drawn = format!("{}{}", style.faint(&lead), branch.mood.painted(line, style));
+        let mut drawn = format!("{}{}", style.faint(&lead), branch.mood.paint(line, style));
         if index == 0 && !branch.time.is_empty() {
             let gap = WIDTH.saturating_sub(columns(&lead) + columns(line) + columns(&branch.time));
             drawn.push_str(&" ".repeat(gap.max(1)));
@@ -61,7 +61,7 @@ fn draw_branch(branch: &Branch, first: &str, rest: &str, style: Style, text: &mu
     }
     let lead = format!("{rest}{stem}");
     for detail in &branch.details {
-        for line in wrapped(detail, WIDTH.saturating_sub(columns(&lead))) {
+        for line in wrap(detail, WIDTH.saturating_sub(columns(&lead))) {
             push_line(text, &format!("{}{}", style.faint(&lead), style.faint(&line)));
         }
     }
@@ -78,7 +78,7 @@ fn push_line(text: &mut String, line: &str) {
 }
 
 impl Mood {
-    fn painted(self, text: &str, style: Style) -> String {
+    fn paint(self, text: &str, style: Style) -> String {
         match self {
             Self::Plain => text.to_owned(),
             Self::Good => style.good(text),
@@ -96,7 +96,7 @@ fn columns(text: &str) -> usize {
 const ROOM_MIN: usize = 24;
 
 /// Breaks a text into lines of at most `room` columns, between words if possible; leading spaces are kept.
-pub(crate) fn wrapped(text: &str, room: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(ROOM_MIN);
     let mut lines = Vec::new();
     for source in printable(text).lines() {

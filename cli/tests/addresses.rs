@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 
 use reqwest::{Method, Response, StatusCode};
 
-use crate::support::{Client, PATIENCE, Place, skipped};
+use crate::support::{Client, NodeFolder, PATIENCE, skipped};
 
 async fn alive(client: &Client, header: (&str, &str)) -> Response {
     client.anonymous(Method::GET, "/livez").header(header.0, header.1).send().await.unwrap()
@@ -13,7 +13,7 @@ async fn alive(client: &Client, header: (&str, &str)) -> Response {
 
 #[tokio::test]
 async fn trusted_proxy_reports_its_clients_and_each_has_its_own_limit() {
-    let place = Place::new()
+    let place = NodeFolder::new()
         .with_variable("ENSUE_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")
         .with_variable("ENSUE_RATE_LIMITS_ANONYMOUS", "2/1h")
         .with_variable("ENSUE_LOG", "ensue_api=debug");
@@ -40,7 +40,7 @@ async fn trusted_proxy_reports_its_clients_and_each_has_its_own_limit() {
 
 #[tokio::test]
 async fn reported_addresses_are_ignored_without_a_trusted_proxy() {
-    let place = Place::new().with_variable("ENSUE_RATE_LIMITS_ANONYMOUS", "1/1h").with_variable("ENSUE_LOG", "ensue_api=debug");
+    let place = NodeFolder::new().with_variable("ENSUE_RATE_LIMITS_ANONYMOUS", "1/1h").with_variable("ENSUE_LOG", "ensue_api=debug");
     let node = place.start();
     for _ in 0..3 {
         let answer = alive(&node.client(), ("x-forwarded-for", "192.0.2.7")).await;
@@ -53,7 +53,7 @@ async fn reported_addresses_are_ignored_without_a_trusted_proxy() {
 
 #[tokio::test]
 async fn pages_of_listed_origins_may_use_the_api() {
-    let node = Place::new().with_variable("ENSUE_CORS_ORIGINS", "https://ok.com,http://localhost:5173").start();
+    let node = NodeFolder::new().with_variable("ENSUE_CORS_ORIGINS", "https://ok.com,http://localhost:5173").start();
     let client = node.client();
     let asked = async |origin: &str| {
         let request = client.anonymous(Method::OPTIONS, "/api/v1/events").header("origin", origin);
@@ -66,7 +66,7 @@ async fn pages_of_listed_origins_may_use_the_api() {
         assert!(!asked(origin).await.headers().keys().any(|name| name.as_str().starts_with("access-control-")), "{origin}");
     }
     assert_eq!(node.stop(), Some(0));
-    let said = Place::new().with_variable("ENSUE_CORS_ORIGINS", "*").try_start().err().unwrap();
+    let said = NodeFolder::new().with_variable("ENSUE_CORS_ORIGINS", "*").try_start().err().unwrap();
     assert!(said.contains("ENSUE_CORS_ORIGINS is `*`, but must be origins like https://app.example.test"), "{said}");
 }
 
@@ -82,7 +82,7 @@ fn own_address() -> Option<IpAddr> {
 fn address_has_a_maximum_of_connections_with_requests_in_progress() {
     const NAME: &str = "address_has_a_maximum_of_connections_with_requests_in_progress";
     let Some(own) = own_address() else { return skipped::skipped(NAME, "the machine has only loopback addresses") };
-    let place = Place::new().listening_on("0.0.0.0:0").with_variable("ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS", "2");
+    let place = NodeFolder::new().listening_on("0.0.0.0:0").with_variable("ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS", "2");
     let node = place.start();
     let port = node.url().rsplit(':').next().unwrap().parse().unwrap();
     let connect = |to: IpAddr| {

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::support::Place;
+use crate::support::NodeFolder;
 
 /// What another machine gets of a log: not what its worker keeps for itself.
 const LOG: [&str; 5] = ["log.sqlite", "log.sqlite-wal", "vault.sqlite", "vault.sqlite-wal", "packs"];
@@ -34,7 +34,7 @@ fn replace(from: &Path, to: &Path) {
 async fn node_on_a_copied_log_does_not_rerun_attempts() {
     let world = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = world.local_addr().unwrap();
-    let place = || Place::new().with_variable("ENSUE_EGRESS_ALLOW", &address.to_string());
+    let place = || NodeFolder::new().with_variable("ENSUE_EGRESS_ALLOW", &address.to_string());
     let (first, second) = (place(), place());
     first.write_pack_file("once/pack.yaml", "name: once\nversion: 1.0.0\ndescription: What is not to be done twice.\n");
     let action = format!("description: Is not to be done twice.\nrun: {{ http: {{ method: POST, url: 'http://{address}/' }} }}\n");

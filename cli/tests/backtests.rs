@@ -3,13 +3,13 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, NodeFolder};
 
 const RULE: &str =
     "trigger: shop.order\nwhen: event.payload.total > 100\naction: core.echo\nwith: { message: '${{ string(event.payload.total) }}' }\n";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
     place.write_pack_file("shop/triggers/order.yaml", "payload:\n  total: integer\n  to: string?\n  note: string?\n");
     place.write_pack_file("shop/triggers/other.yaml", "payload: { total: integer }\n");
@@ -116,7 +116,7 @@ async fn gates_fail_on_lost_events_and_removed_rules() {
     place.write_pack_file("shop/rules/large.yaml", &RULE.replace("> 100", "> 1000"));
     let tried = |what: &str, gates: &[&str]| {
         let arguments = [["rules", "backtest", what].as_slice(), gates].concat();
-        Printed::by(place.ensue(&arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+        CommandOutput::by(place.ensue(&arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
     };
     let rule = "packs/shop/rules/large.yaml";
     assert_eq!([tried(rule, &["--max-new", "0"]).code, tried(rule, &["--max-lost", "3"]).code], [Some(0), Some(0)]);
@@ -149,6 +149,6 @@ async fn invalid_backtest_is_rejected_with_the_place() {
     let other = ["rules", "backtest", "packs/shop/rules/none.yaml"];
     let elsewhere = json!({ "rule": "shop.large", "file": { "path": "drafts/large.yaml", "text": RULE } });
     assert_eq!(client.post("/rules/backtest", &elsewhere).await.body["code"], "rule_invalid");
-    let missing = Printed::by(place.ensue(&other).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let missing = CommandOutput::by(place.ensue(&other).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert_eq!(missing.code, Some(5), "{missing:?}");
 }

@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Answer, Client, Delivery, Place, Printed, SECRET, signature};
+use crate::support::{Answer, Client, CommandOutput, Delivery, NodeFolder, SECRET, signature};
 
 /// Requires a problem with this status and code that contains advice, and returns it.
 #[track_caller]
@@ -43,7 +43,7 @@ async fn execute(client: &Client, action: &str, params: Value) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_delivery_is_rejected_and_the_next_valid_one_accepted() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     let good = || Delivery::pull_request("d");
@@ -91,7 +91,7 @@ async fn invalid_delivery_is_rejected_and_the_next_valid_one_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hook_without_its_secret_accepts_nothing() {
-    let place = Place::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE");
+    let place = NodeFolder::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE");
     let node = place.start();
     let refused = node.client().deliver(&Delivery::pull_request("d")).await.unwrap();
     let problem = problem(&refused, StatusCode::SERVICE_UNAVAILABLE, "hook_unusable");
@@ -101,7 +101,7 @@ async fn hook_without_its_secret_accepts_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_pack_is_not_loaded_and_stops_nothing() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("broken/pack.yaml", "name: broken\nversion: 1.0.0\ndescription: Has a mistake.\n");
     place.write_pack_file("broken/rules/bad.yaml", "trigger: github.push\nwhem: 'true'\naction: core.ecko\n");
     let node = place.start();
@@ -110,12 +110,12 @@ async fn invalid_pack_is_not_loaded_and_stops_nothing() {
     let findings = pack["findings"].to_string();
     assert!(findings.contains("did you mean `when`") && findings.contains("core.ecko"), "{pack:#}");
     a_good_delivery_is_taken(&client, "d").await;
-    assert!(node.said().contains("whem"), "{}", node.said());
+    assert!(node.stderr_text().contains("whem"), "{}", node.stderr_text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rule_error_is_counted_and_other_rules_act() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("errs/pack.yaml", "name: errs\nversion: 1.0.0\ndescription: Errs.\n");
     place.write_pack_file("errs/triggers/seen.yaml", "description: Something was seen.\npayload: { thing: object }\n");
     place.write_pack_file("errs/rules/reads_too_much.yaml", "trigger: errs.seen\nwhen: event.payload.thing.size > 3\naction: core.echo\n");
@@ -137,7 +137,7 @@ async fn rule_error_is_counted_and_other_rules_act() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_parameters_are_reported_one_by_one() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     let answer = execute(&client, "core.http", json!({ "url": 7, "methode": "GET" })).await;
@@ -150,7 +150,7 @@ async fn invalid_parameters_are_reported_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unusable_program_or_server_fails_only_its_execution() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("bad/pack.yaml", "name: bad\nversion: 1.0.0\ndescription: Bad programs.\n");
     place.write_pack_file(
         "bad/actions/absent.yaml",
@@ -176,7 +176,7 @@ async fn unusable_program_or_server_fails_only_its_execution() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nearly_full_disk_stops_input_but_not_reads() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     drop(place.start());
     let place = place.with_arguments(&["--min-free", "9000000000000000000"]);
     let node = place.start();
@@ -191,7 +191,7 @@ async fn nearly_full_disk_stops_input_but_not_reads() {
 
 #[test]
 fn second_node_on_a_directory_is_rejected_with_the_holder_s_pid() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let said = place.try_start().map(|_| ()).unwrap_err();
     assert!(said.contains(&node.pid().to_string()) && said.contains("--server"), "{said}");
@@ -200,7 +200,7 @@ fn second_node_on_a_directory_is_rejected_with_the_holder_s_pid() {
 
 #[test]
 fn data_of_a_newer_release_is_rejected_with_the_reason() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     assert_eq!(place.start().stop(), Some(0));
     let connection = rusqlite::Connection::open(place.data().join("log.sqlite")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
@@ -211,7 +211,7 @@ fn data_of_a_newer_release_is_rejected_with_the_reason() {
 
 #[test]
 fn data_without_its_master_key_is_rejected_and_no_new_key_is_created() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     assert_eq!(place.start().stop(), Some(0));
     let state = place.path().join("state");
     let aside = place.path().join("aside");
@@ -225,7 +225,7 @@ fn data_without_its_master_key_is_rejected_and_no_new_key_is_created() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_with_a_missing_tail_is_rejected() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     assert_eq!(place.start().stop(), Some(0));
     let parts = ["log.sqlite", "log.sqlite-wal", "log.sqlite-shm"];
     let older = |part: &str| place.path().join(format!("older-{part}"));
@@ -247,7 +247,7 @@ async fn log_with_a_missing_tail_is_rejected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flipped_bit_in_the_log_is_located() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     a_good_delivery_is_taken(&node.client(), "d").await;
     node.client().until("/executions?status=succeeded", |page| page["items"].as_array().is_some_and(|items| items.len() == 2)).await;
@@ -257,14 +257,14 @@ async fn flipped_bit_in_the_log_is_located() {
         connection.execute("UPDATE records SET content = CAST(x'00' || substr(content, 2) AS BLOB) WHERE content IS NOT NULL", []).unwrap();
     assert!(changed > 0);
     drop(connection);
-    let verified = Printed::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
+    let verified = CommandOutput::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
     assert_ne!(verified.code, Some(0), "{verified:?}");
     assert!(verified.stderr.contains("position"), "{verified:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_under_load_answers_open_requests_and_exits_cleanly() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     let (first_is_taken, first) = tokio::sync::oneshot::channel();

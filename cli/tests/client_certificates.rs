@@ -4,7 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder, until};
 
 /// An authority that issues certificates, in memory.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -27,7 +27,7 @@ impl Authority {
 
 /// A node that serves TLS and takes certificates of `clients`.
 struct World {
-    place: Place,
+    place: NodeFolder,
     node: Node,
     servers: Authority,
     clients: Authority,
@@ -35,7 +35,7 @@ struct World {
 
 impl World {
     fn start(more: &serde_json::Value) -> Self {
-        let (place, servers, clients) = (Place::new(), Authority::new(), Authority::new());
+        let (place, servers, clients) = (NodeFolder::new(), Authority::new(), Authority::new());
         let (cert, key) = servers.issues("node", &["127.0.0.1", "localhost"]);
         for (name, text) in [("cert.pem", &cert), ("key.pem", &key), ("clients.pem", &clients.0.pem()), ("ca.pem", &servers.0.pem())] {
             std::fs::write(place.path().join(name), text).unwrap();
@@ -64,14 +64,14 @@ impl World {
         Client::over(builder.build().unwrap(), self.node.url())
     }
 
-    fn ensue(&self, arguments: &[&str]) -> Printed {
+    fn ensue(&self, arguments: &[&str]) -> CommandOutput {
         let mut command = self.place.ensue(arguments);
         let command = command.env("ENSUE_SERVER", self.node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_CA", "ca.pem");
-        Printed::by(command)
+        CommandOutput::by(command)
     }
 }
 
-async fn sent(request: RequestBuilder) -> Answer {
+async fn send_request(request: RequestBuilder) -> Answer {
     Answer::of(request.send().await.unwrap()).await
 }
 
@@ -87,45 +87,46 @@ fn me(client: &Client) -> RequestBuilder {
 async fn certificate_that_the_settings_admit_names_who_calls() {
     let world = World::start(&json!({}));
     let runner = world.showing(Some(&world.clients.issues("runner", &["a.ci.example.test"])));
-    let named = sent(me(&runner)).await;
+    let named = send_request(me(&runner)).await;
     assert_eq!((named.status.as_u16(), &named.body["name"]), (200, &json!("runner")));
     assert!(world.ensue(&["identities", "show", "runner"]).stdout.contains("service"));
     let events = || runner.anonymous(Method::GET, "/api/v1/events");
-    assert_eq!(code(&sent(events()).await), (403, "forbidden"));
+    assert_eq!(code(&send_request(events()).await), (403, "forbidden"));
     let granted = world.ensue(&["grants", "add", "identity:runner", "--role", "viewer"]);
     assert_eq!(granted.code, Some(0), "{granted:?}");
-    assert_eq!(sent(events()).await.status, 200);
+    assert_eq!(send_request(events()).await.status, 200);
     // A token of the request goes before the certificate of the connection.
-    assert_eq!(sent(me(&runner).bearer_auth(ADMIN_TOKEN)).await.body["name"], "admin");
-    assert_eq!(code(&sent(me(&runner).bearer_auth("nothing")).await), (401, "token_invalid"));
+    assert_eq!(send_request(me(&runner).bearer_auth(ADMIN_TOKEN)).await.body["name"], "admin");
+    assert_eq!(code(&send_request(me(&runner).bearer_auth("nothing")).await), (401, "token_invalid"));
     // A browser shows the certificate to pages of all sites.
     let foreign = runner.anonymous(Method::POST, "/api/v1/identities").header("sec-fetch-site", "cross-site").json(&json!({ "name": "x" }));
-    assert_eq!(code(&sent(foreign).await), (403, "origin_refused"));
+    assert_eq!(code(&send_request(foreign).await), (403, "origin_refused"));
     assert_eq!(world.ensue(&["identities", "disable", "runner"]).code, Some(0));
-    assert_eq!(code(&sent(events()).await), (401, "identity_disabled"), "on the same connection");
+    assert_eq!(code(&send_request(events()).await), (401, "identity_disabled"), "on the same connection");
 }
 
 #[tokio::test]
 async fn certificate_that_is_not_admitted_is_refused_and_none_is_needed() {
     let world = World::start(&json!({}));
     let outside = world.showing(Some(&world.clients.issues("outside", &["example.test"])));
-    assert_eq!(code(&sent(me(&outside)).await), (403, "claims_refused"));
+    assert_eq!(code(&send_request(me(&outside)).await), (403, "claims_refused"));
     let bad_name = world.showing(Some(&world.clients.issues("Not A Name", &["a.ci.example.test"])));
-    assert_eq!(code(&sent(me(&bad_name)).await), (403, "claims_refused"));
+    assert_eq!(code(&send_request(me(&bad_name)).await), (403, "claims_refused"));
     // A comma in a value cannot pass for another part of the name.
     let tricky = world.showing(Some(&world.clients.issues("runner,O=x", &["a.ci.example.test"])));
-    assert_eq!(code(&sent(me(&tricky)).await), (403, "claims_refused"));
-    assert_eq!(sent(me(&outside).bearer_auth(ADMIN_TOKEN)).await.status, 200, "its token counts");
+    assert_eq!(code(&send_request(me(&tricky)).await), (403, "claims_refused"));
+    assert_eq!(send_request(me(&outside).bearer_auth(ADMIN_TOKEN)).await.status, 200, "its token counts");
     let without = world.showing(None);
-    assert_eq!(code(&sent(me(&without)).await), (401, "unauthenticated"));
-    assert_eq!(sent(me(&without).bearer_auth(ADMIN_TOKEN)).await.status, 200);
+    assert_eq!(code(&send_request(me(&without)).await), (401, "unauthenticated"));
+    assert_eq!(send_request(me(&without).bearer_auth(ADMIN_TOKEN)).await.status, 200);
     // The handshake refuses the certificate of another authority.
     let stranger = world.showing(Some(&Authority::new().issues("runner", &["a.ci.example.test"])));
     assert!(me(&stranger).send().await.is_err());
     let identities = world.showing(None).anonymous(Method::GET, "/api/v1/identities").bearer_auth(ADMIN_TOKEN);
-    assert_eq!(sent(identities).await.body["items"], json!([]));
+    assert_eq!(send_request(identities).await.body["items"], json!([]));
     let audit = || world.showing(None).anonymous(Method::GET, "/api/v1/audit?what=login.refused").bearer_auth(ADMIN_TOKEN);
-    until("the record of the refused certificates", async || sent(audit()).await.body.to_string().contains("\"certificate\"")).await;
+    until("the record of the refused certificates", async || send_request(audit()).await.body.to_string().contains("\"certificate\""))
+        .await;
 }
 
 #[tokio::test]
@@ -142,8 +143,8 @@ async fn certificate_that_every_caller_must_have_names_nobody_unless_it_is_of_th
     let node = place.start();
     let world = World { place, node, servers, clients };
     let of_gate = world.showing(Some(&gate.issues("runner", &["a.ci.example.test"])));
-    assert_eq!(code(&sent(me(&of_gate)).await), (403, "claims_refused"));
-    assert_eq!(sent(me(&of_gate).bearer_auth(ADMIN_TOKEN)).await.status, 200);
+    assert_eq!(code(&send_request(me(&of_gate)).await), (403, "claims_refused"));
+    assert_eq!(send_request(me(&of_gate).bearer_auth(ADMIN_TOKEN)).await.status, 200);
     let runner = world.showing(Some(&world.clients.issues("runner", &["a.ci.example.test"])));
     assert!(me(&runner).send().await.is_err(), "the gate does not know its authority");
     assert!(me(&world.showing(None)).send().await.is_err());
@@ -151,7 +152,7 @@ async fn certificate_that_every_caller_must_have_names_nobody_unless_it_is_of_th
 
 #[test]
 fn certificates_name_nobody_without_tls() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     std::fs::write(place.path().join("clients.pem"), Authority::new().0.pem()).unwrap();
     let settings = json!({ "login": { "certificates": { "ca": "clients.pem", "allow": "true", "name": "'x'" } } });
     std::fs::write(place.path().join("ensue.yaml"), settings.to_string()).unwrap();

@@ -4,50 +4,50 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::io::AsyncBufReadExt as _;
 
-use crate::support::{ADMIN_TOKEN, Client, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, NodeFolder};
 
 #[test]
 fn new_project_passes_the_check() {
-    let place = Place::new();
-    let made = Printed::by(&mut place.ensue(&["init", "my-automation"]));
+    let place = NodeFolder::new();
+    let made = CommandOutput::by(&mut place.ensue(&["init", "my-automation"]));
     assert_eq!(made.code, Some(0), "{made:?}");
     assert!(made.stderr.contains("ensue serve"), "{made:?}");
-    let checked = Printed::by(place.ensue(&["check", "packs/"]).current_dir(place.path().join("my-automation")));
+    let checked = CommandOutput::by(place.ensue(&["check", "packs/"]).current_dir(place.path().join("my-automation")));
     assert_eq!((checked.code, checked.stdout.as_str()), (Some(0), ""), "{checked:?}");
 }
 
 #[test]
 fn every_error_of_a_pack_is_reported_with_its_place_and_exit_code_1() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("broken/pack.yaml", "name: broken\nversion: 1.0.0\n");
     place.write_pack_file("broken/rules/one.yaml", "trigger: github.push\nwhem: 'true'\naction: core.echo\n");
     place.write_pack_file("broken/rules/two.yaml", "trigger: github.pushed\naction: core.ecko\n");
-    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    let checked = CommandOutput::by(&mut place.ensue(&["check", "packs"]));
     assert_eq!(checked.code, Some(1), "{checked:?}");
     for told in ["rules/one.yaml:2:1", "did you mean `when`?", "github.push", "core.echo"] {
         assert!(checked.stdout.contains(told), "`{told}` in:\n{}", checked.stdout);
     }
     assert!(!checked.stdout.contains('\u{1b}'), "no colour in a pipe");
-    let json = Printed::by(&mut place.ensue(&["check", "packs", "--output", "json"]));
+    let json = CommandOutput::by(&mut place.ensue(&["check", "packs", "--output", "json"]));
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert!(json["diagnostics"].as_array().unwrap().len() >= 3, "{json:#}");
 }
 
 #[test]
 fn lint_warning_is_a_failure_only_with_strict() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("loop/pack.yaml", "name: loop\nversion: 1.0.0\n");
     place.write_pack_file("loop/triggers/tick.yaml", "payload: { n: integer }\n");
     place.write_pack_file(
         "loop/rules/again.yaml",
         "trigger: loop.tick\naction: core.emit\nwith: { trigger: loop.tick, payload: { n: 1 } }\n",
     );
-    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    let checked = CommandOutput::by(&mut place.ensue(&["check", "packs"]));
     assert_eq!((checked.code, checked.stdout.as_str()), (Some(0), ""), "{checked:?}");
-    let linted = Printed::by(&mut place.ensue(&["lint", "packs"]));
+    let linted = CommandOutput::by(&mut place.ensue(&["lint", "packs"]));
     assert_eq!(linted.code, Some(0), "{linted:?}");
     assert!(linted.stdout.contains("→ rule `loop.again` → action `core.emit` → `loop.tick`"), "{linted:?}");
-    let strict = Printed::by(&mut place.ensue(&["lint", "packs", "--strict", "--output", "json"]));
+    let strict = CommandOutput::by(&mut place.ensue(&["lint", "packs", "--strict", "--output", "json"]));
     assert_eq!(strict.code, Some(1), "{strict:?}");
     let json: serde_json::Value = serde_json::from_str(&strict.stdout).unwrap();
     let one = &json["diagnostics"][0];
@@ -55,16 +55,16 @@ fn lint_warning_is_a_failure_only_with_strict() {
         (&json["warnings"], &one["code"], &one["line"], &one["end_column"]),
         (&1.into(), &"rule_triggers_itself".into(), &1.into(), &19.into())
     );
-    let explained = Printed::by(&mut place.ensue(&["check", "--explain", one["code"].as_str().unwrap()]));
+    let explained = CommandOutput::by(&mut place.ensue(&["check", "--explain", one["code"].as_str().unwrap()]));
     assert!(explained.code == Some(0) && explained.stdout.contains("the loop:"), "{explained:?}");
-    assert_eq!(Printed::by(&mut place.ensue(&["explain", one["code"].as_str().unwrap()])).stdout, explained.stdout);
-    assert_eq!(Printed::by(&mut place.ensue(&["check", "--explain", "rule_triggers"])).code, Some(5));
+    assert_eq!(CommandOutput::by(&mut place.ensue(&["explain", one["code"].as_str().unwrap()])).stdout, explained.stdout);
+    assert_eq!(CommandOutput::by(&mut place.ensue(&["check", "--explain", "rule_triggers"])).code, Some(5));
 }
 
 #[test]
 fn unreachable_node_error_says_what_to_type() {
-    let place = Place::new();
-    let listed = Printed::by(&mut place.ensue(&["events", "list", "--server", "http://127.0.0.1:1"]));
+    let place = NodeFolder::new();
+    let listed = CommandOutput::by(&mut place.ensue(&["events", "list", "--server", "http://127.0.0.1:1"]));
     assert_eq!((listed.code, listed.stdout.as_str()), (Some(3), ""));
     assert!(listed.stderr.starts_with("error: no node answers at http://127.0.0.1:1"), "{}", listed.stderr);
     assert!(listed.stderr.contains("hint: start one with `ensue serve`"), "{}", listed.stderr);
@@ -72,7 +72,7 @@ fn unreachable_node_error_says_what_to_type() {
 
 #[test]
 fn conflicting_arguments_are_usage_errors_in_any_position() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     for (line, told) in [
         ("--server http://127.0.0.1:1 status --profile here", "both name the node"),
         ("-o json why 019c --svg", "`--svg`"),
@@ -81,21 +81,21 @@ fn conflicting_arguments_are_usage_errors_in_any_position() {
         ("bench ingest --seconds 3 compare a b", "compare"),
         ("bench --rest 1 aims a", "`aims`"),
     ] {
-        let refused = Printed::by(&mut place.ensue(&line.split(' ').collect::<Vec<_>>()));
+        let refused = CommandOutput::by(&mut place.ensue(&line.split(' ').collect::<Vec<_>>()));
         assert_eq!(refused.code, Some(2), "{line}: {refused:?}");
         assert!(refused.stderr.contains(told), "{line}: {refused:?}");
     }
     // Global options conflict with nothing.
-    let unheard = Printed::by(&mut place.ensue(&["log", "--server", "http://127.0.0.1:1", "head"]));
+    let unheard = CommandOutput::by(&mut place.ensue(&["log", "--server", "http://127.0.0.1:1", "head"]));
     assert_eq!(unheard.code, Some(3), "{unheard:?}");
-    let missing = Printed::by(&mut place.ensue(&["bench", "-o", "json", "compare", "a", "b"]));
+    let missing = CommandOutput::by(&mut place.ensue(&["bench", "-o", "json", "compare", "a", "b"]));
     assert_eq!(missing.code, Some(6), "{missing:?}");
 }
 
 #[test]
 fn misspelled_command_is_a_usage_error_with_a_suggestion() {
-    let place = Place::new();
-    let misspelt = Printed::by(&mut place.ensue(&["evnts", "list"]));
+    let place = NodeFolder::new();
+    let misspelt = CommandOutput::by(&mut place.ensue(&["evnts", "list"]));
     assert_eq!(misspelt.code, Some(2));
     assert!(misspelt.stderr.contains("\nhint: ") && misspelt.stderr.contains("'events'"), "{}", misspelt.stderr);
     assert!(!misspelt.stderr.contains("tip:"), "{}", misspelt.stderr);
@@ -103,9 +103,9 @@ fn misspelled_command_is_a_usage_error_with_a_suggestion() {
 
 #[test]
 fn usual_words_for_remove_are_accepted() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     for (command, verb) in [("keys", "remove"), ("profiles", "remove"), ("tokens", "revoke"), ("vars", "unset")] {
-        let help = |word: &str| Printed::by(&mut place.ensue(&[command, word, "--help"]));
+        let help = |word: &str| CommandOutput::by(&mut place.ensue(&[command, word, "--help"]));
         let expected = help(verb);
         for word in ["remove", "delete", "rm"] {
             let shown = help(word);
@@ -116,8 +116,8 @@ fn usual_words_for_remove_are_accepted() {
 
 #[test]
 fn demo_shows_the_whole_story_and_exits_with_0() {
-    let place = Place::new();
-    let demo = Printed::by(&mut place.ensue(&["demo"]));
+    let place = NodeFolder::new();
+    let demo = CommandOutput::by(&mut place.ensue(&["demo"]));
     assert_eq!(demo.code, Some(0), "{demo:?}");
     let told = [
         "202 Accepted",
@@ -141,7 +141,7 @@ fn demo_shows_the_whole_story_and_exits_with_0() {
 
 #[tokio::test]
 async fn demo_that_is_kept_prints_a_link_that_logs_its_reader_in() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let mut demo = tokio::process::Command::from(place.ensue(&["demo", "--keep"]))
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
@@ -163,34 +163,35 @@ async fn demo_that_is_kept_prints_a_link_that_logs_its_reader_in() {
 
 #[test]
 fn keys_and_tokens_can_be_edited_offline_only_while_no_node_runs() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.start().stop();
     let at_rest = |arguments: &[&str]| {
         let mut command = place.ensue(arguments);
         command.args(["--data", "data"]);
         command
     };
-    let set = Printed::by_feeding(&mut at_rest(&["keys", "set", "github.webhook_secret"]), b"another secret, long enough\n");
+    let set = CommandOutput::by_feeding(&mut at_rest(&["keys", "set", "github.webhook_secret"]), b"another secret, long enough\n");
     assert_eq!(set.code, Some(0), "{set:?}");
-    let listed = Printed::by(&mut at_rest(&["keys", "list"]));
+    let listed = CommandOutput::by(&mut at_rest(&["keys", "list"]));
     assert!(listed.stdout.contains("github.webhook_secret\t2"), "{listed:?}");
-    let added = Printed::by(&mut at_rest(&["tokens", "add", "rescue", "--role", "admin"]));
+    let added = CommandOutput::by(&mut at_rest(&["tokens", "add", "rescue", "--role", "admin"]));
     assert!(added.stdout.starts_with("ens_"), "{added:?}");
 
     let node = place.start();
-    let refused = Printed::by(&mut at_rest(&["keys", "list"]));
+    let refused = CommandOutput::by(&mut at_rest(&["keys", "list"]));
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(6), ""), "{refused:?}");
     assert!(refused.stderr.contains("--server"), "{refused:?}");
     let rescue = added.stdout.trim();
-    let listed = Printed::by(place.ensue(&["tokens", "list", "--server", &node.url()]).env("ENSUE_TOKEN", rescue));
+    let listed = CommandOutput::by(place.ensue(&["tokens", "list", "--server", &node.url()]).env("ENSUE_TOKEN", rescue));
     assert!(listed.stdout.contains("rescue"), "{listed:?}");
 }
 
 #[test]
 fn every_list_is_printed_as_a_table_or_as_a_document() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let asked =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     for list in ["events", "enforcements", "executions", "rules", "packs", "actions", "triggers", "keys", "tokens", "hooks"] {
         let table = asked(&[list, "list"]);
         assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""), "{list}: {table:?}");
@@ -217,9 +218,10 @@ fn every_list_is_printed_as_a_table_or_as_a_document() {
 
 #[test]
 fn run_wait_exits_with_the_execution_s_outcome() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let asked =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let echoed = asked(&["run", "core.echo", "--param", "message=hello", "--wait"]);
     assert_eq!(echoed.code, Some(0), "{echoed:?}");
     assert!(echoed.stdout.contains("hello"), "{echoed:?}");
@@ -233,9 +235,10 @@ fn run_wait_exits_with_the_execution_s_outcome() {
 
 #[test]
 fn list_can_be_shown_in_both_orders() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let asked =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     for message in ["first", "second", "third"] {
         let ran = asked(&["run", "core.echo", "--param", &format!("message={message}"), "--wait"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -261,18 +264,18 @@ fn list_can_be_shown_in_both_orders() {
 
 #[test]
 fn hint_without_a_token_says_how_to_set_one() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let refused = Printed::by(&mut place.ensue(&["events", "list", "--server", &node.url()]));
+    let refused = CommandOutput::by(&mut place.ensue(&["events", "list", "--server", &node.url()]));
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(4), ""));
     assert!(refused.stderr.contains("export ENSUE_TOKEN="), "{refused:?}");
 }
 
 #[test]
 fn allocator_returns_free_memory_in_the_background_and_honors_its_variable() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let mut command = place.ensue(&["--version"]);
-    let printed = Printed::by(command.env("_RJEM_MALLOC_CONF", "confirm_conf:true,dirty_decay_ms:0"));
+    let printed = CommandOutput::by(command.env("_RJEM_MALLOC_CONF", "confirm_conf:true,dirty_decay_ms:0"));
     for setting in ["background_thread:true", "max_background_threads:1", "dirty_decay_ms:1000", "muzzy_decay_ms:0", "dirty_decay_ms:0"] {
         assert!(printed.stderr.contains(&format!("Set conf value: {setting}\n")), "{setting}: {printed:?}");
     }
@@ -280,10 +283,10 @@ fn allocator_returns_free_memory_in_the_background_and_honors_its_variable() {
 
 #[test]
 fn color_is_printed_on_request_but_not_by_default_in_a_pipe() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let asked = |arguments: &[&str], variables: &[(&str, &str)]| {
         let mut command = place.ensue(&["events", "list", "--server", "http://127.0.0.1:1"]);
-        Printed::by(command.args(arguments).envs(variables.iter().copied())).stderr
+        CommandOutput::by(command.args(arguments).envs(variables.iter().copied())).stderr
     };
     let is_coloured = |printed: &str| printed.starts_with("\u{1b}[1;31merror:\u{1b}[0m no node answers");
     for coloured in [asked(&["--color", "always"], &[("NO_COLOR", "1")]), asked(&[], &[("CLICOLOR_FORCE", "1")])] {
@@ -301,8 +304,8 @@ fn color_is_printed_on_request_but_not_by_default_in_a_pipe() {
 
 #[test]
 fn bash_accepts_its_completion_script() {
-    let place = Place::new();
-    let printed = Printed::by(&mut place.ensue(&["completions", "bash"]));
+    let place = NodeFolder::new();
+    let printed = CommandOutput::by(&mut place.ensue(&["completions", "bash"]));
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);
     let script = place.path().join("ensue.bash");
     std::fs::write(&script, &printed.stdout).unwrap();
@@ -312,9 +315,9 @@ fn bash_accepts_its_completion_script() {
              _ensue ensue \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; echo \"${{COMPREPLY[@]}}\"",
             script.display()
         );
-        Printed::by(std::process::Command::new("bash").args(["-c", &script]))
+        CommandOutput::by(std::process::Command::new("bash").args(["-c", &script]))
     };
-    let checked = Printed::by(std::process::Command::new("bash").arg("-n").arg(&script));
+    let checked = CommandOutput::by(std::process::Command::new("bash").arg("-n").arg(&script));
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
     assert_eq!(completed("ensue exec").stdout.trim(), "executions");
     assert_eq!(completed("ensue executions can").stdout.trim(), "cancel");
@@ -323,20 +326,21 @@ fn bash_accepts_its_completion_script() {
 
 #[test]
 fn man_pages_of_all_commands_are_written() {
-    let place = Place::new();
-    let written = Printed::by(&mut place.ensue(&["man", "--all", "man1"]));
+    let place = NodeFolder::new();
+    let written = CommandOutput::by(&mut place.ensue(&["man", "--all", "man1"]));
     assert_eq!(written.code, Some(0), "{written:?}");
     let page = std::fs::read_to_string(place.path().join("man1/ensue-executions-list.1")).unwrap();
     assert!(page.contains("ensue\\-executions\\-list") || page.contains("ensue-executions-list"), "{page}");
-    let alone = Printed::by(&mut place.ensue(&["man"]));
+    let alone = CommandOutput::by(&mut place.ensue(&["man"]));
     assert_eq!(alone.stdout, std::fs::read_to_string(place.path().join("man1/ensue.1")).unwrap());
 }
 
 #[test]
 fn misspelled_ref_and_wrong_kind_of_id_get_a_suggestion() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let asked =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     for (kind, misspelt, meant) in
         [("actions", "core.ecko", "core.echo"), ("packs", "gihub", "github"), ("triggers", "github.pusch", "github.push")]
     {
@@ -365,9 +369,10 @@ fn misspelled_ref_and_wrong_kind_of_id_get_a_suggestion() {
 
 #[test]
 fn trace_and_execution_can_be_printed_as_svg() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let asked =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let run = asked(&["run", "core.echo", "--param", "message=<hello>", "--wait", "-o", "json"]);
     let execution: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let id = execution["id"].as_str().unwrap();
@@ -383,11 +388,11 @@ fn trace_and_execution_can_be_printed_as_svg() {
 
 #[test]
 fn profile_token_is_sent_only_to_its_own_node() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let asked = |arguments: &[&str]| Printed::by(&mut place.ensue(arguments));
+    let asked = |arguments: &[&str]| CommandOutput::by(&mut place.ensue(arguments));
     let add = &["profiles", "add", "here", "--url", &node.url(), "--token-file", "-"];
-    let added = Printed::by_feeding(&mut place.ensue(add), format!("{ADMIN_TOKEN}\n").as_bytes());
+    let added = CommandOutput::by_feeding(&mut place.ensue(add), format!("{ADMIN_TOKEN}\n").as_bytes());
     assert_eq!(added.code, Some(0), "{added:?}");
     assert_eq!(asked(&["profiles", "add", "elsewhere", "--url", "http://127.0.0.1:1"]).code, Some(0));
 
@@ -397,22 +402,22 @@ fn profile_token_is_sent_only_to_its_own_node() {
     assert!(!kept.contains(ADMIN_TOKEN), "{kept}");
 
     assert_eq!(asked(&["status", "--profile", "here"]).code, Some(0));
-    assert_eq!(Printed::by(place.ensue(&["status"]).env("ENSUE_PROFILE", "here")).code, Some(0));
+    assert_eq!(CommandOutput::by(place.ensue(&["status"]).env("ENSUE_PROFILE", "here")).code, Some(0));
     assert_eq!(asked(&["profiles", "use", "here"]).code, Some(0));
     assert_eq!(asked(&["status"]).code, Some(0));
     assert_eq!(asked(&["status", "--profile", "elsewhere"]).code, Some(3));
     assert_eq!(asked(&["status", "--server", &node.url()]).code, Some(4), "the token is the profile's, not the address's");
-    assert_eq!(Printed::by(place.ensue(&["status"]).env("ENSUE_SERVER", "http://127.0.0.1:1")).code, Some(3));
+    assert_eq!(CommandOutput::by(place.ensue(&["status"]).env("ENSUE_SERVER", "http://127.0.0.1:1")).code, Some(3));
     let typed = |arguments: &[&str]| {
         let variables = [("ENSUE_SERVER", "http://127.0.0.1:1"), ("ENSUE_PROFILE", "elsewhere"), ("ENSUE_TOKEN", ADMIN_TOKEN)];
-        Printed::by(place.ensue(&["status"]).args(arguments).envs(variables)).code
+        CommandOutput::by(place.ensue(&["status"]).args(arguments).envs(variables)).code
     };
     assert_eq!(typed(&["--profile", "here"]), Some(0), "what is typed goes before what is set");
     assert_eq!(typed(&["--server", &node.url()]), Some(0));
     assert_eq!(typed(&["--server", &node.url(), "--profile", "here"]), Some(2), "one of them would be ignored");
-    let nowhere = Printed::by(place.ensue(&["status"]).env("ENSUE_PROFILE", "../here"));
+    let nowhere = CommandOutput::by(place.ensue(&["status"]).env("ENSUE_PROFILE", "../here"));
     assert!(nowhere.code == Some(2) && nowhere.stderr.contains("ENSUE_PROFILE: `../here` is not a valid name"), "{nowhere:?}");
-    let old = Printed::by_feeding(&mut place.ensue(add), b"ens_of_before\n");
+    let old = CommandOutput::by_feeding(&mut place.ensue(add), b"ens_of_before\n");
     assert_eq!(old.code, Some(0), "{old:?}");
     let refused = asked(&["status"]);
     assert_eq!(refused.code, Some(4), "{refused:?}");
@@ -427,11 +432,11 @@ fn profile_token_is_sent_only_to_its_own_node() {
 
 #[test]
 fn plain_http_works_on_a_machine_without_certificates() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let asked = |server: &str| {
         let nothing = [("SSL_CERT_FILE", "/nowhere.pem"), ("SSL_CERT_DIR", "/nowhere"), ("ENSUE_TOKEN", ADMIN_TOKEN)];
-        Printed::by(place.ensue(&["status", "--server", server]).envs(nothing))
+        CommandOutput::by(place.ensue(&["status", "--server", server]).envs(nothing))
     };
     let plain = asked(&node.url());
     assert_eq!(plain.code, Some(0), "{plain:?}");
@@ -442,15 +447,15 @@ fn plain_http_works_on_a_machine_without_certificates() {
 
 #[test]
 fn environment_token_overrides_the_profile_s_unless_profile_is_typed() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     for (name, token) in [("good", ADMIN_TOKEN), ("old", "ens_of_before")] {
         let add = &["profiles", "add", name, "--url", &node.url(), "--token-file", "-"];
-        assert_eq!(Printed::by_feeding(&mut place.ensue(add), token.as_bytes()).code, Some(0));
+        assert_eq!(CommandOutput::by_feeding(&mut place.ensue(add), token.as_bytes()).code, Some(0));
     }
-    assert_eq!(Printed::by(&mut place.ensue(&["profiles", "add", "without", "--url", &node.url()])).code, Some(0));
+    assert_eq!(CommandOutput::by(&mut place.ensue(&["profiles", "add", "without", "--url", &node.url()])).code, Some(0));
     let status = |variables: &[(&str, &str)], arguments: &[&str]| {
-        Printed::by(place.ensue(&["status"]).args(arguments).envs(variables.iter().copied()))
+        CommandOutput::by(place.ensue(&["status"]).args(arguments).envs(variables.iter().copied()))
     };
 
     let set = status(&[("ENSUE_TOKEN", ADMIN_TOKEN), ("ENSUE_PROFILE", "old")], &[]);
@@ -462,9 +467,9 @@ fn environment_token_overrides_the_profile_s_unless_profile_is_typed() {
     let empty = status(&[("ENSUE_TOKEN", ""), ("ENSUE_PROFILE", "good")], &[]);
     assert_eq!(empty.code, Some(0), "an empty variable is none: {empty:?}");
 
-    let using = Printed::by(place.ensue(&["profiles", "use", "good"]).env("ENSUE_TOKEN", "ens_of_before"));
+    let using = CommandOutput::by(place.ensue(&["profiles", "use", "good"]).env("ENSUE_TOKEN", "ens_of_before"));
     assert!(using.code == Some(0) && using.stderr.contains("ENSUE_TOKEN is set and overrides its token"), "{using:?}");
-    let using = Printed::by(&mut place.ensue(&["profiles", "use", "good"]));
+    let using = CommandOutput::by(&mut place.ensue(&["profiles", "use", "good"]));
     assert!(using.code == Some(0) && !using.stderr.contains("ENSUE_TOKEN"), "{using:?}");
     assert_eq!(status(&[], &[]).code, Some(0));
     let refused = status(&[("ENSUE_TOKEN", "ens_of_before")], &[]);
@@ -474,10 +479,10 @@ fn environment_token_overrides_the_profile_s_unless_profile_is_typed() {
 
 #[test]
 fn failed_profile_update_leaves_no_token_with_another_address() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let token = place.path().join(".config/ensue/tokens/here");
-    let add = |place: &Place, url: &str, token: &str| {
-        Printed::by_feeding(&mut place.ensue(&["profiles", "add", "here", "--url", url, "--token-file", "-"]), token.as_bytes())
+    let add = |place: &NodeFolder, url: &str, token: &str| {
+        CommandOutput::by_feeding(&mut place.ensue(&["profiles", "add", "here", "--url", url, "--token-file", "-"]), token.as_bytes())
     };
     assert_eq!(add(&place, "http://127.0.0.1:1", "ens_of_the_first").code, Some(0));
     // Writing a file of more than one block kills the program: the list of profiles is that long, the token
@@ -492,7 +497,7 @@ fn failed_profile_update_leaves_no_token_with_another_address() {
 
 /// Returns the exit code and standard error of a command whose standard output is a device or a pipe of the
 /// test.
-fn with_stdout(place: &Place, arguments: &[&str], stdout: std::process::Stdio) -> (Option<i32>, String) {
+fn with_stdout(place: &NodeFolder, arguments: &[&str], stdout: std::process::Stdio) -> (Option<i32>, String) {
     let ended = place.ensue(arguments).stdout(stdout).stderr(std::process::Stdio::piped()).output().unwrap();
     (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
 }
@@ -500,7 +505,7 @@ fn with_stdout(place: &Place, arguments: &[&str], stdout: std::process::Stdio) -
 #[test]
 fn closed_pipe_ends_a_command_without_an_error() {
     // More than a pipe holds: the command writes after its reader has gone.
-    let place = Place::new();
+    let place = NodeFolder::new();
     for arguments in [&["cron", "@daily", "--count", "1000"][..], &["completions", "bash"]] {
         let mut command = place.ensue(arguments);
         let mut process = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
@@ -513,7 +518,7 @@ fn closed_pipe_ends_a_command_without_an_error() {
 #[cfg(target_os = "linux")]
 #[test]
 fn full_device_is_reported_even_for_the_help() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     for arguments in [&["--help"][..], &["executions", "list", "--help"], &["--version"], &["cron", "@daily"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let (code, said) = with_stdout(&place, arguments, full.into());
@@ -524,18 +529,19 @@ fn full_device_is_reported_even_for_the_help() {
 
 #[test]
 fn help_and_usage_errors_have_their_exit_codes() {
-    let place = Place::new();
-    let help = Printed::by(&mut place.ensue(&["--help"]));
+    let place = NodeFolder::new();
+    let help = CommandOutput::by(&mut place.ensue(&["--help"]));
     assert!(help.code == Some(0) && help.stdout.contains("First steps"), "{help:?}");
-    let mistake = Printed::by(&mut place.ensue(&["executions", "list", "--nonsense"]));
+    let mistake = CommandOutput::by(&mut place.ensue(&["executions", "list", "--nonsense"]));
     assert!(mistake.code == Some(2) && mistake.stdout.is_empty(), "{mistake:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn partial_id_is_accepted_and_an_ambiguous_one_lists_candidates() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let asked =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let (one, other) = (
         node.client().run("core.echo", &serde_json::json!({ "message": "one" })).await["id"].as_str().unwrap().to_owned(),
         node.client().run("core.echo", &serde_json::json!({ "message": "other" })).await["id"].as_str().unwrap().to_owned(),
@@ -564,9 +570,10 @@ async fn partial_id_is_accepted_and_an_ambiguous_one_lists_candidates() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_are_grouped_filtered_and_counted() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let asked =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     for script in ["exit 3", "exit 3", "exit 4"] {
         let id = node.client().execute("core.shell", &serde_json::json!({ "script": script })).await;
         node.client().until(&format!("/executions/{id}"), |execution| execution["status"] == "failed").await;
@@ -597,10 +604,11 @@ async fn failures_are_grouped_filtered_and_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn json_log_output_equals_the_api_s() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     node.client().run("core.echo", &serde_json::json!({ "message": "kept" })).await;
-    let asked = |arguments: &[&str]| Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let asked =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let printed = asked(&["log", "--after", "0", "-o", "json"]);
     let page = node.client().request(reqwest::Method::GET, "/api/v1/log?after=0&limit=200").send().await.unwrap().text().await.unwrap();
     assert!(printed.stdout.lines().count() > 3);

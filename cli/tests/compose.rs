@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::database_server::{Server, is_missing};
-use crate::support::Place;
+use crate::support::NodeFolder;
 
 const PASSWORD: &str = "horse-staple";
 
@@ -36,7 +36,7 @@ async fn composed_node_survives_the_loss_of_the_primary() {
     let address = text(&compose, "/services/ensue1/environment/ENSUE_DATABASE");
     let address = address.replace("primary,standby", &format!("127.0.0.1:{},127.0.0.1:{}", primary.port(), standby.port()));
     assert_eq!(address.matches("127.0.0.1").count(), 2, "{address}");
-    let place = Place::new().with_arguments(&["--database", &address]);
+    let place = NodeFolder::new().with_arguments(&["--database", &address]);
     let node = place.start();
     let doctor = node.client().get("/doctor").await;
     let told = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "database").unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{Answer, Client, Place};
+use crate::support::{Answer, Client, NodeFolder};
 
 const KEY: &str = "/api/v1/keys/demo.secret";
 /// The number of concurrent callers that wait for their answer; as many others do not wait.
@@ -24,7 +24,7 @@ async fn tag(client: &Client, path: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_concurrent_conditional_writes_succeeds_despite_hang_ups() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let made = set(&node.client(), "if-none-match", "*").await.unwrap();
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
@@ -59,7 +59,7 @@ async fn one_of_many_concurrent_conditional_writes_succeeds_despite_hang_ups() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tag_survives_a_kill_and_a_rebuild_of_the_views() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     set(&node.client(), "if-none-match", "*").await.unwrap();
     let read = tag(&node.client(), KEY).await;

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, files_below};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder, files_below};
 
 const FIRST: &str = "canary-first-value-81c4f0";
 const SECOND: &str = "canary-second-value-3b9d77a2";
@@ -117,14 +117,14 @@ impl Server {
         self.manners.lock().unwrap().fails = with;
     }
 
-    fn heard(&self) -> usize {
+    fn request_count(&self) -> usize {
         self.manners.lock().unwrap().heads.len()
     }
 }
 
 /// A place with the pack `shop`, whose actions use connections.
-fn place(connections: &str) -> Place {
-    let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
+fn place(connections: &str) -> NodeFolder {
+    let place = NodeFolder::new().with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
     std::fs::write(place.path().join("ensue.yaml"), format!("connections:\n{connections}")).unwrap();
     place.write_pack_file(
         "shop/pack.yaml",
@@ -162,12 +162,12 @@ async fn run(client: &Client, action: &str, params: Value) -> Result<Value, (Str
     Err((error["kind"].as_str().unwrap_or_default().to_owned(), error["message"].as_str().unwrap_or_default().to_owned()))
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
 /// Fails if a secret is in what the node stored, said, or answers.
-async fn nothing_leaked(place: &Place, node: &Node) {
+async fn nothing_leaked(place: &NodeFolder, node: &Node) {
     let client = node.client();
     let basic = STANDARD.encode(format!("app:{FIRST}"));
     let secrets = [FIRST, SECOND, TOKEN, basic.as_str()];
@@ -185,7 +185,7 @@ async fn nothing_leaked(place: &Place, node: &Node) {
         clean(path, &client.get(path).await.to_string());
     }
     clean("the log", &json!(client.records().await).to_string());
-    clean("what the node said", &node.said());
+    clean("what the node said", &node.stderr_text());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,13 +229,13 @@ async fn token_of_oauth_is_fetched_once_and_again_after_it_was_rejected() {
     for _ in 0..2 {
         run(&client, "shop.get", json!({ "path": "items" })).await.unwrap();
     }
-    assert_eq!(server.heard(), 3, "one request for a token, two for items");
+    assert_eq!(server.request_count(), 3, "one request for a token, two for items");
     server.expects("authorization", "Bearer other");
     let rejected = run(&client, "shop.get", json!({ "path": "items" })).await.unwrap_err();
     assert_eq!(rejected.0, "http_status");
     server.expects("authorization", &format!("Bearer {TOKEN}"));
     run(&client, "shop.get", json!({ "path": "items" })).await.unwrap();
-    assert_eq!(server.heard(), 6, "the token was forgotten when the server rejected it");
+    assert_eq!(server.request_count(), 6, "the token was forgotten when the server rejected it");
     set_key(&client, "shop.client", SECOND).await;
     let refused = run(&client, "shop.get", json!({ "path": "items" })).await.unwrap_err();
     assert!(refused.1.contains("token_url"), "{refused:?}");
@@ -271,7 +271,7 @@ async fn request_cannot_leave_the_address_of_its_connection() {
         let refused = run(&client, "shop.any", json!({ "server": "orders", "path": path })).await.unwrap_err();
         assert!(["egress_denied", "parameters_invalid"].contains(&refused.0.as_str()), "{path}: {refused:?}");
     }
-    assert_eq!(server.heard(), 1, "only the request that was redirected was sent");
+    assert_eq!(server.request_count(), 1, "only the request that was redirected was sent");
     let whole = format!("http://{}/api/next?page=2", server.address);
     let next = run(&client, "shop.any", json!({ "server": "orders", "path": whole })).await.unwrap();
     assert_eq!(next["body"]["path"], "/api/next?page=2");
@@ -292,7 +292,7 @@ async fn server_that_is_down_opens_the_breaker_until_a_trial_succeeds() {
     }
     let paused = run(&client, "shop.get", json!({ "path": "items" })).await.unwrap_err();
     assert!(paused.0 == "network" && paused.1.contains("is paused after repeated failures"), "{paused:?}");
-    assert_eq!(server.heard(), 3, "nothing is sent while it is paused");
+    assert_eq!(server.request_count(), 3, "nothing is sent while it is paused");
     let shown = client.get("/connections/orders").await;
     assert!(shown["breaker"] == "open" && shown["retry_at"].is_string(), "{shown}");
     assert_eq!(shown["last_error"]["kind"], "server");
@@ -330,10 +330,10 @@ async fn only_packs_that_list_a_connection_and_are_allowed_to_use_it() {
     assert!(unlisted.0 == "egress_denied" && unlisted.1.contains("does not list it"), "{unlisted:?}");
     let unknown = run(&client, "shop.any", json!({ "server": "nowhere", "path": "/items" })).await.unwrap_err();
     assert!(unknown.1.contains("there is no connection `nowhere`"), "{unknown:?}");
-    let heard = server.heard();
+    let heard = server.request_count();
     run(&client, "rogue.steal", json!({ "server": "stock" })).await.unwrap_err();
-    assert_eq!(server.heard(), heard);
-    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    assert_eq!(server.request_count(), heard);
+    let checked = CommandOutput::by(&mut place.ensue(&["check", "packs"]));
     assert_eq!(checked.code, Some(1), "{checked:?}");
     assert!(checked.stdout.contains("does not let the pack `rogue` use the connection `orders`"), "{}", checked.stdout);
 }
@@ -354,7 +354,7 @@ async fn core_http_takes_a_connection_that_the_caller_may_use() {
         "description: Gets items with core.http.\nrun:\n  workflow:\n    steps:\n      get: { action: core.http, with: { connection: orders, \
          url: /items } }\n    result: '${{ steps.get.result.body.path }}'\n",
     );
-    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    let checked = CommandOutput::by(&mut place.ensue(&["check", "packs"]));
     assert_eq!(checked.code, Some(0), "{checked:#?}");
     let node = place.start();
     let client = node.client();
@@ -362,11 +362,11 @@ async fn core_http_takes_a_connection_that_the_caller_may_use() {
     assert_eq!(run(&client, "shop.fixed", json!({})).await.unwrap(), "/api/items");
     assert_eq!(run(&client, "shop.through", json!({ "server": "orders" })).await.unwrap(), "/api/items?page=2");
     // `shop` does not list it, and the operator gave it to `core` only for people.
-    let heard = server.heard();
+    let heard = server.request_count();
     run(&client, "shop.through", json!({ "server": "stock" })).await.unwrap_err();
     let unlisted = run(&client, "core.http", json!({ "connection": "orders", "url": "/items" })).await.unwrap_err();
     assert!(unlisted.0 == "egress_denied" && unlisted.1.contains("does not list it"), "{unlisted:?}");
-    assert_eq!(server.heard(), heard);
+    assert_eq!(server.request_count(), heard);
     let by_a_person = run(&client, "core.http", json!({ "connection": "stock", "url": "/items" })).await.unwrap();
     assert_eq!(by_a_person["body"]["path"], "/api/items");
     let plain = run(&client, "core.http", json!({ "url": format!("http://{}/api/items", server.address) })).await.unwrap_err();
@@ -435,7 +435,7 @@ async fn server_of_a_private_authority_is_trusted_only_with_its_file() {
 }
 
 /// Adds a sensor that polls over a connection.
-fn add_sensor(place: &Place, name: &str, connection: &str) {
+fn add_sensor(place: &NodeFolder, name: &str, connection: &str) {
     place.write_pack_file("shop/triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n");
     place.write_pack_file(
         &format!("shop/sensors/{name}.yaml"),
@@ -474,12 +474,12 @@ async fn sensor_follows_its_key(name: &str, written: &str) {
     let node = place.start();
     let client = node.client();
     fails_with(&client, "shop.items", "key_missing").await;
-    assert_eq!(server.heard(), 0);
+    assert_eq!(server.request_count(), 0);
     set_key(&client, "shop.token", SECOND).await;
     fails_with(&client, "shop.items", "auth").await;
     // A sensor whose credentials are rejected waits at least 15 seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(server.heard(), 1, "rejected credentials are not sent again and again");
+    assert_eq!(server.request_count(), 1, "rejected credentials are not sent again and again");
     set_key(&client, "shop.token", FIRST).await;
     client.until("/sensors/shop.items", |sensor| sensor["state"] == "running" && sensor["events_count"] == 2).await;
     server.expects("authorization", &format!("Bearer {SECOND}"));

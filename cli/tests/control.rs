@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder};
 
 const SHIP: &str = "\
 description: Builds, then deploys each region.
@@ -46,8 +46,8 @@ run:
     )
 }
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
     for (name, text) in [("deploy", deploy("mars").as_str()), ("ship", SHIP), ("naps", NAPS)] {
         place.write_pack_file(&format!("release/actions/{name}.yaml"), text);
@@ -55,8 +55,8 @@ fn place() -> Place {
     place
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "80"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "80"))
 }
 
 /// The steps of a workflow that are executions, each with its item.

@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, Printed};
+use crate::support::{CommandOutput, NodeFolder};
 
-fn printed(arguments: &[&str]) -> Printed {
-    Printed::by(&mut Place::new().ensue(&[&["cron", "next"], arguments].concat()))
+fn run_cron(arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(&mut NodeFolder::new().ensue(&[&["cron", "next"], arguments].concat()))
 }
 
 #[test]
 fn schedule_is_printed_as_a_table_or_as_a_document() {
     let asked = ["0 9 * * 1-5", "--zone", "Europe/Berlin", "--from", "2026-03-27T12:00:00Z", "--count", "2"];
-    let table = printed(&asked);
+    let table = run_cron(&asked);
     assert_eq!((table.code, table.stderr.as_str()), (Some(0), ""));
     assert!(
         table.stdout.starts_with("LOCAL TIME") && table.stdout.contains("Mon 2026-03-30 09:00:00 +02:00\t2026-03-30T07:00:00Z"),
         "{table:?}"
     );
-    let document = printed(&[&asked[..], &["-o", "json"]].concat());
+    let document = run_cron(&[&asked[..], &["-o", "json"]].concat());
     let expected = json!({
         "expr": "0 9 * * 1-5",
         "zone": "Europe/Berlin",
@@ -26,13 +26,13 @@ fn schedule_is_printed_as_a_table_or_as_a_document() {
         "local": ["2026-03-30T09:00:00+02:00", "2026-03-31T09:00:00+02:00"],
     });
     assert_eq!(serde_json::from_str::<Value>(&document.stdout).unwrap(), expected);
-    let yaml = printed(&[&asked[..], &["-o", "yaml"]].concat());
+    let yaml = run_cron(&[&asked[..], &["-o", "yaml"]].concat());
     assert!(yaml.stdout.contains("zone: Europe/Berlin"), "{yaml:?}");
 }
 
 #[test]
 fn default_start_is_now_in_utc() {
-    let document = printed(&["@hourly", "--count", "1", "-o", "json"]);
+    let document = run_cron(&["@hourly", "--count", "1", "-o", "json"]);
     let document: Value = serde_json::from_str(&document.stdout).unwrap();
     assert_eq!(document["zone"], "UTC");
     assert!(document["next"][0].as_str() > document["from"].as_str(), "{document}");
@@ -40,14 +40,14 @@ fn default_start_is_now_in_utc() {
 
 #[test]
 fn end_of_a_schedule_is_reported() {
-    let ended = printed(&["0 0 0 1 1 * 2020-2021", "--from", "2020-06-01T00:00:00Z"]);
+    let ended = run_cron(&["0 0 0 1 1 * 2020-2021", "--from", "2020-06-01T00:00:00Z"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), "it is not due again after 2021-01-01T00:00:00Z\n"));
     assert_eq!(ended.stdout.lines().count(), 2, "{ended:?}");
 }
 
 #[test]
 fn invalid_expression_is_shown_at_its_place_with_a_suggestion() {
-    let refused = printed(&["0 22-2 * * *"]);
+    let refused = run_cron(&["0 22-2 * * *"]);
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(6), ""));
     for told in ["error: the range `22-2` ends before it begins", "expression:1:3", "^^^^", "hint: write `22-23,0-2`"] {
         assert!(refused.stderr.contains(told), "{told}: {}", refused.stderr);
@@ -61,7 +61,7 @@ fn invalid_expression_is_shown_at_its_place_with_a_suggestion() {
         (&["@daily", "--batch"], 2, "cannot be used with"),
         (&[], 2, "required"),
     ] {
-        let refused = printed(arguments);
+        let refused = run_cron(arguments);
         assert_eq!(refused.code, Some(code), "{arguments:?}: {refused:?}");
         assert!(refused.stderr.contains(told), "{arguments:?}: {refused:?}");
     }
@@ -70,9 +70,9 @@ fn invalid_expression_is_shown_at_its_place_with_a_suggestion() {
 #[test]
 fn invalid_line_does_not_stop_the_others() {
     let lines = "{\"expr\":\"@daily\",\"count\":1}\nnonsense\n\u{0}\n{\"expr\":\"61 * * * *\"}\n{\"expr\":\"@daily\",\"zone\":\"Europe/Berlin\",\"count\":1}";
-    let place = Place::new();
+    let place = NodeFolder::new();
     let arguments = ["cron", "next", "--batch", "--from", "2026-03-28T00:00:00Z"];
-    let answered = Printed::by_feeding(&mut place.ensue(&arguments), lines.as_bytes());
+    let answered = CommandOutput::by_feeding(&mut place.ensue(&arguments), lines.as_bytes());
     assert_eq!((answered.code, answered.stderr.as_str()), (Some(0), ""));
     let answers: Vec<Value> = answered.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), 5, "{answers:?}");

@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 use crate::database_server::{Server, is_missing};
 use crate::moto::Moto;
 use crate::support::skipped::not_installed;
-use crate::support::{Node, PYTHON, Place, Printed, files_below, free_port, until};
+use crate::support::{CommandOutput, Node, NodeFolder, PYTHON, files_below, free_port, until};
 
 /// Two machines that share a database and a master key, and nothing else.
 struct Pair {
     address: String,
     database: String,
-    first: Place,
-    second: Arc<Place>,
+    first: NodeFolder,
+    second: Arc<NodeFolder>,
 }
 
 /// Writes a pack whose rule greets for each order.
-fn write_shop(place: &Place) {
+fn write_shop(place: &NodeFolder) {
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Sells.\n");
     place.write_pack_file("shop/triggers/order.yaml", "payload: { number: integer }\n");
     place.write_pack_file(
@@ -46,18 +46,18 @@ impl Pair {
     }
 
     /// Makes a pair of which both machines have more arguments or variables.
-    fn with(more: impl Fn(Place) -> Place) -> Self {
-        let database = Server::shared().new_database();
-        Self::at(Server::shared().address(&database), database, more)
+    fn with(more: impl Fn(NodeFolder) -> NodeFolder) -> Self {
+        let database = Server::instance().new_database();
+        Self::at(Server::instance().address(&database), database, more)
     }
 
     /// Makes a pair on the database at an address.
-    fn at(address: String, database: String, more: impl Fn(Place) -> Place) -> Self {
-        let first = Place::new();
+    fn at(address: String, database: String, more: impl Fn(NodeFolder) -> NodeFolder) -> Self {
+        let first = NodeFolder::new();
         let key = first.path().join("master.key").display().to_string();
-        let on = |place: Place| more(place.with_arguments(&["--database", &address, "--master-key", &key]));
+        let on = |place: NodeFolder| more(place.with_arguments(&["--database", &address, "--master-key", &key]));
         let first = on(first);
-        let second = on(Place::new()).listening_on(&format!("127.0.0.1:{}", free_port()));
+        let second = on(NodeFolder::new()).listening_on(&format!("127.0.0.1:{}", free_port()));
         for place in [&first, &second] {
             write_shop(place);
         }
@@ -65,7 +65,7 @@ impl Pair {
     }
 
     fn psql(&self, sql: &str) -> String {
-        Server::shared().psql(&self.database, sql)
+        Server::instance().psql(&self.database, sql)
     }
 
     /// Starts the second node, which waits until the first one is gone, and returns its thread once it waits.
@@ -108,7 +108,7 @@ fn order(number: u64) -> Value {
 }
 
 /// Sends an order, and returns the id of its event.
-async fn sent(node: &Node, number: u64) -> String {
+async fn send_order(node: &Node, number: u64) -> String {
     node.client().post("/events", &order(number)).await.body["id"].as_str().unwrap().to_owned()
 }
 
@@ -127,7 +127,7 @@ async fn node_restarts_on_its_database_with_all_that_it_acknowledged() {
     }
     let pair = Pair::new();
     let node = pair.first.start();
-    let event = sent(&node, 1).await;
+    let event = send_order(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
     let doctor = node.client().get("/doctor").await;
     let told = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "database").unwrap();
@@ -137,7 +137,7 @@ async fn node_restarts_on_its_database_with_all_that_it_acknowledged() {
 
     let node = pair.first.start();
     assert_eq!(node.client().records().await[..records.len()], records);
-    assert_eq!(sent(&node, 1).await, event, "the key of the event is remembered");
+    assert_eq!(send_order(&node, 1).await, event, "the key of the event is remembered");
     each_order_is_done_once(&node, 1).await;
     node.stop_well();
     assert!(!pair.first.data().join("log.sqlite").exists() && !pair.first.data().join("vault.sqlite").exists());
@@ -156,7 +156,7 @@ async fn waiting_node_takes_over_from_a_killed_one_and_nothing_is_lost_or_done_t
     let second = pair.start_second().await;
     let mut events = Vec::new();
     for number in 0..20 {
-        events.push(sent(&first, number).await);
+        events.push(send_order(&first, number).await);
     }
     let token = json!({ "name": "reader", "roles": ["viewer"] });
     let token = first.client().post("/tokens", &token).await.body["token"].as_str().unwrap().to_owned();
@@ -167,9 +167,9 @@ async fn waiting_node_takes_over_from_a_killed_one_and_nothing_is_lost_or_done_t
     assert!(took < TAKE_OVER, "{took:?}");
 
     for (number, event) in events.iter().enumerate() {
-        assert_eq!(sent(&second, number as u64).await, *event, "an acknowledged event is there once");
+        assert_eq!(send_order(&second, number as u64).await, *event, "an acknowledged event is there once");
     }
-    sent(&second, 20).await;
+    send_order(&second, 20).await;
     each_order_is_done_once(&second, 21).await;
     let seen = reqwest::Client::new().get(format!("{}/api/v1/events", second.url())).bearer_auth(token).send().await.unwrap();
     assert_eq!(seen.status(), StatusCode::OK, "a token of the first node is valid at the second");
@@ -197,14 +197,14 @@ async fn two_nodes_start_at_once(pair: Pair) {
     }
     let next = || told.recv_timeout(Duration::from_secs(120)).unwrap().unwrap();
     let one = next();
-    sent(&one, 1).await;
+    send_order(&one, 1).await;
     each_order_is_done_once(&one, 1).await;
     assert!(told.try_recv().is_err(), "both nodes serve");
     one.stop_well();
     let other = next();
     each_order_is_done_once(&other, 1).await;
     other.stop_well();
-    let logs = Server::shared().psql(&pair.database, "SELECT count(*) FROM ensue.logs");
+    let logs = Server::instance().psql(&pair.database, "SELECT count(*) FROM ensue.logs");
     assert_eq!(logs, "1", "each node began a log");
 }
 
@@ -232,7 +232,7 @@ async fn hand_over() -> Duration {
     let pair = Pair::new();
     let first = pair.first.start();
     let second = pair.start_second().await;
-    sent(&first, 1).await;
+    send_order(&first, 1).await;
     each_order_is_done_once(&first, 1).await;
     first.stop_well();
     let (second, took) = second.serves(Instant::now());
@@ -243,7 +243,7 @@ async fn hand_over() -> Duration {
 }
 
 /// Runs the action that prints and publishes an artifact, and returns the id of its execution.
-async fn reported(node: &Node) -> String {
+async fn run_report(node: &Node) -> String {
     let client = node.client();
     let id = client.post("/actions/shop.report/execute", &json!({})).await.body["id"].as_str().unwrap().to_owned();
     client.until(&format!("/executions/{id}"), |shown| shown["status"] == "succeeded").await;
@@ -276,7 +276,7 @@ async fn lost_after_a_report(pair: &Pair, ended: impl Fn() -> usize) -> (Second,
     }
     let first = pair.first.start();
     let second = pair.start_second().await;
-    let id = reported(&first).await;
+    let id = run_report(&first).await;
     until_copied(ended, 1).await;
     first.kill();
     std::fs::remove_dir_all(pair.first.data()).unwrap();
@@ -289,7 +289,7 @@ async fn report_outlives_its_machine(pair: &Pair, ended: impl Fn() -> usize) {
 
     let (second, _) = second.serves(Instant::now());
     report_is_whole(&second, &id).await;
-    reported(&second).await;
+    run_report(&second).await;
     second.stop_well();
     assert_eq!(ended(), 2, "a node that stops copies what it has not copied yet");
 }
@@ -362,7 +362,7 @@ async fn output_that_was_changed_in_a_shared_folder_is_refused() {
 }
 
 /// Adds an object store to the arguments of a machine, and its server to the environment.
-fn with_objects(place: Place, moto: &Moto, address: &str) -> Place {
+fn with_objects(place: NodeFolder, moto: &Moto, address: &str) -> NodeFolder {
     let place = place.with_arguments(&["--objects", address]);
     moto.environment().iter().fold(place, |place, (name, value)| place.with_variable(name, value))
 }
@@ -399,7 +399,7 @@ async fn node_without_data_begins_with_the_saved_state_in_the_bucket() {
         place.write_pack_file("shop/triggers/visit.yaml", "description: Somebody looked.\npayload: { number: integer }\n");
     }
     let node = pair.first.start();
-    sent(&node, 1).await;
+    send_order(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
     // A state is saved after 50,000 records.
     for list in 0..51 {
@@ -417,7 +417,7 @@ async fn node_without_data_begins_with_the_saved_state_in_the_bucket() {
     let node = pair.second.start();
     assert_eq!(files_below(&states).len(), 1, "it was fetched before the fold");
     each_order_is_done_once(&node, 1).await;
-    sent(&node, 2).await;
+    send_order(&node, 2).await;
     each_order_is_done_once(&node, 2).await;
     node.stop_well();
 }
@@ -435,7 +435,7 @@ fn object_store_that_cannot_be_used_is_refused_at_the_start() {
     let said = pair.first.try_start().err().unwrap();
     assert!(said.contains("the object store s3://ensue-missing cannot be used") && said.contains("NoSuchBucket"), "{said}");
 
-    let alone = Place::new().with_arguments(&["--objects", "s3://ensue-tests"]);
+    let alone = NodeFolder::new().with_arguments(&["--objects", "s3://ensue-tests"]);
     let said = alone.try_start().err().unwrap();
     assert!(said.contains("`objects` is set, but `database` is not"), "{said}");
 }
@@ -497,16 +497,16 @@ async fn frozen_node_waits_once_another_one_leads_and_serves_again_after_it() {
     first.signal(Signal::STOP);
     let (second, took) = second.serves(Instant::now());
     assert!(took < TAKE_OVER, "{took:?}");
-    sent(&second, 1).await;
+    send_order(&second, 1).await;
     each_order_is_done_once(&second, 1).await;
     first.signal(Signal::CONT);
     until_ready(&first.url(), StatusCode::SERVICE_UNAVAILABLE, "another node leads the log").await;
-    let said = first.said();
+    let said = first.stderr_text();
     assert!(said.contains("another node now writes to this log") && said.contains("this node waits until it can lead"), "{said}");
 
     second.stop_well();
     until_ready(&first.url(), StatusCode::OK, "").await;
-    sent(&first, 2).await;
+    send_order(&first, 2).await;
     each_order_is_done_once(&first, 2).await;
     first.stop_well();
 }
@@ -515,13 +515,13 @@ async fn frozen_node_waits_once_another_one_leads_and_serves_again_after_it() {
 struct Alone {
     server: Server,
     node: Node,
-    _place: Place,
+    _place: NodeFolder,
 }
 
 impl Alone {
     fn start() -> Self {
         let server = Server::start();
-        let place = Place::new().with_arguments(&["--database", &server.address(&server.new_database())]);
+        let place = NodeFolder::new().with_arguments(&["--database", &server.address(&server.new_database())]);
         write_shop(&place);
         Self { server, node: place.start(), _place: place }
     }
@@ -536,7 +536,7 @@ fn server_that_never_answers_ends_a_start_in_time() {
     let frozen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("postgres://ensue@{}/cats", frozen.local_addr().unwrap());
     let begin = Instant::now();
-    let Err(said) = Place::new().with_arguments(&["--database", &address]).try_start() else { panic!("it started without its log") };
+    let Err(said) = NodeFolder::new().with_arguments(&["--database", &address]).try_start() else { panic!("it started without its log") };
     assert!(said.contains("the database `cats` on 127.0.0.1 cannot be reached: no answer within 5 s"), "{said}");
     assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
 }
@@ -547,18 +547,18 @@ async fn short_outage_of_the_database_is_waited_for() {
         return;
     }
     let Alone { server, node, _place } = Alone::start();
-    sent(&node, 1).await;
+    send_order(&node, 1).await;
     server.kill();
     until_ready(&node.url(), StatusCode::SERVICE_UNAVAILABLE, "the database that has the log does not answer").await;
-    let waiting = async { sent(&node, 2).await };
+    let waiting = async { send_order(&node, 2).await };
     let (event, ()) = tokio::join!(waiting, async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         tokio::task::block_in_place(|| server.start_again());
     });
     until_ready(&node.url(), StatusCode::OK, "").await;
-    assert_eq!(sent(&node, 2).await, event, "the event that was sent during the outage is there");
+    assert_eq!(send_order(&node, 2).await, event, "the event that was sent during the outage is there");
     each_order_is_done_once(&node, 2).await;
-    let said = node.said();
+    let said = node.stderr_text();
     assert!(!said.contains("waits until it can lead"), "the node did not lose its log: {said}");
     node.stop_well();
 }
@@ -569,7 +569,7 @@ async fn node_serves_again_after_the_database_was_away_for_longer_than_an_append
         return;
     }
     let Alone { server, node, _place } = Alone::start();
-    let event = sent(&node, 1).await;
+    let event = send_order(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
     server.kill();
     let lost = node.client().post("/events", &order(2)).await;
@@ -578,14 +578,14 @@ async fn node_serves_again_after_the_database_was_away_for_longer_than_an_append
     assert!(!said.contains("127.0.0.1"), "anybody may read it: {said}");
     server.start_again();
     until_ready(&node.url(), StatusCode::OK, "").await;
-    assert_eq!(sent(&node, 1).await, event);
-    sent(&node, 2).await;
+    assert_eq!(send_order(&node, 1).await, event);
+    send_order(&node, 2).await;
     each_order_is_done_once(&node, 2).await;
     node.stop_well();
 }
 
 /// Returns the position of the read models of a machine, if it has any.
-fn views_position(place: &Place) -> Option<i64> {
+fn views_position(place: &NodeFolder) -> Option<i64> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let views = rusqlite::Connection::open_with_flags(place.data().join("views.sqlite"), flags).ok()?;
     views.query_row("SELECT position FROM made", [], |row| row.get(0)).ok()
@@ -596,7 +596,7 @@ const HEAD: &str = "SELECT max(last) FROM log_0.batches";
 
 /// Waits until the read models of a node have all of the log, and returns the position of the newest record. The next beat of
 /// the leader says that its newest batch is confirmed.
-async fn until_folded(place: &Place, head: impl Fn() -> String) -> i64 {
+async fn until_folded(place: &NodeFolder, head: impl Fn() -> String) -> i64 {
     until("the read models have all of the log", async || {
         let (folded, head) = (views_position(place), head().parse().unwrap());
         if folded == Some(head) { Ok(head) } else { Err(format!("they are at {folded:?}, and the head is {head}")) }
@@ -610,16 +610,16 @@ async fn node_is_not_ready_while_no_commit_is_acknowledged() {
         return;
     }
     let Alone { server, node, _place } = Alone::start();
-    sent(&node, 1).await;
+    send_order(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
     server.set("synchronous_standby_names", "gone");
-    let waiting = async { sent(&node, 2).await };
+    let waiting = async { send_order(&node, 2).await };
     let (event, ()) = tokio::join!(waiting, async {
         until_ready(&node.url(), StatusCode::SERVICE_UNAVAILABLE, "does not acknowledge what is written").await;
         server.set("synchronous_standby_names", "");
     });
     until_ready(&node.url(), StatusCode::OK, "").await;
-    assert_eq!(sent(&node, 2).await, event);
+    assert_eq!(send_order(&node, 2).await, event);
     each_order_is_done_once(&node, 2).await;
     node.stop_well();
 }
@@ -635,12 +635,12 @@ async fn nodes_stop_at_a_promoted_standby_that_lacks_acknowledged_records() {
     let address = format!("postgres://ensue@127.0.0.1:{},127.0.0.1:{}/{name}", primary.port(), standby.port());
     let pair = Pair::at(address, name.clone(), |place| place);
     let node = pair.first.start();
-    sent(&node, 1).await;
+    send_order(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
     let waiting = pair.start_second().await;
     until("the standby has the log", async || standby.psql_may_fail(&name, HEAD).1 == primary.psql(&name, HEAD)).await;
     standby.stop();
-    sent(&node, 2).await;
+    send_order(&node, 2).await;
     each_order_is_done_once(&node, 2).await;
     // The waiting node folds only what it knows to be acknowledged.
     let head = until_folded(&pair.second, || primary.psql(&name, HEAD)).await;
@@ -674,7 +674,7 @@ async fn waiting_node_folds_what_the_other_one_writes() {
     let first = pair.first.start();
     let second = pair.start_second().await;
     for number in 0..5 {
-        sent(&first, number).await;
+        send_order(&first, number).await;
     }
     each_order_is_done_once(&first, 5).await;
     let head = until_folded(&pair.second, || pair.psql(HEAD)).await;
@@ -692,12 +692,12 @@ async fn commands_without_a_node_work_on_a_log_in_a_database() {
     }
     let pair = Pair::new();
     let node = pair.first.start();
-    sent(&node, 1).await;
+    send_order(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
     let ask = |arguments: &[&str]| {
         let more = ["--data", "data", "--database", &pair.address];
         let mut command = pair.first.ensue(&[arguments, &more[..]].concat());
-        Printed::by(command.env("ENSUE_MASTER_KEY_FILE", pair.first.path().join("master.key")))
+        CommandOutput::by(command.env("ENSUE_MASTER_KEY_FILE", pair.first.path().join("master.key")))
     };
     let led = ask(&["keys", "list"]);
     assert!(led.code != Some(0) && led.stderr.contains("is in use"), "a node runs on the directory: {led:?}");
@@ -721,7 +721,7 @@ async fn commands_without_a_node_work_on_a_log_in_a_database() {
     assert_eq!(rebuilt.code, Some(0), "{rebuilt:?}");
     let token = ask(&["tokens", "add", "reader", "--role", "viewer"]);
     assert_eq!(token.code, Some(0), "{token:?}");
-    let forgotten = Printed::by(&mut pair.first.ensue(&["keys", "list", "--data", "data"]));
+    let forgotten = CommandOutput::by(&mut pair.first.ensue(&["keys", "list", "--data", "data"]));
     assert!(forgotten.stderr.contains("--database"), "{forgotten:?}");
 
     let node = pair.first.start();
@@ -738,28 +738,28 @@ async fn read_models_that_are_ahead_of_a_restored_log_are_built_again() {
     }
     let pair = Pair::new();
     let node = pair.first.start();
-    sent(&node, 1).await;
+    send_order(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
     node.stop_well();
     let backup = format!("{}_backup", pair.database);
-    Server::shared().psql("postgres", &format!("CREATE DATABASE {backup} TEMPLATE {}", pair.database));
+    Server::instance().psql("postgres", &format!("CREATE DATABASE {backup} TEMPLATE {}", pair.database));
     let node = pair.first.start();
     for number in 2..6 {
-        sent(&node, number).await;
+        send_order(&node, number).await;
     }
     each_order_is_done_once(&node, 5).await;
     node.stop_well();
 
-    Server::shared().psql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", pair.database));
-    Server::shared().psql("postgres", &format!("ALTER DATABASE {backup} RENAME TO {}", pair.database));
+    Server::instance().psql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", pair.database));
+    Server::instance().psql("postgres", &format!("ALTER DATABASE {backup} RENAME TO {}", pair.database));
     let Err(said) = pair.first.try_start() else { panic!("a log that lacks records was opened") };
     assert!(said.contains("its tail is missing"), "{said}");
     let accept = ["restore", "accept", "--data", "data", "--database", &pair.address, "--master-key", "master.key"];
-    let accepted = Printed::by(&mut pair.first.ensue(&accept));
+    let accepted = CommandOutput::by(&mut pair.first.ensue(&accept));
     assert_eq!(accepted.code, Some(0), "{accepted:?}");
     let node = pair.first.start();
     each_order_is_done_once(&node, 1).await;
-    sent(&node, 2).await;
+    send_order(&node, 2).await;
     each_order_is_done_once(&node, 2).await;
     node.stop_well();
 }
@@ -788,10 +788,10 @@ async fn directory_with_records_that_its_copy_lacks_is_refused() {
     if is_missing() {
         return;
     }
-    let address = Server::shared().address(&Server::shared().new_database());
-    let place = Place::new();
+    let address = Server::instance().address(&Server::instance().new_database());
+    let place = NodeFolder::new();
     place.start().stop_well();
-    let copied = Printed::by(&mut place.ensue(&["log", "copy", "--from", "data", "--to", &address]));
+    let copied = CommandOutput::by(&mut place.ensue(&["log", "copy", "--from", "data", "--to", &address]));
     assert_eq!(copied.code, Some(0), "{}", copied.stderr);
     place.start().stop_well();
     let place = place.with_arguments(&["--database", &address]);
@@ -800,8 +800,8 @@ async fn directory_with_records_that_its_copy_lacks_is_refused() {
 }
 
 /// Copies a log with the command line.
-fn log_copied(place: &Place, from: &str, to: &str) -> Printed {
-    Printed::by(&mut place.ensue(&["log", "copy", "--from", from, "--to", to]))
+fn log_copied(place: &NodeFolder, from: &str, to: &str) -> CommandOutput {
+    CommandOutput::by(&mut place.ensue(&["log", "copy", "--from", from, "--to", to]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -811,9 +811,9 @@ async fn log_is_not_copied_into_a_database_that_has_another_one() {
     }
     let pair = Pair::new();
     let node = pair.first.start();
-    sent(&node, 1).await;
+    send_order(&node, 1).await;
     node.stop_well();
-    let other = Place::new();
+    let other = NodeFolder::new();
     other.start().stop_well();
 
     let refused = log_copied(&other, "data", &pair.address);
@@ -833,22 +833,22 @@ async fn log_that_a_live_node_leads_is_not_copied() {
     }
     let pair = Pair::new();
     let node = pair.first.start();
-    sent(&node, 1).await;
-    let target = Server::shared().new_database();
-    for to in ["copied", &Server::shared().address(&target)] {
+    send_order(&node, 1).await;
+    let target = Server::instance().new_database();
+    for to in ["copied", &Server::instance().address(&target)] {
         let refused = log_copied(&pair.first, &pair.address, to);
         assert_ne!(refused.code, Some(0), "{refused:?}");
         assert!(refused.stderr.contains("which is alive") && refused.stderr.contains("stop that node"), "{refused:?}");
     }
     assert!(!pair.first.path().join("copied").exists());
-    assert_eq!(Server::shared().psql(&target, "SELECT to_regnamespace('ensue') IS NULL"), "t");
-    sent(&node, 2).await;
+    assert_eq!(Server::instance().psql(&target, "SELECT to_regnamespace('ensue') IS NULL"), "t");
+    send_order(&node, 2).await;
     each_order_is_done_once(&node, 2).await;
     node.kill();
     // The leader does not beat. After the time of a lease, it is gone.
     let copied = log_copied(&pair.first, &pair.address, "copied");
     assert_eq!(copied.code, Some(0), "{copied:?}");
-    let verified = Printed::by(&mut pair.first.ensue(&["log", "verify", "--data", "copied", "--copy"]));
+    let verified = CommandOutput::by(&mut pair.first.ensue(&["log", "verify", "--data", "copied", "--copy"]));
     assert_eq!(verified.code, Some(0), "{verified:?}");
 }
 
@@ -861,7 +861,7 @@ async fn other_log_or_master_key_is_refused() {
     pair.first.start().stop_well();
 
     // The directory of a log that is in a database, without the database.
-    let forgotten = Place::new().with_arguments(&["--master-key", &pair.first.path().join("master.key").display().to_string()]);
+    let forgotten = NodeFolder::new().with_arguments(&["--master-key", &pair.first.path().join("master.key").display().to_string()]);
     std::fs::create_dir(forgotten.data()).unwrap();
     std::fs::copy(pair.first.data().join("log-elsewhere"), forgotten.data().join("log-elsewhere")).unwrap();
     let Err(said) = forgotten.try_start() else { panic!("a new log was begun") };
@@ -871,18 +871,18 @@ async fn other_log_or_master_key_is_refused() {
     // Another installation's database.
     let other = Pair::new();
     other.first.start().stop_well();
-    let confused = Place::new().with_arguments(&["--database", &other.address]);
+    let confused = NodeFolder::new().with_arguments(&["--database", &other.address]);
     std::fs::create_dir(confused.data()).unwrap();
     std::fs::copy(pair.first.data().join("log-elsewhere"), confused.data().join("log-elsewhere")).unwrap();
     let Err(said) = confused.try_start() else { panic!("the log of another installation was opened") };
     assert!(said.contains("the data directory belongs to log"), "{said}");
 
     // Another machine without the master key, and one with another key.
-    let missing = Place::new().with_arguments(&["--database", &pair.address]);
+    let missing = NodeFolder::new().with_arguments(&["--database", &pair.address]);
     let Err(said) = missing.try_start() else { panic!("a master key was made up") };
     assert!(said.contains("there is no master key"), "{said}");
     let key = other.first.path().join("master.key").display().to_string();
-    let wrong = Place::new().with_arguments(&["--database", &pair.address, "--master-key", &key]);
+    let wrong = NodeFolder::new().with_arguments(&["--database", &pair.address, "--master-key", &key]);
     let Err(said) = wrong.try_start() else { panic!("another master key was accepted") };
     assert!(said.contains("but the secrets were sealed under the master key"), "{said}");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Delivery, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Delivery, Node, NodeFolder};
 
 const SENSOR: &str = "\
 description: The shop's webhook.
@@ -30,8 +30,8 @@ fn charge(but: &str) -> String {
     )
 }
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     let secret = place.path().join("secret").display().to_string();
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\nkeys: [webhook_secret]\n");
     place.write_pack_file("shop/sensors/hook.yaml", SENSOR);
@@ -41,8 +41,8 @@ fn place() -> Place {
     place.with_variable("ENSUE_KEY_SHOP_WEBHOOK_SECRET_FILE", &secret)
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "120"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "120"))
 }
 
 async fn order(client: &Client, id: &str, body: &Value) -> u16 {

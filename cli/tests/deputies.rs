@@ -4,10 +4,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder};
 
-fn ensue(place: &Place, node: &Node, token: &str, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", token))
+fn ensue(place: &NodeFolder, node: &Node, token: &str, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", token))
 }
 
 /// Adds a person with a role, and returns a token of it.
@@ -20,7 +20,7 @@ async fn person(client: &Client, name: &str, role: &str, groups: &Value) -> Stri
 }
 
 /// Opens an inquiry that asks ana, and returns its id.
-async fn asked(client: &Client) -> String {
+async fn open_inquiry(client: &Client) -> String {
     let question = json!({ "title": "Go on?", "assignees": ["ana"], "answer": {}, "digest": "optional" });
     let id = client.execute("core.inquiry", &question).await;
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["inquiry"].is_string()).await;
@@ -29,11 +29,11 @@ async fn asked(client: &Client) -> String {
 
 #[tokio::test]
 async fn deputy_answers_a_delegated_inquiry_and_those_of_an_absent_person() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let mut node = place.start();
     let client = node.client();
     let (ana, bo) = (person(&client, "ana", "approver", &json!([])).await, person(&client, "bo", "approver", &json!([])).await);
-    let (delegated, during_absence) = (asked(&client).await, asked(&client).await);
+    let (delegated, during_absence) = (open_inquiry(&client).await, open_inquiry(&client).await);
     let printed = ensue(&place, &node, &bo, &["inquiries", "respond", &delegated, "--json", "true"]);
     assert_ne!(printed.code, Some(0), "nobody has asked bo: {printed:?}");
     let printed = ensue(&place, &node, &ana, &["inquiries", "delegate", &delegated, "--to", "bo"]);
@@ -63,7 +63,7 @@ async fn deputy_answers_a_delegated_inquiry_and_those_of_an_absent_person() {
 
 #[tokio::test]
 async fn quota_is_exact_for_requests_at_once_and_survives_a_kill() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let settings = "tiers: { free: { executions_per_hour: 5, concurrent: 5 } }\naccess: { tiers: [{ group: trial, tier: free }] }\n";
     std::fs::write(place.path().join("ensue.yaml"), settings).unwrap();
     let mut node = place.start();

@@ -7,9 +7,9 @@ use std::process::Command;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::fake::{Fake, examples};
+use crate::support::fake_server::{Fake, examples};
 use crate::support::skipped::has_program;
-use crate::support::{Answer, Client, Delivery, Place, Printed, SECRET, files_below, signature, until};
+use crate::support::{Answer, Client, CommandOutput, Delivery, NodeFolder, SECRET, files_below, signature, until};
 
 const PACKS: [&str; 10] = ["backup", "canary", "desk", "incident", "news", "on_call", "provision", "release", "sync", "triage"];
 /// The packs of the library that some of them use.
@@ -20,8 +20,8 @@ const CHANGES: usize = 60;
 const PAGE: usize = 10;
 
 /// Creates a place with one of the packs, and the `ensue.yaml` of its README.
-pub(crate) fn example(pack: &str, settings: &str) -> Place {
-    let place = Place::new();
+pub(crate) fn example(pack: &str, settings: &str) -> NodeFolder {
+    let place = NodeFolder::new();
     let folder = examples(pack);
     for file in files_below(&folder) {
         let to = place.path().join("packs").join(pack).join(file.strip_prefix(&folder).unwrap());
@@ -34,7 +34,7 @@ pub(crate) fn example(pack: &str, settings: &str) -> Place {
 }
 
 /// Shortens the delays in a file of the place's pack that are too long for a test.
-pub(crate) fn hurry(place: &Place, file: &str, from: &str, to: &str) {
+pub(crate) fn hurry(place: &NodeFolder, file: &str, from: &str, to: &str) {
     let path = place.path().join("packs").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{file} no longer has `{from}`");
@@ -71,7 +71,7 @@ pub(crate) async fn answer(client: &Client, token: &str, inquiry: &str, answer: 
 }
 
 /// Waits for the end of the only execution of an action.
-pub(crate) async fn ended(client: &Client, action: &str) -> Value {
+pub(crate) async fn await_end(client: &Client, action: &str) -> Value {
     let is_one = |listed: &Value| listed["items"].as_array().is_some_and(|items| items.len() == 1);
     let listed = client.until(&format!("/executions?action={action}"), is_one).await;
     let id = listed["items"][0]["id"].as_str().unwrap();
@@ -81,14 +81,14 @@ pub(crate) async fn ended(client: &Client, action: &str) -> Value {
 #[test]
 fn examples_are_valid_and_their_tests_pass() {
     // The folder itself stays as it is: the packs of the library are added to a copy.
-    let place = Place::new();
+    let place = NodeFolder::new();
     let folder = place.path().join("examples");
     for file in files_below(&examples("")) {
         let to = folder.join(file.strip_prefix(examples("")).unwrap());
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
         std::fs::copy(&file, to).unwrap();
     }
-    let run = |arguments: &[&str]| Printed::by(place.ensue(arguments).current_dir(&folder));
+    let run = |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).current_dir(&folder));
     for pack in LIBRARY {
         let added = run(&["packs", "add", pack, "--to", "."]);
         assert_eq!(added.code, Some(0), "{added:#?}");
@@ -121,7 +121,7 @@ async fn issues_example_labels_greets_and_closes_issues() {
     if !has_program("issues_example_labels_greets_and_closes_issues", "python3") {
         return;
     }
-    let github = Fake::guarded("triage/try/github.py", &[]);
+    let github = Fake::start_with_token("triage/try/github.py", &[]);
     let config = json!({ "api": github.url(), "login": "triage-bot" });
     let place = example("triage", &settings("triage", &config, &["token"]));
     let node = place.start();
@@ -131,14 +131,14 @@ async fn issues_example_labels_greets_and_closes_issues() {
     for _ in 0..2 {
         assert!(client.deliver(&Delivery::github("issues", "1", &opened)).await.unwrap().status.is_success());
     }
-    assert_eq!(ended(&client, "triage.greet").await["result"], json!({ "greeted": true }));
-    until("two labels", async || !github.printed("issue 7 has the labels bug, docs").is_empty()).await;
+    assert_eq!(await_end(&client, "triage.greet").await["result"], json!({ "greeted": true }));
+    until("two labels", async || !github.printed_lines("issue 7 has the labels bug, docs").is_empty()).await;
     let swept = client.run("triage.sweep", &json!({ "repository": "acme/mill" })).await;
     assert_eq!(swept["result"], json!({ "marked": [1], "closed": [2], "failed": 0 }), "{swept:#}");
     // Its output is read by another thread, after its answer.
-    until("an issue to be closed", async || !github.printed("issue 2").is_empty()).await;
-    assert_eq!(github.printed("issue 2"), ["issue 2 is closed"]);
-    assert_eq!((github.printed("issue 3").len(), github.printed("issue 7 has the comment").len()), (0, 1));
+    until("an issue to be closed", async || !github.printed_lines("issue 2").is_empty()).await;
+    assert_eq!(github.printed_lines("issue 2"), ["issue 2 is closed"]);
+    assert_eq!((github.printed_lines("issue 3").len(), github.printed_lines("issue 7 has the comment").len()), (0, 1));
 }
 
 #[tokio::test]
@@ -168,13 +168,13 @@ async fn backup_example_restores_a_backup_and_reports_a_failed_one() {
     let archive = night["result"]["archive"].as_str().unwrap();
     let restored = Command::new("tar").args(["-xzOf", archive, "recipe"]).output().unwrap();
     assert_eq!(restored.stdout, b"grain and water");
-    until("a heartbeat", async || listener.printed("GET /heartbeat").len() == 1).await;
+    until("a heartbeat", async || listener.printed_lines("GET /heartbeat").len() == 1).await;
 
     std::fs::write(source.join("MANIFEST.sha256"), "").unwrap();
     let night = client.run("backup.night", &json!({})).await;
     assert_eq!(night["status"], "failed", "{night:#}");
-    until("an alert", async || listener.printed("POST /alert").iter().any(|line| line.contains("no archive was made"))).await;
-    assert_eq!(listener.printed("GET /heartbeat").len(), 1, "a night that failed has no heartbeat");
+    until("an alert", async || listener.printed_lines("POST /alert").iter().any(|line| line.contains("no archive was made"))).await;
+    assert_eq!(listener.printed_lines("GET /heartbeat").len(), 1, "a night that failed has no heartbeat");
     assert!(std::fs::exists(archive).unwrap(), "the archive of the night before stays");
 }
 
@@ -183,7 +183,7 @@ async fn canary_example_rolls_back_bad_versions_and_promotes_good_ones() {
     if !has_program("canary_example_rolls_back_bad_versions_and_promotes_good_ones", "python3") {
         return;
     }
-    let cluster = Fake::guarded("canary/try/cluster.py", &[]);
+    let cluster = Fake::start_with_token("canary/try/cluster.py", &[]);
     let (url, chat) = (cluster.url(), format!("{}/chat", cluster.url()));
     let config = json!({ "router": url, "prometheus": url, "chat": chat, "settle": "100ms", "every": "50ms", "looks": 2 });
     let place = example("canary", &settings("canary", &config, &["router_token"]));
@@ -194,17 +194,17 @@ async fn canary_example_rolls_back_bad_versions_and_promotes_good_ones() {
     let bad = client.run("canary.deploy", &json!({ "app": "shop", "version": "v2-bad" })).await;
     assert_eq!(bad["status"], "failed", "{bad:#}");
     let shares = [r#"shop: {"stable": "v1", "canary": {"version": "v2-bad", "share": 5}}"#, r#"shop: {"stable": "v1", "canary": null}"#];
-    assert_eq!(cluster.printed("shop: "), shares);
+    assert_eq!(cluster.printed_lines("shop: "), shares);
 
     let released = json!({ "trigger": "canary.released", "payload": { "app": "shop", "version": "v3" } });
     assert!(client.post("/events", &released).await.status.is_success());
-    until("a first share", async || cluster.printed("shop: ").len() > 2).await;
+    until("a first share", async || cluster.printed_lines("shop: ").len() > 2).await;
     node.kill();
     let node = place.start();
     let client = node.client();
     answer(&client, &maria, &question(&client, "approve").await, &json!({ "promote": true })).await;
-    until("all of the traffic", async || cluster.printed("chat: shop v3: has all of the traffic").len() == 1).await;
-    assert_eq!(cluster.printed("shop: ").last().unwrap(), r#"shop: {"stable": "v3", "canary": null}"#);
+    until("all of the traffic", async || cluster.printed_lines("chat: shop v3: has all of the traffic").len() == 1).await;
+    assert_eq!(cluster.printed_lines("shop: ").last().unwrap(), r#"shop: {"stable": "v3", "canary": null}"#);
 }
 
 #[tokio::test]
@@ -212,23 +212,23 @@ async fn sync_example_survives_a_kill_and_loses_no_item() {
     if !has_program("sync_example_survives_a_kill_and_loses_no_item", "python3") {
         return;
     }
-    let systems = Fake::guarded("sync/try/systems.py", &[&CHANGES.to_string()]);
+    let systems = Fake::start_with_token("sync/try/systems.py", &[&CHANGES.to_string()]);
     let config = json!({ "source": systems.url(), "target": systems.url(), "page_size": PAGE });
     let place = example("sync", &settings("sync", &config, &["source_token", "target_token"]));
     let node = place.start();
     let id = node.client().execute("sync.run", &json!({})).await;
-    until("a page", async || !systems.printed("cursor ").is_empty()).await;
+    until("a page", async || !systems.printed_lines("cursor ").is_empty()).await;
     node.kill();
     let node = place.start();
     let client = node.client();
     let run = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!((&run["status"], &run["result"]["rejected"]), (&json!("succeeded"), &json!(["poison"])), "{run:#}");
     let cursors: Vec<String> = (1..=CHANGES / PAGE).map(|page| format!("cursor {}", page * PAGE)).collect();
-    let mut kept = systems.printed("cursor ");
+    let mut kept = systems.printed_lines("cursor ");
     // The kill may have come between storing a cursor and confirming it.
     kept.dedup();
     assert_eq!(kept, cursors);
-    let put = systems.printed("put ");
+    let put = systems.printed_lines("put ");
     for number in (0..CHANGES).filter(|number| ![13, 17].contains(number)) {
         let times = put.iter().filter(|line| **line == format!("put item-{number}")).count();
         assert!((1..=2).contains(&times), "item {number} was put {times} times");
@@ -243,7 +243,7 @@ async fn incident_example_escalates_to_the_leads_over_a_kill() {
     if !has_program("incident_example_escalates_to_the_leads_over_a_kill", "python3") {
         return;
     }
-    let ops = Fake::guarded("incident/try/ops.py", &[]);
+    let ops = Fake::start_with_token("incident/try/ops.py", &[]);
     let config = json!({ "ops": ops.url(), "chat": format!("{}/chat", ops.url()), "reports": format!("{}/reports", ops.url()) });
     let place = example("incident", &settings("incident", &config, &["webhook_secret", "ops_token"]));
     hurry(&place, "incident/actions/respond.yaml", "expires: 15m", "expires: 1s");
@@ -260,13 +260,13 @@ async fn incident_example_escalates_to_the_leads_over_a_kill() {
     let client = node.client();
     let asked = question(&client, "ask_leads").await;
     answer(&client, &bob, &asked, &json!({ "act": "restart" })).await;
-    assert_eq!(ops.printed("restarted"), Vec::<String>::new(), "one lead is not enough");
+    assert_eq!(ops.printed_lines("restarted"), Vec::<String>::new(), "one lead is not enough");
     answer(&client, &eve, &asked, &json!({ "act": "restart" })).await;
-    until("a restart", async || ops.printed("restarted mill").len() == 1).await;
+    until("a restart", async || ops.printed_lines("restarted mill").len() == 1).await;
     deliver(&client, "incident/try/resolved.json").await;
-    let incident = ended(&client, "incident.respond").await;
+    let incident = await_end(&client, "incident.respond").await;
     assert_eq!((&incident["status"], &incident["result"]), (&json!("succeeded"), &json!({ "recovered": true })), "{incident:#}");
-    let reports = ops.printed("report: ");
+    let reports = ops.printed_lines("report: ");
     let report: Value = serde_json::from_str(reports[0].trim_start_matches("report: ")).unwrap();
     assert_eq!((reports.len(), &report["decision"]), (1, &json!({ "act": "restart", "by": ["bob", "eve"] })));
     assert_eq!((&report["restart"], report["recovered_at"].is_string()), (&json!("succeeded"), true), "{report:#}");

@@ -4,18 +4,18 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::examples::{answer, ended, example, hurry, question, token};
+use crate::examples::{answer, await_end, example, hurry, question, token};
 use crate::library_at_work::{certificate, payloads};
-use crate::smtp::{MailServer, Protected, Rules, USER};
+use crate::smtp::{MailProtection, MailServer, Rules, USER};
 use crate::support::skipped::has_program;
-use crate::support::vendor::{Asked, Vendor};
-use crate::support::{Answer, Client, Delivery, Place, Printed, SECRET, signature, until};
+use crate::support::vendor::{Vendor, VendorRequest};
+use crate::support::{Answer, Client, CommandOutput, Delivery, NodeFolder, SECRET, signature, until};
 
 /// Creates a place with an example, with the packs of the library that it uses, and with these settings. Each key is [`SECRET`].
-fn place(pack: &str, library: &[&str], packs: &[(&str, Value, &[&str])]) -> Place {
+fn place(pack: &str, library: &[&str], packs: &[(&str, Value, &[&str])]) -> NodeFolder {
     let place = example(pack, "");
     for pack in library {
-        let added = Printed::by(&mut place.ensue(&["packs", "add", pack]));
+        let added = CommandOutput::by(&mut place.ensue(&["packs", "add", pack]));
         assert_eq!(added.code, Some(0), "{added:#?}");
     }
     let of_pack = |(pack, config, keys): &(&str, Value, &[&str])| {
@@ -47,14 +47,14 @@ async fn all_ended(client: &Client, action: &str, count: usize) -> Vec<Value> {
 }
 
 /// Answers as Slack does, and a message that is posted gets the number of its request as its time.
-fn slack(asked: &Asked, before: &[Asked]) -> (u16, String) {
+fn slack(asked: &VendorRequest, before: &[VendorRequest]) -> (u16, String) {
     let ts = if asked.what == "POST /chat.update" { asked.body()["ts"].clone() } else { json!(format!("{}.0", before.len())) };
     (200, json!({ "ok": true, "channel": "C1", "ts": ts }).to_string())
 }
 
 /// Returns the texts of the messages that were posted to Slack.
-fn posted(vendor: &Vendor) -> Vec<String> {
-    vendor.asked("POST /chat.postMessage").iter().map(|asked| asked.body()["text"].as_str().unwrap().to_owned()).collect()
+fn slack_messages(vendor: &Vendor) -> Vec<String> {
+    vendor.requests("POST /chat.postMessage").iter().map(|asked| asked.body()["text"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Returns what Alertmanager sends for a group with alerts of this severity.
@@ -73,7 +73,7 @@ fn alerts(group: &str, status: &str, severity: &str, count: usize) -> Value {
     })
 }
 
-fn on_call(vendor: &Vendor) -> Place {
+fn on_call(vendor: &Vendor) -> NodeFolder {
     let config = json!({ "api": vendor.url() });
     let settings = [
         ("alertmanager", config.clone(), &["webhook_token"][..]),
@@ -101,7 +101,7 @@ async fn alert_that_nobody_takes_pages_once_and_is_cleaned_up_over_a_kill() {
     for count in [1, 1, 2] {
         deliver(&client, "/hooks/alertmanager/webhook", &alerts("disk", "firing", "critical", count)).await;
     }
-    until("a page", async || vendor.asked("POST /v2/enqueue").len() == 2).await;
+    until("a page", async || vendor.requests("POST /v2/enqueue").len() == 2).await;
     // A kill in the middle of a post leaves the post to a person.
     all_ended(&client, "slack.post", 1).await;
     all_ended(&client, "slack.notify", 1).await;
@@ -109,17 +109,17 @@ async fn alert_that_nobody_takes_pages_once_and_is_cleaned_up_over_a_kill() {
     let node = place.start();
     let client = node.client();
     deliver(&client, "/hooks/alertmanager/webhook", &alerts("disk", "resolved", "critical", 2)).await;
-    let triage = ended(&client, "on_call.triage").await;
+    let triage = await_end(&client, "on_call.triage").await;
     assert_eq!(triage["result"], json!({ "decision": "page", "paged": true, "resolved": true }), "{triage:#}");
-    let pages: Vec<Value> = vendor.asked("POST /v2/enqueue").iter().map(Asked::body).collect();
+    let pages: Vec<Value> = vendor.requests("POST /v2/enqueue").iter().map(VendorRequest::body).collect();
     let actions: Vec<&Value> = pages.iter().map(|page| &page["event_action"]).collect();
     assert_eq!(actions.first(), Some(&&json!("trigger")));
     assert_eq!(actions.iter().filter(|action| **action == "resolve").count(), 1, "{pages:#?}");
     assert!(pages.iter().all(|page| page["dedup_key"] == pages[0]["dedup_key"] && page["routing_key"] == SECRET), "{pages:#?}");
-    let texts = posted(&vendor);
+    let texts = slack_messages(&vendor);
     assert_eq!(texts.len(), 2, "the alert, and the question: {texts:#?}");
     assert!(texts[0].starts_with(":fire: *disk* (1 firing): disk is bad.") && texts[1].contains("Who takes it?"), "{texts:#?}");
-    let updates = vendor.asked("POST /chat.update");
+    let updates = vendor.requests("POST /chat.update");
     assert_eq!((updates.len(), &updates[0].body()["ts"]), (1, &json!("0.0")), "{updates:#?}");
 }
 
@@ -146,11 +146,11 @@ async fn alert_that_somebody_takes_or_that_is_resolved_pages_nobody() {
         let triage = client.get(&format!("/executions/{}", triage["id"].as_str().unwrap())).await;
         assert_eq!(triage["result"], json!({ "decision": decision, "paged": false, "resolved": true }), "{group}: {triage:#}");
     }
-    let silences = vendor.asked("POST /api/v2/silences");
+    let silences = vendor.requests("POST /api/v2/silences");
     assert_eq!((silences.len(), &silences[0].body()["comment"]), (1, &json!("by ana: no note")));
     assert!(silences[0].body()["matchers"].to_string().contains("silenced"), "{silences:#?}");
-    assert_eq!(vendor.asked("POST /v2/enqueue").len(), 0);
-    assert_eq!(vendor.asked("POST /chat.update").len(), 3);
+    assert_eq!(vendor.requests("POST /v2/enqueue").len(), 0);
+    assert_eq!(vendor.requests("POST /chat.update").len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +170,7 @@ async fn several_warnings_are_one_post() {
     let node = place.start();
     let posts = all_ended(&node.client(), "slack.post", 1).await;
     assert_eq!(posts[0]["status"], "succeeded", "{posts:#?}");
-    let texts = posted(&vendor);
+    let texts = slack_messages(&vendor);
     let lines: Vec<&str> = texts[0].lines().collect();
     assert_eq!((texts.len(), lines[0]), (1, "*warnings: 3 notes*"), "{texts:#?}");
     let expected = ["disk", "memory", "clock"].map(|group| format!("- {group}: {group} is bad. https://alerts.example.test"));
@@ -178,7 +178,7 @@ async fn several_warnings_are_one_post() {
 }
 
 /// Sends a paid checkout, signed as Stripe signs.
-async fn paid(client: &Client, id: &str, reference: &str) {
+async fn send_paid_checkout(client: &Client, id: &str, reference: &str) {
     let session = json!({
         "id": format!("cs_{id}"), "object": "checkout.session", "payment_status": "paid", "customer": "cus_1",
         "customer_details": { "email": "ada@example.test" }, "client_reference_id": reference, "metadata": {},
@@ -195,7 +195,7 @@ async fn paid(client: &Client, id: &str, reference: &str) {
     assert!(answered.status.is_success(), "{answered:#?}");
 }
 
-fn provision(vendor: &Vendor) -> Place {
+fn provision(vendor: &Vendor) -> NodeFolder {
     let settings = [
         ("provision", json!({ "api": vendor.url(), "price": "price_1" }), &["api_token"][..]),
         ("stripe", json!({ "api": vendor.url() }), &["api_key", "webhook_secret"]),
@@ -219,13 +219,13 @@ async fn account_of_a_paid_checkout_is_set_up_once() {
     let client = node.client();
     // Stripe delivers an event again, and a checkout may have a second one.
     for id in ["1", "1", "2"] {
-        paid(&client, id, "order-1").await;
+        send_paid_checkout(&client, id, "order-1").await;
     }
-    let account = ended(&client, "provision.account").await;
+    let account = await_end(&client, "provision.account").await;
     assert_eq!(account["result"], json!({ "workspace": "order-1", "subscription": "sub_1" }), "{account:#}");
     let each = ["PUT /workspaces/order-1", "POST /v1/subscriptions", "PUT /workspaces/order-1/invitation"];
     assert_eq!(vendor.changes(), each.map(|what| [what; 2]).concat(), "each is refused once and tried again");
-    let subscriptions = vendor.asked("POST /v1/subscriptions");
+    let subscriptions = vendor.requests("POST /v1/subscriptions");
     let keys: Vec<&str> = subscriptions.iter().map(|asked| asked.header("idempotency-key")).collect();
     assert!(!keys[0].is_empty() && keys[0] == keys[1], "Stripe recognizes the second attempt by its key: {keys:?}");
     assert!(subscriptions[0].text.contains("customer=cus_1") && subscriptions[0].text.contains("price_1"), "{}", subscriptions[0].text);
@@ -246,16 +246,16 @@ async fn account_is_taken_back_newest_first_if_a_later_step_fails() {
     let place = provision(&vendor);
     let node = place.start();
     let client = node.client();
-    paid(&client, "1", "declined").await;
+    send_paid_checkout(&client, "1", "declined").await;
     let failed = payloads(&client, "provision.failed", 1).await;
     let expected = json!({
         "reference": "declined", "customer": "cus_1", "workspace": "succeeded", "subscription": "failed", "invite": "skipped",
     });
     assert_eq!(failed, [expected]);
-    assert_eq!(ended(&client, "provision.account").await["status"], "failed");
+    assert_eq!(await_end(&client, "provision.account").await["status"], "failed");
     assert_eq!(vendor.changes(), ["PUT /workspaces/declined", "POST /v1/subscriptions", "DELETE /workspaces/declined"]);
 
-    paid(&client, "2", "unreachable").await;
+    send_paid_checkout(&client, "2", "unreachable").await;
     let accounts = all_ended(&client, "provision.account", 2).await;
     assert_eq!(accounts[0]["status"], "failed", "{accounts:#?}");
     let expected = [
@@ -272,10 +272,10 @@ async fn account_is_taken_back_newest_first_if_a_later_step_fails() {
 }
 
 async fn mail_server() -> MailServer {
-    MailServer::start(Rules { protected: Protected::Starttls, password: Some(SECRET), ..Rules::plain() }, certificate()).await
+    MailServer::start(Rules { protected: MailProtection::Starttls, password: Some(SECRET), ..Rules::plain() }, certificate()).await
 }
 
-fn desk(vendor: &Vendor, mails: &MailServer) -> Place {
+fn desk(vendor: &Vendor, mails: &MailServer) -> NodeFolder {
     let mail = json!({
         "host": "127.0.0.1", "port": mails.address.port(), "user": USER, "from": "Support <support@example.org>", "ca": mails.authority,
     });
@@ -324,9 +324,9 @@ async fn mail_becomes_one_ticket_and_is_answered_until_the_ticket_is_closed() {
         let body = json!({ "action": "closed", "issue": issue(number), "repository": repository, "sender": sender }).to_string();
         assert!(client.deliver(&Delivery::github("issues", id, body.as_bytes())).await.unwrap().status.is_success());
     }
-    let handled = ended(&client, "desk.handle").await;
+    let handled = await_end(&client, "desk.handle").await;
     assert_eq!(handled["result"], json!({ "ticket": 7, "closed": true }), "{handled:#}");
-    let tickets = vendor.asked("POST /repos/acme/support/issues");
+    let tickets = vendor.requests("POST /repos/acme/support/issues");
     assert_eq!((tickets.len(), &tickets[0].body()["labels"]), (1, &json!(["support", "urgent"])));
     assert_eq!(tickets[0].header("authorization"), format!("Bearer {SECRET}"));
     let text = tickets[0].body()["body"].as_str().unwrap().to_owned();
@@ -354,9 +354,9 @@ async fn short_mail_is_no_ticket_if_the_team_says_so() {
     let maria = token(&client, "maria", "support").await;
     deliver(&client, "/hooks/desk/inbox", &mail("1", "", "Thanks!")).await;
     answer(&client, &maria, &question(&client, "ask").await, &json!({ "ticket": false })).await;
-    let handled = ended(&client, "desk.handle").await;
+    let handled = await_end(&client, "desk.handle").await;
     assert_eq!(handled["result"], json!({ "closed": false }), "{handled:#}");
-    assert_eq!((vendor.asked("").len(), mails.mails().len()), (0, 0));
+    assert_eq!((vendor.requests("").len(), mails.mails().len()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,7 +369,7 @@ async fn short_mail_is_a_ticket_if_the_team_says_nothing() {
     let client = node.client();
     deliver(&client, "/hooks/desk/inbox", &mail("1", "", "Help")).await;
     until("an answer", async || mails.mails().len() == 1).await;
-    assert_eq!(vendor.asked("")[0].body()["title"], "(no subject)");
+    assert_eq!(vendor.requests("")[0].body()["title"], "(no subject)");
 }
 
 /// Starts a deployment system that has version 1.3 to release, and where a stage is not well.
@@ -384,13 +384,13 @@ async fn deployments(is_bad: &'static str) -> Vendor {
     .await
 }
 
-fn release(vendor: &Vendor) -> Place {
+fn release(vendor: &Vendor) -> NodeFolder {
     place("release", &[], &[("release", json!({ "api": vendor.url(), "soak": "50ms" }), &["api_token"])])
 }
 
 /// Returns the stages that got a version, with the version, the oldest first.
 fn set(vendor: &Vendor) -> Vec<String> {
-    let puts = vendor.asked("PUT /stages/");
+    let puts = vendor.requests("PUT /stages/");
     let stage = |what: &str| what.trim_start_matches("PUT /stages/").trim_end_matches("/version").to_owned();
     puts.iter().map(|asked| format!("{} {}", stage(&asked.what), asked.body()["version"].as_str().unwrap())).collect()
 }
@@ -427,7 +427,7 @@ async fn release_train_waits_for_its_approvals_over_a_kill() {
     assert_eq!(train["result"], json!({ "version": "1.3", "released": true }), "{train:#}");
     assert_eq!(set(&vendor), ["staging 1.3", "canary 1.3", "europe 1.3", "world 1.3"]);
     assert_eq!(payloads(&client, "release.ended", 1).await, [json!({ "version": "1.3", "outcome": "released" })]);
-    assert_eq!(vendor.asked("GET /candidate").len(), 1, "a second train did not start: {second:#?}");
+    assert_eq!(vendor.requests("GET /candidate").len(), 1, "a second train did not start: {second:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -466,7 +466,7 @@ async fn stage_that_is_not_well_gives_all_stages_their_version_back() {
     for token in [&bob, &eve] {
         answer(&client, token, &approved, &json!({ "release": true })).await;
     }
-    let train = ended(&client, "release.train").await;
+    let train = await_end(&client, "release.train").await;
     assert_eq!(train["status"], "failed", "{train:#}");
     let expected = ["staging 1.3", "canary 1.3", "europe 1.3", "europe 1.2", "canary 1.2", "staging 1.2"];
     assert_eq!(set(&vendor), expected, "the world got nothing");
@@ -516,7 +516,7 @@ async fn entry_of_a_feed_is_posted_once_over_kills() {
     let posts = all_ended(&client, "slack.post", 2).await;
     assert!(posts.iter().all(|post| post["status"] == "succeeded"), "{posts:#?}");
     let mut texts: Vec<String> =
-        vendor.asked("POST /chat.postMessage").iter().map(|asked| asked.body()["text"].as_str().unwrap().to_owned()).collect();
+        vendor.requests("POST /chat.postMessage").iter().map(|asked| asked.body()["text"].as_str().unwrap().to_owned()).collect();
     texts.dedup();
     let link = |title: &str| format!("https://a.example/{}", title.len());
     let important = format!(":rotating_light: Mills &amp; Co: A CVE-2026-1 in &lt;!channel> {}", link("A CVE-2026-1 in <!channel>"));

@@ -4,7 +4,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder};
 
 const PACK: &str = "name: release\nversion: 1.0.0\nconfig:\n  owner: 'string = \"acme\"'\n";
 const TRIGGER: &str =
@@ -19,8 +19,8 @@ action: core.echo
 with: { message: 'ship ${{ local.version }}' }
 "#;
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", PACK);
     place.write_pack_file("release/triggers/pushed.yaml", TRIGGER);
     place.write_pack_file("release/rules/ship_on_tag.yaml", RULE);
@@ -36,7 +36,7 @@ fn push(reference: &str) -> Value {
 }
 
 /// Sends an event and returns its id.
-async fn sent(node: &Node, reference: &str) -> String {
+async fn send_push(node: &Node, reference: &str) -> String {
     let answer = node.client().post("/events", &json!({ "trigger": "release.pushed", "payload": push(reference) })).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{:#}", answer.body);
     let id = answer.body["id"].as_str().unwrap().to_owned();
@@ -44,17 +44,17 @@ async fn sent(node: &Node, reference: &str) -> String {
     id
 }
 
-fn asked(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN))
+fn run_command(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rule_explains_matches_and_mismatches_with_old_and_current_version() {
     let place = place();
     let node = place.start();
-    let (tag, branch) = (sent(&node, "refs/tags/v1.2.0").await, sent(&node, "refs/heads/main").await);
+    let (tag, branch) = (send_push(&node, "refs/tags/v1.2.0").await, send_push(&node, "refs/heads/main").await);
 
-    let not = asked(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &branch]);
+    let not = run_command(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &branch]);
     assert_eq!(not.code, Some(0), "{not:?}");
     assert_eq!(
         not.stdout,
@@ -63,16 +63,16 @@ async fn rule_explains_matches_and_mismatches_with_old_and_current_version() {
          it would match if that were true; the other part already is:\n    \
          event.payload.repository.owner.login == config.owner → true   (\"acme\" = \"acme\")\n"
     );
-    let matched = asked(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &tag]);
+    let matched = run_command(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &tag]);
     assert!(matched.stdout.starts_with("✓ matched, because\n"), "{matched:?}");
     assert!(matched.stdout.contains("it ran core.echo: ensue executions show "), "{matched:?}");
 
-    let all = asked(&place, &node, &["why", "--event", &branch, "--all"]);
+    let all = run_command(&place, &node, &["why", "--event", &branch, "--all"]);
     assert_eq!(all.code, Some(0), "{all:?}");
     assert!(all.stdout.contains("✗ release.ship_on_tag  event.payload.ref.startsWith(\"refs/tags/v\")  → false"), "{all:?}");
     assert!(all.stdout.contains("! release.greet_ada"), "{all:?}");
 
-    let value = asked(
+    let value = run_command(
         &place,
         &node,
         &[
@@ -86,18 +86,18 @@ async fn rule_explains_matches_and_mismatches_with_old_and_current_version() {
         ],
     );
     assert!(value.stdout.starts_with("true\n✓ true, because\n"), "{value:?}");
-    let local = asked(&place, &node, &["eval", "local.version", "--event", &tag, "--rule", "release.ship_on_tag"]);
+    let local = run_command(&place, &node, &["eval", "local.version", "--event", &tag, "--rule", "release.ship_on_tag"]);
     assert_eq!((local.code, local.stdout.as_str()), (Some(0), "\"v1.2.0\"\n"), "{local:?}");
 
     // An event that was never sent, at the command line and over the API.
     std::fs::write(place.path().join("push.json"), push("refs/tags/v9").to_string()).unwrap();
-    let imagined = asked(&place, &node, &["why", "--rule", "release.ship_on_tag", "--payload", "push.json"]);
+    let imagined = run_command(&place, &node, &["why", "--rule", "release.ship_on_tag", "--payload", "push.json"]);
     assert!(imagined.stdout.contains("it would run core.echo with {\"message\":\"ship v9\"}"), "{imagined:?}");
     let given = json!({ "event": { "trigger": "release.pushed", "payload": push("refs/heads/x") } });
     let explained = node.client().post("/rules/release.ship_on_tag/explain", &given).await;
     assert_eq!((explained.status, &explained.body["verdict"]), (StatusCode::OK, &json!("not_matched")), "{:#}", explained.body);
     assert_eq!(explained.body["flips"][0]["turns"][0]["to"], true);
-    let other = asked(&place, &node, &["why", "--rule", "examples.celebrate_merge", "--event", &tag]);
+    let other = run_command(&place, &node, &["why", "--rule", "examples.celebrate_merge", "--event", &tag]);
     assert_eq!(other.code, Some(6), "{other:?}");
     assert!(other.stderr.contains("handles events of `github.pull_request`"), "{other:?}");
 
@@ -107,7 +107,7 @@ async fn rule_explains_matches_and_mismatches_with_old_and_current_version() {
     let node = place.start();
     let verdict = |definitions: &str| {
         let arguments = ["why", "--rule", "release.ship_on_tag", "--event", &branch, "--definitions", definitions, "-o", "json"];
-        let printed = asked(&place, &node, &arguments);
+        let printed = run_command(&place, &node, &arguments);
         serde_json::from_str::<Value>(&printed.stdout).unwrap_or_else(|_| panic!("{printed:?}"))["verdict"].clone()
     };
     assert_eq!((verdict("then"), verdict("now")), (json!("not_matched"), json!("matched")));
@@ -118,8 +118,8 @@ async fn rule_explains_matches_and_mismatches_with_old_and_current_version() {
 
 #[test]
 fn eval_accepts_any_data_and_shows_the_error_at_its_place() {
-    let place = Place::new();
-    let eval = |arguments: &[&str]| Printed::by(place.ensue(&["eval"]).args(arguments));
+    let place = NodeFolder::new();
+    let eval = |arguments: &[&str]| CommandOutput::by(place.ensue(&["eval"]).args(arguments));
     assert_eq!(eval(&["1 + 1"]).stdout, "2\n");
     std::fs::write(place.path().join("issue.json"), r#"{"labels": ["bug", "urgent"], "title": "It crashes"}"#).unwrap();
     let over_data = eval(&["size(labels) == 2 && title.contains('crash')", "--data", "issue.json", "-o", "json", "--explain"]);
@@ -137,7 +137,7 @@ fn eval_accepts_any_data_and_shows_the_error_at_its_place() {
 
 #[test]
 fn expressions_are_evaluated_line_by_line_despite_an_invalid_line() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let lines = concat!(
         "{\"expr\":\"a + 1\",\"data\":{\"a\":1}}\n",
         "no JSON\n",
@@ -145,7 +145,7 @@ fn expressions_are_evaluated_line_by_line_despite_an_invalid_line() {
         "{\"expr\":\"b'abc'\"}\n",
         "{\"expr\":\"a.all(x, x > 0)\",\"data\":{\"a\":[1,2]}}",
     );
-    let printed = Printed::by_feeding(&mut place.ensue(&["eval", "--batch"]), lines.as_bytes());
+    let printed = CommandOutput::by_feeding(&mut place.ensue(&["eval", "--batch"]), lines.as_bytes());
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let answers: Vec<Value> = printed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), 5, "{printed:?}");
@@ -157,14 +157,14 @@ fn expressions_are_evaluated_line_by_line_despite_an_invalid_line() {
 async fn changed_file_explains_a_stored_event() {
     let place = place();
     let node = place.start();
-    let branch = sent(&node, "refs/heads/main").await;
+    let branch = send_push(&node, "refs/heads/main").await;
     let changed = place.path().join("changed/release");
     std::fs::create_dir_all(changed.join("rules")).unwrap();
     std::fs::write(changed.join("pack.yaml"), PACK).unwrap();
     let file = changed.join("rules/ship_on_tag.yaml");
     std::fs::write(&file, RULE.replace("refs/tags/v", "refs/heads/")).unwrap();
     let file = file.to_str().unwrap();
-    let ask = |file: &str| asked(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &branch, "--file", file]);
+    let ask = |file: &str| run_command(&place, &node, &["why", "--rule", "release.ship_on_tag", "--event", &branch, "--file", file]);
     let told = ask(file);
     assert!(told.stdout.starts_with("✓ matched, because\n"), "{told:?}");
     // The file has an error, which is reported with its place.
@@ -183,15 +183,16 @@ async fn judgements_of_a_rule_are_grouped_by_what_decided() {
     let place = place();
     let node = place.start();
     for reference in ["refs/tags/v1", "refs/heads/main", "refs/heads/next"] {
-        sent(&node, reference).await;
+        send_push(&node, reference).await;
     }
-    let told = asked(&place, &node, &["rules", "judgements", "release.ship_on_tag"]);
+    let told = run_command(&place, &node, &["rules", "judgements", "release.ship_on_tag"]);
     let groups: Vec<&str> = told.stdout.lines().skip(1).take(2).collect();
     assert!(groups[0].contains("2") && groups[0].contains("not_matched"), "{told:?}");
     assert!(groups[0].ends_with("event.payload.ref.startsWith(\"refs/tags/v\")"), "{told:?}");
     assert!(groups[1].contains("1") && groups[1].contains("matched"), "{told:?}");
     assert!(told.stderr.contains("3 events of the rule's triggers were examined"), "{told:?}");
-    let erred = asked(&place, &node, &["rules", "judgements", "release.greet_ada", "--verdict", "erred", "--limit", "1", "-o", "json"]);
+    let erred =
+        run_command(&place, &node, &["rules", "judgements", "release.greet_ada", "--verdict", "erred", "--limit", "1", "-o", "json"]);
     let erred: Value = serde_json::from_str(&erred.stdout).unwrap();
     assert_eq!((erred["items"].as_array().unwrap().len(), &erred["items"][0]["verdict"]), (1, &json!("erred")));
     assert!(erred["next"].is_string(), "{erred:#}");
@@ -202,7 +203,7 @@ async fn series_count_what_happened_and_survive_a_restart() {
     let place = place();
     let node = place.start();
     for reference in ["refs/tags/v1", "refs/tags/v2", "refs/heads/main"] {
-        sent(&node, reference).await;
+        send_push(&node, reference).await;
     }
     let client = node.client();
     client.until("/executions?status=succeeded", |page| page["items"].as_array().is_some_and(|items| items.len() == 2)).await;
@@ -212,7 +213,7 @@ async fn series_count_what_happened_and_survive_a_restart() {
     node.kill();
     let node = place.start();
     let read = |arguments: &[&str]| {
-        let told = asked(&place, &node, &[&["log", "series"], arguments, &["-o", "json"]].concat());
+        let told = run_command(&place, &node, &[&["log", "series"], arguments, &["-o", "json"]].concat());
         let series: Value = serde_json::from_str(&told.stdout).unwrap_or_else(|why| panic!("{why}: {told:?}"));
         let rows = series["rows"].as_array().unwrap().iter();
         rows.map(|row| (row["key"].as_str().unwrap_or_default().to_owned(), row["total"].as_u64().unwrap())).collect::<Vec<_>>()
@@ -221,8 +222,8 @@ async fn series_count_what_happened_and_survive_a_restart() {
     assert_eq!(read(&["events", "--trigger", "release.pushed"]), counted(&[("", 3)]));
     assert_eq!(read(&["executions", "--by", "outcome", "--bucket", "1h"]), counted(&[("requested", 2), ("succeeded", 2)]));
     assert_eq!(read(&["enforcements", "--by", "rule"]), counted(&[("release.ship_on_tag", 2)]));
-    let shown = asked(&place, &node, &["log", "series", "events", "--by", "outcome"]);
+    let shown = run_command(&place, &node, &["log", "series", "events", "--by", "outcome"]);
     assert!(shown.stdout.starts_with("KEY") && shown.stdout.contains("matched"), "{shown:?}");
-    let wrong = asked(&place, &node, &["log", "series", "events", "--by", "rule"]);
+    let wrong = run_command(&place, &node, &["log", "series", "events", "--by", "rule"]);
     assert!(wrong.stderr.contains("`outcome` or `trigger`"), "{wrong:?}");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder};
 
 const PUSHED: &str = "description: Something was pushed.\npayload: { ref: string, n: integer }\n";
 
@@ -26,8 +26,8 @@ steps:
   say: { action: core.echo, with: { message: \"${{ events.map(e, e.payload.n) }}\" } }
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("demo/pack.yaml", "name: demo\nversion: 1.0.0\ndescription: Is patient.\n");
     place.write_pack_file("demo/triggers/pushed.yaml", PUSHED);
     place.write_pack_file("demo/rules/build.yaml", BUILD);
@@ -40,8 +40,8 @@ async fn push(client: &Client, branch: &str, n: u32) -> String {
     answer.body["id"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "120"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "120"))
 }
 
 /// The enforcements of a rule, oldest first.
@@ -141,7 +141,7 @@ retry: { attempts: 2, delay: 10ms }
 ";
 
 /// What `ensue why` says about a rule and an event, without the ids and moments.
-fn why(place: &Place, node: &Node, rule: &str, event: &str) -> String {
+fn why(place: &NodeFolder, node: &Node, rule: &str, event: &str) -> String {
     let printed = ensue(place, node, &["why", "--rule", rule, "--event", event]);
     let is_id = |word: &str| word.len() == 36 && word.split('-').count() == 5;
     let is_moment = |word: &str| word.ends_with('Z') && word.contains('T');
@@ -156,7 +156,7 @@ fn why(place: &Place, node: &Node, rule: &str, event: &str) -> String {
 
 /// Starts a node that gets two events, the second of which is held together with the first. Returns `None` if the machine was too slow
 /// for that.
-async fn two_held_together() -> Option<(Place, Node, String, String)> {
+async fn two_held_together() -> Option<(NodeFolder, Node, String, String)> {
     let place = place();
     place.write_pack_file("demo/triggers/passed.yaml", PUSHED);
     for (name, rule) in [("digest", DIGEST), ("calm", CALM), ("both", BOTH), ("tried", TRIED)] {

@@ -14,11 +14,11 @@ use crate::sources::Feed;
 use crate::support::issuer::{Issuer, Mood};
 use crate::support::page::{Step, blocks};
 use crate::support::skipped::{has_program, not_installed};
-use crate::support::{ADMIN_TOKEN, Node, PYTHON, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder, PYTHON, until};
 
 /// A person at the keyboard: a folder, a node in it once it is started, and a shell that keeps its variables.
 struct Newcomer {
-    place: Place,
+    place: NodeFolder,
     /// The folder in which the shell finds programs and keeps its variables; not the project's.
     desk: tempfile::TempDir,
     node: Option<Node>,
@@ -39,7 +39,7 @@ enum Ending {
 
 /// The steps that were done of a page.
 #[derive(Debug, Default, PartialEq)]
-struct Done {
+struct GuideCounts {
     files: usize,
     commands: usize,
     outputs: usize,
@@ -73,7 +73,7 @@ fn in_cells(text: &str) -> String {
 
 impl Newcomer {
     fn new(page: &str) -> Self {
-        let place = Place::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE");
+        let place = NodeFolder::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE");
         let place = if page.contains("ensue serve --watch") { place.with_arguments(&["--watch"]) } else { place };
         let desk = tempfile::TempDir::new().unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ensue"), desk.path().join("ensue")).unwrap();
@@ -81,8 +81,8 @@ impl Newcomer {
         Self { place, desk, node: None, primary: None, watches: page.contains("ensue serve --watch"), printed: String::new() }
     }
 
-    async fn follow(&mut self, page: &str) -> Done {
-        let mut done = Done::default();
+    async fn follow(&mut self, page: &str) -> GuideCounts {
+        let mut done = GuideCounts::default();
         let mut blocks = blocks(page).into_iter().peekable();
         while let Some(block) = blocks.next() {
             match block.step() {
@@ -189,7 +189,7 @@ impl Newcomer {
         if let Some(node) = &self.node {
             shell.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN);
         }
-        let printed = Printed::by(&mut shell);
+        let printed = CommandOutput::by(&mut shell);
         let ended = if printed.code == Some(0) { Ending::Done } else { Ending::Refused };
         assert_eq!(ended, ending, "{command}: {}{}", printed.stdout, printed.stderr);
         self.printed.push_str(&printed.stdout);
@@ -198,7 +198,7 @@ impl Newcomer {
 }
 
 /// Follows a page if the programs that it needs are installed.
-async fn followed(test: &str, programs: &[&str], page: &str, expected: Done) {
+async fn follow_page(test: &str, programs: &[&str], page: &str, expected: GuideCounts) {
     if programs.iter().all(|program| has_program(test, program)) {
         assert_eq!(Newcomer::new(page).follow(page).await, expected, "the page is read otherwise");
     }
@@ -207,34 +207,34 @@ async fn followed(test: &str, programs: &[&str], page: &str, expected: Done) {
 #[tokio::test(flavor = "multi_thread")]
 async fn first_steps_guide_works() {
     let page = include_str!("../../docs/guides/first-steps.md");
-    followed("first_steps_guide_works", &["openssl"], page, Done { files: 0, commands: 19, outputs: 1 }).await;
+    follow_page("first_steps_guide_works", &["openssl"], page, GuideCounts { files: 0, commands: 19, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rule_writing_guide_works() {
     let page = include_str!("../../docs/guides/write-a-rule.md");
     let test = "rule_writing_guide_works";
-    followed(test, &["openssl"], page, Done { files: 8, commands: 32, outputs: 3 }).await;
+    follow_page(test, &["openssl"], page, GuideCounts { files: 8, commands: 32, outputs: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn event_sending_guide_works() {
     let page = include_str!("../../docs/guides/send-events.md");
     let test = "event_sending_guide_works";
-    followed(test, &["curl", "python3"], page, Done { files: 1, commands: 17, outputs: 3 }).await;
+    follow_page(test, &["curl", "python3"], page, GuideCounts { files: 1, commands: 17, outputs: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn github_guide_works() {
     let page = include_str!("../../docs/guides/connect-github.md");
     let test = "github_guide_works";
-    followed(test, &["curl", "openssl"], page, Done { files: 4, commands: 17, outputs: 1 }).await;
+    follow_page(test, &["curl", "openssl"], page, GuideCounts { files: 4, commands: 17, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slack_guide_works() {
     let page = include_str!("../../docs/guides/connect-slack.md");
-    followed("slack_guide_works", &["curl", "openssl"], page, Done { files: 5, commands: 12, outputs: 2 }).await;
+    follow_page("slack_guide_works", &["curl", "openssl"], page, GuideCounts { files: 5, commands: 12, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +246,7 @@ async fn stripe_guide_works() {
     }
     let mut newcomer = Newcomer::new(page);
     let done = newcomer.follow(page).await;
-    assert_eq!(done, Done { files: 4, commands: 14, outputs: 2 }, "the page is read otherwise");
+    assert_eq!(done, GuideCounts { files: 4, commands: 14, outputs: 2 }, "the page is read otherwise");
     // What Stripe's own package signs is accepted in the same way.
     let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/npm");
     if !packages.join("node_modules/stripe").exists() {
@@ -263,7 +263,7 @@ async fn stripe_guide_works() {
         console.log(await stripe.webhooks.generateTestHeaderStringAsync(header));";
     let mut signer = Command::new("node");
     signer.args(["--input-type=module", "-e", script]).arg(&packages).arg(body.to_string()).arg(secret.trim());
-    let signed = Printed::by(&mut signer);
+    let signed = CommandOutput::by(&mut signer);
     assert_eq!(signed.code, Some(0), "{signed:?}");
     let client = newcomer.node.as_ref().unwrap().client();
     let request = client.anonymous(reqwest::Method::POST, "/hooks/stripe/webhook").header("content-type", "application/json");
@@ -274,45 +274,45 @@ async fn stripe_guide_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn alertmanager_guide_works() {
     let page = include_str!("../../docs/guides/connect-alertmanager.md");
-    followed("alertmanager_guide_works", &["curl", "openssl"], page, Done { files: 5, commands: 13, outputs: 2 }).await;
+    follow_page("alertmanager_guide_works", &["curl", "openssl"], page, GuideCounts { files: 5, commands: 13, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_answering_guide_works() {
     let page = include_str!("../../docs/guides/answer-a-webhook.md");
-    followed("webhook_answering_guide_works", &["curl", "openssl"], page, Done { files: 4, commands: 13, outputs: 2 }).await;
+    follow_page("webhook_answering_guide_works", &["curl", "openssl"], page, GuideCounts { files: 4, commands: 13, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_bodies_guide_works() {
     let page = include_str!("../../docs/guides/what-other-systems-send.md");
-    followed("foreign_bodies_guide_works", &["curl", "python3"], page, Done { files: 6, commands: 15, outputs: 6 }).await;
+    follow_page("foreign_bodies_guide_works", &["curl", "python3"], page, GuideCounts { files: 6, commands: 15, outputs: 6 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn library_guide_works() {
     let page = include_str!("../../docs/guides/use-a-library-pack.md");
-    followed("library_guide_works", &[], page, Done { files: 3, commands: 8, outputs: 2 }).await;
+    follow_page("library_guide_works", &[], page, GuideCounts { files: 3, commands: 8, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_guide_works() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let page = include_str!("../../docs/guides/send-mail-and-chat.md").replace("2525", &port.to_string());
-    followed("mail_guide_works", &["python3"], &page, Done { files: 6, commands: 16, outputs: 5 }).await;
+    follow_page("mail_guide_works", &["python3"], &page, GuideCounts { files: 6, commands: 16, outputs: 5 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn debugging_guide_works() {
     let page = include_str!("../../docs/guides/watch-and-debug.md");
-    followed("the_guide_to_watching_and_debugging", &[], page, Done { files: 0, commands: 23, outputs: 2 }).await;
+    follow_page("the_guide_to_watching_and_debugging", &[], page, GuideCounts { files: 0, commands: 23, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn measuring_guide_works() {
     let page = include_str!("../../docs/guides/measure.md");
     let test = "measuring_guide_works";
-    followed(test, &["curl"], page, Done { files: 0, commands: 15, outputs: 1 }).await;
+    follow_page(test, &["curl"], page, GuideCounts { files: 0, commands: 15, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,7 +321,7 @@ async fn cloudevents_guide_works() {
     let test = "cloudevents_guide_works";
     let imported = Command::new(format!("{PYTHON}/bin/python")).args(["-c", "import cloudevents, requests"]).output();
     if imported.is_ok_and(|imported| imported.status.success()) {
-        followed(test, &["curl", "python3"], page, Done { files: 4, commands: 23, outputs: 5 }).await;
+        follow_page(test, &["curl", "python3"], page, GuideCounts { files: 4, commands: 23, outputs: 5 }).await;
     } else {
         not_installed(test, "the package `cloudevents` of PyPI");
     }
@@ -331,62 +331,62 @@ async fn cloudevents_guide_works() {
 async fn inquiry_guide_works() {
     let page = include_str!("../../docs/guides/ask-a-human.md");
     let test = "inquiry_guide_works";
-    followed(test, &["curl", "python3"], page, Done { files: 1, commands: 23, outputs: 2 }).await;
+    follow_page(test, &["curl", "python3"], page, GuideCounts { files: 1, commands: 23, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflow_guide_works() {
     let page = include_str!("../../docs/guides/write-a-workflow.md");
     let test = "workflow_guide_works";
-    followed(test, &[], page, Done { files: 2, commands: 15, outputs: 1 }).await;
+    follow_page(test, &[], page, GuideCounts { files: 2, commands: 15, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backtest_guide_works() {
     let page = include_str!("../../docs/guides/backtest-a-rule.md");
     let test = "backtest_guide_works";
-    followed(test, &[], page, Done { files: 1, commands: 12, outputs: 4 }).await;
+    follow_page(test, &[], page, GuideCounts { files: 1, commands: 12, outputs: 4 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replay_guide_works() {
     let page = include_str!("../../docs/guides/replay-what-ran.md");
     let test = "replay_guide_works";
-    followed(test, &[], page, Done { files: 1, commands: 8, outputs: 2 }).await;
+    follow_page(test, &[], page, GuideCounts { files: 1, commands: 8, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failure_recovery_guide_works() {
     let page = include_str!("../../docs/guides/recover-from-failure.md");
     let test = "failure_recovery_guide_works";
-    followed(test, &[], page, Done { files: 4, commands: 12, outputs: 3 }).await;
+    follow_page(test, &[], page, GuideCounts { files: 4, commands: 12, outputs: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pack_testing_guide_works() {
     let page = include_str!("../../docs/guides/test-a-pack.md");
     let test = "pack_testing_guide_works";
-    followed(test, &[], page, Done { files: 4, commands: 14, outputs: 5 }).await;
+    follow_page(test, &[], page, GuideCounts { files: 4, commands: 14, outputs: 5 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schedule_guide_works() {
     let page = include_str!("../../docs/guides/run-on-a-schedule.md");
     let test = "schedule_guide_works";
-    followed(test, &[], page, Done { files: 5, commands: 14, outputs: 2 }).await;
+    follow_page(test, &[], page, GuideCounts { files: 5, commands: 14, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schedule_reference_shows_the_real_output() {
     let page = include_str!("../../docs/reference/schedules.md");
-    followed("schedule_reference_shows_the_real_output", &[], page, Done { files: 0, commands: 6, outputs: 5 }).await;
+    follow_page("schedule_reference_shows_the_real_output", &[], page, GuideCounts { files: 0, commands: 6, outputs: 5 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backup_guide_works() {
     let page = include_str!("../../docs/guides/back-up-and-restore.md");
     let test = "backup_guide_works";
-    followed(test, &[], page, Done { files: 0, commands: 16, outputs: 0 }).await;
+    follow_page(test, &[], page, GuideCounts { files: 0, commands: 16, outputs: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -394,12 +394,12 @@ async fn postgresql_guide_works() {
     if database_server::is_missing() {
         return;
     }
-    let server = database_server::Server::shared();
+    let server = database_server::Server::instance();
     let address = server.address(&server.new_database());
     let page = include_str!("../../docs/guides/move-to-postgresql.md").replace("postgres://ensue@db.example.test/ensue", &address);
     let mut newcomer = Newcomer::new(&page);
     let done = newcomer.follow(&page).await;
-    assert_eq!(done, Done { files: 1, commands: 13, outputs: 0 }, "the page is read otherwise");
+    assert_eq!(done, GuideCounts { files: 1, commands: 13, outputs: 0 }, "the page is read otherwise");
     assert!(newcomer.printed.contains("intact") && newcomer.place.path().join("back/vault.sqlite").exists(), "{}", newcomer.printed);
 }
 
@@ -413,7 +413,7 @@ async fn postgresql_backup_guide_works() {
     let at = format!("127.0.0.1:{}", server.port());
     let page = include_str!("../../docs/guides/back-up-and-restore-with-postgresql.md").replace("db.example.test", &at);
     let done = Newcomer::new(&page).follow(&page).await;
-    assert_eq!(done, Done { files: 2, commands: 16, outputs: 0 }, "the page is read otherwise");
+    assert_eq!(done, GuideCounts { files: 2, commands: 16, outputs: 0 }, "the page is read otherwise");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -430,31 +430,31 @@ async fn database_loss_guide_works() {
     let mut newcomer = Newcomer::new(&page);
     newcomer.primary = Some(primary);
     let done = newcomer.follow(&page).await;
-    assert_eq!(done, Done { files: 1, commands: 11, outputs: 0 }, "the page is read otherwise");
+    assert_eq!(done, GuideCounts { files: 1, commands: 11, outputs: 0 }, "the page is read otherwise");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn team_guide_works() {
     let page = include_str!("../../docs/guides/let-your-team-in.md");
-    followed("team_guide_works", &[], page, Done { files: 0, commands: 18, outputs: 0 }).await;
+    follow_page("team_guide_works", &[], page, GuideCounts { files: 0, commands: 18, outputs: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_guide_works() {
     let page = include_str!("../../docs/guides/who-did-what.md");
-    followed("audit_guide_works", &[], page, Done { files: 0, commands: 15, outputs: 0 }).await;
+    follow_page("audit_guide_works", &[], page, GuideCounts { files: 0, commands: 15, outputs: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_guide_works() {
     let page = include_str!("../../docs/guides/give-and-limit-rights.md");
-    followed("rights_guide_works", &[], page, Done { files: 0, commands: 16, outputs: 0 }).await;
+    follow_page("rights_guide_works", &[], page, GuideCounts { files: 0, commands: 16, outputs: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rotation_guide_works() {
     let page = include_str!("../../docs/guides/rotate-keys.md");
-    followed("rotation_guide_works", &[], page, Done { files: 0, commands: 11, outputs: 0 }).await;
+    follow_page("rotation_guide_works", &[], page, GuideCounts { files: 0, commands: 11, outputs: 0 }).await;
 }
 
 #[tokio::test]
@@ -467,7 +467,7 @@ async fn ci_login_guide_works() {
     std::fs::write(newcomer.place.path().join("job.token"), job("refs/heads/main")).unwrap();
     std::fs::write(newcomer.place.path().join("branch.token"), job("refs/heads/other")).unwrap();
     let done = newcomer.follow(&page).await;
-    assert_eq!(done, Done { files: 1, commands: 8, outputs: 1 }, "the page is read otherwise");
+    assert_eq!(done, GuideCounts { files: 1, commands: 8, outputs: 1 }, "the page is read otherwise");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -481,7 +481,7 @@ async fn poll_guide_works() {
         include_str!("../../docs/guides/poll-an-api.md").replace("https://example.test", &feed.url).replace("every: 1m", "every: 1s");
     let mut newcomer = Newcomer::new(&page);
     newcomer.place = newcomer.place.with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
-    assert_eq!(newcomer.follow(&page).await, Done { files: 8, commands: 11, outputs: 0 }, "the page is read otherwise");
+    assert_eq!(newcomer.follow(&page).await, GuideCounts { files: 8, commands: 11, outputs: 0 }, "the page is read otherwise");
     assert!(newcomer.printed.contains("news 3"), "the test of the sensor shows the items: {}", newcomer.printed);
     let client = newcomer.node.as_ref().unwrap().client();
     // The items that were there make no events here, and a new one does.
@@ -499,7 +499,7 @@ async fn folder_guide_works() {
     let page = include_str!("../../docs/guides/watch-a-folder.md");
     let page = page.replace("/srv/inbox", &inbox.path().display().to_string()).replace("/var/log/shop", &logs.path().display().to_string());
     let mut newcomer = Newcomer::new(&page);
-    assert_eq!(newcomer.follow(&page).await, Done { files: 6, commands: 9, outputs: 0 }, "the page is read otherwise");
+    assert_eq!(newcomer.follow(&page).await, GuideCounts { files: 6, commands: 9, outputs: 0 }, "the page is read otherwise");
     let client = newcomer.node.as_ref().unwrap().client();
     for sensor in ["orders", "errors"] {
         client.until(&format!("/sensors/shop.{sensor}"), |sensor| sensor["events_count"] == 1).await;
@@ -515,7 +515,7 @@ async fn python_sensor_guide_works() {
     }
     let page = include_str!("../../docs/guides/write-a-sensor-in-python.md");
     let mut newcomer = Newcomer::new(page);
-    assert_eq!(newcomer.follow(page).await, Done { files: 5, commands: 11, outputs: 0 }, "the page is read otherwise");
+    assert_eq!(newcomer.follow(page).await, GuideCounts { files: 5, commands: 11, outputs: 0 }, "the page is read otherwise");
     assert!(newcomer.printed.contains("begins after 0"), "the log of the sensor: {}", newcomer.printed);
     // It is started again, as the page says.
     newcomer.run("systemctl stop ensue", Ending::Done).await;

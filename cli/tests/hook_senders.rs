@@ -11,7 +11,7 @@ use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 
 use crate::support::issuer::{Issuer, Mood, seconds};
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder};
 
 #[path = "../../tests/support/sns.rs"]
 mod signer;
@@ -89,19 +89,19 @@ impl Files {
         self.answers.lock().unwrap().insert(path.to_owned(), body.to_owned());
     }
 
-    fn asked(&self) -> Vec<String> {
+    fn requests(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-fn write_pack(place: &Place, verify: &str, more: &str) {
+fn write_pack(place: &NodeFolder, verify: &str, more: &str) {
     place.write_pack_file("watch/pack.yaml", "name: watch\nversion: 1.0.0\ndescription: Alarms.\n");
     place.write_pack_file("watch/triggers/alarm.yaml", "payload: { alarm: string }\n");
     let sensor = format!("webhook:\n  verify: {verify}\n{more}emits:\n  - trigger: watch.alarm\n");
     place.write_pack_file("watch/sensors/alarms.yaml", &sensor);
 }
 
-async fn answered(request: RequestBuilder) -> (StatusCode, String) {
+async fn send_request(request: RequestBuilder) -> (StatusCode, String) {
     let answer = request.send().await.unwrap();
     (answer.status(), answer.text().await.unwrap())
 }
@@ -112,7 +112,7 @@ async fn event_count(client: &Client) -> usize {
 
 /// A hook for messages of Amazon SNS, whose certificates come from a server on this machine.
 struct Sns {
-    place: Place,
+    place: NodeFolder,
     node: Node,
     files: Files,
     signer: Signer,
@@ -123,7 +123,7 @@ impl Sns {
     fn start() -> Self {
         let (authority, files) = (Authority::new(), Files::default());
         let port = files.serve(&authority);
-        let place = Place::new();
+        let place = NodeFolder::new();
         let ca = place.path().join("ca.pem");
         std::fs::write(&ca, authority.0.pem()).unwrap();
         std::fs::write(place.path().join("ensue.yaml"), json!({ "egress": { "allow": ["localhost"] } }).to_string()).unwrap();
@@ -148,7 +148,7 @@ impl Sns {
 
     async fn deliver(&self, message: &Value) -> (StatusCode, String) {
         let request = self.node.client().anonymous(Method::POST, "/hooks/watch/alarms");
-        answered(request.header("content-type", "text/plain; charset=UTF-8").body(message.to_string())).await
+        send_request(request.header("content-type", "text/plain; charset=UTF-8").body(message.to_string())).await
     }
 }
 
@@ -188,7 +188,7 @@ async fn messages_of_amazon_sns_are_verified_with_a_certificate_that_is_fetched_
     assert_eq!(sns.deliver(&elsewhere).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(event_count(&client).await, 1);
     let expected = ["/SimpleNotificationService-1.pem", "/SimpleNotificationService-2.pem"];
-    assert_eq!(sns.files.asked(), expected, "each certificate is fetched once");
+    assert_eq!(sns.files.requests(), expected, "each certificate is fetched once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +200,7 @@ async fn unknown_certificates_are_fetched_twenty_times_a_minute_at_most() {
         assert_eq!(sns.deliver(&message).await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
     // A minute may end in between.
-    assert!((20..30).contains(&sns.files.asked().len()), "{:?}", sns.files.asked());
+    assert!((20..30).contains(&sns.files.requests().len()), "{:?}", sns.files.requests());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +218,7 @@ async fn known_certificate_verifies_after_a_restart_whatever_strangers_named() {
     let (status, text) = sns.deliver(&sns.message(&json!({ "MessageId": "m-2" }))).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{text}");
     let of_amazon = |asked: &&String| *asked == "/SimpleNotificationService-1.pem";
-    assert_eq!(sns.files.asked().iter().filter(of_amazon).count(), 1, "it was kept");
+    assert_eq!(sns.files.requests().iter().filter(of_amazon).count(), 1, "it was kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +227,7 @@ async fn subscription_is_confirmed_by_an_operator_and_never_by_itself() {
     sns.files.answer("/SimpleNotificationService-1.pem", &sns.signer.certificate);
     sns.files.answer("/?Action=ConfirmSubscription&Token=t", "<ConfirmSubscriptionResponse/>");
     let confirm = || {
-        Printed::by(
+        CommandOutput::by(
             sns.place.ensue(&["hooks", "confirm", "watch/alarms"]).env("ENSUE_SERVER", sns.node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN),
         )
     };
@@ -237,10 +237,10 @@ async fn subscription_is_confirmed_by_an_operator_and_never_by_itself() {
     let parts = json!({ "Type": "SubscriptionConfirmation", "Message": "You have chosen", "Token": "t", "SubscribeURL": url });
     let (status, text) = sns.deliver(&sns.message(&parts)).await;
     assert_eq!(status, StatusCode::OK, "{text}");
-    assert_eq!(sns.files.asked(), ["/SimpleNotificationService-1.pem"], "nothing is confirmed yet");
+    assert_eq!(sns.files.requests(), ["/SimpleNotificationService-1.pem"], "nothing is confirmed yet");
     let confirmed = confirm();
     assert_eq!((confirmed.code, confirmed.stdout.trim()), (Some(0), format!("{TOPIC}  confirmed").as_str()), "{confirmed:?}");
-    assert_eq!(sns.files.asked().last().map(String::as_str), Some("/?Action=ConfirmSubscription&Token=t"));
+    assert_eq!(sns.files.requests().last().map(String::as_str), Some("/?Action=ConfirmSubscription&Token=t"));
     assert!(confirm().stderr.contains("no subscription waits"));
     assert_eq!(event_count(&sns.node.client()).await, 0);
 }
@@ -248,7 +248,7 @@ async fn subscription_is_confirmed_by_an_operator_and_never_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn token_of_an_issuer_proves_the_sender_of_a_delivery() {
     let issuer = Issuer::start(Mood::Well);
-    let place = Place::new();
+    let place = NodeFolder::new();
     std::fs::write(place.path().join("ensue.yaml"), json!({ "egress": { "allow": ["127.0.0.1"] } }).to_string()).unwrap();
     let verify = format!("{{ scheme: jwt, issuer: '{}', audience: [hooks], claims: {{ email: push@example.test }} }}", issuer.url());
     write_pack(&place, &verify, "");
@@ -256,7 +256,7 @@ async fn token_of_an_issuer_proves_the_sender_of_a_delivery() {
     let client = node.client();
     let deliver = async |token: Option<String>| {
         let request = client.anonymous(Method::POST, "/hooks/watch/alarms").json(&json!({ "alarm": "disk" }));
-        answered(token.into_iter().fold(request, |request, token| request.bearer_auth(token))).await
+        send_request(token.into_iter().fold(request, |request, token| request.bearer_auth(token))).await
     };
     let claims =
         |email: &str| json!({ "iss": issuer.url(), "aud": "hooks", "sub": "1", "email": email, "iat": seconds(), "exp": seconds() + 600 });
@@ -276,7 +276,7 @@ async fn token_of_an_issuer_proves_the_sender_of_a_delivery() {
     let client = node.client();
     let deliver = async |token: Option<String>| {
         let request = client.anonymous(Method::POST, "/hooks/watch/alarms").json(&json!({ "alarm": "disk" }));
-        answered(token.into_iter().fold(request, |request, token| request.bearer_auth(token))).await
+        send_request(token.into_iter().fold(request, |request, token| request.bearer_auth(token))).await
     };
     for _ in 0..2 {
         assert_eq!(deliver(Some(genuine.clone())).await.0, StatusCode::ACCEPTED, "a sender may use a token again");
@@ -289,7 +289,7 @@ async fn token_of_an_issuer_proves_the_sender_of_a_delivery() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_certificate_proves_the_sender_of_a_delivery() {
-    let (place, servers, clients) = (Place::new(), Authority::new(), Authority::new());
+    let (place, servers, clients) = (NodeFolder::new(), Authority::new(), Authority::new());
     let (cert, key) = servers.issues("node", "127.0.0.1");
     for (name, text) in [("cert.pem", cert.pem()), ("key.pem", key.serialize_pem()), ("clients.pem", clients.0.pem())] {
         std::fs::write(place.path().join(name), text).unwrap();
@@ -310,7 +310,7 @@ async fn client_certificate_proves_the_sender_of_a_delivery() {
             None => builder,
         };
         let client = Client::over(builder.build().unwrap(), node.url());
-        answered(client.anonymous(Method::POST, "/hooks/watch/alarms").json(&json!({ "alarm": "disk" }))).await
+        send_request(client.anonymous(Method::POST, "/hooks/watch/alarms").json(&json!({ "alarm": "disk" }))).await
     };
     let (status, text) = deliver(Some(clients.issues("hooks", "hooks.example.test"))).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{text}");
@@ -321,14 +321,14 @@ async fn client_certificate_proves_the_sender_of_a_delivery() {
 #[tokio::test(flavor = "multi_thread")]
 async fn header_about_a_client_certificate_counts_from_a_trusted_proxy_only() {
     for (trusted, expected) in [(vec!["127.0.0.1/32"], StatusCode::ACCEPTED), (vec!["192.0.2.1/32"], StatusCode::UNAUTHORIZED)] {
-        let place = Place::new();
+        let place = NodeFolder::new();
         std::fs::write(place.path().join("ensue.yaml"), json!({ "trusted_proxies": trusted }).to_string()).unwrap();
         write_pack(&place, "{ scheme: mtls, names: ['CN=hooks,O=Example'], header: x-client-subject }", "");
         let node = place.start();
         let client = node.client();
         let deliver = async |subjects: &[&str]| {
             let request = client.anonymous(Method::POST, "/hooks/watch/alarms").json(&json!({ "alarm": "disk" }));
-            answered(subjects.iter().fold(request, |request, subject| request.header("x-client-subject", *subject))).await.0
+            send_request(subjects.iter().fold(request, |request, subject| request.header("x-client-subject", *subject))).await.0
         };
         assert_eq!(deliver(&["CN=hooks,O=Example"]).await, expected, "{trusted:?}");
         for bad in [&[][..], &["CN=other"], &["CN=hooks,O=Example", "CN=other"]] {

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, Running};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder, Running};
 
 const SECRET: &str = "a secret that is long enough";
 const PACK: &str = "name: chat\nversion: 1.0.0\ndescription: Commands from a chat.\nkeys: [secret]\n";
@@ -16,8 +16,8 @@ const TRIGGER: &str = "payload:\n  command: string?\n  text: string?\n";
 const OPEN: &str = "verify: { scheme: bearer, key: chat.secret }";
 
 /// A place with the pack `chat`.
-fn place_with(files: &[(&str, &str)]) -> Place {
-    let place = Place::new();
+fn place_with(files: &[(&str, &str)]) -> NodeFolder {
+    let place = NodeFolder::new();
     let key = place.path().join("chat-secret");
     std::fs::write(&key, SECRET).unwrap();
     let place = place.with_variable("ENSUE_KEY_CHAT_SECRET_FILE", &key.display().to_string());
@@ -27,7 +27,7 @@ fn place_with(files: &[(&str, &str)]) -> Place {
     place
 }
 
-fn chat(files: &[(&str, &str)]) -> (Place, Node) {
+fn chat(files: &[(&str, &str)]) -> (NodeFolder, Node) {
     let place = place_with(files);
     let node = place.start();
     (place, node)
@@ -41,12 +41,12 @@ fn sensor(webhook: &str, emit: &str) -> String {
     format!("webhook:\n{fields}emits:\n  - trigger: chat.command\n{emit}")
 }
 
-fn authorized(client: &Client, method: Method, path: &str) -> RequestBuilder {
+fn authorized_request(client: &Client, method: Method, path: &str) -> RequestBuilder {
     client.anonymous(method, path).bearer_auth(SECRET)
 }
 
 /// Returns the status and the text of an answer.
-async fn answered(request: RequestBuilder) -> (StatusCode, String) {
+async fn send_request(request: RequestBuilder) -> (StatusCode, String) {
     let answer = request.send().await.unwrap();
     (answer.status(), answer.text().await.unwrap())
 }
@@ -76,11 +76,11 @@ async fn slack_s_commands_buttons_and_handshake_are_understood() {
         let request = client.anonymous(Method::POST, "/hooks/chat/slack").header("content-type", content_type);
         request.header("x-slack-request-timestamp", time).header("x-slack-signature", signature).body(body)
     };
-    let (status, text) = answered(sent("application/json", r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#)).await;
+    let (status, text) = send_request(sent("application/json", r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#)).await;
     assert_eq!((status, text.as_str()), (StatusCode::OK, r#"{"challenge":"3eZbrw1a"}"#));
     let form = "application/x-www-form-urlencoded";
-    assert_eq!(answered(sent(form, "command=%2Fdeploy&text=shop+now")).await.0, StatusCode::ACCEPTED);
-    assert_eq!(answered(sent(form, "payload=%7B%22text%22%3A%22pressed%22%7D")).await.0, StatusCode::ACCEPTED);
+    assert_eq!(send_request(sent(form, "command=%2Fdeploy&text=shop+now")).await.0, StatusCode::ACCEPTED);
+    assert_eq!(send_request(sent(form, "payload=%7B%22text%22%3A%22pressed%22%7D")).await.0, StatusCode::ACCEPTED);
     let expected = [json!({ "command": "/deploy", "text": "shop now" }), json!({ "text": "pressed" })];
     let mut found = payloads(&client, 2).await;
     found.sort_by_key(|payload| payload["command"].is_null());
@@ -95,20 +95,30 @@ async fn methods_paths_and_networks_are_those_of_the_hook() {
     let near = sensor(&format!("{OPEN}\nallow: [127.0.0.0/8]\nbody_max: 20\nrate: 2/1h"), "");
     let (_place, node) = chat(&[("sensors/rooms.yaml", &rooms), ("sensors/afar.yaml", &afar), ("sensors/near.yaml", &near)]);
     let client = node.client();
-    assert_eq!(answered(authorized(&client, Method::PUT, "/hooks/chat/rooms/rooms/shed").json(&json!({}))).await.0, StatusCode::ACCEPTED);
-    assert_eq!(answered(authorized(&client, Method::GET, "/hooks/chat/rooms/rooms/shed")).await.0, StatusCode::ACCEPTED);
+    assert_eq!(
+        send_request(authorized_request(&client, Method::PUT, "/hooks/chat/rooms/rooms/shed").json(&json!({}))).await.0,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(send_request(authorized_request(&client, Method::GET, "/hooks/chat/rooms/rooms/shed")).await.0, StatusCode::ACCEPTED);
     let mut found = payloads(&client, 2).await;
     found.sort_by_key(|payload| payload["text"].to_string());
     assert_eq!(found, [json!({ "text": "shed GET" }), json!({ "text": "shed PUT" })]);
-    let wrong = authorized(&client, Method::POST, "/hooks/chat/rooms/rooms/shed").send().await.unwrap();
+    let wrong = authorized_request(&client, Method::POST, "/hooks/chat/rooms/rooms/shed").send().await.unwrap();
     assert_eq!((wrong.status(), wrong.headers()["allow"].to_str().unwrap()), (StatusCode::METHOD_NOT_ALLOWED, "PUT, GET, OPTIONS"));
-    assert_eq!(answered(authorized(&client, Method::POST, "/hooks/chat/rooms").json(&json!({}))).await.0, StatusCode::NOT_FOUND);
-    let (status, text) = answered(authorized(&client, Method::POST, "/hooks/chat/afar").json(&json!({}))).await;
+    assert_eq!(
+        send_request(authorized_request(&client, Method::POST, "/hooks/chat/rooms").json(&json!({}))).await.0,
+        StatusCode::NOT_FOUND
+    );
+    let (status, text) = send_request(authorized_request(&client, Method::POST, "/hooks/chat/afar").json(&json!({}))).await;
     assert!(status == StatusCode::FORBIDDEN && text.contains("address_not_allowed"), "{status}: {text}");
-    let near =
-        |body: &str| authorized(&client, Method::POST, "/hooks/chat/near").header("content-type", "application/json").body(body.to_owned());
-    let statuses =
-        [answered(near("{}")).await.0, answered(near(r#"{"text":"longer than this hook takes"}"#)).await.0, answered(near("{}")).await.0];
+    let near = |body: &str| {
+        authorized_request(&client, Method::POST, "/hooks/chat/near").header("content-type", "application/json").body(body.to_owned())
+    };
+    let statuses = [
+        send_request(near("{}")).await.0,
+        send_request(near(r#"{"text":"longer than this hook takes"}"#)).await.0,
+        send_request(near("{}")).await.0,
+    ];
     assert_eq!(statuses, [StatusCode::ACCEPTED, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::TOO_MANY_REQUESTS]);
 }
 
@@ -126,10 +136,10 @@ async fn delivery_of_25_megabytes_is_an_event_that_rules_judge_where_the_operato
     let files = files.map(|(path, text)| (path, text.replace("trigger: chat.command", "trigger: chat.push")));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let place = place_with(&files);
-    let refused = Printed::by(&mut place.ensue(&["check", "packs/"]));
+    let refused = CommandOutput::by(&mut place.ensue(&["check", "packs/"]));
     assert_eq!(refused.code, Some(0), "without a settings file the node is not known: {}", refused.stderr);
     std::fs::write(place.path().join("ensue.yaml"), "webhooks: { body_max: 20000000 }\n").unwrap();
-    let refused = Printed::by(&mut place.ensue(&["check", "packs/"]));
+    let refused = CommandOutput::by(&mut place.ensue(&["check", "packs/"]));
     let why = "`body_max` of `chat.large` is 26214400, but this node takes bodies of at most 20000000 bytes";
     assert!(refused.code != Some(0) && refused.stdout.contains(why), "{refused:?}");
     std::fs::write(place.path().join("ensue.yaml"), "webhooks: { body_max: 26214400 }\n").unwrap();
@@ -140,10 +150,10 @@ async fn delivery_of_25_megabytes_is_an_event_that_rules_judge_where_the_operato
     let body = json!({ "text": "hello", "commits": commits }).to_string();
     assert!(body.len() > BYTES - 1_000, "{}", body.len());
     let send = |hook: &str, body: &str| {
-        let request = authorized(&client, Method::POST, &format!("/hooks/chat/{hook}"));
+        let request = authorized_request(&client, Method::POST, &format!("/hooks/chat/{hook}"));
         request.header("content-type", "application/json").body(body.to_owned())
     };
-    let (status, text) = answered(send("large", &body)).await;
+    let (status, text) = send_request(send("large", &body)).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{text}");
     let has_both =
         |page: &Value| page["items"].as_array().is_some_and(|items| items.iter().filter(|one| one["status"] == "succeeded").count() == 2);
@@ -155,7 +165,7 @@ async fn delivery_of_25_megabytes_is_an_event_that_rules_judge_where_the_operato
     }
     messages.sort();
     assert_eq!(messages, ["0123456789abcdef0123456789abcdef01234567", "hello"]);
-    let (status, text) = answered(send("large", &format!("{body}{}", " ".repeat(2 << 20)))).await;
+    let (status, text) = send_request(send("large", &format!("{body}{}", " ".repeat(2 << 20)))).await;
     assert!(status == StatusCode::PAYLOAD_TOO_LARGE && text.contains("26214400"), "{status}: {text}");
 }
 
@@ -168,7 +178,7 @@ async fn handshake_without_a_proof_is_answered_as_text_and_nothing_else_is() {
     assert_eq!((answer.status(), answer.headers()["content-type"].to_str().unwrap()), (StatusCode::OK, "text/plain; charset=utf-8"));
     assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
     assert_eq!(answer.text().await.unwrap(), "a b");
-    assert_eq!(answered(client.anonymous(Method::POST, "/hooks/chat/graph").json(&json!({}))).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(send_request(client.anonymous(Method::POST, "/hooks/chat/graph").json(&json!({}))).await.0, StatusCode::UNAUTHORIZED);
     assert!(payloads(&client, 0).await.is_empty());
 }
 
@@ -182,8 +192,9 @@ async fn compressed_delivery_that_is_refused_is_retried_with_the_same_events() {
         chat(&[("sensors/rooms.yaml", &hook), ("triggers/command.yaml", "payload: { text: { type: string, pattern: '^.{1,3}$' } }\n")]);
     let client = node.client();
     let body = zstd::encode_all(&b"text=hello"[..], 3).unwrap();
-    let request = authorized(&client, Method::PUT, "/hooks/chat/rooms/shed").header("content-type", "application/x-www-form-urlencoded");
-    let (status, text) = answered(request.header("content-encoding", "zstd").body(body)).await;
+    let request =
+        authorized_request(&client, Method::PUT, "/hooks/chat/rooms/shed").header("content-type", "application/x-www-form-urlencoded");
+    let (status, text) = send_request(request.header("content-encoding", "zstd").body(body)).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{text}");
     let letters = client.until("/dead_letters", |letters| letters["items"].as_array().is_some_and(|items| items.len() == 1)).await;
     let id = letters["items"][0]["id"].as_str().unwrap();
@@ -220,11 +231,11 @@ esac
 printf '{"text": "deployed %s"}' "$text"
 "#;
 
-fn deploying(wait: &str) -> (Place, Node) {
+fn deploying(wait: &str) -> (NodeFolder, Node) {
     deploying_with(&WAITS.replace("10s", wait), ACTION)
 }
 
-fn deploying_with(reply: &str, action: &str) -> (Place, Node) {
+fn deploying_with(reply: &str, action: &str) -> (NodeFolder, Node) {
     let hook = sensor(&format!("{OPEN}\n{reply}"), "    dedupe: headers['x-id']\n");
     let place = place_with(&[
         ("sensors/commands.yaml", &hook),
@@ -239,20 +250,20 @@ fn deploying_with(reply: &str, action: &str) -> (Place, Node) {
 }
 
 fn command(client: &Client, id: &str, command: &str, text: &str) -> RequestBuilder {
-    authorized(client, Method::POST, "/hooks/chat/commands").header("x-id", id).json(&json!({ "command": command, "text": text }))
+    authorized_request(client, Method::POST, "/hooks/chat/commands").header("x-id", id).json(&json!({ "command": command, "text": text }))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reply_waits_for_the_execution_of_its_rule() {
     let (_place, node) = deploying("10s");
     let client = node.client();
-    let (status, text) = answered(command(&client, "1", "/deploy", "shop")).await;
+    let (status, text) = send_request(command(&client, "1", "/deploy", "shop")).await;
     assert_eq!((status, text.as_str()), (StatusCode::OK, r#"{"text":"deployed shop"}"#));
-    let again = answered(command(&client, "1", "/deploy", "shop")).await;
+    let again = send_request(command(&client, "1", "/deploy", "shop")).await;
     assert_eq!((again.0, again.1.as_str()), (StatusCode::OK, r#"{"text":"deployed shop"}"#), "a repeat gets the reply of the first");
-    let (status, text) = answered(command(&client, "2", "/deploy", "bad")).await;
+    let (status, text) = send_request(command(&client, "2", "/deploy", "bad")).await;
     assert_eq!((status, text.as_str()), (StatusCode::OK, "failed: exit_code"));
-    let (status, text) = answered(command(&client, "3", "/dance", "")).await;
+    let (status, text) = send_request(command(&client, "3", "/dance", "")).await;
     assert_eq!((status, text.as_str()), (StatusCode::OK, "I do not know that command."));
     assert_eq!(client.get("/executions").await["items"].as_array().unwrap().len(), 2);
 }
@@ -274,7 +285,7 @@ async fn late_reply_has_the_address_of_the_execution_which_continues() {
 async fn execution_that_times_out_gives_its_sender_the_reply_of_failures() {
     let (_place, node) = deploying_with(&WAITS.replace("10s", "20s"), &format!("{ACTION}timeout: 1s\n"));
     let client = node.client();
-    let (status, text) = answered(command(&client, "1", "/deploy", "slow")).await;
+    let (status, text) = send_request(command(&client, "1", "/deploy", "slow")).await;
     assert_eq!((status, text.as_str()), (StatusCode::OK, "failed: timeout"));
     assert_eq!(client.get("/executions").await["items"][0]["status"], "timed_out");
 }
@@ -289,7 +300,7 @@ async fn execution_that_is_canceled_gives_its_sender_an_error_without_a_reason()
     ] {
         let (_place, node) = deploying_with(reply, ACTION);
         let client = node.client();
-        let sent = tokio::spawn(answered(command(&client, "1", "/deploy", "slow")));
+        let sent = tokio::spawn(send_request(command(&client, "1", "/deploy", "slow")));
         let is_running = |page: &Value| page["items"][0]["status"] == "running";
         let running = client.until("/executions", is_running).await;
         let id = running["items"][0]["id"].as_str().unwrap();
@@ -320,7 +331,7 @@ async fn senders_over_the_limit_of_a_hook_or_of_the_node_get_the_late_reply_at_o
     let (_place, node) = chat(&files);
     let client = node.client();
     let asked = |hook: usize, id: String| {
-        let request = authorized(&client, Method::POST, &format!("/hooks/chat/hook_{hook}")).header("x-id", id);
+        let request = authorized_request(&client, Method::POST, &format!("/hooks/chat/hook_{hook}")).header("x-id", id);
         request.json(&json!({ "command": "/deploy", "text": "shop" }))
     };
     let late = async |hook: usize| {
@@ -373,7 +384,7 @@ async fn repeat_after_a_kill_gets_what_came_of_the_first_delivery() {
     node.kill();
     assert!(broken.await.unwrap().is_err());
     let node = place.start();
-    let repeated = tokio::spawn(answered(command(&node.client(), "1", "/deploy", "slow")));
+    let repeated = tokio::spawn(send_request(command(&node.client(), "1", "/deploy", "slow")));
     until_waiting(&node.client(), 1).await;
     program.let_go();
     let (status, text) = repeated.await.unwrap();
@@ -415,18 +426,19 @@ async fn hostile_deliveries_are_refused_and_the_next_good_one_is_accepted() {
         ("another key", &[(TIME, &time), (SIGNATURE, &forged)]),
         ("a signature with capitals", &[(TIME, &time), (SIGNATURE, &signature.to_uppercase())]),
     ] {
-        let (status, text) = answered(sent(headers)).await;
+        let (status, text) = send_request(sent(headers)).await;
         assert!(status == StatusCode::UNAUTHORIZED && text.contains("signature_refused"), "{name}: {status} {text}");
     }
     // These 64 MiB have a few kilobytes when they are compressed.
     let bomb = zstd::encode_all(&vec![b' '; 64 * 1024 * 1024][..], 3).unwrap();
-    let request = authorized(&client, Method::POST, "/hooks/chat/forms").header("content-type", "application/json");
-    let (status, text) = answered(request.header("content-encoding", "zstd").body(bomb)).await;
+    let request = authorized_request(&client, Method::POST, "/hooks/chat/forms").header("content-type", "application/json");
+    let (status, text) = send_request(request.header("content-encoding", "zstd").body(bomb)).await;
     assert!(status == StatusCode::PAYLOAD_TOO_LARGE && text.contains("body_too_large"), "{status} {text}");
     let many = (0..2_000).map(|number| format!("a{number}=1")).collect::<Vec<_>>().join("&");
-    let request = authorized(&client, Method::POST, "/hooks/chat/forms").header("content-type", "application/x-www-form-urlencoded");
-    assert_eq!(answered(request.body(many)).await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(answered(sent(&[(TIME, &time), (SIGNATURE, &signature)])).await.0, StatusCode::ACCEPTED);
+    let request =
+        authorized_request(&client, Method::POST, "/hooks/chat/forms").header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(send_request(request.body(many)).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(send_request(sent(&[(TIME, &time), (SIGNATURE, &signature)])).await.0, StatusCode::ACCEPTED);
     assert_eq!(payloads(&client, 1).await, [json!({ "text": "good" })]);
 }
 
@@ -441,7 +453,7 @@ async fn forms_texts_methods_and_paths_can_be_sent_for_a_try() {
     let (place, node) = chat(&[("sensors/rooms.yaml", &rooms), ("sensors/texts.yaml", &texts), ("sensors/checks.yaml", &checks)]);
     let send = |arguments: &[&str]| {
         let all = [&["hooks", "send"][..], arguments].concat();
-        Printed::by(place.ensue(&all).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+        CommandOutput::by(place.ensue(&all).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
     };
     for (arguments, why) in [
         (&["chat/rooms", "--data", r#"{"text": "a"}"#][..], "the parameter `room`"),
@@ -475,7 +487,7 @@ async fn id_of_the_sender_recognizes_repeats_unless_it_is_turned_off() {
     let client = node.client();
     let deliver = async |hook: &str, id: &str| {
         let request = client.anonymous(Method::POST, &format!("/hooks/chat/{hook}")).header("x-gitlab-token", SECRET);
-        answered(request.header("x-gitlab-event-uuid", id).json(&json!({ "text": "a" }))).await.0
+        send_request(request.header("x-gitlab-event-uuid", id).json(&json!({ "text": "a" }))).await.0
     };
     assert_eq!(deliver("natural", "1").await, StatusCode::ACCEPTED);
     assert_eq!(deliver("natural", "1").await, StatusCode::OK);
@@ -493,7 +505,7 @@ async fn signature_may_cover_the_url_and_the_method() {
         let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
         mac.update(signed.as_bytes());
         let request = client.anonymous(method, target).header("content-type", "application/json").body(body);
-        answered(request.header("x-sig", hex::encode(mac.finalize().into_bytes()))).await.0
+        send_request(request.header("x-sig", hex::encode(mac.finalize().into_bytes()))).await.0
     };
     let target = "/hooks/chat/all?a=1";
     let text = |method: &str, target: &str| format!("{method} {target} {}{target} {body}", node.url());
@@ -503,7 +515,7 @@ async fn signature_may_cover_the_url_and_the_method() {
     assert_eq!(deliver(Method::POST, &text("POST", target), target).await, StatusCode::OK, "a repeat");
     assert_eq!(deliver(Method::PUT, &text("POST", target), target).await, StatusCode::UNAUTHORIZED);
     assert_eq!(deliver(Method::POST, &text("POST", target), "/hooks/chat/all?a=3").await, StatusCode::UNAUTHORIZED);
-    let sent = Printed::by(
+    let sent = CommandOutput::by(
         place.ensue(&["hooks", "send", "chat/all", "--data", "{}"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN),
     );
     assert_eq!(sent.code, Some(0), "{sent:?}");

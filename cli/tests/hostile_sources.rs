@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder, until};
 
 /// How much memory a node may need beyond what it has, while a program prints a gigabyte.
 const MEMORY_BYTES_MAX: u64 = 96 << 20;
 
 /// A place whose pack has sensors that run these shell scripts.
-fn place(scripts: &[(&str, &str)]) -> Place {
-    let place = Place::new();
+fn place(scripts: &[(&str, &str)]) -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("bad/pack.yaml", "name: bad\nversion: 1.0.0\ndescription: Programs that do not behave.\n");
     place.write_pack_file("bad/triggers/item.yaml", "description: There is an item.\n");
     for (name, script) in scripts {
@@ -80,7 +80,8 @@ async fn program_that_prints_nothing_or_no_text_does_no_harm() {
     assert_eq!((&half["error"]["kind"], &half["refused_count"]), (&json!("exited"), &json!(0)), "{half}");
     let silent = until_sensor(&client, "silent", |sensor| sensor["state"] == "running").await;
     assert_eq!((&silent["events_count"], &silent["refused_count"]), (&json!(0), &json!(0)), "{silent}");
-    let shown = Printed::by(place.ensue(&["sensors", "logs", "bad.half"]).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()));
+    let shown =
+        CommandOutput::by(place.ensue(&["sensors", "logs", "bad.half"]).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()));
     assert!(shown.stdout.contains("ended within a line"), "{shown:?}");
 }
 
@@ -112,7 +113,7 @@ async fn program_that_ignores_the_request_to_stop_is_killed_with_its_children() 
     }
     until("the programs run", async || running(&stubborn) == 1 && running(&child) >= 2).await;
     for name in ["stubborn", "forking"] {
-        let disabled = Printed::by(
+        let disabled = CommandOutput::by(
             place.ensue(&["sensors", "disable", &format!("bad.{name}")]).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()),
         );
         assert_eq!(disabled.code, Some(0), "{disabled:?}");

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, PATIENCE, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder, PATIENCE};
 
 const SHIP: &str = "\
 description: Asks whether to ship, and does as is said.
@@ -26,8 +26,8 @@ run:
     result: { said: \"${{ steps.deploy.result.message }}\" }
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
     place.write_pack_file("release/actions/ship.yaml", SHIP);
     place
@@ -39,8 +39,8 @@ async fn token(client: &Client, name: &str, roles: &[&str]) -> String {
     added.body["token"].as_str().unwrap_or_else(|| panic!("{added:#?}")).to_owned()
 }
 
-fn ensue(place: &Place, node: &Node, token: &str, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", token).env("COLUMNS", "80"))
+fn ensue(place: &NodeFolder, node: &Node, token: &str, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", token).env("COLUMNS", "80"))
 }
 
 async fn ask(client: &Client, token: &str, method: Method, path: &str, body: Option<&Value>) -> Answer {
@@ -66,7 +66,7 @@ fn question(assignees: &[&str]) -> Value {
 }
 
 /// Opens an inquiry directly, and returns the execution and the inquiry.
-async fn asked(client: &Client, params: &Value) -> (String, String) {
+async fn open_inquiry(client: &Client, params: &Value) -> (String, String) {
     let id = client.execute("core.inquiry", params).await;
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["inquiry"].is_string()).await;
     (id, shown["inquiry"].as_str().unwrap().to_owned())
@@ -122,8 +122,8 @@ async fn custom_role_reaches_only_its_own_inquiries() {
     let node = place.start();
     let client = node.client();
     let maria = token(&client, "maria", &["release_managers"]).await;
-    let (_, mine) = asked(&client, &question(&["role:release_managers"])).await;
-    let (execution, others) = asked(&client, &question(&["role:leads", "admin"])).await;
+    let (_, mine) = open_inquiry(&client, &question(&["role:release_managers"])).await;
+    let (execution, others) = open_inquiry(&client, &question(&["role:leads", "admin"])).await;
     let listed = ask(&client, &maria, Method::GET, "/inquiries", None).await;
     let ids: Vec<&str> = listed.body["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
     assert_eq!(ids, [mine.as_str()]);
@@ -166,7 +166,7 @@ async fn one_of_many_concurrent_answers_wins_and_the_others_learn_whose() {
     for number in 0..MANY {
         tokens.push(token(&client, &format!("m{number}"), &["release_managers"]).await);
     }
-    let (execution, inquiry) = asked(&client, &question(&["role:release_managers"])).await;
+    let (execution, inquiry) = open_inquiry(&client, &question(&["role:release_managers"])).await;
     let answers = tokens.iter().enumerate().map(|(number, token)| {
         let (client, inquiry) = (node.client(), inquiry.clone());
         let token = token.clone();
@@ -233,9 +233,9 @@ async fn late_answer_is_rejected_and_the_default_answer_counts() {
     let maria = token(&client, "maria", &["release_managers"]).await;
     let mut params = question(&["role:release_managers"]);
     params["expires"] = json!("1s");
-    let (failing, nobody) = asked(&client, &params).await;
+    let (failing, nobody) = open_inquiry(&client, &params).await;
     params["on_expire"] = json!({ "answer": { "go": false } });
-    let (standing_in, somebody) = asked(&client, &params).await;
+    let (standing_in, somebody) = open_inquiry(&client, &params).await;
     let failed = client.until(&format!("/executions/{failing}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!((&failed["status"], &failed["error"]["kind"]), (&json!("failed"), &json!("expired")));
     let stood_in = client.until(&format!("/executions/{standing_in}"), |shown| shown["ended_at"].is_string()).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::support::issuer::{Issuer, Mood, encode, seconds};
-use crate::support::{ADMIN_TOKEN, Answer, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Answer, CommandOutput, Node, NodeFolder, until};
 
 /// The settings of one issuer, as they are written below its name.
 fn settings(issuer: &Issuer) -> Value {
@@ -17,8 +17,8 @@ fn settings(issuer: &Issuer) -> Value {
     })
 }
 
-fn place(issuers: &[(&str, Value)]) -> Place {
-    let place = Place::new();
+fn place(issuers: &[(&str, Value)]) -> NodeFolder {
+    let place = NodeFolder::new();
     let issuers: serde_json::Map<_, _> = issuers.iter().map(|(name, settings)| ((*name).to_owned(), settings.clone())).collect();
     std::fs::write(place.path().join("ensue.yaml"), json!({ "login": { "issuers": issuers } }).to_string()).unwrap();
     place
@@ -34,7 +34,7 @@ async fn me(node: &Node, token: &str) -> Answer {
 }
 
 /// Checks that the token is refused so.
-async fn refused(node: &Node, token: &str, status: u16, code: &str) {
+async fn expect_refusal(node: &Node, token: &str, status: u16, code: &str) {
     let answer = me(node, token).await;
     assert_eq!((answer.status.as_u16(), answer.body["code"].as_str()), (status, Some(code)), "{token}: {}", answer.body);
     if status == 401 {
@@ -42,9 +42,9 @@ async fn refused(node: &Node, token: &str, status: u16, code: &str) {
     }
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
     let mut command = place.ensue(arguments);
-    Printed::by(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+    CommandOutput::by(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,19 +78,19 @@ async fn token_of_an_issuer_admits_a_new_identity_with_the_rights_of_its_groups(
     assert!(!log.contains("subject-4711") && !log.contains("canary") && !log.contains("\"ana\""), "names are only in the vault");
 
     let mut whoami = place.ensue(&["whoami"]);
-    let whoami = Printed::by(whoami.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", &token));
+    let whoami = CommandOutput::by(whoami.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", &token));
     assert!(whoami.stdout.starts_with("ana, by the issuer corp, until "), "{whoami:?}");
     let shown = ensue(&place, &node, &["identities", "show", "ana"]);
     assert!(shown.stdout.contains("issuer corp, which names the groups: corp:ops"), "{shown:?}");
 
     assert_eq!(ensue(&place, &node, &["identities", "disable", "ana"]).code, Some(0));
-    refused(&node, &token, 401, "identity_disabled").await;
+    expect_refusal(&node, &token, 401, "identity_disabled").await;
     assert_eq!(ensue(&place, &node, &["identities", "enable", "ana"]).code, Some(0));
     // The identity survives a restart, even while its issuer is away.
     node.kill();
     corp.becomes(Mood::Fails);
     let node = place.start();
-    refused(&node, &token, 503, "issuer_unavailable").await;
+    expect_refusal(&node, &token, 503, "issuer_unavailable").await;
     node.client().get("/me").await;
     let doctor = ensue(&place, &node, &["doctor"]);
     assert!(doctor.stdout.contains("the keys of the issuer `corp` cannot be fetched"), "{doctor:?}");
@@ -105,7 +105,7 @@ async fn refused_token_of_an_issuer_is_in_the_audit() {
     let (corp, stranger) = (Issuer::start(Mood::Well), Issuer::start(Mood::Well));
     let place = place(&[("corp", settings(&corp))]);
     let node = place.start();
-    refused(&node, &stranger.token(&json!({ "iss": corp.url() })), 401, "token_invalid").await;
+    expect_refusal(&node, &stranger.token(&json!({ "iss": corp.url() })), 401, "token_invalid").await;
     let recorded = node.client().until("/audit?what=login.refused", |page| page["items"][0].is_object()).await;
     assert_eq!(recorded["items"].as_array().unwrap().len(), 1, "{recorded:#}");
 }
@@ -125,7 +125,7 @@ async fn forged_and_invalid_tokens_are_refused_without_asking_the_issuer() {
         mac.update(message.as_bytes());
         format!("{message}.{}", encode(mac.finalize().into_bytes()))
     };
-    let key = corp.published();
+    let key = corp.public_jwk();
     // A01: no signature at all. A02: the public key as the secret of an HMAC.
     let mut forged: Vec<String> = ["none", "None", "nOnE", ""].into_iter().map(unsigned).collect();
     forged.extend(["none", "None", "nOnE", ""].iter().map(|alg| signed(json!({ "alg": alg, "kid": "1" }))));
@@ -133,7 +133,7 @@ async fn forged_and_invalid_tokens_are_refused_without_asking_the_issuer() {
     forged.push(hmac_with(key["x"].as_str().unwrap().as_bytes(), "HS256"));
     // A03: the header names a key.
     for header in [
-        json!({ "alg": "ES256", "jwk": stranger.published() }),
+        json!({ "alg": "ES256", "jwk": stranger.public_jwk() }),
         json!({ "alg": "ES256", "kid": "1", "jku": format!("{}/keys", stranger.url()) }),
         json!({ "alg": "ES256", "kid": "1", "x5u": format!("{}/keys", stranger.url()) }),
         json!({ "alg": "ES256", "kid": "1", "x5c": ["AA"] }),
@@ -166,25 +166,25 @@ async fn forged_and_invalid_tokens_are_refused_without_asking_the_issuer() {
     forged.push(corp.sign(r#"{"alg":"ES256","kid":"1"}"#, &claims.replace("\"exp\":", "\"exp\":1e400,\"x\":")));
     forged.push(format!("{}x", corp.token(&json!({}))).replace('.', ".."));
     for token in &forged {
-        refused(&node, token, 401, "token_invalid").await;
+        expect_refusal(&node, token, 401, "token_invalid").await;
     }
-    refused(&node, &corp.token(&json!({ "exp": now - 31, "iat": now - 60 })), 401, "token_expired").await;
+    expect_refusal(&node, &corp.token(&json!({ "exp": now - 31, "iat": now - 60 })), 401, "token_expired").await;
     for iss in [format!("{}/", corp.url()), corp.url().to_uppercase(), stranger.url()] {
-        refused(&node, &corp.token(&json!({ "iss": iss })), 401, "issuer_unknown").await;
+        expect_refusal(&node, &corp.token(&json!({ "iss": iss })), 401, "issuer_unknown").await;
     }
     assert_eq!((corp.requests(), stranger.requests()), (0, 0));
 
     // From here on the keys are needed: the signature is that of somebody else, or of a key that nobody knows.
-    refused(&node, &stranger.token(&json!({ "iss": corp.url() })), 401, "token_invalid").await;
+    expect_refusal(&node, &stranger.token(&json!({ "iss": corp.url() })), 401, "token_invalid").await;
     for id in ["../../dev/null", "x' UNION SELECT 'k", "2", ""] {
-        refused(&node, &signed(json!({ "alg": "ES256", "kid": id })), 401, "token_invalid").await;
+        expect_refusal(&node, &signed(json!({ "alg": "ES256", "kid": id })), 401, "token_invalid").await;
     }
     for alg in ["RS256", "PS256", "ES384", "EdDSA", "ES256"] {
-        refused(&node, &hmac_with(key.to_string().as_bytes(), alg), 401, "token_invalid").await;
+        expect_refusal(&node, &hmac_with(key.to_string().as_bytes(), alg), 401, "token_invalid").await;
     }
     let good = corp.token(&json!({}));
     let other_end = if good.ends_with('A') { 'Q' } else { 'A' };
-    refused(&node, &format!("{}{other_end}", &good[..good.len() - 1]), 401, "token_invalid").await;
+    expect_refusal(&node, &format!("{}{other_end}", &good[..good.len() - 1]), 401, "token_invalid").await;
     assert_eq!((corp.requests(), stranger.requests()), (2, 0));
     // Nobody was added by any of these.
     assert_eq!(node.client().get("/identities").await["items"], json!([]));
@@ -255,8 +255,8 @@ async fn groups_follow_the_issuer_and_never_go_back() {
     assert_eq!(groups(json!({ "iat": now - 15 })).await, json!([]), "the token is from before the change");
     assert_eq!(groups(json!({ "iat": now - 5, "groups": ["Release Team", "admin"] })).await, json!(["corp:Release Team", "corp:admin"]));
     let many: Vec<String> = (0..201).map(|number| format!("g{number}")).collect();
-    refused(&node, &corp.token(&json!({ "groups": many })), 403, "groups_overage").await;
-    refused(&node, &corp.token(&json!({ "groups": null, "_claim_names": { "groups": "x" } })), 403, "groups_overage").await;
+    expect_refusal(&node, &corp.token(&json!({ "groups": many })), 403, "groups_overage").await;
+    expect_refusal(&node, &corp.token(&json!({ "groups": null, "_claim_names": { "groups": "x" } })), 403, "groups_overage").await;
     for changes in [
         json!({ "ok": false }),
         json!({ "ok": null }),
@@ -266,7 +266,7 @@ async fn groups_follow_the_issuer_and_never_go_back() {
         json!({ "preferred_username": "Ana Example" }),
         json!({ "preferred_username": null }),
     ] {
-        refused(&node, &corp.token(&changes), 403, "claims_refused").await;
+        expect_refusal(&node, &corp.token(&changes), 403, "claims_refused").await;
     }
 }
 
@@ -277,13 +277,13 @@ async fn name_of_another_is_taken_until_an_administrator_links_the_issuer() {
     let node = place.start();
     assert_eq!(ensue(&place, &node, &["identities", "add", "ana"]).code, Some(0));
     let token = corp.token(&json!({}));
-    refused(&node, &token, 409, "name_taken").await;
-    refused(&node, &corp.token(&json!({ "sub": "1", "preferred_username": "admin" })), 409, "name_taken").await;
+    expect_refusal(&node, &token, 409, "name_taken").await;
+    expect_refusal(&node, &corp.token(&json!({ "sub": "1", "preferred_username": "admin" })), 409, "name_taken").await;
     let linked = ensue(&place, &node, &["identities", "link", "ana", "--issuer", "corp", "--sub", "subject-4711"]);
     assert!(linked.code == Some(0) && linked.stderr.contains("`ana` can log in through `corp`"), "{linked:?}");
     let id = node.client().get("/identities/ana").await["id"].clone();
     assert_eq!(me(&node, &token).await.body["id"], id);
-    refused(&node, &corp.token(&json!({ "sub": "4712" })), 409, "name_taken").await;
+    expect_refusal(&node, &corp.token(&json!({ "sub": "4712" })), 409, "name_taken").await;
     for (arguments, hint) in [
         (["identities", "link", "ana", "--issuer", "corp", "--sub", "subject-4711"], "already linked"),
         (["identities", "link", "ana", "--issuer", "other", "--sub", "subject-4711"], "has no issuer `other`"),
@@ -300,7 +300,7 @@ async fn name_of_another_is_taken_until_an_administrator_links_the_issuer() {
     let node = place.start();
     assert_eq!(me(&node, &token).await.body["id"], id);
     assert_eq!(ensue(&place, &node, &["identities", "unlink", "ana", "--issuer", "corp"]).code, Some(0));
-    refused(&node, &token, 409, "name_taken").await;
+    expect_refusal(&node, &token, 409, "name_taken").await;
     assert_eq!(ensue(&place, &node, &["grants", "add", "group:old:ops", "--role", "viewer"]).code, Some(0));
     let doctor = ensue(&place, &node, &["doctor"]);
     assert!(doctor.stdout.contains("grants name groups of the issuer `old`"), "{doctor:?}");
@@ -321,5 +321,5 @@ async fn service_is_the_same_identity_for_each_of_its_jobs_and_a_new_key_is_foun
     assert_eq!((&first["name"], &first["id"], &first["roles"]), (&json!("ci.shop"), &second["id"], &json!(["ci:ci"])));
     ci.rotate("2");
     // The issuer was asked less than 30 s ago.
-    refused(&node, &run("run 3"), 401, "token_invalid").await;
+    expect_refusal(&node, &run("run 3"), 401, "token_invalid").await;
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::secret_server::{ROLE_ID, SECRET_ID, SecretServer};
 use crate::support::skipped::not_installed;
-use crate::support::{ADMIN_TOKEN, Delivery, Node, PYTHON, Place, Printed, SECRET, files_below, signature, until};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Delivery, Node, NodeFolder, PYTHON, SECRET, files_below, signature, until};
 
 const KEY: &str = "github.webhook_secret";
 
@@ -20,17 +20,17 @@ fn signed_with(delivery: Delivery, secret: &str) -> Delivery {
 }
 
 /// Runs a command against a node with an input.
-fn ensue(place: &Place, node: &Node, arguments: &[&str], input: &[u8]) -> Printed {
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str], input: &[u8]) -> CommandOutput {
     let mut command = place.ensue(arguments);
-    Printed::by_feeding(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN), input)
+    CommandOutput::by_feeding(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN), input)
 }
 
 /// A place in which the hook's secret is in no file, because it would be set from there at each start.
-fn place() -> Place {
-    Place::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE")
+fn place() -> NodeFolder {
+    NodeFolder::new().without_variable("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE")
 }
 
-async fn delivered(node: &Node, secret: &str, id: &str) -> StatusCode {
+async fn deliver(node: &Node, secret: &str, id: &str) -> StatusCode {
     node.client().deliver(&signed_with(Delivery::pull_request(id), secret)).await.unwrap().status
 }
 
@@ -39,15 +39,15 @@ async fn rotated_secret_of_a_hook_overlaps_and_is_then_destroyed() {
     let place = place();
     let node = place.start();
     assert_eq!(ensue(&place, &node, &["keys", "set", KEY], SECRET.as_bytes()).code, Some(0));
-    assert!(delivered(&node, SECRET, "before").await.is_success());
+    assert!(deliver(&node, SECRET, "before").await.is_success());
     let rotated = ensue(&place, &node, &["keys", "rotate", KEY, "--generate", "32", "--overlap", "24h", "--expires", "10d"], b"");
     assert!(rotated.code == Some(0) && rotated.stderr.contains("accepted for 24h"), "{rotated:?}");
     let revealed = ensue(&place, &node, &["keys", "reveal", KEY], b"");
     assert!(revealed.code == Some(0), "{revealed:?}");
     let new = revealed.stdout;
     assert_eq!(new.len(), 64, "{new}");
-    assert!(delivered(&node, &new, "new").await.is_success());
-    assert!(delivered(&node, SECRET, "old").await.is_success());
+    assert!(deliver(&node, &new, "new").await.is_success());
+    assert!(deliver(&node, SECRET, "old").await.is_success());
     let before = ensue(&place, &node, &["keys", "reveal", KEY, "--version", "1"], b"");
     assert_eq!(before.stdout, SECRET);
     let versions = ensue(&place, &node, &["keys", "versions", KEY], b"");
@@ -59,7 +59,7 @@ async fn rotated_secret_of_a_hook_overlaps_and_is_then_destroyed() {
     // The overlap survives a restart.
     node.kill();
     let node = place.start();
-    assert!(delivered(&node, SECRET, "old, again").await.is_success());
+    assert!(deliver(&node, SECRET, "old, again").await.is_success());
 
     // A delivery must fall into the overlap, and another one after it. On a slow machine that takes a longer overlap.
     let mut before = new;
@@ -69,13 +69,13 @@ async fn rotated_secret_of_a_hook_overlaps_and_is_then_destroyed() {
         let begin = Instant::now();
         let rotated = ensue(&place, &node, &["keys", "rotate", KEY, "--overlap", &format!("{seconds}s")], next.as_bytes());
         assert!(rotated.code == Some(0), "{rotated:?}");
-        assert_eq!(delivered(&node, SECRET, "too old").await, StatusCode::UNAUTHORIZED);
-        let is_accepted = delivered(&node, &before, "still accepted").await.is_success();
+        assert_eq!(deliver(&node, SECRET, "too old").await, StatusCode::UNAUTHORIZED);
+        let is_accepted = deliver(&node, &before, "still accepted").await.is_success();
         was_in_time = begin.elapsed() < Duration::from_secs(seconds);
         assert!(is_accepted || !was_in_time, "the secret before is not accepted in its overlap");
-        until("the end of the overlap", async || delivered(&node, &before, "over").await == StatusCode::UNAUTHORIZED).await;
+        until("the end of the overlap", async || deliver(&node, &before, "over").await == StatusCode::UNAUTHORIZED).await;
         assert!(begin.elapsed() >= Duration::from_secs(seconds), "the overlap ended early");
-        assert!(delivered(&node, &next, "next").await.is_success());
+        assert!(deliver(&node, &next, "next").await.is_success());
         let gone = ensue(&place, &node, &["keys", "reveal", KEY, "--version", &version.to_string()], b"");
         assert!(gone.code != Some(0) && gone.stderr.contains("is not stored"), "{gone:?}");
         version += 1;
@@ -101,7 +101,7 @@ async fn rotated_secret_of_a_hook_overlaps_and_is_then_destroyed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rule_reacts_once_to_a_key_that_expires_soon() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("watch/pack.yaml", "name: watch\nversion: 1.0.0\ndescription: Watches keys.\n");
     place.write_pack_file("watch/rules/expiring.yaml", "description: Reacts to a key that expires.\ntrigger: core.key_expiring\naction: core.echo\nwith: { message: '${{ event.payload.key }} expires' }\n");
     let node = place.start();
@@ -119,12 +119,12 @@ async fn rule_reacts_once_to_a_key_that_expires_soon() {
 
 #[test]
 fn key_of_a_stopped_node_is_rotated_and_revealed() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.start().stop();
     let data = place.data();
     let keys = |arguments: &[&str], input: &[u8]| {
         let arguments: Vec<&str> = [&["keys"], arguments, &["--data", data.to_str().unwrap()]].concat();
-        Printed::by_feeding(&mut place.ensue(&arguments), input)
+        CommandOutput::by_feeding(&mut place.ensue(&arguments), input)
     };
     assert!(keys(&["set", "demo.token", "--expires", "90d"], b"first").code == Some(0));
     assert!(keys(&["rotate", "demo.token", "--overlap", "7d"], b"second").code == Some(0));
@@ -146,7 +146,7 @@ fn key_of_a_stopped_node_is_rotated_and_revealed() {
 }
 
 /// Returns the files of the master key: its own, and the next one during a rotation.
-fn master_key_files(place: &Place) -> Vec<std::path::PathBuf> {
+fn master_key_files(place: &NodeFolder) -> Vec<std::path::PathBuf> {
     let mut files = files_below(&place.path().join("state"));
     files.retain(|file| ["master.key", "master.key.next"].map(std::ffi::OsStr::new).contains(&file.file_name().unwrap()));
     files.sort();
@@ -170,7 +170,7 @@ async fn master_key_is_rotated_while_deliveries_are_verified_and_keys_are_set() 
     let old = std::fs::read_to_string(file).unwrap();
     let rotated = ensue(&place, &node, &["keys", "rotate-master"], b"");
     assert!(rotated.code == Some(0) && rotated.stderr.contains("the master key is rotated"), "{rotated:?}");
-    assert!(delivered(&node, SECRET, "after").await.is_success());
+    assert!(deliver(&node, SECRET, "after").await.is_success());
     assert_eq!(ensue(&place, &node, &["keys", "set", "demo.token"], b"set after the rotation").code, Some(0));
     assert_eq!(master_key_files(&place), std::slice::from_ref(file));
     let new = std::fs::read_to_string(file).unwrap();
@@ -235,12 +235,12 @@ async fn killed_rotation_of_the_master_key_is_completed_by_the_next_start() {
 
 #[test]
 fn master_key_of_a_stopped_node_is_rotated() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.start().stop();
     let data = place.data();
     let keys = |arguments: &[&str], input: &[u8]| {
         let arguments: Vec<&str> = [&["keys"], arguments, &["--data", data.to_str().unwrap()]].concat();
-        Printed::by_feeding(&mut place.ensue(&arguments), input)
+        CommandOutput::by_feeding(&mut place.ensue(&arguments), input)
     };
     assert!(keys(&["set", "demo.token"], b"kept").code == Some(0));
     let [file] = &master_key_files(&place)[..] else { panic!("one master key") };
@@ -262,7 +262,7 @@ run:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn key_of_another_store_is_read_when_it_is_used_and_masked_in_output() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let secrets = place.path().join("secrets");
     std::fs::create_dir(&secrets).unwrap();
     let write = |value: &str| std::fs::write(secrets.join("release.json"), json!({ "token": value }).to_string()).unwrap();
@@ -338,7 +338,7 @@ async fn secret_that_another_client_wrote_to_a_secret_server_is_used() {
     };
     write("the-first-value");
 
-    let place = Place::new();
+    let place = NodeFolder::new();
     std::fs::write(place.path().join("secret_id"), server.wrap()).unwrap();
     let approle = json!({ "role_id": ROLE_ID, "secret_id_file": "secret_id", "secret_id": "wrapped" });
     let settings = json!({

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder};
 
 const DEPLOY: &str = "\
 description: Deploys to a site.
@@ -21,11 +21,11 @@ run:
 labels: { team: releases }
 ";
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "200"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "200"))
 }
 
-fn listed(place: &Place, node: &Node, labels: &[&str]) -> Vec<Value> {
+fn list_by_labels(place: &NodeFolder, node: &Node, labels: &[&str]) -> Vec<Value> {
     let labels = labels.iter().flat_map(|label| ["--label", *label]);
     let arguments: Vec<&str> = ["executions", "list", "-o", "json"].into_iter().chain(labels).collect();
     let printed = ensue(place, node, &arguments);
@@ -39,7 +39,7 @@ fn sites(items: &[Value]) -> Vec<&str> {
 
 #[tokio::test]
 async fn executions_are_selected_by_labels_and_keep_them_over_kill_and_rerun() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
     place.write_pack_file("release/actions/deploy.yaml", DEPLOY);
     place.write_pack_file("release/actions/roll.yaml", ROLL);
@@ -59,15 +59,15 @@ async fn executions_are_selected_by_labels_and_keep_them_over_kill_and_rerun() {
 
     node.kill();
     let node = place.start();
-    assert_eq!(sites(&listed(&place, &node, &["ticket=OPS-7"])), ["us", "eu"], "the newest first");
-    assert_eq!(sites(&listed(&place, &node, &["site=eu", "wave=1"])), ["eu"]);
-    assert_eq!(sites(&listed(&place, &node, &["site=eu"])), ["eu", "eu"], "one of them is a step, which has labels of its own");
-    assert_eq!(listed(&place, &node, &["team=releases"])[0]["labels"], json!({ "team": "releases" }));
-    assert_eq!(listed(&place, &node, &["team=releases"]).len(), 1);
+    assert_eq!(sites(&list_by_labels(&place, &node, &["ticket=OPS-7"])), ["us", "eu"], "the newest first");
+    assert_eq!(sites(&list_by_labels(&place, &node, &["site=eu", "wave=1"])), ["eu"]);
+    assert_eq!(sites(&list_by_labels(&place, &node, &["site=eu"])), ["eu", "eu"], "one of them is a step, which has labels of its own");
+    assert_eq!(list_by_labels(&place, &node, &["team=releases"])[0]["labels"], json!({ "team": "releases" }));
+    assert_eq!(list_by_labels(&place, &node, &["team=releases"]).len(), 1);
 
     let rerun = ensue(&place, &node, &["executions", "rerun", "--label", "ticket=OPS-7", "--label", "site=us"]);
     assert!(rerun.stdout.contains("runs again as"), "{}{}", rerun.stdout, rerun.stderr);
-    let found = listed(&place, &node, &["ticket=OPS-7"]);
+    let found = list_by_labels(&place, &node, &["ticket=OPS-7"]);
     assert_eq!(sites(&found), ["us", "us", "eu"]);
     let shown = ensue(&place, &node, &["executions", "show", found[0]["id"].as_str().unwrap()]);
     assert!(shown.stdout.contains("site=us, team=web, ticket=OPS-7, wave=1"), "{}", shown.stdout);

@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, Printed, files_below};
+use crate::support::{CommandOutput, NodeFolder, files_below};
 
 const PACKS: [&str; 11] = ["alertmanager", "digest", "gitlab", "heartbeat", "http", "mail", "pagerduty", "probe", "rss", "slack", "stripe"];
 
-fn run(place: &Place, arguments: &[&str]) -> Printed {
-    Printed::by(&mut place.ensue(arguments))
+fn run(place: &NodeFolder, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(&mut place.ensue(arguments))
 }
 
 #[test]
 fn available_packs_are_listed_without_a_node() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let printed = run(&place, &["packs", "list", "--available", "-o", "json"]);
     let listed: Value = serde_json::from_str(&printed.stdout).unwrap();
     let names: Vec<&str> = listed["items"].as_array().unwrap().iter().filter_map(|pack| pack["name"].as_str()).collect();
@@ -22,7 +22,7 @@ fn available_packs_are_listed_without_a_node() {
 
 #[test]
 fn added_packs_have_no_errors_and_their_cases_pass() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     for pack in PACKS {
         let added = run(&place, &["packs", "add", pack]);
         assert_eq!(added.code, Some(0), "{added:#?}");
@@ -40,7 +40,7 @@ fn added_packs_have_no_errors_and_their_cases_pass() {
 
 #[test]
 fn pack_that_is_installed_or_unknown_is_not_added() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let printed = run(&place, &["packs", "add", "github"]);
     assert_eq!((printed.code, printed.stderr.contains("every node has the pack `github`")), (Some(6), true), "{printed:#?}");
     let printed = run(&place, &["packs", "add", "slakc"]);
@@ -49,7 +49,7 @@ fn pack_that_is_installed_or_unknown_is_not_added() {
 
 #[test]
 fn request_that_the_vendor_would_refuse_fails_a_real_case() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     assert_eq!(run(&place, &["packs", "add", "stripe"]).code, Some(0));
     let file = place.path().join("packs/stripe/actions/api.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -72,13 +72,13 @@ fn request_that_the_vendor_would_refuse_fails_a_real_case() {
 
 #[test]
 fn real_cases_run_only_if_they_are_asked_for() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     assert_eq!(run(&place, &["packs", "add", "slack"]).code, Some(0));
     let printed = run(&place, &["pack", "test"]);
     assert!(printed.stderr.contains("14 more cases against fake vendors: ensue pack test --real"), "{printed:#?}");
     let printed = run(&place, &["pack", "test", "--filter", "posts a message"]);
     assert_eq!((printed.code, printed.stderr.contains("run: ensue pack test --real")), (Some(5), true), "{printed:#?}");
-    let bare = Place::new();
+    let bare = NodeFolder::new();
     bare.write_pack_file("bare/pack.yaml", "name: bare\nversion: 1.0.0\n");
     let printed = run(&bare, &["pack", "test", "--real"]);
     assert_eq!((printed.code, printed.stderr.contains("no `real` cases")), (Some(5), true), "{printed:#?}");
@@ -86,7 +86,7 @@ fn real_cases_run_only_if_they_are_asked_for() {
 
 #[test]
 fn library_s_own_actions_pass_against_their_fake_vendors() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let github = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../packs/library/github");
     let printed = run(&place, &["pack", "test", "--real", github.to_str().unwrap()]);
     assert_eq!(printed.code, Some(0), "{printed:#?}");

@@ -14,23 +14,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::smtp::{Instead, MailServer, Protected, Rules, USER};
+use crate::smtp::{Instead, MailProtection, MailServer, Rules, USER};
 use crate::support::skipped::has_program;
-use crate::support::{Client, Place, Printed, free_port, until};
+use crate::support::{Client, CommandOutput, NodeFolder, free_port, until};
 
 const PASSWORD: &str = "correct horse battery";
 
 /// Creates a place with a pack of the library and its settings.
-fn place(pack: &str, settings: &Value) -> Place {
-    let place = Place::new();
-    let added = Printed::by(&mut place.ensue(&["packs", "add", pack]));
+fn place(pack: &str, settings: &Value) -> NodeFolder {
+    let place = NodeFolder::new();
+    let added = CommandOutput::by(&mut place.ensue(&["packs", "add", pack]));
     assert_eq!(added.code, Some(0), "{added:#?}");
     std::fs::write(place.path().join("ensue.yaml"), settings.to_string()).unwrap();
     place
 }
 
 /// Shortens a time in a file of the place's pack that is too long for a test.
-fn hurry(place: &Place, file: &str, from: &str, to: &str) {
+fn hurry(place: &NodeFolder, file: &str, from: &str, to: &str) {
     let path = place.path().join("packs").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{file} no longer has `{from}`");
@@ -99,8 +99,8 @@ pub(crate) fn certificate() -> (String, TlsAcceptor) {
     (issuer.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn mail_server(rules: Rules) -> (MailServer, Place) {
-    let server = MailServer::start(Rules { protected: Protected::Starttls, password: Some(PASSWORD), ..rules }, certificate()).await;
+async fn mail_server(rules: Rules) -> (MailServer, NodeFolder) {
+    let server = MailServer::start(Rules { protected: MailProtection::Starttls, password: Some(PASSWORD), ..rules }, certificate()).await;
     let config = json!({
         "host": "127.0.0.1",
         "port": server.address.port(),
@@ -133,12 +133,12 @@ async fn mail_is_sent_encrypted_with_a_login_that_nothing_shows() {
     let id = format!("<{}@example.org>", sent["id"].as_str().unwrap());
     assert_eq!(mails[0].header("Message-ID"), Some(id));
     let records = json!(client.records().await).to_string();
-    assert!(!records.contains(PASSWORD) && !node.said().contains(PASSWORD));
+    assert!(!records.contains(PASSWORD) && !node.stderr_text().contains(PASSWORD));
 }
 
 /// Creates a place whose pack `mail` uses the connection `relay`, which leads to a new server.
-async fn mail_over_a_connection(rules: Rules) -> (MailServer, Place) {
-    let server = MailServer::start(Rules { protected: Protected::Starttls, password: Some(PASSWORD), ..rules }, certificate()).await;
+async fn mail_over_a_connection(rules: Rules) -> (MailServer, NodeFolder) {
+    let server = MailServer::start(Rules { protected: MailProtection::Starttls, password: Some(PASSWORD), ..rules }, certificate()).await;
     let relay = json!({
         "smtp": { "host": "127.0.0.1", "port": server.address.port(), "user": USER, "password": { "key": "relay.password" }, "ca": "ca.pem" },
         "breaker": { "failures": 2, "open_for": "1h" },
@@ -157,7 +157,7 @@ async fn mail_over_a_connection(rules: Rules) -> (MailServer, Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_is_sent_over_a_connection_whose_password_the_pack_never_reads() {
     let (server, place) = mail_over_a_connection(Rules::plain()).await;
-    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    let checked = CommandOutput::by(&mut place.ensue(&["check", "packs"]));
     assert_eq!(checked.code, Some(0), "{checked:#?}");
     let node = place.start();
     let client = node.client();
@@ -175,13 +175,13 @@ async fn mail_is_sent_over_a_connection_whose_password_the_pack_never_reads() {
     assert_eq!(sent["status"], "succeeded", "{sent:#}");
     assert_eq!((&sent["result"]["accepted"], &sent["result"]["refused"][0]["code"]), (&json!(["ada@example.org"]), &json!(550)));
     assert_eq!(server.mails().len(), 1);
-    assert!(server.said().iter().any(|said| said.starts_with("STARTTLS")));
+    assert!(server.client_lines().iter().any(|said| said.starts_with("STARTTLS")));
     let shown = client.get("/connections/relay").await;
     assert_eq!((&shown["succeeded_count"], &shown["failed_count"]), (&json!(1), &json!(1)), "{shown:#}");
     let audit = client.until("/audit?what=key.used", |audit| !audit["items"][0].is_null()).await;
     assert!(audit["items"].as_array().unwrap().iter().all(|row| row.to_string().contains("relay.password")), "{audit:#}");
     let records = json!(client.records().await).to_string();
-    assert!(!records.contains(PASSWORD) && !node.said().contains(PASSWORD));
+    assert!(!records.contains(PASSWORD) && !node.stderr_text().contains(PASSWORD));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,10 +204,10 @@ async fn mail_server_that_closes_opens_the_breaker_and_a_refused_mail_does_not()
     for _ in 0..2 {
         assert_eq!(run("down@example.org", "ada@example.org").await["detail"], 421);
     }
-    let said = server.said().len();
+    let said = server.client_lines().len();
     let paused = run("a@example.org", "ada@example.org").await;
     assert!(paused["message"].as_str().unwrap().contains("is paused after repeated failures"), "{paused}");
-    assert_eq!(server.said().len(), said, "nothing is said while it is paused");
+    assert_eq!(server.client_lines().len(), said, "nothing is said while it is paused");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::support::{Client, Node, Place, Printed, until};
+use crate::support::{Client, CommandOutput, Node, NodeFolder, until};
 
 const SECRET: &str = "canary-of-the-connection-7d1e";
 
@@ -40,7 +40,7 @@ impl Echo {
         Self { address, heard }
     }
 
-    fn heard(&self) -> Vec<String> {
+    fn requests(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }
 
@@ -56,9 +56,9 @@ fn is_complete(sent: &str) -> bool {
 }
 
 /// Starts a node with a pack of the library and its settings.
-fn node(pack: &str, config: &Value, connections: &Value) -> (Place, Node) {
-    let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
-    let added = Printed::by(&mut place.ensue(&["packs", "add", pack]));
+fn node(pack: &str, config: &Value, connections: &Value) -> (NodeFolder, Node) {
+    let place = NodeFolder::new().with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
+    let added = CommandOutput::by(&mut place.ensue(&["packs", "add", pack]));
     assert_eq!(added.code, Some(0), "{added:#?}");
     let settings = json!({ "connections": connections, "packs": { pack: { "config": config } } });
     std::fs::write(place.path().join("ensue.yaml"), settings.to_string()).unwrap();
@@ -85,13 +85,13 @@ async fn key_of_a_connection_is_put_into_the_body_and_leaks_nowhere() {
     set_key(&client, "ops.pagerduty", SECRET).await;
     let ended = client.run("pagerduty.resolve", &json!({ "dedup_key": "disk-full/db-1" })).await;
     assert_eq!(ended["status"], "succeeded", "{ended}");
-    let heard = vendor.heard().concat();
+    let heard = vendor.requests().concat();
     assert!(heard.starts_with("POST /base/v2/enqueue "), "{heard}");
     let body: Value = serde_json::from_str(heard.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(body, json!({ "routing_key": SECRET, "event_action": "resolve", "dedup_key": "disk-full/db-1" }));
     let execution = client.get(&format!("/executions/{}", ended["id"].as_str().unwrap())).await.to_string();
     assert!(execution.contains("[redacted ops.pagerduty]") && !execution.contains(SECRET), "{execution}");
-    assert!(!json!(client.records().await).to_string().contains(SECRET) && !node.said().contains(SECRET));
+    assert!(!json!(client.records().await).to_string().contains(SECRET) && !node.stderr_text().contains(SECRET));
     // A connection that puts its key into the body has nothing to add to a request without one.
     let failed = client.run("core.http", &json!({ "connection": "vendor", "url": "/v2/enqueue" })).await;
     let error = &failed["error"];
@@ -112,8 +112,8 @@ async fn sensor_and_actions_of_the_pack_http_go_over_its_connection() {
     set_key(&client, "http.token", "key-of-the-pack").await;
     let ended = client.run("http.get", &json!({ "path": "/items/7?x=1" })).await;
     assert_eq!(ended["status"], "succeeded", "{ended}");
-    until("the sensor asks", async || vendor.heard().iter().any(|heard| heard.starts_with("GET /base/items?sort=new "))).await;
-    let heard = vendor.heard();
+    until("the sensor asks", async || vendor.requests().iter().any(|heard| heard.starts_with("GET /base/items?sort=new "))).await;
+    let heard = vendor.requests();
     assert!(heard.iter().any(|heard| heard.starts_with("GET /base/items/7?x=1 ")), "{heard:#?}");
     assert!(heard.iter().all(|heard| heard.contains("authorization: Basic ") && !heard.contains("key-of-the-pack")), "{heard:#?}");
 }

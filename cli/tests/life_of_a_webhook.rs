@@ -3,11 +3,11 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Delivery, PULL_REQUEST, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, CommandOutput, Delivery, NodeFolder, PULL_REQUEST};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn life_of_a_webhook() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
 
@@ -84,6 +84,6 @@ async fn life_of_a_webhook() {
     assert_eq!(node.stop(), Some(0));
 
     // The log is unchanged, as an independent check confirms.
-    let verified = Printed::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
+    let verified = CommandOutput::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
     assert_eq!(verified.code, Some(0), "{verified:?}");
 }

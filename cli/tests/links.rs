@@ -3,9 +3,9 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, files_below};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder, files_below};
 
-async fn sent(request: RequestBuilder) -> Answer {
+async fn send_request(request: RequestBuilder) -> Answer {
     Answer::of(request.send().await.unwrap()).await
 }
 
@@ -21,7 +21,7 @@ async fn add_person(client: &Client, name: &str) {
 }
 
 /// Opens an inquiry, and returns its id.
-async fn asked(client: &Client, more: &Value) -> String {
+async fn open_inquiry(client: &Client, more: &Value) -> String {
     let mut params = json!({
         "title": "Go on?",
         "assignees": ["ana"],
@@ -34,8 +34,8 @@ async fn asked(client: &Client, more: &Value) -> String {
 }
 
 /// Starts a node with these persons.
-async fn node_with(names: &[&str]) -> (Place, Node, Client) {
-    let place = Place::new();
+async fn node_with(names: &[&str]) -> (NodeFolder, Node, Client) {
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     for name in names {
@@ -49,7 +49,7 @@ async fn link(client: &Client, inquiry: &str, name: &str) -> Answer {
 }
 
 async fn open(client: &Client, code: &Value) -> Answer {
-    sent(client.anonymous(Method::POST, "/api/v1/inquiries/links/open").json(&json!({ "code": code }))).await
+    send_request(client.anonymous(Method::POST, "/api/v1/inquiries/links/open").json(&json!({ "code": code }))).await
 }
 
 fn cookie(opened: &Answer) -> String {
@@ -61,28 +61,28 @@ fn cookie(opened: &Answer) -> String {
 async fn by_page(client: &Client, cookie: &str, method: Method, path: &str, body: &Value) -> Answer {
     let request = client.anonymous(method.clone(), &format!("/api/v1{path}")).header("cookie", cookie);
     let request = request.header("ensue-page", "1").header("sec-fetch-site", "same-origin");
-    sent(if method == Method::GET { request } else { request.json(body) }).await
+    send_request(if method == Method::GET { request } else { request.json(body) }).await
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
 #[tokio::test]
 async fn link_answers_its_inquiry_once_and_reaches_no_other() {
     let (place, node, client) = node_with(&["ana"]).await;
-    let (inquiry, other) = (asked(&client, &json!({})).await, asked(&client, &json!({})).await);
+    let (inquiry, other) = (open_inquiry(&client, &json!({})).await, open_inquiry(&client, &json!({})).await);
     let printed = ensue(&place, &node, &["inquiries", "link", &inquiry, "--for", "ana"]);
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let given = json!(printed.stdout.trim());
 
     // A mail scanner that reads the address of the link changes nothing.
-    let scanned = sent(client.anonymous(Method::GET, "/api/v1/inquiries/links/open")).await;
+    let scanned = send_request(client.anonymous(Method::GET, "/api/v1/inquiries/links/open")).await;
     assert_eq!(scanned.status, 405, "{scanned:?}");
     let wrong = given.as_str().unwrap().chars().map(|digit| if digit == '7' { '8' } else { digit }).collect::<String>();
     assert_eq!(code(&open(&client, &json!(wrong)).await), (401, "token_invalid"));
     for elsewhere in ["/sessions", "/auth/login"] {
-        let login = sent(client.anonymous(Method::POST, &format!("/api/v1{elsewhere}")).json(&json!({ "code": given }))).await;
+        let login = send_request(client.anonymous(Method::POST, &format!("/api/v1{elsewhere}")).json(&json!({ "code": given }))).await;
         assert_eq!(code(&login), (401, "token_invalid"), "the code of a link does not log anybody in");
     }
     let cookie = cookie(&open(&client, &given).await);
@@ -124,7 +124,7 @@ async fn link_answers_its_inquiry_once_and_reaches_no_other() {
 async fn link_is_for_somebody_who_is_asked_and_ends_with_its_inquiry() {
     let (_place, _node, client) = node_with(&["ana", "bo"]).await;
     client.post("/identities", &json!({ "name": "cy" })).await;
-    let inquiry = asked(&client, &json!({ "assignees": ["ana", "cy"] })).await;
+    let inquiry = open_inquiry(&client, &json!({ "assignees": ["ana", "cy"] })).await;
     assert_eq!(code(&link(&client, &inquiry, "bo").await), (403, "inquiry_not_asked"));
     assert_eq!(code(&link(&client, &inquiry, "cy").await), (403, "inquiry_not_asked"), "cy may answer nothing");
     assert_eq!(code(&link(&client, &inquiry, "nobody").await), (404, "not_found"));
@@ -141,7 +141,7 @@ async fn link_is_for_somebody_who_is_asked_and_ends_with_its_inquiry() {
     let late = by_page(&client, &kept, Method::POST, &format!("/inquiries/{inquiry}/respond"), &json!({ "answer": { "go": true } })).await;
     assert_eq!(late.status, 409, "{late:?}");
 
-    let short = asked(&client, &json!({ "expires": "1s" })).await;
+    let short = open_inquiry(&client, &json!({ "expires": "1s" })).await;
     let expiring = link(&client, &short, "ana").await.body;
     client.until(&format!("/inquiries/{short}"), |shown| shown["status"] == "expired").await;
     assert_eq!(code(&open(&client, &expiring["code"]).await), (410, "link_expired"));
@@ -153,7 +153,7 @@ async fn link_is_for_somebody_who_is_asked_and_ends_with_its_inquiry() {
 #[tokio::test]
 async fn of_many_who_open_a_link_at_once_one_gets_in() {
     let (_place, _node, client) = node_with(&["ana"]).await;
-    let inquiry = asked(&client, &json!({})).await;
+    let inquiry = open_inquiry(&client, &json!({})).await;
     let given = link(&client, &inquiry, "ana").await.body["code"].clone();
     let opened = futures_util::future::join_all((0..16).map(|_| open(&client, &given))).await;
     let mut codes: Vec<_> = opened.iter().map(|answer| answer.status.as_u16()).collect();
@@ -166,7 +166,7 @@ async fn of_many_who_open_a_link_at_once_one_gets_in() {
 #[tokio::test]
 async fn node_with_links_switched_off_has_none() {
     let (place, node, client) = node_with(&["ana"]).await;
-    let inquiry = asked(&client, &json!({})).await;
+    let inquiry = open_inquiry(&client, &json!({})).await;
     let given = link(&client, &inquiry, "ana").await.body["code"].clone();
     drop(node);
     std::fs::write(place.path().join("ensue.yaml"), "inquiries: { links: false }\n").unwrap();
@@ -190,7 +190,7 @@ fn notifying(assignees: &str) -> String {
 }
 
 /// Returns the inquiry of a workflow and the finished execution that notified people of it.
-async fn notified(client: &Client, action: &str) -> (Value, Value) {
+async fn await_notification(client: &Client, action: &str) -> (Value, Value) {
     let flow = client.execute(action, &json!({})).await;
     let is_told = |listed: &Value| listed["items"][0]["notifications"].is_array();
     let inquiry = client.until(&format!("/inquiries?parent={flow}"), is_told).await["items"][0].clone();
@@ -207,13 +207,13 @@ async fn output(client: &Client, execution: &Value) -> String {
 }
 
 /// Returns the last line of an output as the program was given it.
-fn given(output: &str) -> String {
+fn original_last_line(output: &str) -> String {
     output.trim_end().lines().last().unwrap().chars().rev().collect()
 }
 
 #[tokio::test]
 async fn notification_has_a_link_that_the_log_never_has() {
-    let place = Place::new().with_variable("ENSUE_URL", "https://ensue.example.test");
+    let place = NodeFolder::new().with_variable("ENSUE_URL", "https://ensue.example.test");
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
     place.write_pack_file("release/actions/send.yaml", SEND);
     for (name, assignees) in [("one", "ana"), ("nobody", "xe"), ("lacking", "bo"), ("several", "\"${{ ['ana', 'bo'] }}\"")] {
@@ -224,9 +224,9 @@ async fn notification_has_a_link_that_the_log_never_has() {
     add_person(&client, "ana").await;
     client.post("/identities", &json!({ "name": "bo" })).await;
 
-    let (inquiry, told) = notified(&client, "release.one").await;
+    let (inquiry, told) = await_notification(&client, "release.one").await;
     let printed = output(&client, &told).await;
-    let address = given(&printed);
+    let address = original_last_line(&printed);
     let (page, secret) = address.split_once('#').unwrap_or_else(|| panic!("{printed}"));
     assert_eq!(page, "https://ensue.example.test/ui/answer");
     assert!(printed.contains("[redacted ensue.link]") && !printed.contains(secret), "{printed}");
@@ -249,8 +249,8 @@ async fn notification_has_a_link_that_the_log_never_has() {
 
     // Nobody without an identity, nobody who may not answer, and no group of people gets one.
     for action in ["release.nobody", "release.lacking", "release.several"] {
-        let (inquiry, told) = notified(&client, action).await;
-        let address = given(&output(&client, &told).await);
+        let (inquiry, told) = await_notification(&client, action).await;
+        let address = original_last_line(&output(&client, &told).await);
         assert_eq!(address.split('#').next(), inquiry["url"].as_str(), "{action}");
     }
     let records = client.records().await;

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder};
 
 /// Its exit code reports whether another one runs at the same time. None passes before the gate is opened.
 const ALONE: &str = "\
@@ -16,13 +16,13 @@ run:
 concurrency: { key: params.region }
 ";
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "160"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "160"))
 }
 
 #[tokio::test]
 async fn locked_executions_never_overlap_and_none_is_stuck_after_a_kill() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let folder = place.path().join("busy");
     std::fs::create_dir(&folder).unwrap();
     let place = place.with_variable("ENSUE_ACTIONS_WRITABLE", &folder.display().to_string());

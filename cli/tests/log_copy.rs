@@ -4,23 +4,23 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::kept_data::{KEPT_POSITION, kept, shows_the_kept_data, value};
-use crate::support::{Place, Printed};
+use crate::data_of_0_1::{KEPT_POSITION, shows_the_kept_data, unpack_old_data, value};
+use crate::support::{CommandOutput, NodeFolder};
 
-fn copy(place: &Place, from: &str, to: &str, more: &[&str]) -> Printed {
+fn copy(place: &NodeFolder, from: &str, to: &str, more: &[&str]) -> CommandOutput {
     let mut command = place.ensue(&["log", "copy", "--from", from, "--to", to, "-o", "json"]);
-    Printed::by(command.args(more))
+    CommandOutput::by(command.args(more))
 }
 
 /// Copies a directory, and returns the head of the copy.
 #[track_caller]
-fn copied(place: &Place, from: &str, to: &str, more: &[&str]) -> Value {
+fn expect_copy(place: &NodeFolder, from: &str, to: &str, more: &[&str]) -> Value {
     let printed = copy(place, from, to, more);
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);
     serde_json::from_str(&printed.stdout).unwrap()
 }
 
-fn log(place: &Place, data: &str) -> PathBuf {
+fn log(place: &NodeFolder, data: &str) -> PathBuf {
     place.path().join(data).join("log.sqlite")
 }
 
@@ -35,14 +35,14 @@ fn definitions(log: &Path) -> String {
 }
 
 /// Replaces the node's own directory with another one.
-fn use_instead(place: &Place, data: &str) {
+fn use_instead(place: &NodeFolder, data: &str) {
     std::fs::rename(place.data(), place.path().join("before")).unwrap();
     std::fs::rename(place.path().join(data), place.data()).unwrap();
 }
 
 /// A place whose log has a large body, a delayed execution, and no fact that 0.1 does not know.
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Sells.\n");
     place.write_pack_file("shop/triggers/order.yaml", "payload: { lines: any }\n");
     place
@@ -64,8 +64,8 @@ async fn copy_to_0_1_and_back_has_the_same_chain_and_a_node_continues_it() {
     node.stop_well();
 
     let at = head(&log(&place, "data"));
-    assert_eq!(copied(&place, "data", "old", &["--format", "0.1"]), at);
-    assert_eq!(copied(&place, "old", "new", &[]), at);
+    assert_eq!(expect_copy(&place, "data", "old", &["--format", "0.1"]), at);
+    assert_eq!(expect_copy(&place, "old", "new", &[]), at);
     let about = |data: &str| {
         let number = |sql: &str| value::<i64>(&log(&place, data), sql);
         (number("PRAGMA user_version"), number("PRAGMA page_size"), number("SELECT max(encoding) FROM records"))
@@ -86,12 +86,12 @@ async fn copy_to_0_1_and_back_has_the_same_chain_and_a_node_continues_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_that_0_1_began_is_copied_without_changing_it() {
-    let place = kept();
+    let place = unpack_old_data();
     let original = log(&place, "data");
     let (at, tables) = (head(&original), definitions(&original));
     assert_eq!(at["position"], KEPT_POSITION);
-    assert_eq!(copied(&place, "data", "new", &[]), at);
-    assert_eq!(copied(&place, "data", "old", &["--format", "0.1"]), at);
+    assert_eq!(expect_copy(&place, "data", "new", &[]), at);
+    assert_eq!(expect_copy(&place, "data", "old", &["--format", "0.1"]), at);
     assert_eq!((value::<i64>(&original, "PRAGMA user_version"), definitions(&original)), (1, tables.clone()));
     assert_eq!(definitions(&log(&place, "old")), tables, "the copy is exactly what 0.1 creates");
     use_instead(&place, "new");
@@ -108,7 +108,7 @@ async fn log_that_0_1_began_is_copied_without_changing_it() {
         assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
     }
     assert!(!place.path().join("older").exists());
-    assert_eq!(copied(&place, "data", "again", &[]), head(&log(&place, "data")));
+    assert_eq!(expect_copy(&place, "data", "again", &[]), head(&log(&place, "data")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

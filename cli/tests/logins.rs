@@ -13,7 +13,7 @@ use crate::support::page::blocks;
 use crate::support::provider::{Provider, SECRET};
 use crate::support::skipped::not_installed;
 use crate::support::wall_clock::{WallClock, libfaketime};
-use crate::support::{ADMIN_TOKEN, Answer, Node, PATIENCE, Place, Printed, free_port, until};
+use crate::support::{ADMIN_TOKEN, Answer, CommandOutput, Node, NodeFolder, PATIENCE, free_port, until};
 
 const SESSION: &str = "__Host-ensue";
 const LOGIN: &str = "__Host-ensue-login";
@@ -55,18 +55,18 @@ async fn me(browser: &mut Browser, node: &Node) -> Answer {
     Answer::of(browser.send(Method::GET, &url, "", Some(&url)).await).await
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
     let mut command = place.ensue(arguments);
-    Printed::by(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+    CommandOutput::by(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
 /// Returns what `ensue doctor` prints, without the breaks of its lines.
-fn doctor(place: &Place, node: &Node) -> String {
+fn doctor(place: &NodeFolder, node: &Node) -> String {
     ensue(place, node, &["doctor"]).stdout.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Checks that the page reports a failed login.
-fn failed(page: &Page, status: u16, words: &str) {
+fn expect_failure(page: &Page, status: u16, words: &str) {
     assert_eq!(page.status.as_u16(), status, "{page:?}");
     assert!(page.text.contains(words), "{page:?}");
 }
@@ -109,7 +109,7 @@ async fn person_logs_in_through_a_real_provider() {
     assert_eq!(me(&mut other, &node).await.body["id"], ana["id"]);
     assert_eq!(ensue(&place, &node, &["identities", "disable", "ana"]).code, Some(0));
     assert_eq!(me(&mut browser, &node).await.status, 401);
-    failed(&log_in(&mut browser, &node, "ana").await, 401, "disabled");
+    expect_failure(&log_in(&mut browser, &node, "ana").await, 401, "disabled");
     let recorded = node.client().until("/audit?what=login.refused", |page| page.to_string().contains("oidc/corp")).await;
     assert!(recorded["items"].is_array());
 }
@@ -134,7 +134,7 @@ async fn each_login_has_a_new_session_whatever_cookies_were_planted() {
     let mut victim = Browser::new();
     let back = callback(&mut victim, &start_url(&node), "ana").await;
     victim.plant(&node.url(), LOGIN, &planted);
-    failed(&come_back(&mut victim, &back).await, 400, "was not started here");
+    expect_failure(&come_back(&mut victim, &back).await, 400, "was not started here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,27 +144,27 @@ async fn callback_counts_once_and_only_in_the_browser_that_began_it() {
     // An attacker sends the callback of an own login to somebody, who would then act as the attacker.
     let (mut attacker, mut victim) = (Browser::new(), Browser::new());
     let of_attacker = callback(&mut attacker, &start_url(&node), "mallory").await;
-    failed(&come_back(&mut victim, &of_attacker).await, 400, "was not started here");
+    expect_failure(&come_back(&mut victim, &of_attacker).await, 400, "was not started here");
     let of_victim = callback(&mut victim, &start_url(&node), "ana").await;
-    failed(&come_back(&mut victim, &of_attacker).await, 400, "was not started here");
+    expect_failure(&come_back(&mut victim, &of_attacker).await, 400, "was not started here");
     assert_eq!(victim.cookie(&node.url(), SESSION), None);
     // The login that the victim began is not affected.
     for (old, new) in
         [("state=", "state=x"), ("state=", "other="), ("/callback/corp", "/callback/other"), ("/callback/corp", "/callback/CORP%2f")]
     {
         let changed: Url = of_victim.as_str().replace(old, new).parse().unwrap();
-        failed(&come_back(&mut victim, &changed).await, 400, "was not started here");
+        expect_failure(&come_back(&mut victim, &changed).await, 400, "was not started here");
     }
     assert_eq!(come_back(&mut victim, &of_victim).await.status, StatusCode::OK);
     assert_eq!(me(&mut victim, &node).await.body["name"], "ana");
-    failed(&come_back(&mut victim, &of_victim).await, 400, "was not started here");
+    expect_failure(&come_back(&mut victim, &of_victim).await, 400, "was not started here");
     // Somebody who copies the address and the cookie comes too late.
     let mut late = Browser::new();
     let of_late = callback(&mut late, &start_url(&node), "ana").await;
     let cookie = late.cookie(&node.url(), LOGIN).unwrap();
     come_back(&mut late, &of_late).await;
     late.plant(&node.url(), LOGIN, &cookie);
-    failed(&come_back(&mut late, &of_late).await, 400, "was not started here");
+    expect_failure(&come_back(&mut late, &of_late).await, 400, "was not started here");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,16 +174,16 @@ async fn response_of_another_issuer_and_a_canceled_login_are_refused() {
     let mut browser = Browser::new();
     let back = callback(&mut browser, &start_url(&node), "ana").await;
     let mixed_up: Url = back.as_str().replace("iss=http", "iss=https").parse().unwrap();
-    failed(&come_back(&mut browser, &mixed_up).await, 401, "the response is that of another issuer");
+    expect_failure(&come_back(&mut browser, &mixed_up).await, 401, "the response is that of another issuer");
     let back = callback(&mut browser, &start_url(&node), "ana").await;
     let unnamed: Url = back.as_str().split_once("&iss=").map(|(before, _)| before.to_owned()).unwrap().parse().unwrap();
-    failed(&come_back(&mut browser, &unnamed).await, 401, "the response does not name its issuer");
+    expect_failure(&come_back(&mut browser, &unnamed).await, 401, "the response does not name its issuer");
     browser.keep_only(&node.url().parse().unwrap());
     let page = browser.open(&start_url(&node)).await;
     let abort = format!("{}/abort", page.url);
     let is_of_provider = |url: &Url| !url.path().starts_with("/api/v1/");
     let back = browser.follow(Method::GET, abort.parse().unwrap(), "", Some(page.url), is_of_provider).await;
-    failed(&come_back(&mut browser, &back.url).await, 401, "access_denied");
+    expect_failure(&come_back(&mut browser, &back.url).await, 401, "access_denied");
     assert_eq!(browser.cookie(&node.url(), SESSION), None);
 }
 
@@ -209,9 +209,9 @@ async fn provider_that_is_away_or_has_new_keys_ends_only_logins_that_need_it() {
     let Some(mut provider) = Provider::start("provider_that_is_away_or_has_new_keys_ends_only_logins_that_need_it") else { return };
     let (_place, node) = provider.node(&corp(&provider));
     let mut browser = Browser::new();
-    provider.tell("down");
-    failed(&browser.open(&start_url(&node)).await, 503, "is not available");
-    provider.tell("up");
+    provider.send_command("down");
+    expect_failure(&browser.open(&start_url(&node)).await, 503, "is not available");
+    provider.send_command("up");
     // The node asks an issuer at most each 30 seconds.
     let begin = Instant::now();
     let page = loop {
@@ -219,24 +219,24 @@ async fn provider_that_is_away_or_has_new_keys_ends_only_logins_that_need_it() {
         if page.status == StatusCode::OK {
             break page;
         }
-        failed(&page, 503, "is not available");
+        expect_failure(&page, 503, "is not available");
         assert!(begin.elapsed() < PATIENCE, "the issuer is not asked again");
         tokio::time::sleep(AGAIN_AFTER).await;
     };
     let back = browser.log_in_at(page, "ana", |url| !url.path().starts_with("/api/v1/")).await;
-    provider.tell("down");
-    failed(&come_back(&mut browser, &back.url).await, 503, "is not available");
+    provider.send_command("down");
+    expect_failure(&come_back(&mut browser, &back.url).await, 503, "is not available");
     assert_eq!(browser.cookie(&node.url(), SESSION), None);
-    provider.tell("up");
+    provider.send_command("up");
     assert_eq!(log_in(&mut browser, &node, "ana").await.status, StatusCode::OK, "a new login works at once");
-    provider.tell("rotate");
+    provider.send_command("rotate");
     let begin = Instant::now();
     loop {
         let page = log_in(&mut browser, &node, "ana").await;
         if page.status == StatusCode::OK {
             break;
         }
-        failed(&page, 401, "ID token");
+        expect_failure(&page, 401, "ID token");
         assert!(begin.elapsed() < PATIENCE, "the issuer is not asked again");
         tokio::time::sleep(AGAIN_AFTER).await;
     }
@@ -247,10 +247,10 @@ async fn clock_of_the_provider_may_be_thirty_seconds_ahead() {
     let Some(mut provider) = Provider::start("clock_of_the_provider_may_be_thirty_seconds_ahead") else { return };
     let (_place, node) = provider.node(&corp(&provider));
     let mut browser = Browser::new();
-    provider.tell("clock 20");
+    provider.send_command("clock 20");
     assert_eq!(log_in(&mut browser, &node, "ana").await.status, StatusCode::OK);
-    provider.tell("clock 60");
-    failed(&log_in(&mut browser, &node, "bo").await, 401, "ID token");
+    provider.send_command("clock 60");
+    expect_failure(&log_in(&mut browser, &node, "bo").await, 401, "ID token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,13 +260,13 @@ async fn settings_decide_who_may_log_in_and_names_stay_with_their_holders() {
     settings["issuers"]["corp"]["allow"] = json!("claims.email == 'ana@example.test'");
     let (place, node) = provider.node(&settings);
     let mut browser = Browser::new();
-    failed(&log_in(&mut browser, &node, "bo").await, 403, "does not admit");
+    expect_failure(&log_in(&mut browser, &node, "bo").await, 403, "does not admit");
     assert_eq!(ensue(&place, &node, &["identities", "add", "ana"]).code, Some(0));
-    failed(&log_in(&mut browser, &node, "ana").await, 409, "already exists");
+    expect_failure(&log_in(&mut browser, &node, "ana").await, 409, "already exists");
     assert_eq!(ensue(&place, &node, &["identities", "link", "ana", "--issuer", "corp", "--sub", "ana"]).code, Some(0));
     assert_eq!(log_in(&mut browser, &node, "ana").await.status, StatusCode::OK);
     let unknown = browser.open(&format!("{}/api/v1/auth/oidc/start?issuer=other", node.url())).await;
-    failed(&unknown, 422, "do not log in through an issuer `other`");
+    expect_failure(&unknown, 422, "do not log in through an issuer `other`");
 }
 
 /// A running command, whose standard error is read until it has printed what a person needs.
@@ -276,7 +276,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn start(place: &Place, node: &Node, arguments: &[&str]) -> Self {
+    fn start(place: &NodeFolder, node: &Node, arguments: &[&str]) -> Self {
         let mut command = place.ensue(arguments);
         let command = command.env("ENSUE_SERVER", node.url()).env_remove("ENSUE_TOKEN").env("XDG_STATE_HOME", place.path().join("state"));
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -285,7 +285,7 @@ impl Waiting {
     }
 
     /// Returns the next line that is indented: what a person opens or types.
-    fn shown(&mut self) -> String {
+    fn next_indented_line(&mut self) -> String {
         let mut line = String::new();
         while !line.starts_with("    ") {
             line.clear();
@@ -302,10 +302,10 @@ impl Waiting {
 }
 
 /// Runs a command with the session of `ensue login`.
-fn by_login(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+fn by_login(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
     let mut command = place.ensue(arguments);
     let command = command.env("ENSUE_SERVER", node.url()).env_remove("ENSUE_TOKEN").env("XDG_STATE_HOME", place.path().join("state"));
-    Printed::by(command)
+    CommandOutput::by(command)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -315,7 +315,7 @@ async fn terminal_logs_in_through_the_browser_after_a_click() {
     settings["issuers"]["corp"]["session_max"] = json!("2h");
     let (place, node) = provider.node(&settings);
     let mut waiting = Waiting::start(&place, &node, &["login"]);
-    let start = waiting.shown();
+    let start = waiting.next_indented_line();
     let mut browser = Browser::new();
     let back = callback(&mut browser, &start, "ana").await;
     let page = come_back(&mut browser, &back).await;
@@ -368,7 +368,7 @@ async fn person_can_deny_a_terminal_and_its_parameters_are_checked() {
     let Some(mut provider) = Provider::start("person_can_deny_a_terminal_and_its_parameters_are_checked") else { return };
     let (place, node) = provider.node(&corp(&provider));
     let mut waiting = Waiting::start(&place, &node, &["login", "--issuer", "corp"]);
-    let start = waiting.shown();
+    let start = waiting.next_indented_line();
     let mut browser = Browser::new();
     let back = callback(&mut browser, &start, "ana").await;
     let page = come_back(&mut browser, &back).await;
@@ -385,7 +385,7 @@ async fn person_can_deny_a_terminal_and_its_parameters_are_checked() {
         (format!("cli=4000&challenge={challenge}&state=a%26b"), "`state`"),
         (format!("port=4000&challenge={challenge}&state=s"), "`port`"),
     ] {
-        failed(&browser.open(&format!("{}/api/v1/auth/oidc/start?issuer=corp&{bad}", node.url())).await, 400, words);
+        expect_failure(&browser.open(&format!("{}/api/v1/auth/oidc/start?issuer=corp&{bad}", node.url())).await, 400, words);
     }
     let other = by_login(&place, &node, &["login", "--issuer", "other"]);
     assert!(other.code == Some(2) && other.stderr.contains("the node has `corp`"), "{other:?}");
@@ -398,7 +398,7 @@ async fn terminal_without_a_browser_is_approved_on_a_page_of_the_node() {
     settings["issuers"]["corp"]["session_max"] = json!("2h");
     let (place, node) = provider.node(&settings);
     let mut waiting = Waiting::start(&place, &node, &["login", "--device"]);
-    let code = waiting.shown();
+    let code = waiting.next_indented_line();
     let page_url = format!("{}/auth/device", node.url());
     let mut browser = Browser::new();
     // The page sends a person without a session to the issuer first, which sends them back.
@@ -436,15 +436,15 @@ async fn terminal_without_a_browser_is_approved_on_a_page_of_the_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn terminal_approves_another_one_and_passes_on_no_more_than_its_own_rights() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     node.client().post("/identities", &json!({ "name": "ana" })).await;
     node.client().post("/grants", &json!({ "subject": "identity:ana", "role": "admin" })).await;
     let limited = json!({ "name": "laptop", "identity": "ana", "scopes": ["events:read"], "expires_in": "1h" });
     let token = node.client().post("/tokens", &limited).await.body["token"].as_str().unwrap().to_owned();
     let mut waiting = Waiting::start(&place, &node, &["login", "--device"]);
-    let code = waiting.shown();
-    let approve = |arguments: &[&str]| Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", &token));
+    let code = waiting.next_indented_line();
+    let approve = |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", &token));
     let unsure = approve(&["login", "approve", &code]);
     assert!(unsure.code == Some(2) && unsure.stderr.contains("--yes"), "{unsure:?}");
     let approved = approve(&["login", "approve", &code, "--yes"]);
@@ -459,12 +459,12 @@ async fn terminal_approves_another_one_and_passes_on_no_more_than_its_own_rights
     assert_eq!(by_login(&place, &node, &["whoami"]).code, Some(4), "the session ends with the token");
 
     let mut waiting = Waiting::start(&place, &node, &["login", "--device"]);
-    assert_eq!(ensue(&place, &node, &["login", "deny", &waiting.shown()]).code, Some(0));
+    assert_eq!(ensue(&place, &node, &["login", "deny", &waiting.next_indented_line()]).code, Some(0));
     let (exit, said) = waiting.end();
     assert!(exit != Some(0) && said.contains("denied"), "{exit:?} {said}");
     // Five wrong codes are too many, even if the sixth is right.
     let mut waiting = Waiting::start(&place, &node, &["login", "--device"]);
-    let code = waiting.shown();
+    let code = waiting.next_indented_line();
     let typed = async |code: &str| node.client().post("/auth/device/look_up", &json!({ "user_code": code })).await;
     for _ in 0..5 {
         assert_eq!(typed("BBBB-BBBB").await.status, StatusCode::NOT_FOUND);
@@ -478,7 +478,7 @@ async fn terminal_approves_another_one_and_passes_on_no_more_than_its_own_rights
 
 #[tokio::test(flavor = "multi_thread")]
 async fn device_codes_can_be_switched_off() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     std::fs::write(place.path().join("ensue.yaml"), "login: { device: false }").unwrap();
     let node = place.start();
     let refused = node.client().anonymous(Method::POST, "/api/v1/auth/device").json(&json!({})).send().await.unwrap();
@@ -495,7 +495,7 @@ async fn settings_of_the_team_guide_let_people_in_through_a_real_provider() {
     let Some(mut provider) = Provider::start("settings_of_the_team_guide_let_people_in_through_a_real_provider") else { return };
     let guide = include_str!("../../docs/guides/let-your-team-in.md");
     let settings = blocks(guide).into_iter().map(|block| block.text).find(|text| text.contains("use: [browser]")).unwrap();
-    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    let place = NodeFolder::new().listening_on(&format!("127.0.0.1:{}", free_port()));
     let (address, own) = (provider.url().to_owned(), place.address());
     let settings = settings
         .replace("https://id.example.test/realms/corp", &address)
@@ -504,7 +504,7 @@ async fn settings_of_the_team_guide_let_people_in_through_a_real_provider() {
     std::fs::write(place.path().join("ensue.yaml"), settings).unwrap();
     std::fs::write(place.path().join("corp.secret"), SECRET).unwrap();
     let node = place.start();
-    provider.tell(&format!("redirect {}/api/v1/auth/oidc/callback/corp", node.url()));
+    provider.send_command(&format!("redirect {}/api/v1/auth/oidc/callback/corp", node.url()));
     let granted = ensue(&place, &node, &["grants", "add", "group:corp:release", "--role", "operator"]);
     assert_eq!(granted.code, Some(0), "{granted:?}");
     let mut browser = Browser::new();
@@ -522,9 +522,9 @@ async fn client_secret_can_be_a_key_and_doctor_reports_what_is_missing() {
     let doctor = self::doctor(&place, &node);
     assert!(doctor.contains("its `client_secret` is not set") && doctor.contains("ensue keys set ensue.corp_secret"), "{doctor:?}");
     let mut browser = Browser::new();
-    failed(&log_in(&mut browser, &node, "ana").await, 503, "`client_secret` cannot be read");
+    expect_failure(&log_in(&mut browser, &node, "ana").await, 503, "`client_secret` cannot be read");
     let mut set = place.ensue(&["keys", "set", "ensue.corp_secret"]);
-    let set = Printed::by_feeding(set.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN), SECRET.as_bytes());
+    let set = CommandOutput::by_feeding(set.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN), SECRET.as_bytes());
     assert_eq!(set.code, Some(0), "{set:?}");
     assert_eq!(log_in(&mut browser, &node, "ana").await.status, StatusCode::OK);
     node.client().post("/grants", &json!({ "subject": "group:corp:ops", "role": "viewer" })).await;
@@ -537,12 +537,12 @@ async fn login_over_plain_http_from_another_machine_is_refused() {
     let Some(mut provider) = Provider::start("login_over_plain_http_from_another_machine_is_refused") else { return };
     let mut settings = corp(&provider);
     settings["device"] = json!(true);
-    let place = Place::new();
+    let place = NodeFolder::new();
     std::fs::write(place.path().join("corp.secret"), SECRET).unwrap();
     let whole = json!({ "login": settings, "trusted_proxies": ["127.0.0.1/32"] });
     std::fs::write(place.path().join("ensue.yaml"), whole.to_string()).unwrap();
     let node = place.start();
-    provider.tell(&format!("redirect {}/api/v1/auth/oidc/callback/corp", node.url()));
+    provider.send_command(&format!("redirect {}/api/v1/auth/oidc/callback/corp", node.url()));
     let from_elsewhere = async |method: Method, path: &str| {
         let request = node.client().anonymous(method, path).header("x-forwarded-for", "192.0.2.7").header("x-forwarded-proto", "http");
         Answer::of(request.json(&json!({})).send().await.unwrap()).await
@@ -607,7 +607,7 @@ async fn issuer_is_asked_each_hour_whether_a_login_is_in_force() {
     let Some(library) = libfaketime() else { return not_installed(TEST, "libfaketime") };
     let mut settings = corp(&provider);
     settings["issuers"]["corp"]["refresh"] = json!(true);
-    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    let place = NodeFolder::new().listening_on(&format!("127.0.0.1:{}", free_port()));
     let (clock, place) = WallClock::for_nodes_at(place, &library);
     let node = provider.node_at(&place, &settings);
     let (mut browser, mut other) = (Browser::new(), Browser::new());
@@ -616,16 +616,16 @@ async fn issuer_is_asked_each_hour_whether_a_login_is_in_force() {
     assert_eq!(me(&mut browser, &node).await.body["roles"], json!(["corp:ops", "corp:release"]));
 
     // An hour later, the groups follow the issuer, although nobody has logged in.
-    provider.tell("regroup");
-    provider.tell("clock 3700");
+    provider.send_command("regroup");
+    provider.send_command("clock 3700");
     clock.is_off_by(3700);
     until_roles(&mut browser, &node, &json!(["corp:guests"])).await;
     until_roles(&mut other, &node, &json!(["corp:guests"])).await;
     // The refresh token works once, so the next hour shows that its successor was stored, over a kill.
     node.kill();
-    provider.tell("clock 7400");
+    provider.send_command("clock 7400");
     clock.is_off_by(7400);
-    provider.tell("remove bo");
+    provider.send_command("remove bo");
     let node = place.start();
     until_status(&mut other, &node, 401).await;
     assert_eq!(me(&mut browser, &node).await.status, 200);
@@ -637,14 +637,14 @@ async fn issuer_is_asked_each_hour_whether_a_login_is_in_force() {
     assert_eq!([renewals(&node, "renewed").await, renewals(&node, "ended").await, renewals(&node, "failed").await], [1, 1, 0]);
 
     // An issuer that is down changes nothing, is reported, and is asked again.
-    provider.tell("down");
+    provider.send_command("down");
     clock.is_off_by(11_100);
     until("a failed renewal", async || renewals(&node, "failed").await > 0).await;
     assert_eq!(me(&mut browser, &node).await.status, 200);
     let report = doctor(&place, &node);
     assert!(report.contains("logins through the issuer `corp` cannot be renewed"), "{report}");
-    provider.tell("up");
-    provider.tell("clock 11400");
+    provider.send_command("up");
+    provider.send_command("clock 11400");
     clock.is_off_by(11_400);
     until("another renewal", async || renewals(&node, "renewed").await == 2).await;
     assert!(!doctor(&place, &node).contains("cannot be renewed"));
@@ -675,7 +675,7 @@ async fn begun_stream(browser: &mut Browser, node: &Node) -> tokio::task::JoinHa
 async fn logout_at_the_issuer_ends_the_sessions_here_within_a_second() {
     let Some(mut provider) = Provider::start("logout_at_the_issuer_ends_the_sessions_here_within_a_second") else { return };
     let (_place, node) = provider.node(&corp(&provider));
-    provider.tell(&format!("logout {}/api/v1/auth/oidc/logout/corp", node.url()));
+    provider.send_command(&format!("logout {}/api/v1/auth/oidc/logout/corp", node.url()));
     node.client().post("/grants", &json!({ "subject": "group:corp:ops", "role": "viewer" })).await;
     let (mut browser, mut elsewhere) = (Browser::new(), Browser::new());
     log_in(&mut browser, &node, "ana").await;
@@ -700,7 +700,7 @@ async fn logout_token_without_a_session_ends_all_sessions_of_its_person() {
     let mut settings = corp(&provider);
     settings["issuers"]["corp"]["client_id"] = json!("posts");
     let (_place, node) = provider.node(&settings);
-    provider.tell(&format!("logout {}/api/v1/auth/oidc/logout/corp", node.url()));
+    provider.send_command(&format!("logout {}/api/v1/auth/oidc/logout/corp", node.url()));
     let (mut browser, mut elsewhere, mut other) = (Browser::new(), Browser::new(), Browser::new());
     log_in(&mut browser, &node, "ana").await;
     log_in(&mut elsewhere, &node, "ana").await;
@@ -738,7 +738,7 @@ async fn logout_token_that_is_not_valid_changes_nothing() {
 async fn sessions_end_with_the_link_to_their_issuer_and_with_the_issuer() {
     let Some(mut provider) = Provider::start("sessions_end_with_the_link_to_their_issuer_and_with_the_issuer") else { return };
     let settings = corp(&provider);
-    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    let place = NodeFolder::new().listening_on(&format!("127.0.0.1:{}", free_port()));
     let node = provider.node_at(&place, &settings);
     let (mut browser, mut other) = (Browser::new(), Browser::new());
     log_in(&mut browser, &node, "ana").await;

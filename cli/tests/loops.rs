@@ -3,14 +3,14 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, NodeFolder};
 
 /// The maximum number of events in a chain.
 const DEPTH_MAX: u64 = 16;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rule_that_triggers_itself_is_stopped_suspended_and_reported() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("echo_chamber/pack.yaml", "name: echo_chamber\nversion: 1.0.0\ndescription: Hears itself.\n");
     place.write_pack_file("echo_chamber/triggers/said.yaml", "description: Something was said.\npayload:\n  word: string\n");
     place.write_pack_file(
@@ -35,7 +35,8 @@ async fn rule_that_triggers_itself_is_stopped_suspended_and_reported() {
     assert_eq!(depths, (0..=DEPTH_MAX + 1).collect::<Vec<_>>(), "each event led to one, and the last to none");
     assert_eq!(of_kind("execution.requested").len() as u64, DEPTH_MAX + 1);
 
-    let shown = Printed::by(place.ensue(&["rules", "show", "echo_chamber.again", "--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let shown =
+        CommandOutput::by(place.ensue(&["rules", "show", "echo_chamber.again", "--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert!(shown.stdout.contains("suspended"), "{}", shown.stdout);
     // From now on the rule's events have no effect, and other rules continue.
     let again = client.post("/events", &json!({ "trigger": "echo_chamber.said", "payload": { "word": "hello" } })).await;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::support::skipped::has_program;
-use crate::support::{Client, Place};
+use crate::support::{Client, NodeFolder};
 
 const CHECKER: &str = "promtool";
 
@@ -35,7 +35,7 @@ fn names(text: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn metrics_match_the_reference_and_follow_an_event_to_its_end() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let text = figures_of_one_event(&node.client()).await;
     let page = include_str!("../../docs/reference/metrics.md");
@@ -59,7 +59,7 @@ async fn prometheus_own_checker_accepts_the_metrics() {
     if !has_program("prometheus_own_checker_accepts_the_metrics", CHECKER) {
         return;
     }
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let text = figures_of_one_event(&node.client()).await;
     let check = |text: &str| {

@@ -5,14 +5,14 @@
 
 use serde_json::json;
 
-use crate::support::Place;
+use crate::support::NodeFolder;
 
 const LOOK: &str = "description: Prints the limits on open files.\nrun:\n  shell:\n    script: 'echo \"$(ulimit -Sn) $(ulimit -Hn)\"'\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_raises_its_open_files_limit_and_programs_keep_the_original() {
     let limited = ["sh", "-c", "ulimit -n 2048 && ulimit -Sn 512 && exec \"$@\"", "limited"].map(str::to_owned).to_vec();
-    let place = Place::new().within(limited);
+    let place = NodeFolder::new().within(limited);
     place.write_pack_file("look/pack.yaml", "name: look\nversion: 1.0.0\ndescription: Looks around.\n");
     place.write_pack_file("look/actions/around.yaml", LOOK);
     let node = place.start();

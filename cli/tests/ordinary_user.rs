@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
-use crate::support::{Client, Node, Place, ordinary};
+use crate::support::{Client, Node, NodeFolder, ordinary};
 
 const LOOK: &str = "\
 description: Says who it is and tries to get out.
@@ -26,8 +26,8 @@ run:
       printf '{\"user\":%s,\"vault\":\"%s\",\"outside\":\"%s\",\"own\":\"%s\"}' \"$(id -u)\" $vault $outside \"$(cat file)\"
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("look/pack.yaml", "name: look\nversion: 1.0.0\ndescription: Looks around.\n");
     place.write_pack_file("look/actions/around.yaml", LOOK);
     place
@@ -62,7 +62,7 @@ const METADATA: &str = "modes and times of files: ";
 
 /// Starts a node of an ordinary user. Returns none, and says that the test is skipped, if this machine cannot start one or has
 /// no such wall.
-async fn isolated_node(test: &str, place: Place, wall: &str) -> Option<(Place, Node)> {
+async fn isolated_node(test: &str, place: NodeFolder, wall: &str) -> Option<(NodeFolder, Node)> {
     let place = match ordinary::as_ordinary_user(place) {
         Ok(place) => place,
         Err(why) => {
@@ -214,7 +214,7 @@ fn ssh_settings() -> tempfile::TempDir {
 }
 
 /// Makes a place whose nodes see this folder as that of OpenSSH's further settings.
-fn place_with_ssh_settings(settings: &Path) -> Place {
+fn place_with_ssh_settings(settings: &Path) -> NodeFolder {
     let script = format!("mount --bind \"$0\" {SSH_SETTINGS} && exec \"$@\"");
     let with_settings = ["unshare", "--mount", "sh", "-c", &script, &settings.display().to_string()].map(str::to_owned);
     place().within(with_settings.into())

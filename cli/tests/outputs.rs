@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Place, Running};
+use crate::support::{Client, NodeFolder, Running};
 
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
 /// It prints for longer than the first node lives, because it waits in the middle of it, in pieces that do not match the chunks of a stream.
@@ -26,14 +26,14 @@ run:
 
 /// What was read of a stream: the texts of its two parts, and the place after them.
 #[derive(Default)]
-struct Followed {
+struct FollowedOutput {
     stdout: String,
     stderr: String,
     place: Option<String>,
     has_ended: bool,
 }
 
-impl Followed {
+impl FollowedOutput {
     /// Follows until `is_enough` returns true, or until the stream ends.
     async fn go_on(&mut self, client: &Client, path: &str, is_enough: impl Fn(&Self) -> bool) {
         let mut request = client.request(Method::GET, path).header("accept", "text/event-stream");
@@ -68,7 +68,7 @@ impl Followed {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn followed_output_survives_a_restart_of_the_node() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("mill/pack.yaml", PACK);
     place.write_pack_file("mill/actions/grind.yaml", GRIND);
     let node = place.start();
@@ -77,7 +77,7 @@ async fn followed_output_survives_a_restart_of_the_node() {
     let id = begun.body["id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/executions/{id}/logs?follow=true");
 
-    let mut followed = Followed::default();
+    let mut followed = FollowedOutput::default();
     followed.go_on(&client, &path, |followed| followed.stdout.lines().count() > 20).await;
     assert!(!followed.has_ended, "the node goes away in the middle of it");
     let program = Running::one(&place).await;
@@ -106,7 +106,7 @@ fn file_of_stdout(folder: &std::path::Path) -> Option<std::path::PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_output_is_an_error_in_every_form() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     let ended = client.run("core.shell", &json!({ "script": "echo it is as it was" })).await;

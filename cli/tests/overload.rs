@@ -12,7 +12,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Delivery, Node, PATIENCE, PULL_REQUEST, Place, Printed};
+use crate::support::{Client, CommandOutput, Delivery, Node, NodeFolder, PATIENCE, PULL_REQUEST};
 
 /// The memory limit of the node.
 const MEMORY_BYTES: u64 = 256 * 1024 * 1024;
@@ -99,7 +99,7 @@ async fn overloaded_node_keeps_memory_bounded_and_loses_nothing_acknowledged() {
     let seconds = setting("ENSUE_OVERLOAD_SECONDS", 3);
     let connections = setting("ENSUE_OVERLOAD_CONNECTIONS", 150);
     let memory = setting("ENSUE_OVERLOAD_MEMORY", MEMORY_BYTES);
-    let place = Place::new().with_variable("ENSUE_MEMORY", &memory.to_string());
+    let place = NodeFolder::new().with_variable("ENSUE_MEMORY", &memory.to_string());
     let node = place.start();
     let client = node.client();
     let idle = peak_bytes(&node);
@@ -140,7 +140,7 @@ async fn overloaded_node_keeps_memory_bounded_and_loses_nothing_acknowledged() {
     let missing = missing(&client, acknowledged).await;
     assert!(missing.is_empty(), "acknowledged and not in the log: {missing:?}");
     assert_eq!(node.stop(), Some(0));
-    let verified = Printed::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
+    let verified = CommandOutput::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
     assert_eq!(verified.code, Some(0), "{verified:?}");
 }
 

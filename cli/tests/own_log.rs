@@ -3,13 +3,13 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Delivery, Place, until};
+use crate::support::{Delivery, NodeFolder, until};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test]
 async fn log_line_of_a_delivery_has_its_request_and_trace_ids() {
-    let place = Place::new().with_arguments(&["--log-format", "json"]).with_variable("ENSUE_LOG", "debug");
+    let place = NodeFolder::new().with_arguments(&["--log-format", "json"]).with_variable("ENSUE_LOG", "debug");
     let node = place.start();
     let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let delivery = Delivery::pull_request("one")
@@ -18,7 +18,7 @@ async fn log_line_of_a_delivery_has_its_request_and_trace_ids() {
         .with_header("traceparent", Some(&traceparent));
     assert!(node.client().deliver(&delivery).await.unwrap().status.is_client_error());
     let line = until("a line about the delivery", async || {
-        let said = node.said();
+        let said = node.stderr_text();
         let mut lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.find(|line| line["fields"]["message"] == "a delivery was rejected").ok_or(said)
     })
@@ -28,7 +28,7 @@ async fn log_line_of_a_delivery_has_its_request_and_trace_ids() {
 
 #[tokio::test]
 async fn debug_log_has_one_line_for_each_request_without_its_query() {
-    let place = Place::new().with_arguments(&["--log-format", "json"]).with_variable("ENSUE_LOG", "debug");
+    let place = NodeFolder::new().with_arguments(&["--log-format", "json"]).with_variable("ENSUE_LOG", "debug");
     let node = place.start();
     let client = node.client();
     let asked = |method, path: &str, id: &str| {
@@ -57,7 +57,7 @@ async fn debug_log_has_one_line_for_each_request_without_its_query() {
 
 #[tokio::test]
 async fn json_log_is_json_from_its_first_line_to_its_last() {
-    let place = Place::new().with_arguments(&["--log-format", "json", "--watch"]).with_variable("ENSUE_FAVORITE_COLOR", "red");
+    let place = NodeFolder::new().with_arguments(&["--log-format", "json", "--watch"]).with_variable("ENSUE_FAVORITE_COLOR", "red");
     place.write_pack_file("broken/pack.yaml", "name: broken\n");
     let node = place.start();
     let said = node.stop_well();
@@ -70,7 +70,7 @@ async fn json_log_is_json_from_its_first_line_to_its_last() {
 
 #[tokio::test]
 async fn failed_start_is_also_reported_as_json() {
-    let place = Place::new().with_arguments(&["--log-format", "json"]);
+    let place = NodeFolder::new().with_arguments(&["--log-format", "json"]);
     std::fs::write(place.path().join("data"), "not a folder").unwrap();
     let said = place.try_start().err().expect("a file is no data directory");
     let line: Value = serde_json::from_str(said.trim()).unwrap_or_else(|error| panic!("{error}: {said}"));

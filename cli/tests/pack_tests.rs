@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, NodeFolder};
 
 const PACK: &str = "name: release\nversion: 1.0.0\nconfig: { owner: 'string = \"acme\"' }\n";
 const PING: &str = "payload: { owner: string }\n";
@@ -20,8 +20,8 @@ const CASES: &str = "\
   expect: { status: succeeded }
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", PACK);
     place.write_pack_file("release/triggers/ping.yaml", PING);
     place.write_pack_file("release/rules/greet.yaml", RULE);
@@ -39,10 +39,10 @@ fn timeless(text: &str) -> String {
 fn pack_tests_run_and_failed_expectations_are_reported_at_their_place() {
     let place = place();
     place.write_pack_file("release/tests/greet.test.yaml", CASES);
-    let printed = Printed::by(&mut place.ensue(&["pack", "test"]));
+    let printed = CommandOutput::by(&mut place.ensue(&["pack", "test"]));
     assert_eq!(printed.code, Some(1));
     insta::assert_snapshot!(format!("{}{}", printed.stdout, timeless(&printed.stderr)));
-    let one = Printed::by(&mut place.ensue(&["pack", "test", "packs/release", "--filter", "the owner"]));
+    let one = CommandOutput::by(&mut place.ensue(&["pack", "test", "packs/release", "--filter", "the owner"]));
     assert_eq!((one.code, timeless(&one.stderr).as_str()), (Some(0), "1 case passed, in … ms\n"));
 }
 
@@ -65,7 +65,7 @@ const FEED_CASES: &str = "\
 
 #[test]
 fn message_of_a_sensor_makes_its_events_in_a_test_and_rules_decide_on_them() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", PACK);
     place.write_pack_file("release/triggers/ping.yaml", PING);
     place.write_pack_file(
@@ -78,7 +78,7 @@ fn message_of_a_sensor_makes_its_events_in_a_test_and_rules_decide_on_them() {
          emits: [{ trigger: release.ping, when: 'has(item.title)', dedupe: '${{ item.id }}', payload: { owner: '${{ item.title }}' } }]\n",
     );
     place.write_pack_file("release/tests/feed.test.yaml", FEED_CASES);
-    let printed = Printed::by(&mut place.ensue(&["pack", "test", "-o", "json"]));
+    let printed = CommandOutput::by(&mut place.ensue(&["pack", "test", "-o", "json"]));
     let document: Value = serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("{printed:?}"));
     let outcomes: Vec<&Value> = document["cases"].as_array().unwrap().iter().map(|case| &case["outcome"]).collect();
     assert_eq!(outcomes, ["passed", "failed", "failed"], "{document:#}");
@@ -87,7 +87,7 @@ fn message_of_a_sensor_makes_its_events_in_a_test_and_rules_decide_on_them() {
     assert!(finding(2).contains("refused: ") && finding(2).contains("/owner"), "{document:#}");
     let unknown = "- it: has no sensor\n  given: { message: { sensor: release.fed, body: 1 } }\n  expect: []\n";
     place.write_pack_file("release/tests/feed.test.yaml", unknown);
-    let printed = Printed::by(&mut place.ensue(&["check", "packs"]));
+    let printed = CommandOutput::by(&mut place.ensue(&["check", "packs"]));
     assert!(printed.code == Some(1) && printed.stdout.contains("has no sensor `release.fed`"), "{printed:?}");
 }
 
@@ -95,7 +95,7 @@ fn message_of_a_sensor_makes_its_events_in_a_test_and_rules_decide_on_them() {
 fn json_and_junit_reports_have_the_same_results() {
     let place = place();
     place.write_pack_file("release/tests/greet.test.yaml", CASES);
-    let printed = Printed::by(&mut place.ensue(&["pack", "test", "-o", "json", "--junit", "report.xml"]));
+    let printed = CommandOutput::by(&mut place.ensue(&["pack", "test", "-o", "json", "--junit", "report.xml"]));
     let document: Value = serde_json::from_str(&printed.stdout).unwrap();
     assert_eq!((printed.code, &document["passed"], &document["failed"]), (Some(1), &json!(1), &json!(2)));
     let second = &document["cases"][1];
@@ -118,21 +118,21 @@ fn invalid_pack_tests_are_reported_and_other_packs_still_run() {
     place.write_pack_file("release/tests/greet.test.yaml", CASES);
     place.write_pack_file("other/pack.yaml", "name: other\nversion: 1.0.0\n");
     place.write_pack_file("other/tests/all.test.yaml", "- it: runs\n  run: { action: core.ecko }\n  expect: {}\n");
-    let printed = Printed::by(&mut place.ensue(&["pack", "test", "--filter", "the owner"]));
+    let printed = CommandOutput::by(&mut place.ensue(&["pack", "test", "--filter", "the owner"]));
     assert_eq!(printed.code, Some(1), "{}", printed.stderr);
     assert!(printed.stdout.contains("did you mean `core.echo`?") && printed.stdout.contains("pass  packs/release"), "{}", printed.stdout);
-    assert_eq!(Printed::by(&mut place.ensue(&["check", "packs"])).code, Some(1));
+    assert_eq!(CommandOutput::by(&mut place.ensue(&["check", "packs"])).code, Some(1));
 }
 
 #[test]
 fn pack_without_tests_is_an_error() {
     let place = place();
-    let none = Printed::by(&mut place.ensue(&["pack", "test"]));
+    let none = CommandOutput::by(&mut place.ensue(&["pack", "test"]));
     assert_eq!(none.code, Some(5), "{}", none.stderr);
     place.write_pack_file("release/tests/greet.test.yaml", CASES);
-    let filtered = Printed::by(&mut place.ensue(&["pack", "test", "--filter", "nobody"]));
+    let filtered = CommandOutput::by(&mut place.ensue(&["pack", "test", "--filter", "nobody"]));
     assert_eq!(filtered.code, Some(5), "{}", filtered.stderr);
-    let nowhere = Printed::by(&mut place.ensue(&["pack", "test", "--filter", "the owner", "--junit", "no/folder/report.xml"]));
+    let nowhere = CommandOutput::by(&mut place.ensue(&["pack", "test", "--filter", "the owner", "--junit", "no/folder/report.xml"]));
     assert!(nowhere.code == Some(1) && nowhere.stderr.contains("no/folder/report.xml"), "{}", nowhere.stderr);
 }
 
@@ -181,7 +181,8 @@ async fn test_recorded_from_an_execution_passes() {
     let client = node.client();
     let flow = client.execute("release.ship", &json!({ "version": "v1", "regions": ["eu", "us"] })).await;
     let asked = client.until(&format!("/inquiries?parent={flow}"), |listed| listed["items"][0]["id"].is_string()).await;
-    let ensue = |arguments: &[&str]| Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let ensue =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let early = ensue(&["executions", "record", &flow]);
     assert!(early.code == Some(6) && early.stderr.contains("has not ended"), "{}", early.stderr);
     let inquiry = asked["items"][0]["id"].as_str().unwrap();
@@ -201,7 +202,7 @@ async fn test_recorded_from_an_execution_passes() {
         assert!(name != "ship" || (has("undone:") && has("result: first") && has("owner: v1")), "{}", recorded.stdout);
         place.write_pack_file(&format!("release/tests/{name}.test.yaml"), &recorded.stdout);
     }
-    let tested = Printed::by(&mut place.ensue(&["pack", "test"]));
+    let tested = CommandOutput::by(&mut place.ensue(&["pack", "test"]));
     assert_eq!(tested.code, Some(0), "{}{}", tested.stdout, tested.stderr);
     assert_eq!(tested.stdout.matches("pass  ").count(), 2, "{}", tested.stdout);
 }
@@ -225,14 +226,14 @@ async fn recorded_test_has_rule_event_result_and_undo_and_passes() {
         let listed = client.until(&path, |listed| listed["items"][0]["id"].is_string()).await;
         let id = listed["items"][0]["id"].as_str().unwrap();
         let mut record = place.ensue(&["executions", "record", id]);
-        let recorded = Printed::by(record.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+        let recorded = CommandOutput::by(record.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
         assert_eq!(recorded.code, Some(0), "{}", recorded.stderr);
         let has = |text: &str| recorded.stdout.contains(text);
         assert!(has("given:") && has("trigger: release.ping"), "{}", recorded.stdout);
         assert!(if owner == "acme" { has("undone:") } else { has("result:") && has("message: else!") }, "{}", recorded.stdout);
         place.write_pack_file(&format!("release/tests/{owner}.test.yaml"), &recorded.stdout);
     }
-    let tested = Printed::by(&mut place.ensue(&["pack", "test"]));
+    let tested = CommandOutput::by(&mut place.ensue(&["pack", "test"]));
     assert_eq!((tested.code, tested.stdout.matches("pass  ").count()), (Some(0), 2), "{}{}", tested.stdout, tested.stderr);
 }
 
@@ -251,7 +252,8 @@ async fn case_that_would_not_pass_is_not_recorded() {
         let listed = client.until(&path, |listed| listed["items"][0]["id"].is_string()).await;
         listed["items"][0]["id"].as_str().unwrap().to_owned()
     };
-    let ensue = |arguments: &[&str]| Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let ensue =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let beside_open = ensue(&["executions", "record", &told().await]);
     assert_eq!((beside_open.code, beside_open.stdout.as_str()), (Some(6), ""), "{}", beside_open.stderr);
     assert!(beside_open.stderr.contains("which `release.asks` began at the same event, has not ended"), "{}", beside_open.stderr);

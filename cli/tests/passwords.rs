@@ -6,14 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Node, Place, Printed, until};
+use crate::support::{Answer, Client, CommandOutput, Node, NodeFolder, until};
 
 const PASSWORD: &str = "seven brave otters swim";
 const NEW_PASSWORD: &str = "eight brave otters swim";
 
 /// A place whose nodes accept passwords, and believe the proxy on this machine.
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     let settings = json!({ "login": { "password": true }, "trusted_proxies": ["127.0.0.1"] });
     std::fs::write(place.path().join("ensue.yaml"), settings.to_string()).unwrap();
     place
@@ -24,13 +24,13 @@ fn from(request: RequestBuilder, address: &str) -> RequestBuilder {
     request.header("x-forwarded-for", address).header("x-forwarded-proto", "https")
 }
 
-async fn sent(request: RequestBuilder) -> Answer {
+async fn send_request(request: RequestBuilder) -> Answer {
     Answer::of(request.send().await.unwrap()).await
 }
 
 /// Posts to a public path as a caller at an address.
 async fn post_from(client: &Client, address: &str, path: &str, body: &Value) -> Answer {
-    sent(from(client.anonymous(Method::POST, &format!("/api/v1{path}")), address).json(body)).await
+    send_request(from(client.anonymous(Method::POST, &format!("/api/v1{path}")), address).json(body)).await
 }
 
 async fn log_in(client: &Client, address: &str, body: &Value) -> Answer {
@@ -40,12 +40,12 @@ async fn log_in(client: &Client, address: &str, body: &Value) -> Answer {
 /// Posts with the access token of a session.
 async fn post_as(client: &Client, pair: &Value, path: &str, body: &Value) -> Answer {
     let request = client.anonymous(Method::POST, &format!("/api/v1{path}")).bearer_auth(pair["access_token"].as_str().unwrap());
-    sent(request.json(body)).await
+    send_request(request.json(body)).await
 }
 
 async fn me(client: &Client, pair: &Value) -> Answer {
     let request = client.anonymous(Method::GET, "/api/v1/me").bearer_auth(pair["access_token"].as_str().unwrap());
-    sent(request).await
+    send_request(request).await
 }
 
 fn code(answer: &Answer) -> (u16, &str) {
@@ -93,7 +93,7 @@ async fn password_is_set_by_a_code_opens_sessions_and_is_in_no_record() {
     let shown = me(&client, &pair.body).await.body;
     assert_eq!((shown["name"].as_str(), shown["session"]["way"].as_str()), (Some("ana"), Some("password")));
     assert_eq!(client.get("/public/status").await["logins"], json!(["token", "password", "device"]));
-    let without_issuer = Printed::by(place.ensue(&["login"]).env("ENSUE_SERVER", node.url()));
+    let without_issuer = CommandOutput::by(place.ensue(&["login"]).env("ENSUE_SERVER", node.url()));
     assert!(without_issuer.stderr.contains("`ensue login --name NAME`"), "{without_issuer:?}");
     let browser = post_from(&client, "192.0.2.1", "/sessions", &login_of("ana", PASSWORD)).await;
     assert!(browser.status == 201 && browser.headers.contains_key("set-cookie"), "{browser:?}");
@@ -180,7 +180,7 @@ async fn code_of_a_reset_sets_one_password_and_opens_no_session() {
 
     client.post("/identities", &json!({ "name": "ci", "kind": "service" })).await;
     assert_eq!(code(&client.post("/identities/ci/reset", &json!({})).await), (409, "person_required"));
-    let erased = sent(client.request(Method::DELETE, "/api/v1/identities/ana").json(&json!({}))).await;
+    let erased = send_request(client.request(Method::DELETE, "/api/v1/identities/ana").json(&json!({}))).await;
     assert_eq!(erased.status, 204, "{erased:?}");
     assert_eq!(code(&log_in(&client, "192.0.2.1", &login_of("ana", NEW_PASSWORD)).await), (401, "login_refused"));
 }
@@ -271,7 +271,7 @@ async fn attempts_on_one_account_are_limited_but_not_on_a_device_that_came_in_be
     let opened = post_from(&client, "192.0.2.1", "/sessions", &login_of("ana", PASSWORD)).await;
     let cookie = opened.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     let ended = client.request(Method::DELETE, &format!("/api/v1/sessions/{}", opened.body["id"].as_str().unwrap())).json(&json!({}));
-    assert_eq!(sent(ended).await.status, 204, "the session has ended");
+    assert_eq!(send_request(ended).await.status, 204, "the session has ended");
     node.kill();
     let node = place.start();
     let client = node.client();
@@ -288,9 +288,9 @@ async fn attempts_on_one_account_are_limited_but_not_on_a_device_that_came_in_be
     // The right password does not count from an unknown device, but it does from the device of before.
     assert_eq!(code(&log_in(&client, "192.0.2.1", &login_of("ana", PASSWORD)).await), (429, "login_throttled"));
     let known = |cookie: &str| from(client.anonymous(Method::POST, "/api/v1/sessions"), "192.0.2.1").header("cookie", cookie.to_owned());
-    let other = sent(known(&cookie.replace('a', "b")).json(&login_of("ana", PASSWORD))).await;
+    let other = send_request(known(&cookie.replace('a', "b")).json(&login_of("ana", PASSWORD))).await;
     assert_eq!(code(&other), (429, "login_throttled"), "the cookie is not one of the node");
-    let owner = sent(known(&cookie).json(&login_of("ana", PASSWORD))).await;
+    let owner = send_request(known(&cookie).json(&login_of("ana", PASSWORD))).await;
     assert_eq!(owner.status, 201, "{owner:?}");
 
     let audit = client.until("/audit?limit=200", |audit| audit.to_string().contains("login.refused")).await;
@@ -355,26 +355,27 @@ fn peak_memory(node: &Node) -> u64 {
 
 #[tokio::test]
 async fn node_without_the_setting_has_no_passwords() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     client.post("/identities", &json!({ "name": "ana" })).await;
     let request = client.anonymous(Method::POST, "/api/v1/auth/login").json(&login_of("ana", PASSWORD));
-    assert_eq!(code(&sent(request).await), (403, "passwords_off"));
+    assert_eq!(code(&send_request(request).await), (403, "passwords_off"));
     assert_eq!(code(&client.post("/identities/ana/reset", &json!({})).await), (403, "passwords_off"));
     let both = client.anonymous(Method::POST, "/api/v1/auth/login").json(&json!({ "name": "ana", "password": "x", "code": "y" }));
-    assert_eq!(code(&sent(both).await), (422, "body_invalid"));
+    assert_eq!(code(&send_request(both).await), (422, "body_invalid"));
 }
 
 #[tokio::test]
 async fn commands_set_a_password_and_log_in_with_it() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     std::fs::write(place.path().join("ensue.yaml"), json!({ "login": { "password": true } }).to_string()).unwrap();
     let node = place.start();
     node.client().post("/identities", &json!({ "name": "ana" })).await;
-    let admin = |arguments: &[&str]| Printed::by(without_token(&place, &node, arguments).env("ENSUE_TOKEN", crate::support::ADMIN_TOKEN));
+    let admin =
+        |arguments: &[&str]| CommandOutput::by(without_token(&place, &node, arguments).env("ENSUE_TOKEN", crate::support::ADMIN_TOKEN));
     let ask = |arguments: &[&str], lines: &[&str]| {
-        Printed::by_feeding(&mut without_token(&place, &node, arguments), (lines.join("\n") + "\n").as_bytes())
+        CommandOutput::by_feeding(&mut without_token(&place, &node, arguments), (lines.join("\n") + "\n").as_bytes())
     };
     let reset = admin(&["identities", "reset", "ana"]);
     assert!(reset.code == Some(0) && reset.stderr.contains("ensue password set --code"), "{reset:?}");
@@ -411,7 +412,7 @@ async fn commands_set_a_password_and_log_in_with_it() {
 }
 
 /// Prepares a command that asks a node without any token.
-fn without_token(place: &Place, node: &Node, arguments: &[&str]) -> Command {
+fn without_token(place: &NodeFolder, node: &Node, arguments: &[&str]) -> Command {
     let mut command = place.ensue(arguments);
     command.env("ENSUE_SERVER", node.url()).env_remove("ENSUE_TOKEN");
     command

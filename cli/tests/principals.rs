@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, Running};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder, Running};
 
 const PACK: &str = "name: release\nversion: 1.0.0\ndescription: Ships.\n";
 
@@ -39,17 +39,17 @@ run:
       while [ ! -e go ]; do sleep 0.02; done
 ";
 
-fn ensue(place: &Place, node: &Node, token: &str, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", token).env("COLUMNS", "200"))
+fn ensue(place: &NodeFolder, node: &Node, token: &str, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", token).env("COLUMNS", "200"))
 }
 
-fn admin(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+fn admin(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
     let printed = ensue(place, node, ADMIN_TOKEN, arguments);
     assert_eq!(printed.code, Some(0), "{arguments:?}: {}{}", printed.stdout, printed.stderr);
     printed
 }
 
-fn write(place: &Place, permissions: &str) {
+fn write(place: &NodeFolder, permissions: &str) {
     place.write_pack_file("release/pack.yaml", &format!("{PACK}{permissions}"));
     place.write_pack_file("release/actions/own.yaml", OWN);
     place.write_pack_file("release/actions/tell.yaml", ECHO);
@@ -61,7 +61,7 @@ fn write(place: &Place, permissions: &str) {
 }
 
 /// Sends an event and returns the outcome of the rule's decision on it, and its error.
-async fn decided(client: &Client) -> (String, String) {
+async fn await_decision(client: &Client) -> (String, String) {
     let sent = client.post("/events", &json!({ "trigger": "release.ping", "payload": {} })).await;
     assert_eq!(sent.status, StatusCode::ACCEPTED, "{sent:?}");
     let event = sent.body["id"].as_str().unwrap().to_owned();
@@ -71,7 +71,7 @@ async fn decided(client: &Client) -> (String, String) {
 }
 
 /// Runs an action to its end, and returns the execution.
-fn run(place: &Place, node: &Node, action: &str) -> Value {
+fn run(place: &NodeFolder, node: &Node, action: &str) -> Value {
     let printed = ensue(place, node, ADMIN_TOKEN, &["run", action, "--wait", "-o", "json"]);
     serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("{}{}", printed.stdout, printed.stderr))
 }
@@ -79,10 +79,10 @@ fn run(place: &Place, node: &Node, action: &str) -> Value {
 #[tokio::test]
 async fn pack_does_with_other_packs_what_it_is_permitted_and_nothing_else() {
     // A pack of version 0.1, without permissions, keeps working.
-    let place = Place::new();
+    let place = NodeFolder::new();
     write(&place, "");
     let node = place.start();
-    assert_eq!(decided(&node.client()).await.0, "executed");
+    assert_eq!(await_decision(&node.client()).await.0, "executed");
     let told = run(&place, &node, "release.tell");
     assert_eq!((told["status"].as_str(), told["principal"].as_str()), (Some("succeeded"), Some("token/admin")), "{told:#}");
     let doctor = ensue(&place, &node, ADMIN_TOKEN, &["doctor"]);
@@ -95,7 +95,7 @@ async fn pack_does_with_other_packs_what_it_is_permitted_and_nothing_else() {
     // The operator limits packs to what they list. It holds after a kill, whoever calls.
     std::fs::write(place.path().join("ensue.yaml"), "access: { packs: listed }\n").unwrap();
     let node = place.start();
-    let (outcome, error) = decided(&node.client()).await;
+    let (outcome, error) = await_decision(&node.client()).await;
     assert_eq!(outcome, "rejected");
     assert!(error.contains("not_permitted: the pack `release` may not run `core.shell`"), "{error}");
     let told = run(&place, &node, "release.tell");
@@ -103,13 +103,13 @@ async fn pack_does_with_other_packs_what_it_is_permitted_and_nothing_else() {
     assert!(told["error"]["message"].as_str().unwrap().contains("not_permitted"), "{told:#}");
     node.kill();
     let node = place.start();
-    assert_eq!(decided(&node.client()).await.0, "rejected");
+    assert_eq!(await_decision(&node.client()).await.0, "rejected");
     node.kill();
 
     // The pack lists what it needs.
     write(&place, "permissions: [actions:execute on action=core.shell]\n");
     let node = place.start();
-    assert_eq!(decided(&node.client()).await.0, "executed");
+    assert_eq!(await_decision(&node.client()).await.0, "executed");
     assert_eq!(run(&place, &node, "release.tell")["status"], "succeeded");
     let shown = node.client().get("/packs/release").await;
     assert_eq!(shown["permissions"], json!(["actions:execute on action=core.shell"]));
@@ -119,7 +119,7 @@ async fn pack_does_with_other_packs_what_it_is_permitted_and_nothing_else() {
 
     // A pack that does more than it lists is not installed: its last good version stays.
     write(&place, "permissions: []\n");
-    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    let checked = CommandOutput::by(&mut place.ensue(&["check", "packs"]));
     assert_ne!(checked.code, Some(0));
     assert!(
         checked.stdout.contains("error[not_permitted]") || checked.stderr.contains("error[not_permitted]"),
@@ -131,7 +131,7 @@ async fn pack_does_with_other_packs_what_it_is_permitted_and_nothing_else() {
 
 #[tokio::test]
 async fn workflow_of_a_disabled_caller_starts_no_further_step() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", PACK);
     place.write_pack_file("release/actions/hold.yaml", HOLD);
     place.write_pack_file("release/actions/careful.yaml", AS_CALLER);
@@ -163,14 +163,14 @@ const READS: &str =
 
 #[tokio::test]
 async fn action_reads_a_key_of_another_pack_only_with_its_permission() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let manifest = |name: &str, more: &str| {
         place.write_pack_file(&format!("{name}/pack.yaml"), &format!("name: {name}\nversion: 1.0.0\ndescription: A pack.\n{more}"));
     };
     manifest("shared", "keys: [token]\n");
     manifest("release", "");
     place.write_pack_file("release/actions/read.yaml", READS);
-    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    let checked = CommandOutput::by(&mut place.ensue(&["check", "packs"]));
     let said = format!("{}{}", checked.stdout, checked.stderr);
     assert!(said.contains("error[unlisted_key]") && said.contains("keys:use on pack=shared"), "{said}");
 

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::skipped::has_program;
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, Running, free_port, until};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder, Running, free_port, until};
 
 const PACK: &str = "name: release\nversion: 1.0.0\ndescription: Ships.\npermissions: [\"vars:read\"]\n";
 
@@ -36,8 +36,8 @@ run:
       tell: { action: release.tell }
 ";
 
-fn place() -> Place {
-    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+fn place() -> NodeFolder {
+    let place = NodeFolder::new().listening_on(&format!("127.0.0.1:{}", free_port()));
     place.write_pack_file("release/pack.yaml", PACK);
     place.write_pack_file("release/actions/tell.yaml", TELL);
     place.write_pack_file("release/actions/careful.yaml", AS_CALLER);
@@ -63,12 +63,12 @@ async fn get(client: &Client, token: &str, path: &str) -> (u16, String) {
     (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default().to_owned())
 }
 
-fn refused() -> (u16, String) {
+fn invalid_token_answer() -> (u16, String) {
     (401, "token_invalid".to_owned())
 }
 
-fn admin(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    let printed = Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+fn admin(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    let printed = CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert_eq!(printed.code, Some(0), "{arguments:?}: {}{}", printed.stdout, printed.stderr);
     printed
 }
@@ -142,7 +142,7 @@ async fn program_acts_for_its_pack_with_its_token_until_its_attempt_ends() {
         format!("ensp_{id}_1_{}{last}", &mark[..63]),
         format!("ens_{id}_{mark}"),
     ] {
-        assert_eq!(get(&client, &forged, "/me").await, refused(), "{forged}");
+        assert_eq!(get(&client, &forged, "/me").await, invalid_token_answer(), "{forged}");
     }
     let in_url = Answer::of(client.anonymous(Method::GET, &format!("/api/v1/me?x={token}")).send().await.unwrap()).await;
     assert_eq!(in_url.body["code"], "token_in_url");
@@ -151,7 +151,7 @@ async fn program_acts_for_its_pack_with_its_token_until_its_attempt_ends() {
     program.let_go();
     let ended = client.until(&format!("/executions/{id}"), |execution| execution["ended_at"].is_string()).await;
     assert_eq!((&ended["status"], &ended["result"]), (&json!("succeeded"), &json!("[redacted ensue.token]")), "{ended:#}");
-    assert_eq!(get(&client, &token, "/me").await, refused());
+    assert_eq!(get(&client, &token, "/me").await, invalid_token_answer());
     let log = std::fs::read(place.data().join("log.sqlite")).unwrap();
     assert!(!log.windows(mark.len()).any(|window| window == mark.as_bytes()), "the log has the token");
 }
@@ -177,15 +177,15 @@ async fn token_survives_a_kill_of_the_node_with_its_program() {
     let node = place.start();
     let client = node.client();
     assert_eq!(get(&client, &token, &format!("/executions/{id}")).await.0, 200, "its program continues, so its token does");
-    assert_eq!(get(&client, &ended, "/me").await, refused(), "the program of this one ended before");
+    assert_eq!(get(&client, &ended, "/me").await, invalid_token_answer(), "the program of this one ended before");
 
     // A request to end it is the end of its token, even while the program cleans up.
     client.post(&format!("/executions/{id}/cancel"), &json!({})).await;
-    assert_eq!(get(&client, &token, "/me").await, refused());
+    assert_eq!(get(&client, &token, "/me").await, invalid_token_answer());
     assert_eq!(client.get(&format!("/executions/{id}")).await["status"], "cancelling");
     program.let_go();
     client.until(&format!("/executions/{id}"), |execution| execution["ended_at"].is_string()).await;
-    assert_eq!(get(&client, &token, "/me").await, refused());
+    assert_eq!(get(&client, &token, "/me").await, invalid_token_answer());
 }
 
 #[tokio::test]
@@ -255,13 +255,13 @@ async fn last_use_of_a_token_is_known_after_a_kill() {
     assert!(shown.contains("name: busy\n") && shown.contains("used: "), "{shown}");
     let listed = admin(&place, &node, &["tokens", "list"]).stdout;
     assert!(listed.lines().next().unwrap().contains("USED"), "{listed}");
-    let doctor = Printed::by(place.ensue(&["doctor"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN)).stdout;
+    let doctor = CommandOutput::by(place.ensue(&["doctor"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN)).stdout;
     assert!(doctor.contains("each token that never expires was used within 90 days"), "{doctor}");
 }
 
 #[tokio::test]
 async fn audit_says_which_attempt_was_given_which_key() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\nkeys: [deploy_token]\n");
     place.write_pack_file(
         "release/actions/ship.yaml",
@@ -270,7 +270,7 @@ async fn audit_says_which_attempt_was_given_which_key() {
     let node = place.start();
     let client = node.client();
     let mut set = place.ensue(&["keys", "set", "release.deploy_token"]);
-    let set = Printed::by_feeding(set.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN), b"s3cr3t-of-the-release");
+    let set = CommandOutput::by_feeding(set.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN), b"s3cr3t-of-the-release");
     assert_eq!(set.code, Some(0), "{}", set.stderr);
     let mut ids = Vec::new();
     for _ in 0..3 {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::restart::is_recorded_once;
 use crate::support::skipped::skipped;
-use crate::support::{Client, Place, Running};
+use crate::support::{Client, NodeFolder, Running};
 
 const WAIT: &str = "\
 description: Prints its user once it may end.
@@ -29,8 +29,8 @@ printf '{\"user\":%s,\"groups\":\"%s\",\"log\":\"%s\"}' \"$(id -u)\" \"$(id -G)\
 ";
 
 /// Creates a place that every user may enter, as `/var/lib` is.
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     place.write_pack_file("long/pack.yaml", "name: long\nversion: 1.0.0\ndescription: What takes long.\n");
     place.write_pack_file("long/actions/wait.yaml", WAIT);

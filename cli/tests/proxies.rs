@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, CommandOutput, Node, NodeFolder};
 
 const SECRET: &str = "the secret of the proxy, 32 bytes at least";
 const KEY: (&str, &str) = ("x-ensue-proxy-secret", SECRET);
@@ -11,8 +11,8 @@ const ANA: (&str, &str) = ("x-forwarded-user", "ana");
 const OPS: (&str, &str) = ("x-forwarded-groups", "ops, release");
 
 /// Starts a node behind a proxy at this address.
-fn behind(proxy: &str) -> (Place, Node) {
-    let place = Place::new();
+fn behind(proxy: &str) -> (NodeFolder, Node) {
+    let place = NodeFolder::new();
     std::fs::write(place.path().join("proxy.secret"), format!("{SECRET}\n")).unwrap();
     let login = json!({ "proxy": {
         "from": [proxy], "user": "X-Forwarded-User", "groups": "X-Forwarded-Groups", "secret": { "file": "proxy.secret" },
@@ -26,20 +26,20 @@ fn with(node: &Node, method: Method, path: &str, headers: &[(&str, &str)]) -> Re
     headers.iter().fold(node.client().anonymous(method, path), |request, (name, value)| request.header(*name, *value))
 }
 
-async fn sent(request: RequestBuilder) -> Answer {
+async fn send_request(request: RequestBuilder) -> Answer {
     Answer::of(request.send().await.unwrap()).await
 }
 
 async fn get(node: &Node, path: &str, headers: &[(&str, &str)]) -> Answer {
-    sent(with(node, Method::GET, path, headers)).await
+    send_request(with(node, Method::GET, path, headers)).await
 }
 
 fn code(answer: &Answer) -> (u16, &str) {
     (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default())
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
 #[tokio::test]
@@ -102,9 +102,9 @@ async fn header_of_a_proxy_from_anyone_else_is_refused_everywhere() {
         }
     }
     let with_token = with(&node, Method::GET, "/api/v1/me", &[ANA]).bearer_auth(ADMIN_TOKEN);
-    assert_eq!(code(&sent(with_token).await), (400, "proxy_header_refused"), "a token does not make up for it");
+    assert_eq!(code(&send_request(with_token).await), (400, "proxy_header_refused"), "a token does not make up for it");
     let delivery = with(&node, Method::POST, "/hooks/a/b", &[ANA]).body("{}");
-    assert_eq!(code(&sent(delivery).await), (400, "proxy_header_refused"));
+    assert_eq!(code(&send_request(delivery).await), (400, "proxy_header_refused"));
     let identities = node.client().get("/identities").await;
     assert_eq!(identities["items"].as_array().unwrap().len(), 0, "{identities}");
     let recorded = node.client().until("/audit?what=login.refused", |page| page.to_string().contains("\"proxy\"")).await;
@@ -126,7 +126,7 @@ async fn page_of_another_site_cannot_use_the_login_at_the_proxy() {
     let write = async |headers: &[(&str, &str)]| {
         let asked = with(&node, Method::POST, "/api/v1/identities", &[&[KEY, ANA], headers].concat());
         let body: Value = json!({ "name": "bo" });
-        code(&sent(asked.json(&body)).await).0
+        code(&send_request(asked.json(&body)).await).0
     };
     for headers in [
         &[("sec-fetch-site", "cross-site")][..],
@@ -144,14 +144,14 @@ async fn page_of_another_site_cannot_use_the_login_at_the_proxy() {
     assert_ne!(write(&[]).await, 403, "a program sends none of these headers");
     // Two credentials make the caller ambiguous.
     let doubled = with(&node, Method::GET, "/api/v1/me", &[KEY, ANA]).bearer_auth(ADMIN_TOKEN);
-    assert_eq!(code(&sent(doubled).await), (400, "doubled_authorization"));
+    assert_eq!(code(&send_request(doubled).await), (400, "doubled_authorization"));
     let cookie = format!("__Host-ensue=01980000-0000-7000-8000-00000000000a_{}", "a1".repeat(32));
     assert_eq!(code(&get(&node, "/api/v1/me", &[KEY, ANA, ("cookie", &cookie)]).await), (400, "doubled_authorization"));
 }
 
 #[tokio::test]
 async fn proxy_that_names_nobody_adds_nothing_to_a_request_and_its_secret_is_stored_nowhere() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("site/pack.yaml", "name: site\nversion: 1.0.0\n");
     place.write_pack_file("site/triggers/pushed.yaml", "payload: { headers: object }\n");
     let sensor = "webhook: { verify: { scheme: none } }\nemits:\n  - { trigger: site.pushed, payload: { headers: '${{ headers }}' } }\n";
@@ -162,9 +162,9 @@ async fn proxy_that_names_nobody_adds_nothing_to_a_request_and_its_secret_is_sto
     let node = place.start();
     assert_eq!(code(&get(&node, "/api/v1/me", &[KEY]).await), (401, "unauthenticated"));
     let by_token = with(&node, Method::GET, "/api/v1/me", &[KEY]).bearer_auth(ADMIN_TOKEN);
-    assert_eq!(sent(by_token).await.body["name"], "admin");
+    assert_eq!(send_request(by_token).await.body["name"], "admin");
     let delivered =
-        sent(with(&node, Method::POST, "/hooks/site/hook", &[KEY, ("content-type", "application/json")]).body("{\"a\":1}")).await;
+        send_request(with(&node, Method::POST, "/hooks/site/hook", &[KEY, ("content-type", "application/json")]).body("{\"a\":1}")).await;
     assert!(delivered.status.is_success(), "{delivered:?}");
     let events = node.client().until("/events?trigger=site.pushed", |page| page["items"][0].is_object()).await;
     let event = node.client().get(&format!("/events/{}", events["items"][0]["id"].as_str().unwrap())).await;

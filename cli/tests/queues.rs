@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder};
 
 /// Runs until the given file exists.
 const BUILD: &str = "\
@@ -37,11 +37,11 @@ queues:
   paced: { workers: 8, rate: { limit: 1, per: 500ms } }
 ";
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "200"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "200"))
 }
 
-fn configure(place: &Place, settings: &str) {
+fn configure(place: &NodeFolder, settings: &str) {
     std::fs::write(place.path().join("ensue.yaml"), settings).unwrap();
 }
 
@@ -49,13 +49,13 @@ fn queue(answer: &Value, name: &str) -> Value {
     answer["items"].as_array().unwrap().iter().find(|queue| queue["name"] == name).cloned().unwrap_or_default()
 }
 
-async fn ended(node: &Node, id: &str) -> Value {
+async fn await_end(node: &Node, id: &str) -> Value {
     node.client().until(&format!("/executions/{id}"), |execution| execution["ended_at"] != Value::Null).await
 }
 
 #[tokio::test]
 async fn full_queue_does_not_block_others_and_keeps_its_entries_over_a_kill() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let folder = place.path().join("told");
     std::fs::create_dir(&folder).unwrap();
     let until = folder.join("enough");
@@ -71,12 +71,12 @@ async fn full_queue_does_not_block_others_and_keeps_its_entries_over_a_kill() {
     }
     let lost = node.client().execute("release.lost", &json!({})).await;
     let echo = node.client().execute("core.noop", &json!({ "seconds": 0.01 })).await;
-    assert_eq!(ended(&node, &echo).await["status"], "succeeded");
+    assert_eq!(await_end(&node, &echo).await["status"], "succeeded");
 
     node.kill();
     let mut node = place.start();
     let echo = node.client().execute("core.noop", &json!({ "seconds": 0.01 })).await;
-    assert_eq!(ended(&node, &echo).await["status"], "succeeded");
+    assert_eq!(await_end(&node, &echo).await["status"], "succeeded");
     let queues = node.client().get("/queues").await;
     let heavy = queue(&queues, "heavy");
     assert_eq!((&heavy["workers"], &heavy["busy_count"], &heavy["waiting_count"]), (&json!(1), &json!(1), &json!(2)), "{queues}");
@@ -105,18 +105,18 @@ async fn full_queue_does_not_block_others_and_keeps_its_entries_over_a_kill() {
 
     std::fs::write(&until, "").unwrap();
     for id in &builds {
-        assert_eq!(ended(&node, id).await["status"], "succeeded");
+        assert_eq!(await_end(&node, id).await["status"], "succeeded");
     }
     // The operator notices, and adds workers for that queue too.
     node.kill();
     configure(&place, &format!("{QUEUES}  nowhere: {{ workers: 1 }}\n"));
     node = place.start();
-    assert_eq!(ended(&node, &lost).await["status"], "succeeded");
+    assert_eq!(await_end(&node, &lost).await["status"], "succeeded");
 }
 
 #[tokio::test]
 async fn queue_rate_is_honored_even_over_a_kill() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     configure(&place, QUEUES);
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
     place.write_pack_file("release/actions/tell.yaml", TELL);
@@ -125,7 +125,7 @@ async fn queue_rate_is_honored_even_over_a_kill() {
     for _ in 0..4 {
         told.push(node.client().execute("release.tell", &json!({})).await);
     }
-    ended(&node, &told[0]).await;
+    await_end(&node, &told[0]).await;
     // The next one may just begin: then it is repeated.
     node.kill();
     node = place.start();
@@ -133,7 +133,7 @@ async fn queue_rate_is_honored_even_over_a_kill() {
     assert_eq!((&paced["rate"]["limit"], &paced["rate"]["per_seconds"]), (&json!(1), &json!(0.5)), "{paced}");
     let mut started = Vec::new();
     for id in &told {
-        let execution = ended(&node, id).await;
+        let execution = await_end(&node, id).await;
         assert_eq!(execution["status"], "succeeded", "{execution}");
         started.push(execution["started_at"].as_str().unwrap().parse::<ensue_engine::time::Timestamp>().unwrap());
     }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 
-use crate::support::Place;
+use crate::support::NodeFolder;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn caller_over_its_rate_succeeds_after_the_reported_wait() {
-    let place = Place::new().with_variable("ENSUE_RATE_LIMITS_READS", "5/5s");
+    let place = NodeFolder::new().with_variable("ENSUE_RATE_LIMITS_READS", "5/5s");
     let node = place.start();
     let client = node.client();
     let ask = async || client.request(Method::GET, "/api/v1/rules").send().await.unwrap();

@@ -3,14 +3,14 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Place, until};
+use crate::support::{Answer, NodeFolder, until};
 
 const BATCH: usize = 1_000;
 const BATCHES: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_node_shows_everything_that_was_acknowledged_before_its_start() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Orders.\n");
     place.write_pack_file("shop/triggers/order.yaml", "description: An order.\npayload: { number: integer }\n");
     let node = place.start();

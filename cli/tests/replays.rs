@@ -4,7 +4,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder};
 
 const SHIP: &str = "parameters: { version: string }
 run:
@@ -19,8 +19,8 @@ run:
 const RULE: &str =
     "trigger: shop.order\nwhen: event.payload.total > 100\naction: core.echo\nwith: { message: '${{ string(event.payload.total) }}' }\n";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
     place.write_pack_file("shop/triggers/order.yaml", "payload: { total: integer }\n");
     place.write_pack_file("shop/rules/large.yaml", RULE);
@@ -28,9 +28,9 @@ fn place() -> Place {
     place
 }
 
-fn replay(place: &Place, node: &Node, more: &[&str]) -> (Option<i32>, Value) {
+fn replay(place: &NodeFolder, node: &Node, more: &[&str]) -> (Option<i32>, Value) {
     let arguments: Vec<&str> = ["replay", "-o", "json"].into_iter().chain(more.iter().copied()).collect();
-    let printed = Printed::by(place.ensue(&arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let printed = CommandOutput::by(place.ensue(&arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let told = serde_json::from_str(&printed.stdout).unwrap_or_else(|error| panic!("{error}: {printed:?}"));
     (printed.code, told)
 }
@@ -66,7 +66,7 @@ async fn replay_is_identical_and_reports_the_first_step_a_changed_pack_alters() 
     assert_eq!(client.get("/log").await["items"].as_array().unwrap().len(), before);
     assert_eq!(replay(&place, &node, &[id]).0, Some(0));
     let people = ["replay", "--against", "packs/shop", "--action", "shop.ship"];
-    let printed = Printed::by(place.ensue(&people).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let printed = CommandOutput::by(place.ensue(&people).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert!(printed.stdout.contains("deploy[0]: input /message: v1 to eu → v1 on eu"), "{printed:?}");
 }
 
@@ -83,7 +83,7 @@ async fn impossible_replay_is_reported() {
     assert_eq!(nobody.status, StatusCode::NOT_FOUND);
     place.write_pack_file("shop/actions/ship.yaml", "run: { workflow: { steps: { one: { action: core.none } } } }\n");
     let arguments = ["replay", "--against", "packs/shop"];
-    let printed = Printed::by(place.ensue(&arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let printed = CommandOutput::by(place.ensue(&arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert_eq!(printed.code, Some(6), "{printed:?}");
     assert!(printed.stderr.contains("actions/ship.yaml:1"), "{printed:?}");
 }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
-use crate::support::{ADMIN_TOKEN, Client, Delivery, Node, Place, Printed, Running, until};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Delivery, Node, NodeFolder, Running, until};
 
 const SCRIPT: &str = "\
 description: Runs until it may end.
@@ -23,15 +23,15 @@ run:
       cat begun
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("long/pack.yaml", "name: long\nversion: 1.0.0\ndescription: What takes long.\n");
     place.write_pack_file("long/actions/wait.yaml", SCRIPT);
     place
 }
 
 /// Starts the action, and waits until its program runs, which has written its process id.
-async fn begin(place: &Place, client: &Client) -> (String, Running, Pid) {
+async fn begin(place: &NodeFolder, client: &Client) -> (String, Running, Pid) {
     let id = client.execute("long.wait", &json!({})).await;
     let program = Running::one(place).await;
     let pid = Pid::from_raw(program.wrote.parse().unwrap()).unwrap();
@@ -40,7 +40,7 @@ async fn begin(place: &Place, client: &Client) -> (String, Running, Pid) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn last_deliveries_survive_a_stop_and_a_kill() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     let forged = Delivery::pull_request("d-1").with_header("x-hub-signature-256", Some(&format!("sha256={}", "0".repeat(64))));
@@ -57,7 +57,7 @@ async fn last_deliveries_survive_a_stop_and_a_kill() {
     let node = place.start();
     let listed = |filter: &[&str]| {
         let arguments = [&["hooks", "deliveries", "github/webhook", "-o", "json"], filter].concat();
-        let printed = Printed::by(place.ensue(&arguments).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()));
+        let printed = CommandOutput::by(place.ensue(&arguments).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()));
         let listed: Value = serde_json::from_str(&printed.stdout).unwrap_or_else(|why| panic!("{why}: {printed:?}"));
         listed["items"].as_array().unwrap().iter().map(|one| one["outcome"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -65,7 +65,7 @@ async fn last_deliveries_survive_a_stop_and_a_kill() {
     assert_eq!(listed(&["--outcome", "accepted,repeated"]), ["accepted"]);
 }
 
-fn supervisors(place: &Place) -> Vec<Pid> {
+fn supervisors(place: &NodeFolder) -> Vec<Pid> {
     let folders = std::fs::read_dir(place.data().join("supervisors")).unwrap();
     let notes = folders.flatten().filter_map(|folder| std::fs::read_to_string(folder.path().join("held")).ok());
     let notes = notes.filter_map(|note| serde_json::from_str::<Value>(&note).ok());
@@ -180,12 +180,13 @@ async fn killed_node_and_supervisor_leave_no_process_but_indeterminate_status() 
     let unfit = client.post(&path, &json!({ "answer": { "outcome": "failed" } })).await;
     assert_eq!((unfit.status.as_u16(), &unfit.body["errors"][0]["pointer"]), (422, &json!("/answer/error")), "{unfit:#?}");
     let answer = ["inquiries", "respond", &inquiry, "--set", "outcome=failed", "--set", "error=it was not sent"];
-    let answered = Printed::by(place.ensue(&answer).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let answered = CommandOutput::by(place.ensue(&answer).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert_eq!(answered.code, Some(0), "{}", answered.stderr);
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] == "failed").await;
     assert_eq!((&shown["error"]["kind"], &shown["error"]["message"]), (&json!("lost"), &json!("it was not sent")));
     assert_eq!(shown["settled"]["outcome"], "failed");
-    let recorded = Printed::by(place.ensue(&["executions", "record", &id]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let recorded =
+        CommandOutput::by(place.ensue(&["executions", "record", &id]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert!(recorded.stdout.contains("it was not sent") && !recorded.stdout.contains("outcome"), "{recorded:#?}");
     let twice = client.post(&path, &json!({ "answer": { "outcome": "retry" } })).await;
     assert_eq!((twice.status.as_u16(), &twice.body["code"]), (409, &json!("inquiry_closed")), "{twice:#?}");

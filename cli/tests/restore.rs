@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Place, Printed};
+use crate::support::{Client, CommandOutput, NodeFolder};
 
 const ACTION: &str = "description: Counts its runs.\nrun: { shell: { script: echo ran } }\n";
 const SAFE: &str = "description: May run twice.\nidempotent: true\nrun: { shell: { script: echo ran } }\n";
 const PACK: &str = "name: till\nversion: 1.0.0\ndescription: Takes money.\n";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("till/pack.yaml", PACK);
     place.write_pack_file("till/actions/charge.yaml", ACTION);
     place.write_pack_file("till/actions/look.yaml", SAFE);
@@ -21,7 +21,7 @@ async fn ask(client: &Client, action: &str, body: &Value) -> String {
     answer.body["id"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned()
 }
 
-fn copy(place: &Place, from: &str, to: &str) {
+fn copy(place: &NodeFolder, from: &str, to: &str) {
     let _ = std::fs::remove_dir_all(place.path().join(to));
     let copied = std::process::Command::new("cp").args(["-a", from, to]).current_dir(place.path()).status().unwrap();
     assert!(copied.success());
@@ -52,14 +52,14 @@ async fn restored_backup_starts_only_after_its_loss_is_accepted() {
 
     let said = place.try_start().err().expect("a node must not start on an older log by itself");
     assert!(said.contains("ensue restore accept"), "{said}");
-    let verified = Printed::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
+    let verified = CommandOutput::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
     assert!(verified.code == Some(1) && verified.stderr.contains("restore accept"), "{}", verified.stderr);
-    let tried = Printed::by(&mut place.ensue(&["restore", "accept", "--data", "data", "--dry-run", "-o", "json"]));
+    let tried = CommandOutput::by(&mut place.ensue(&["restore", "accept", "--data", "data", "--dry-run", "-o", "json"]));
     let missing: Value = serde_json::from_str(&tried.stdout).unwrap();
     assert_eq!((&missing["paused"], &missing["accepted"]), (&json!([charge]), &json!(false)), "{missing}");
     assert!(place.try_start().is_err(), "a dry run accepts nothing");
 
-    let accepted = Printed::by(&mut place.ensue(&["restore", "accept", "--data", "data"]));
+    let accepted = CommandOutput::by(&mut place.ensue(&["restore", "accept", "--data", "data"]));
     assert_eq!(accepted.code, Some(0), "{}", accepted.stderr);
     let node = place.start();
     let client = node.client();
@@ -73,7 +73,7 @@ async fn restored_backup_starts_only_after_its_loss_is_accepted() {
     assert!(given_out.iter().all(|token| *token < newest), "{newest} after {given_out:?}");
     node.stop();
 
-    let again = Printed::by(&mut place.ensue(&["restore", "accept", "--data", "data"]));
+    let again = CommandOutput::by(&mut place.ensue(&["restore", "accept", "--data", "data"]));
     assert!(again.code == Some(6) && again.stderr.contains("no records are missing"), "{}", again.stderr);
 }
 
@@ -87,7 +87,7 @@ async fn copy_of_a_log_is_verified_without_key_and_state_folder() {
     let elsewhere = place.path().join("elsewhere");
     let verify = |arguments: &[&str]| {
         let mut command = place.ensue(&["log", "verify", "--data", "backup"]);
-        Printed::by(command.args(arguments).env("XDG_STATE_HOME", &elsewhere))
+        CommandOutput::by(command.args(arguments).env("XDG_STATE_HOME", &elsewhere))
     };
     for arguments in [&[][..], &["--copy"]] {
         let verified = verify(arguments);
@@ -107,7 +107,7 @@ async fn copy_of_a_log_is_verified_without_key_and_state_folder() {
 async fn doctor_checks_a_data_directory_without_a_node() {
     let place = place();
     let node = place.start();
-    let doctor = || Printed::by(&mut place.ensue(&["doctor", "--data", "data"]));
+    let doctor = || CommandOutput::by(&mut place.ensue(&["doctor", "--data", "data"]));
     let used = doctor();
     assert!(used.code != Some(0) && used.stderr.contains("is in use by process"), "{used:?}");
     node.stop();

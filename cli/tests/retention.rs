@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder};
 
 const SHIP: &str = "parameters: { version: string }
 run:
@@ -18,8 +18,8 @@ run:
 const RULE: &str = "trigger: shop.order\nwhen: event.payload.total > 100\naction: core.noop\n";
 const BREAK: &str = "run: { shell: { script: exit 3 } }\n";
 
-fn place() -> Place {
-    let place = Place::new().with_variable("ENSUE_RETENTION_EXECUTIONS", "1s");
+fn place() -> NodeFolder {
+    let place = NodeFolder::new().with_variable("ENSUE_RETENTION_EXECUTIONS", "1s");
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
     place.write_pack_file("shop/triggers/order.yaml", "payload: { total: integer }\n");
     place.write_pack_file("shop/rules/large.yaml", RULE);
@@ -28,8 +28,8 @@ fn place() -> Place {
     place
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
 async fn ask(client: &Client, method: Method, path: &str) -> Answer {
@@ -47,7 +47,7 @@ async fn time_passes(client: &Client) {
     order(client, 1).await;
 }
 
-async fn removed(client: &Client, count: u64) {
+async fn await_removals(client: &Client, count: u64) {
     client.until("/status", |status| status["retention"]["executions_removed"] == count).await;
 }
 
@@ -70,7 +70,7 @@ async fn removed_execution_is_a_404_with_that_reason_and_stays_removed() {
     let (ruled, enforcement) = (ruled.as_str().unwrap(), enforcement.as_str().unwrap().to_owned());
     time_passes(&client).await;
     // The workflow, its three steps, and the rule's execution.
-    removed(&client, 5).await;
+    await_removals(&client, 5).await;
 
     says_that_it_left(&ask(&client, Method::GET, &format!("/enforcements/{enforcement}")).await, "the enforcement");
     for id in [&workflow, ruled] {
@@ -124,7 +124,7 @@ async fn removed_execution_is_a_404_with_that_reason_and_stays_removed() {
 
     let dismissed = ensue(&place, &node, &["dead-letters", "dismiss", &failed]);
     assert_eq!(dismissed.code, Some(0), "{dismissed:?}");
-    removed(&client, 6).await;
+    await_removals(&client, 6).await;
     says_that_it_left(&ask(&client, Method::GET, &format!("/executions/{failed}")).await, "once it was dealt with");
     node.stop_well();
 }

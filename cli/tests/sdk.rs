@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::skipped::{has_program, not_installed};
-use crate::support::{Client, Place, Printed};
+use crate::support::{Client, CommandOutput, NodeFolder};
 
 const PYTHON: &str = r#"#!/usr/bin/env python3
 import os
@@ -45,8 +45,8 @@ await action(async (action) => {
 "#;
 
 /// Writes a pack with the action `people.greet`, written in a language.
-fn people(program: &str, text: &str, module: &str, module_text: &str) -> Place {
-    let place = Place::new();
+fn people(program: &str, text: &str, module: &str, module_text: &str) -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("people/pack.yaml", "name: people\nversion: 1.0.0\ndescription: Greets.\n");
     place.write_pack_file("people/triggers/greeted.yaml", "description: Somebody was greeted.\npayload: { name: string }\n");
     place.write_pack_file(
@@ -117,7 +117,7 @@ fn copy_of(folder: &str) -> tempfile::TempDir {
 }
 
 fn succeeds(command: &mut Command) -> String {
-    let printed = Printed::by(command);
+    let printed = CommandOutput::by(command);
     assert_eq!(printed.code, Some(0), "{command:?}: {printed:#?}");
     printed.stdout
 }

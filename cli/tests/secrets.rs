@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::world::World;
-use crate::support::{ADMIN_TOKEN, Client, Delivery, Place, Printed, Running, SECRET, files_below, until};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Delivery, NodeFolder, Running, SECRET, files_below, until};
 
 /// The values of keys by the way they were set; all of different lengths.
 const BY_REST: &str = "canary-by-rest-5d1f0e";
@@ -65,8 +65,8 @@ fn send(description: &str, url: &str) -> String {
     )
 }
 
-fn place(world: &World) -> Place {
-    let place = Place::new();
+fn place(world: &World) -> NodeFolder {
+    let place = NodeFolder::new();
     let file = place.path().join("by-file");
     std::fs::write(&file, BY_FILE).unwrap();
     place.write_pack_file(
@@ -128,7 +128,7 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 /// Searches the files of the node: its data and its state. Returns true if the public text was found there.
-fn search_files(place: &Place, secrets: &Secrets) -> bool {
+fn search_files(place: &NodeFolder, secrets: &Secrets) -> bool {
     let mut is_seen = false;
     for path in files_below(&place.data()).into_iter().chain(files_below(&place.path().join("state"))) {
         // A process that ends in the meantime removes its files.
@@ -160,7 +160,7 @@ async fn readable_paths(client: &Client) -> Vec<String> {
             continue;
         };
         let (what, behind) = rest.split_once('}').unwrap();
-        for name in named(client, before.trim_end_matches('/'), what).await {
+        for name in path_values(client, before.trim_end_matches('/'), what).await {
             open.push(format!("{before}{name}{behind}"));
         }
     }
@@ -168,7 +168,7 @@ async fn readable_paths(client: &Client) -> Vec<String> {
 }
 
 /// Returns the possible values of a path parameter from `list`.
-async fn named(client: &Client, list: &str, what: &str) -> Vec<String> {
+async fn path_values(client: &Client, list: &str, what: &str) -> Vec<String> {
     let (list, field) = match (list.trim_start_matches("/api/v1"), what) {
         ("/trace", "id") => ("/events", "id"),
         // Backtests that continue without a request are in no list.
@@ -267,11 +267,11 @@ async fn no_secret_is_in_anything_that_a_node_stores_prints_or_returns() {
     let world = World::start().await;
     let place = place(&world);
     let mut told: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut tell = |what: &str, printed: &Printed| told.push((what.to_owned(), format!("{printed:?}").into_bytes()));
+    let mut tell = |what: &str, printed: &CommandOutput| told.push((what.to_owned(), format!("{printed:?}").into_bytes()));
 
     // Set keys in every way.
     assert_eq!(place.start().stop(), Some(0));
-    let set = Printed::by_feeding(&mut place.ensue(&["keys", "set", "sealed.at_rest", "--data", "data"]), AT_REST.as_bytes());
+    let set = CommandOutput::by_feeding(&mut place.ensue(&["keys", "set", "sealed.at_rest", "--data", "data"]), AT_REST.as_bytes());
     assert_eq!(set.code, Some(0), "{set:?}");
     tell("keys set, at rest", &set);
     let node = place.start();
@@ -279,7 +279,7 @@ async fn no_secret_is_in_anything_that_a_node_stores_prints_or_returns() {
     let asked = |arguments: &[&str], input: &str| {
         let mut command = place.ensue(arguments);
         command.args(["--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN);
-        Printed::by_feeding(&mut command, input.as_bytes())
+        CommandOutput::by_feeding(&mut command, input.as_bytes())
     };
     let set = asked(&["keys", "set", "sealed.by_command"], BY_COMMAND);
     assert_eq!(set.code, Some(0), "{set:?}");
@@ -361,7 +361,7 @@ async fn no_secret_is_in_anything_that_a_node_stores_prints_or_returns() {
     }
     assert!(search_answers(&client, &secrets, &event).await > 3, "the search of answers finds nothing");
     assert!(search_files(&place, &secrets), "the search of files finds nothing");
-    let said = node.said();
+    let said = node.stderr_text();
     assert!(said.contains(" TRACE "), "the node does not say all that it can: {said}");
     secrets.are_not_in("what the node said", said.as_bytes());
     secrets.are_not_in("what the node said", node.stop_well().as_bytes());
@@ -402,7 +402,7 @@ const MASK: &str = "[redacted leak.canary]";
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn key_leaked_by_a_program_is_masked_everywhere() {
-    let place = Place::new().with_variable("ENSUE_LOG", "trace");
+    let place = NodeFolder::new().with_variable("ENSUE_LOG", "trace");
     place.write_pack_file("leak/pack.yaml", "name: leak\nversion: 1.0.0\ndescription: Leaks.\nkeys: [canary, short]\n");
     place.write_pack_file("leak/triggers/seen.yaml", "description: Something was seen.\npayload: { what: string }\n");
     place.write_pack_file("leak/actions/way.yaml", LEAK);
@@ -410,7 +410,7 @@ async fn key_leaked_by_a_program_is_masked_everywhere() {
     let client = node.client();
     for (key, value) in [("leak.canary", LEAKED), ("leak.short", SHORT)] {
         let mut set = place.ensue(&["keys", "set", key, "--server", &node.url()]);
-        let set = Printed::by_feeding(set.env("ENSUE_TOKEN", ADMIN_TOKEN), value.as_bytes());
+        let set = CommandOutput::by_feeding(set.env("ENSUE_TOKEN", ADMIN_TOKEN), value.as_bytes());
         assert_eq!(set.code, Some(0), "{set:?}");
         assert_eq!(format!("{set:?}").contains("not masked"), value == SHORT, "{set:?}");
     }
@@ -488,7 +488,7 @@ async fn key_leaked_by_a_program_is_masked_everywhere() {
     let event = event.expect("one was emitted");
     assert!(search_answers(&client, &secrets, &event).await > 3, "the search of answers finds nothing");
     assert!(search_files(&place, &secrets), "the search of files finds nothing");
-    secrets.are_not_in("what the node said", node.said().as_bytes());
+    secrets.are_not_in("what the node said", node.stderr_text().as_bytes());
     secrets.are_not_in("what the node said", node.stop_well().as_bytes());
     assert!(search_files(&place, &secrets), "the search of files finds nothing");
 }

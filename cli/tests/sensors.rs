@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder, until};
 
 /// How many items the program has.
 const ITEMS: u64 = 400;
@@ -29,12 +29,12 @@ process:
 emits: [{ trigger: feed.item, payload: '${{ line }}' }]
 ";
 
-fn place(test: &str) -> Option<Place> {
+fn place(test: &str) -> Option<NodeFolder> {
     if std::process::Command::new("python3").arg("--version").output().is_err() {
         skipped(test, "there is no python3 here");
         return None;
     }
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("feed/pack.yaml", "name: feed\nversion: 1.0.0\ndescription: Items of a feed.\n");
     place.write_pack_file("feed/triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n");
     place.write_pack_file("feed/sensors/items.yaml", SENSOR);
@@ -58,8 +58,8 @@ async fn items(client: &Client) -> Vec<u64> {
     items
 }
 
-fn command(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()))
+fn command(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()))
 }
 
 async fn until_read(client: &Client, many: u64) -> Value {

@@ -6,7 +6,7 @@ use std::process::Command;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder};
 
 /// Logs in as the administrator, and returns the pair.
 async fn log_in(client: &Client) -> Value {
@@ -33,7 +33,7 @@ fn code(answer: &Answer) -> (u16, &str) {
 
 #[tokio::test]
 async fn sixteen_refreshes_at_once_make_one_successor() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     let mut pair = log_in(&client).await;
@@ -51,7 +51,7 @@ async fn sixteen_refreshes_at_once_make_one_successor() {
 
 #[tokio::test]
 async fn second_use_of_an_older_refresh_token_ends_the_session() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     let first = log_in(&client).await;
@@ -68,7 +68,7 @@ async fn second_use_of_an_older_refresh_token_ends_the_session() {
 
 #[tokio::test]
 async fn tokens_of_another_kind_and_of_another_node_are_refused() {
-    let (place, other) = (Place::new(), Place::new());
+    let (place, other) = (NodeFolder::new(), NodeFolder::new());
     let (node, other) = (place.start(), other.start());
     let client = node.client();
     let pair = log_in(&client).await;
@@ -82,7 +82,7 @@ async fn tokens_of_another_kind_and_of_another_node_are_refused() {
 
 #[tokio::test]
 async fn ended_session_is_refused_at_once_and_after_a_kill_and_a_restart() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     let (kept, ended) = (log_in(&client).await, log_in(&client).await);
@@ -102,7 +102,7 @@ async fn ended_session_is_refused_at_once_and_after_a_kill_and_a_restart() {
 
 #[tokio::test]
 async fn session_ends_with_its_token_and_with_its_identity() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     client.post("/identities", &json!({ "name": "ana" })).await;
@@ -126,7 +126,7 @@ async fn session_ends_with_its_token_and_with_its_identity() {
 
 #[tokio::test]
 async fn login_link_opens_one_session_also_after_a_kill() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let client = node.client();
     client.post("/tokens", &json!({ "name": "maria", "roles": ["shippers"] })).await;
@@ -179,7 +179,7 @@ async fn login_link_opens_one_session_also_after_a_kill() {
 }
 
 /// Prepares a command that asks a node without any token.
-fn without_token(place: &Place, node: &Node, arguments: &[&str]) -> Command {
+fn without_token(place: &NodeFolder, node: &Node, arguments: &[&str]) -> Command {
     let mut command = place.ensue(arguments);
     command.env("ENSUE_SERVER", node.url()).env_remove("ENSUE_TOKEN");
     command
@@ -187,13 +187,13 @@ fn without_token(place: &Place, node: &Node, arguments: &[&str]) -> Command {
 
 #[tokio::test]
 async fn commands_use_the_session_of_a_login_until_the_logout() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
-    let ask = |arguments: &[&str]| Printed::by(&mut without_token(&place, &node, arguments));
+    let ask = |arguments: &[&str]| CommandOutput::by(&mut without_token(&place, &node, arguments));
     assert_eq!(ask(&["whoami"]).code, Some(4));
-    let wrong = Printed::by_feeding(&mut without_token(&place, &node, &["login", "--token"]), b"ens_nothing");
+    let wrong = CommandOutput::by_feeding(&mut without_token(&place, &node, &["login", "--token"]), b"ens_nothing");
     assert_eq!(wrong.code, Some(4), "{wrong:?}");
-    let login = Printed::by_feeding(&mut without_token(&place, &node, &["login", "--token"]), format!("{ADMIN_TOKEN}\n").as_bytes());
+    let login = CommandOutput::by_feeding(&mut without_token(&place, &node, &["login", "--token"]), format!("{ADMIN_TOKEN}\n").as_bytes());
     assert_eq!(login.code, Some(0), "{login:?}");
     let who = ask(&["whoami"]);
     assert!(who.code == Some(0) && who.stdout.contains("admin, by the session"), "{who:?}");
@@ -222,15 +222,15 @@ async fn commands_use_the_session_of_a_login_until_the_logout() {
 
 #[tokio::test]
 async fn admin_token_of_a_second_start_is_ignored_with_a_warning() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let head = node.client().records().await.len();
-    assert!(!node.said().contains("admin token"));
+    assert!(!node.stderr_text().contains("admin token"));
     node.stop();
     let another = format!("ens_01a21601-8266-7f49-86c4-ef652fbbc5c5_{}", "5e".repeat(32));
     let place = place.with_variable("ENSUE_ADMIN_TOKEN", &another);
     let node = place.start();
-    assert!(node.said().contains("the given admin token is ignored"), "{}", node.said());
+    assert!(node.stderr_text().contains("the given admin token is ignored"), "{}", node.stderr_text());
     let refused = node.client().anonymous(Method::GET, "/api/v1/me").bearer_auth(&another).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert!(node.client().records().await[head..].iter().all(|record| record["kind"] != "token.added"));

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::skipped::{has_program, skipped};
-use crate::support::{Client, Place, until};
+use crate::support::{Client, NodeFolder, until};
 
 /// A feed on loopback: items from 1 to a number that grows, of which it returns those after `since`.
 pub(crate) struct Feed {
@@ -70,7 +70,7 @@ async fn until_made(client: &Client, sensor: &str, count: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn items_of_a_feed_become_events_once_over_a_restart() {
     let feed = Feed::start().await;
-    let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
+    let place = NodeFolder::new().with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
     place.write_pack_file(
         "feed/pack.yaml",
         &format!("name: feed\nversion: 1.0.0\ndescription: News.\nconfig: {{ api: 'string = \"{}\"' }}\n", feed.url),
@@ -101,7 +101,7 @@ const FETCH: &str = "description: Fetches.\nparameters: { since: integer }\nresu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn items_that_an_action_returns_become_events_once_over_a_restart() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("feed/pack.yaml", "name: feed\nversion: 1.0.0\ndescription: News.\n");
     place.write_pack_file("feed/triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n");
     place.write_pack_file("feed/actions/fetch.yaml", FETCH);
@@ -126,7 +126,7 @@ async fn items_that_an_action_returns_become_events_once_over_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_folder_become_events_if_the_operator_allows_it() {
     let inbox = tempfile::tempdir().unwrap();
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Orders.\n");
     place.write_pack_file("shop/triggers/order.yaml", "description: There is an order.\npayload: { number: integer }\n");
     place.write_pack_file(
@@ -181,7 +181,7 @@ async fn file_whose_report_the_system_dropped_becomes_an_event_at_once() {
         return skipped(TEST, "the system does not say how many reports of files it queues, or queues more than a million");
     };
     let inbox = tempfile::tempdir().unwrap();
-    let place = Place::new().with_variable("ENSUE_ACTIONS_READABLE", &inbox.path().display().to_string());
+    let place = NodeFolder::new().with_variable("ENSUE_ACTIONS_READABLE", &inbox.path().display().to_string());
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Orders.\n");
     place.write_pack_file("shop/triggers/order.yaml", "description: There is an order.\npayload: { number: integer }\n");
     place.write_pack_file(
@@ -218,7 +218,7 @@ async fn sensor_of_the_python_guide_counts_on_after_a_restart() {
         return;
     }
     let page = include_str!("../../docs/guides/write-a-sensor-in-python.md");
-    let place = Place::new();
+    let place = NodeFolder::new();
     let lines: Vec<&str> = page.lines().collect();
     for (at, line) in lines.iter().enumerate() {
         let Some(path) = line.strip_prefix("`packs/").and_then(|rest| rest.strip_suffix("`:")) else { continue };
@@ -277,7 +277,7 @@ async fn part_of_a_sensor_that_fails_is_seen_from_outside() {
         std::fs::rename(outside.path().join("new"), &feeds).unwrap();
     };
     say(json!({ "one": null, "two": "the server answered 500" }));
-    let place = Place::new().with_variable("ENSUE_ACTIONS_READABLE", &outside.path().display().to_string());
+    let place = NodeFolder::new().with_variable("ENSUE_ACTIONS_READABLE", &outside.path().display().to_string());
     place.write_pack_file("feeds/pack.yaml", "name: feeds\nversion: 1.0.0\ndescription: Feeds.\nrequires: { packs: { core: ^0.1 } }\n");
     place.write_pack_file("feeds/triggers/read.yaml", "description: It was read.\npayload: { schema: { type: object } }\n");
     for (name, trigger) in RULES {

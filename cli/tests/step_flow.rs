@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder};
 
 const ORDERED: &str = "payload: { order: integer, total: integer, items: [string] }\n";
 const REFUNDED: &str = "payload: { order: integer, by: string }\n";
@@ -69,8 +69,8 @@ action: shop.ship
 with: { order: '${{ event.payload.order }}', total: '${{ event.payload.total }}', items: '${{ event.payload.items }}' }
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
     place.write_pack_file("shop/triggers/ordered.yaml", ORDERED);
     place.write_pack_file("shop/triggers/refunded.yaml", REFUNDED);
@@ -94,8 +94,9 @@ async fn ship(client: &Client, status: &str) -> Value {
 }
 
 /// What a command prints, without ids, times and durations.
-fn shown(place: &Place, node: &Node, arguments: &[&str]) -> String {
-    let printed = Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "140"));
+fn masked_output(place: &NodeFolder, node: &Node, arguments: &[&str]) -> String {
+    let printed =
+        CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "140"));
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let is_id = |word: &str| word.len() == 36 && word.split('-').count() == 5;
     let is_duration = |number: &str, unit: &str| number.parse::<f64>().is_ok() && ["ms", "s", "µs"].contains(&unit);
@@ -128,7 +129,7 @@ async fn workflow_with_steps_that_are_cancelled_chosen_and_tolerated_is_explaine
     assert_eq!(ended["result"], json!({ "said": "refunded by ana", "stored": "succeeded, running", "broken": 1 }), "{ended:#}");
     let withdrawn = client.get("/inquiries").await["items"][0].clone();
     assert_eq!(withdrawn["status"], "withdrawn", "{withdrawn:#}");
-    let why = shown(&place, &node, &["why", &event]);
+    let why = masked_output(&place, &node, &["why", &event]);
     insta::assert_snapshot!(why, @r#"
     event shop.ordered from api
     │  ID
@@ -162,7 +163,7 @@ async fn workflow_with_steps_that_are_cancelled_chosen_and_tolerated_is_explaine
           │     {"message":"refunded by ana"}
           └─ late skipped: the event that cancels it came
     "#);
-    let tree = shown(&place, &node, &["executions", "show", ended["id"].as_str().unwrap(), "--tree"]);
+    let tree = masked_output(&place, &node, &["executions", "show", ended["id"].as_str().unwrap(), "--tree"]);
     insta::assert_snapshot!(tree, @r#"
     shop.ship succeeded
     │  ID
@@ -191,7 +192,7 @@ async fn false_assertion_is_explained_with_its_values() {
     let event = order(&client, 7, 200, &["tea"]).await;
     let failed = ship(&client, "failed").await;
     assert_eq!(failed["error"]["message"], "step `paid` failed: 200 is not between 1 and 100", "{failed:#}");
-    let why = shown(&place, &node, &["why", &event]);
+    let why = masked_output(&place, &node, &["why", &event]);
     insta::assert_snapshot!(why, @r#"
     event shop.ordered from api
     │  ID
@@ -225,7 +226,7 @@ async fn one_failed_item_too_many_fails_the_step() {
     let event = order(&client, 7, 200, &["glass", "tea", "glass"]).await;
     let failed = ship(&client, "failed").await;
     assert!(failed["error"]["message"].as_str().unwrap().starts_with("step `pack` failed: 2 of 3 items failed, and at most 1 may fail"));
-    insta::assert_snapshot!(shown(&place, &node, &["why", &event]), @r#"
+    insta::assert_snapshot!(masked_output(&place, &node, &["why", &event]), @r#"
     event shop.ordered from api
     │  ID
     └─ rule shop.ship matched

@@ -3,7 +3,7 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Place};
+use crate::support::{Client, NodeFolder};
 
 /// The number of concurrent log streams, and the maximum for one token.
 const STREAMS: usize = 1_000;
@@ -26,10 +26,10 @@ impl Stream {
         if let Some(place) = place {
             request = request.header("last-event-id", place);
         }
-        Self::begun(request).await
+        Self::open(request).await
     }
 
-    async fn begun(request: RequestBuilder) -> Self {
+    async fn open(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         Self { response, unread: String::new() }
@@ -62,7 +62,7 @@ async fn send(client: &Client, number: u32) -> u64 {
 
 #[tokio::test]
 async fn stream_resumes_after_its_last_id_when_the_node_was_killed() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("mill/pack.yaml", PACK);
     place.write_pack_file("mill/triggers/corn.yaml", TRIGGER);
     let mut node = place.start();
@@ -102,7 +102,7 @@ async fn stream_resumes_after_its_last_id_when_the_node_was_killed() {
 
 #[tokio::test]
 async fn thousand_log_streams_take_less_than_100_mb_of_memory() {
-    let place = Place::new();
+    let place = NodeFolder::new();
     place.write_pack_file("mill/pack.yaml", PACK);
     place.write_pack_file("mill/triggers/corn.yaml", TRIGGER);
     let node = place.start();
@@ -117,7 +117,7 @@ async fn thousand_log_streams_take_less_than_100_mb_of_memory() {
     let mut streams = Vec::with_capacity(STREAMS);
     for number in 0..STREAMS {
         let token = &tokens[number / STREAMS_OF_ONE];
-        streams.push(Stream::begun(client.anonymous(Method::GET, "/api/v1/log/stream?named=true").bearer_auth(token)).await);
+        streams.push(Stream::open(client.anonymous(Method::GET, "/api/v1/log/stream?named=true").bearer_auth(token)).await);
     }
     let mut last = 0;
     for number in 0..20 {

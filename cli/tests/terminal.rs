@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use crate::support::skipped::has_program;
-use crate::support::{ADMIN_TOKEN, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder, until};
 
 /// A command at a terminal of 10 lines and 80 columns, created by `script` of util-linux.
 struct AtTerminal {
@@ -21,7 +21,7 @@ struct AtTerminal {
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl AtTerminal {
-    fn of(place: &Place, node: &Node, line: &str, variables: &[(&str, &str)]) -> Self {
+    fn of(place: &NodeFolder, node: &Node, line: &str, variables: &[(&str, &str)]) -> Self {
         let binary = env!("CARGO_BIN_EXE_ensue");
         // A test that runs in the background of a script may have inherited that Ctrl-C is ignored.
         let line = format!("stty rows 10 cols 80; exec /usr/bin/env --default-signal=INT '{binary}' {line}");
@@ -93,7 +93,7 @@ async fn ctrl_c_in_the_pager_goes_to_the_pager_and_leaves_no_process() {
     if !has_program("ctrl_c_in_the_pager_goes_to_the_pager_and_leaves_no_process", "script") {
         return;
     }
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let pager = place.path().join("pager");
     std::fs::write(&pager, PAGER).unwrap();
@@ -117,7 +117,7 @@ async fn text_is_printed_if_the_pager_fails_or_is_missing() {
     if !has_program(name, "script") {
         return;
     }
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     // A machine without `less`.
     let bare = place.path().join("bare");
@@ -139,7 +139,7 @@ async fn watched_list_is_redrawn_in_place_until_ctrl_c() {
     if !has_program("watched_list_is_redrawn_in_place_until_ctrl_c", "script") {
         return;
     }
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let mut terminal = AtTerminal::of(&place, &node, "executions list --watch", &[]);
     terminal.until_shown("STATUS");
@@ -157,7 +157,7 @@ fn status_watch_runs_until_q_and_restores_the_terminal() {
     if !has_program("status_watch_runs_until_q_and_restores_the_terminal", "script") {
         return;
     }
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     let mut terminal = AtTerminal::of(&place, &node, "top", &[]);
     terminal.until_shown("q quits");
@@ -168,7 +168,7 @@ fn status_watch_runs_until_q_and_restores_the_terminal() {
     let (taken, given_back) = (shown.find("\u{1b}[?1049h").unwrap(), shown.rfind("\u{1b}[?1049l").unwrap());
     assert!(taken < given_back && shown.contains("rates"), "{shown}");
 
-    let piped = Printed::by(place.ensue(&["top", "--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let piped = CommandOutput::by(place.ensue(&["top", "--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert_eq!((piped.code, piped.stdout.as_str()), (Some(2), ""), "{piped:?}");
     assert!(piped.stderr.contains("ensue status --watch"), "{piped:?}");
 }
@@ -178,7 +178,7 @@ fn long_work_shows_a_progress_bar_only_at_a_terminal() {
     if !has_program("long_work_shows_a_progress_bar_only_at_a_terminal", "script") {
         return;
     }
-    let place = Place::new();
+    let place = NodeFolder::new();
     let node = place.start();
     for (line, bar) in [("log verify", "verifying "), ("views rebuild", "rebuilding ")] {
         let (code, shown) = AtTerminal::of(&place, &node, line, &[]).end();
@@ -187,7 +187,7 @@ fn long_work_shows_a_progress_bar_only_at_a_terminal() {
         let (code, shown) = AtTerminal::of(&place, &node, line, &[("TERM", "dumb")]).end();
         assert!(code == Some(0) && !shown.contains(bar), "{shown}");
         let arguments: Vec<&str> = line.split(' ').chain(["--server"]).collect();
-        let piped = Printed::by(place.ensue(&arguments).arg(node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+        let piped = CommandOutput::by(place.ensue(&arguments).arg(node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
         assert!(piped.code == Some(0) && !piped.stderr.contains(bar), "{piped:?}");
     }
 }

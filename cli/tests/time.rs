@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder};
 
 const FLAKY: &str = "\
 description: Fails until its third attempt.
@@ -48,8 +48,8 @@ run:
     result: { ended: \"${{ steps.slow.status }}\" }
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("demo/pack.yaml", "name: demo\nversion: 1.0.0\ndescription: Takes its time.\n");
     for (name, text) in [("flaky", FLAKY), ("patient", PATIENT), ("nap", NAP), ("slow", SLOW)] {
         place.write_pack_file(&format!("demo/actions/{name}.yaml"), text);
@@ -57,11 +57,11 @@ fn place() -> Place {
     place
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "80"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "80"))
 }
 
-async fn ended(client: &Client, id: &str) -> Value {
+async fn await_end(client: &Client, id: &str) -> Value {
     client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await
 }
 
@@ -122,7 +122,7 @@ async fn kill_during_a_retry_delay_does_not_change_it() {
         }
     }
     let client = node.client();
-    let shown = ended(&client, &id).await;
+    let shown = await_end(&client, &id).await;
     assert_eq!((&shown["status"], &shown["attempt"]), (&json!("succeeded"), &json!(3)), "{shown:#}");
     assert_fired_once_and_not_early(&client, &id, 2).await;
 }
@@ -143,7 +143,7 @@ async fn sleeping_step_is_awaited_and_a_cancel_ends_it_at_once() {
     assert!(tree.contains("wait: core.sleep waiting") && tree.contains("until "), "{tree}");
     let begin = Instant::now();
     assert_eq!(ensue(&place, &node, &["executions", "cancel", &id]).code, Some(0));
-    assert_eq!(ended(&client, &id).await["status"], "cancelled");
+    assert_eq!(await_end(&client, &id).await["status"], "cancelled");
     assert!(begin.elapsed() < Duration::from_secs(60));
 }
 
@@ -185,7 +185,7 @@ async fn delayed_execution_starts_at_its_time() {
     let (client, id) = (node.client(), ran.stdout.trim().to_owned());
     let shown = client.get(&format!("/executions/{id}")).await;
     assert_eq!(shown["status"], "delayed", "{shown:#}");
-    let begun = ended(&client, &id).await;
+    let begun = await_end(&client, &id).await;
     assert_eq!(begun["status"], "succeeded");
     assert!(time(&begun["started_at"]) >= time(&shown["waits_until"]), "{begun:#}");
     assert_fired_once_and_not_early(&client, &id, 1).await;

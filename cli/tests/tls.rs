@@ -7,13 +7,13 @@ use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, skipped, until};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder, skipped, until};
 
 /// An authority that issues certificates, in memory.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in the PEM format.
-struct Issued {
+struct PemCertificate {
     cert: String,
     key: String,
 }
@@ -25,28 +25,28 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn issues(&self, names: &[&str]) -> Issued {
+    fn issues(&self, names: &[&str]) -> PemCertificate {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let cert = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
-        Issued { cert: cert.pem(), key: key.serialize_pem() }
+        PemCertificate { cert: cert.pem(), key: key.serialize_pem() }
     }
 }
 
-fn write(place: &Place, name: &str, text: &str) {
+fn write(place: &NodeFolder, name: &str, text: &str) {
     std::fs::write(place.path().join(name), text).unwrap();
 }
 
-fn with_certificate(place: Place, issued: &Issued) -> Place {
+fn with_certificate(place: NodeFolder, issued: &PemCertificate) -> NodeFolder {
     write(&place, "cert.pem", &issued.cert);
     write(&place, "key.pem", &issued.key);
     place.with_arguments(&["--tls-cert", "cert.pem", "--tls-key", "key.pem"])
 }
 
 /// Returns the output of the command line, which asks this node.
-fn ask(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
+fn ask(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
     let mut command = place.ensue(arguments);
-    Printed::by(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+    CommandOutput::by(command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
 }
 
 /// Returns a client that trusts this authority only.
@@ -64,7 +64,7 @@ async fn is_trusted(authority: &Authority, node: &Node) -> bool {
 #[tokio::test]
 async fn command_line_works_over_tls_and_names_what_is_missing() {
     let authority = Authority::new();
-    let place = with_certificate(Place::new(), &authority.issues(&["127.0.0.1", "localhost"]));
+    let place = with_certificate(NodeFolder::new(), &authority.issues(&["127.0.0.1", "localhost"]));
     write(&place, "ca.pem", &authority.0.pem());
     let node = place.start();
     assert!(node.url().starts_with("https://"), "{}", node.url());
@@ -79,14 +79,14 @@ async fn command_line_works_over_tls_and_names_what_is_missing() {
     let doctor = ask(&place, &node, &["doctor", "--ca", "ca.pem"]);
     assert_eq!(doctor.code, Some(0), "{doctor:?}");
 
-    let plain = Printed::by(place.ensue(&["status"]).env("ENSUE_SERVER", node.url().replace("https", "http")));
+    let plain = CommandOutput::by(place.ensue(&["status"]).env("ENSUE_SERVER", node.url().replace("https", "http")));
     assert!(plain.stderr.contains("accepts only TLS") && plain.stderr.contains("https://"), "{plain:?}");
 
     std::fs::write(place.path().join("token"), ADMIN_TOKEN).unwrap();
     let added =
-        Printed::by(&mut place.ensue(&["profiles", "add", "node", "--url", &node.url(), "--ca", "ca.pem", "--token-file", "token"]));
+        CommandOutput::by(&mut place.ensue(&["profiles", "add", "node", "--url", &node.url(), "--ca", "ca.pem", "--token-file", "token"]));
     assert_eq!(added.code, Some(0), "{added:?}");
-    let by_profile = Printed::by(&mut place.ensue(&["status", "--profile", "node"]));
+    let by_profile = CommandOutput::by(&mut place.ensue(&["status", "--profile", "node"]));
     assert_eq!(by_profile.code, Some(0), "{by_profile:?}");
     assert_eq!(node.stop(), Some(0));
 }
@@ -94,7 +94,7 @@ async fn command_line_works_over_tls_and_names_what_is_missing() {
 #[tokio::test]
 async fn certificate_is_replaced_while_the_node_runs_and_a_bad_one_is_rejected() {
     let (old, new) = (Authority::new(), Authority::new());
-    let place = with_certificate(Place::new(), &old.issues(&["127.0.0.1"]));
+    let place = with_certificate(NodeFolder::new(), &old.issues(&["127.0.0.1"]));
     let node = place.start();
     assert!(is_trusted(&old, &node).await && !is_trusted(&new, &node).await);
     let open = trusting(&old, &node);
@@ -103,17 +103,17 @@ async fn certificate_is_replaced_while_the_node_runs_and_a_bad_one_is_rejected()
     let next = new.issues(&["127.0.0.1"]);
     write(&place, "cert.pem", &next.cert);
     node.signal(Signal::HUP);
-    until("the half pair is rejected", async || node.said().contains("is rejected, and the old one stays in use")).await;
-    assert!(node.said().contains("the key belongs to another certificate"), "{}", node.said());
+    until("the half pair is rejected", async || node.stderr_text().contains("is rejected, and the old one stays in use")).await;
+    assert!(node.stderr_text().contains("the key belongs to another certificate"), "{}", node.stderr_text());
     assert!(is_trusted(&old, &node).await);
 
     write(&place, "key.pem", &next.key);
     node.signal(Signal::HUP);
-    until("the pair is used", async || node.said().contains("the TLS certificate was replaced")).await;
+    until("the pair is used", async || node.stderr_text().contains("the TLS certificate was replaced")).await;
     assert!(is_trusted(&new, &node).await && !is_trusted(&old, &node).await);
     assert!(stream.chunk().await.unwrap().is_some(), "a connection that is open stays open");
     node.signal(Signal::HUP);
-    until("nothing changes", async || node.said().contains("the TLS certificate is unchanged")).await;
+    until("nothing changes", async || node.stderr_text().contains("the TLS certificate is unchanged")).await;
     drop(stream);
     assert_eq!(node.stop(), Some(0));
 }
@@ -122,19 +122,19 @@ async fn certificate_is_replaced_while_the_node_runs_and_a_bad_one_is_rejected()
 fn node_does_not_start_with_an_unusable_certificate_and_explains_it() {
     let authority = Authority::new();
     let (issued, other) = (authority.issues(&["127.0.0.1"]), authority.issues(&["127.0.0.1"]));
-    let place = with_certificate(Place::new(), &Issued { key: other.key, ..issued });
+    let place = with_certificate(NodeFolder::new(), &PemCertificate { key: other.key, ..issued });
     let said = place.try_start().err().unwrap();
     assert!(said.contains("the key belongs to another certificate") && said.contains("use the key that"), "{said}");
-    let said = Place::new().with_arguments(&["--tls-cert", "cert.pem"]).try_start().err().unwrap();
+    let said = NodeFolder::new().with_arguments(&["--tls-cert", "cert.pem"]).try_start().err().unwrap();
     assert!(said.contains("`tls.key` is missing") && said.contains("set `tls.cert` and `tls.key`"), "{said}");
-    let said = Place::new().with_arguments(&["--tls-cert", "none.pem", "--tls-key", "none.pem"]).try_start().err().unwrap();
+    let said = NodeFolder::new().with_arguments(&["--tls-cert", "none.pem", "--tls-key", "none.pem"]).try_start().err().unwrap();
     assert!(said.contains("`none.pem` of `tls.cert` cannot be read: No such file"), "{said}");
 }
 
 #[tokio::test]
 async fn only_callers_with_a_certificate_are_served_if_authorities_are_set() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let place = with_certificate(Place::new(), &authority.issues(&["127.0.0.1"])).with_variable("ENSUE_TLS_CLIENT_CA", "ca.pem");
+    let place = with_certificate(NodeFolder::new(), &authority.issues(&["127.0.0.1"])).with_variable("ENSUE_TLS_CLIENT_CA", "ca.pem");
     write(&place, "ca.pem", &authority.0.pem());
     for (name, issued) in [("ana.pem", authority.issues(&["ana"])), ("eve.pem", stranger.issues(&["eve"]))] {
         write(&place, name, &format!("{}{}", issued.cert, issued.key));
@@ -151,7 +151,7 @@ async fn only_callers_with_a_certificate_are_served_if_authorities_are_set() {
 
 #[tokio::test]
 async fn tls_1_2_and_1_3_are_served_and_older_versions_are_not() {
-    let place = with_certificate(Place::new(), &Authority::new().issues(&["127.0.0.1"]));
+    let place = with_certificate(NodeFolder::new(), &Authority::new().issues(&["127.0.0.1"]));
     let node = place.start();
     let address = node.url().replace("https://", "");
     if !skipped::has_program("tls_1_2_and_1_3_are_served_and_older_versions_are_not", "openssl") {
@@ -173,7 +173,7 @@ async fn tls_1_2_and_1_3_are_served_and_older_versions_are_not() {
 
 #[tokio::test]
 async fn http_2_is_served_to_callers_that_choose_it() {
-    let place = with_certificate(Place::new(), &Authority::new().issues(&["127.0.0.1"]));
+    let place = with_certificate(NodeFolder::new(), &Authority::new().issues(&["127.0.0.1"]));
     let node = place.start();
     if !skipped::has_program("http_2_is_served_to_callers_that_choose_it", "curl") {
         return;
@@ -203,7 +203,8 @@ async fn http_2_is_served_to_callers_that_choose_it() {
 #[tokio::test]
 async fn browsers_are_told_to_use_tls_for_the_node_s_own_name_only() {
     let names = ["ensue.example.test", "localhost", "127.0.0.1"];
-    let place = with_certificate(Place::new(), &Authority::new().issues(&names)).with_variable("ENSUE_URL", "https://ensue.example.test");
+    let place =
+        with_certificate(NodeFolder::new(), &Authority::new().issues(&names)).with_variable("ENSUE_URL", "https://ensue.example.test");
     let node = place.start();
     let address: std::net::SocketAddr = node.url().replace("https://", "").parse().unwrap();
     let builder = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).resolve(names[0], address);

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Place, Running, free_port, until};
+use crate::support::{Client, NodeFolder, Running, free_port, until};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 /// The caller's span.
@@ -103,18 +103,18 @@ impl StandIn {
         self.resource.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn traced(&self) -> Vec<String> {
+    fn trace_headers(&self) -> Vec<String> {
         self.traced.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Creates a place whose nodes send their traces here, and whose actions may send requests here.
-    fn place(&self) -> Place {
+    fn place(&self) -> NodeFolder {
         self.place_of_actions().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", self.address))
     }
 
     /// Creates a place whose actions may send requests here.
-    fn place_of_actions(&self) -> Place {
-        let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", &self.address.to_string());
+    fn place_of_actions(&self) -> NodeFolder {
+        let place = NodeFolder::new().with_variable("ENSUE_EGRESS_ALLOW", &self.address.to_string());
         place.write_pack_file(
             "trail/pack.yaml",
             "name: trail\nversion: 1.0.0\ndescription: A trail.\nrequires: { packs: { core: ^0.1 } }\n",
@@ -143,7 +143,7 @@ fn attributes(of: &Value) -> Value {
 }
 
 /// The output of the program of the only execution of an action.
-async fn printed(client: &Client, action: &str) -> String {
+async fn await_output(client: &Client, action: &str) -> String {
     let page =
         client.until(&format!("/executions?action={action}&status=succeeded"), |page| page["items"].as_array().unwrap().len() == 1).await;
     let id = page["items"][0]["id"].as_str().unwrap();
@@ -180,9 +180,9 @@ async fn one_trace_covers_a_request_its_effects_programs_and_outgoing_requests()
         assert_eq!(parent_of(&attempt), id_of(&execution));
     }
     let under = |attempt: &str| format!("00-{TRACE}-{}-01", id_of(attempt));
-    assert_eq!(printed(&client, "core.shell").await, under("attempt core.shell"));
+    assert_eq!(await_output(&client, "core.shell").await, under("attempt core.shell"));
     assert_eq!(parent_of("GET"), id_of("attempt core.http"));
-    assert_eq!(stand_in.traced(), [under("GET")]);
+    assert_eq!(stand_in.trace_headers(), [under("GET")]);
     // The request and the records use the same clock, the node's.
     let time = |name: &str, end: &str| spans[name][end].as_str().unwrap().parse::<u64>().unwrap();
     assert!(time("POST /api/v1/events", "startTimeUnixNano") <= time("event trail.begun", "startTimeUnixNano"));
@@ -242,7 +242,7 @@ async fn request_spans_follow_the_http_conventions() {
         "server.port": port,
     });
     assert_eq!(attributes(sent), expected);
-    let traced = stand_in.traced();
+    let traced = stand_in.trace_headers();
     assert!(traced.len() == 2 && traced[0] != traced[1] && traced[1].contains(sent["spanId"].as_str().unwrap()), "{traced:?}");
 
     stand_in.spans.lock().unwrap().clear();
@@ -271,8 +271,8 @@ async fn tracestate_is_passed_to_programs_and_requests_even_after_a_restart() {
     let spans = stand_in.spans(9).await;
     let id_of = |name: &str| spans[name]["spanId"].as_str().unwrap();
     let state = "rojo=00f067aa0ba902b7,congo=t61";
-    assert_eq!(stand_in.traced(), [format!("00-{TRACE}-{}-01 {state}", id_of("GET"))]);
-    assert_eq!(printed(&client, "core.shell").await, format!("00-{TRACE}-{}-01 {state}", id_of("attempt core.shell")));
+    assert_eq!(stand_in.trace_headers(), [format!("00-{TRACE}-{}-01 {state}", id_of("GET"))]);
+    assert_eq!(await_output(&client, "core.shell").await, format!("00-{TRACE}-{}-01 {state}", id_of("attempt core.shell")));
     node.stop_well();
 
     let node = place.start();
@@ -286,7 +286,7 @@ async fn tracestate_is_passed_to_programs_and_requests_even_after_a_restart() {
 #[tokio::test]
 async fn opentelemetry_variables_rank_below_ensue_s_settings() {
     let stand_in = StandIn::start().await;
-    let place = Place::new()
+    let place = NodeFolder::new()
         .with_variable("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", stand_in.address))
         .with_variable("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret")
         .with_variable("OTEL_SERVICE_NAME", "release-bot")
@@ -319,7 +319,7 @@ async fn unrecorded_trace_is_propagated_and_not_exported() {
     let node = place.start();
     let unrecorded = format!("00-{TRACE}-{CALLER}-00");
     begin(&node.client(), &unrecorded).await;
-    assert_eq!(printed(&node.client(), "core.shell").await, unrecorded);
+    assert_eq!(await_output(&node.client(), "core.shell").await, unrecorded);
     let taken = node.client().post("/events", &json!({ "trigger": "trail.begun", "payload": { "word": "again" } })).await;
     assert_eq!(taken.status, 202);
     let spans = stand_in.spans(9).await;
@@ -351,7 +351,7 @@ async fn spans_begun_before_a_kill_are_exported_completely_by_the_next_node() {
 }
 
 /// Waits until so many spans were sent, and so many dropped.
-async fn counted(client: &Client, sent: u64, dropped: u64) {
+async fn await_span_counts(client: &Client, sent: u64, dropped: u64) {
     let line = |outcome: &str, many: u64| format!("ensue_spans_total{{outcome=\"{outcome}\"}} {many}\n");
     let lines = [line("sent", sent), line("dropped", dropped)];
     client.until_metrics(&lines.concat(), |metrics| lines.iter().all(|line| metrics.contains(line))).await;
@@ -363,13 +363,13 @@ async fn spans_are_retried_if_useful_and_rejected_ones_dropped_with_one_warning(
     let answers: [(u16, &str); 4] =
         [(503, ""), (200, r#"{"partialSuccess":{"rejectedSpans":"1"}}"#), (200, r#"{"partialSuccess":{"rejectedSpans":"1"}}"#), (400, "")];
     stand_in.answers.lock().unwrap().extend(answers);
-    let node = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", stand_in.address));
+    let node = NodeFolder::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://{}", stand_in.address));
     let node = node.start();
     let client = node.client();
     // Each is one span, that of the request, because no sensor or rule uses the event.
     for (sent, dropped) in [(0, 1), (0, 2), (0, 3), (1, 3)] {
         assert_eq!(client.post("/log/verify", &json!({})).await.status, 202);
-        counted(&client, sent, dropped).await;
+        await_span_counts(&client, sent, dropped).await;
     }
     assert_eq!(stand_in.spans(1).await.len(), 1);
     let said = node.stop_well();
@@ -378,13 +378,13 @@ async fn spans_are_retried_if_useful_and_rejected_ones_dropped_with_one_warning(
 
 #[tokio::test]
 async fn node_without_its_collector_continues_and_counts_dropped_spans() {
-    let place = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://127.0.0.1:{}", free_port()));
+    let place = NodeFolder::new().with_variable("ENSUE_TRACES_ENDPOINT", &format!("http://127.0.0.1:{}", free_port()));
     let node = place.start();
     let client = node.client();
     let taken = client.post("/events", &json!({ "trigger": "examples.hello", "payload": { "name": "Ada" } })).await;
     assert_eq!(taken.status, 202, "{taken:?}");
     client.until("/executions?status=succeeded", |page| !page["items"].as_array().unwrap().is_empty()).await;
-    counted(&client, 0, 5).await;
+    await_span_counts(&client, 0, 5).await;
     let said = node.stop_well();
     assert_eq!(said.matches("spans of traces are dropped").count(), 1, "{said}");
 }
@@ -396,7 +396,7 @@ fn invalid_collector_address_is_rejected_at_the_start() {
         ("grpc://127.0.0.1:4317", "http://127.0.0.1:4318"),
         ("http://ada:s3cret@127.0.0.1:4318", "contains credentials"),
     ] {
-        let Err(said) = Place::new().with_variable("ENSUE_TRACES_ENDPOINT", wrong).try_start() else { panic!("`{wrong}` was taken") };
+        let Err(said) = NodeFolder::new().with_variable("ENSUE_TRACES_ENDPOINT", wrong).try_start() else { panic!("`{wrong}` was taken") };
         assert!(said.contains("ENSUE_TRACES_ENDPOINT") && said.contains(why) && !said.contains("s3cret"), "{said}");
     }
 }

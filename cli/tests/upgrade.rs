@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::restart::is_recorded_once;
-use crate::support::{Client, Place, Running};
+use crate::support::{Client, NodeFolder, Running};
 
 const WAIT: &str = "\
 description: Runs until it may end.
@@ -49,8 +49,8 @@ fn install(release: &str, at: &Path) {
     std::fs::rename(beside, at).unwrap();
 }
 
-fn place() -> (Place, PathBuf) {
-    let mut place = Place::new();
+fn place() -> (NodeFolder, PathBuf) {
+    let mut place = NodeFolder::new();
     place.write_pack_file("long/pack.yaml", "name: long\nversion: 1.0.0\ndescription: What takes long.\n");
     place.write_pack_file("long/actions/wait.yaml", WAIT);
     let binary = place.path().join("ensue");

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder};
 
 /// Continues from the last run's value, and stores its own.
 const NEXT: &str = "\
@@ -39,12 +39,12 @@ action: core.echo
 with: { message: \"${{ vars[?'count.to'].orValue(0) }}\" }
 ";
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "160"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "160"))
 }
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("count/pack.yaml", "name: count\nversion: 1.0.0\ndescription: Counts.\n");
     place.write_pack_file("count/triggers/ping.yaml", "description: A ping.\npayload: {}\n");
     place.write_pack_file("count/actions/next.yaml", NEXT);
@@ -53,7 +53,7 @@ fn place() -> Place {
     place
 }
 
-async fn ended(node: &Node, id: &str) -> Value {
+async fn await_end(node: &Node, id: &str) -> Value {
     node.client().until(&format!("/executions/{id}"), |execution| execution["ended_at"] != Value::Null).await
 }
 
@@ -67,7 +67,7 @@ async fn var_set_by_one_run_is_read_by_the_next_and_changes_once_despite_kills()
             node.kill();
             node = place.start();
         }
-        let execution = ended(&node, &id).await;
+        let execution = await_end(&node, &id).await;
         assert_eq!(execution["status"], "succeeded", "{execution}");
         assert_eq!(execution["result"], json!({ "now": n, "said": n.to_string() }), "{execution}");
     }

@@ -3,13 +3,13 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Place, Printed};
+use crate::support::{ADMIN_TOKEN, CommandOutput, NodeFolder};
 
 const FIRST: &str = "payload: { item: string }\n";
 const SECOND: &str = "version: 2\nupcasts: { 1: { sku: '${{ payload.item }}' } }\npayload: { sku: string }\n";
 
-fn place() -> Place {
-    let place = Place::new().with_arguments(&["--watch"]);
+fn place() -> NodeFolder {
+    let place = NodeFolder::new().with_arguments(&["--watch"]);
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
     place.write_pack_file("shop/triggers/ordered.yaml", FIRST);
     place.write_pack_file("shop/rules/tea.yaml", &rule("item"));
@@ -20,7 +20,7 @@ fn rule(field: &str) -> String {
     format!("trigger: shop.ordered\nwhen: event.payload.{field} == 'tea'\naction: core.noop\n")
 }
 
-fn raise(place: &Place) {
+fn raise(place: &NodeFolder) {
     place.write_pack_file("shop/rules/tea.yaml", &rule("sku"));
     place.write_pack_file("shop/triggers/ordered.yaml", SECOND);
 }
@@ -46,7 +46,7 @@ async fn senders_of_both_forms_are_served_and_past_events_are_judged_in_the_newe
         }
         assert_eq!((&event["version"], &event["payload"], &event["matched"]), (&json!(version), &payload, &json!(1)), "{event:#}");
     }
-    let explained = Printed::by(
+    let explained = CommandOutput::by(
         place.ensue(&["why", "--rule", "shop.tea", "--event", &old]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN),
     );
     let told = "\
@@ -60,7 +60,8 @@ async fn senders_of_both_forms_are_served_and_past_events_are_judged_in_the_newe
     assert_eq!((unknown.status, &unknown.body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("trigger_version_unknown")));
     let told = client.post("/rules/backtest", &json!({ "rule": "shop.tea" })).await;
     assert_eq!((&told.body["judged"], &told.body["matched"], &told.body["erred"]["count"]), (&json!(3), &json!(3), &json!(0)), "{told:#?}");
-    let why = Printed::by(place.ensue(&["rules", "backtest", "shop.tea"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let why =
+        CommandOutput::by(place.ensue(&["rules", "backtest", "shop.tea"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert_eq!(why.code, Some(0), "{why:?}");
 }
 
@@ -88,7 +89,7 @@ async fn pack_that_lowers_a_version_is_not_installed_even_after_a_restart() {
 
 #[tokio::test]
 async fn versions_of_a_rule_are_listed_compared_and_restored() {
-    let place = Place::new().with_arguments(&["--watch"]);
+    let place = NodeFolder::new().with_arguments(&["--watch"]);
     place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
     place.write_pack_file("shop/triggers/ordered.yaml", FIRST);
     place.write_pack_file("shop/rules/tea.yaml", &rule("item"));
@@ -105,7 +106,8 @@ async fn versions_of_a_rule_are_listed_compared_and_restored() {
     let newer = changed["items"][0]["catalog"].to_string();
     assert_eq!((changed["items"].as_array().unwrap().len(), &changed["truncated"]), (2, &json!(false)), "{changed:#}");
 
-    let ensue = |arguments: &[&str]| Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let ensue =
+        |arguments: &[&str]| CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let compared = ensue(&["rules", "diff", "shop.tea", &older, &newer]);
     let lines: Vec<&str> = compared.stdout.lines().filter(|line| line.starts_with(['-', '+'])).skip(2).collect();
     assert_eq!(lines, ["-when: event.payload.item == 'tea'", "+when: event.payload.item == 'coffee'"], "{compared:?}");

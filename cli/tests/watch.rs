@@ -4,7 +4,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Node, Place};
+use crate::support::{Client, Node, NodeFolder};
 
 const PACK: &str = "name: desk\nversion: 0.1.0\ndescription: A desk.\nrequires: { packs: { core: ^0.1 } }\n";
 const TRIGGER: &str = "description: Somebody rings.\npayload: { who: string }\n";
@@ -13,8 +13,8 @@ fn rule(message: &str) -> String {
     format!("description: Answers.\ntrigger: desk.rung\naction: core.echo\nwith: {{ message: '{message}' }}\n")
 }
 
-fn place() -> Place {
-    let place = Place::new().with_arguments(&["--watch"]);
+fn place() -> NodeFolder {
+    let place = NodeFolder::new().with_arguments(&["--watch"]);
     place.write_pack_file("desk/pack.yaml", PACK);
     place.write_pack_file("desk/triggers/rung.yaml", TRIGGER);
     place.write_pack_file("desk/rules/answer.yaml", &rule("Who is ${{ event.payload.who }}?"));
@@ -37,7 +37,7 @@ async fn ring(client: &Client) -> Vec<Value> {
 }
 
 async fn until_said(client: &Client, node: &Node, text: &str) {
-    client.until("/status", |_| node.said().contains(text)).await;
+    client.until("/status", |_| node.stderr_text().contains(text)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn saved_file_is_live_at_once() {
 
     // If the node stops during a change, its report has no receiver, which is nothing to warn of.
     let warnings = |said: &str| said.matches("WARN").count();
-    let before = warnings(&node.said());
+    let before = warnings(&node.stderr_text());
     place.write_pack_file("desk/rules/answer.yaml", &rule("Gone, ${{ event.payload.who }}."));
     let said = node.stop_well();
     assert_eq!(warnings(&said), before, "{said}");
@@ -78,7 +78,7 @@ async fn broken_file_leaves_the_old_version_working_and_is_reported() {
 
     place.write_pack_file("desk/rules/answer.yaml", &whole.replace("payload.who", "payload.whom"));
     until_said(&client, &node, "pack desk has errors and is rejected").await;
-    assert!(node.said().contains("error[unknown_") && node.said().contains("answer.yaml:4"), "{}", node.said());
+    assert!(node.stderr_text().contains("error[unknown_") && node.stderr_text().contains("answer.yaml:4"), "{}", node.stderr_text());
     let pack = client.get("/packs/desk").await;
     assert!(pack["findings"].to_string().contains("whom"), "{pack:#}");
     assert_eq!(ring(&client).await, ["Who is Ada?"]);
@@ -108,7 +108,7 @@ async fn folder_moved_away_and_back_is_still_watched() {
 
 #[test]
 fn missing_folder_cannot_be_watched() {
-    let place = Place::new().with_arguments(&["--watch"]);
+    let place = NodeFolder::new().with_arguments(&["--watch"]);
     std::fs::remove_dir(place.path().join("packs")).unwrap();
     let said = place.try_start().err().unwrap();
     assert!(said.contains("watching the packs folder `packs`") && said.contains("No such file"), "{said}");

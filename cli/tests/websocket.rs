@@ -9,13 +9,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, PATIENCE, Place, until};
+use crate::support::{ADMIN_TOKEN, Client, Node, NodeFolder, PATIENCE, until};
 
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
 const TRIGGER: &str = "description: Corn came.\npayload: { number: integer }\n";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("mill/pack.yaml", PACK);
     place.write_pack_file("mill/triggers/corn.yaml", TRIGGER);
     place
@@ -36,7 +36,7 @@ struct Socket {
 
 /// How a socket ends.
 #[derive(Debug)]
-enum Ended {
+enum SocketEnd {
     Closed(CloseFrame),
     BrokenOff,
 }
@@ -55,14 +55,14 @@ impl Socket {
     }
 
     /// Returns the next record, or how the socket ends.
-    async fn next(&mut self) -> Result<Value, Ended> {
+    async fn next(&mut self) -> Result<Value, SocketEnd> {
         loop {
             match tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("the node says something") {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(Some(frame)))) => return Err(Ended::Closed(frame)),
+                Some(Ok(Message::Close(Some(frame)))) => return Err(SocketEnd::Closed(frame)),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(other)) => panic!("{other:?}"),
-                Some(Err(_)) | None => return Err(Ended::BrokenOff),
+                Some(Err(_)) | None => return Err(SocketEnd::BrokenOff),
             }
         }
     }
@@ -73,8 +73,8 @@ impl Socket {
         loop {
             match self.next().await {
                 Ok(record) => told.push(position(&record)),
-                Err(Ended::Closed(frame)) => return (told, frame),
-                Err(Ended::BrokenOff) => panic!("it broke off at {:?}", told.last()),
+                Err(SocketEnd::Closed(frame)) => return (told, frame),
+                Err(SocketEnd::BrokenOff) => panic!("it broke off at {:?}", told.last()),
             }
         }
     }
@@ -85,7 +85,7 @@ fn position(record: &Value) -> u64 {
 }
 
 /// Returns the status and the problem's code of a rejected handshake.
-fn refused(asked: Result<Socket, Box<Error>>) -> (u16, String) {
+fn rejection(asked: Result<Socket, Box<Error>>) -> (u16, String) {
     let Err(error) = asked else { panic!("it was let in") };
     let Error::Http(answer) = *error else { panic!("{error}") };
     let problem: Value = serde_json::from_slice(answer.body().as_deref().unwrap_or_default()).unwrap_or_default();
@@ -116,8 +116,8 @@ async fn websocket_resumes_after_its_last_position_when_the_node_was_killed() {
         loop {
             match socket.next().await {
                 Ok(record) => told.push(position(&record)),
-                Err(Ended::BrokenOff) => break,
-                Err(Ended::Closed(frame)) => panic!("a killed node said {frame:?}"),
+                Err(SocketEnd::BrokenOff) => break,
+                Err(SocketEnd::Closed(frame)) => panic!("a killed node said {frame:?}"),
             }
         }
         node = place.start();
@@ -136,7 +136,7 @@ async fn websocket_resumes_after_its_last_position_when_the_node_was_killed() {
 
     // A stop does not wait for callers; it announces itself with the caller's position.
     node.stop_well();
-    let Err(Ended::Closed(frame)) = socket.next().await else { panic!("the node said nothing at its end") };
+    let Err(SocketEnd::Closed(frame)) = socket.next().await else { panic!("the node said nothing at its end") };
     assert_eq!(frame.code, CloseCode::Away);
     assert_eq!(serde_json::from_str::<Value>(&frame.reason).unwrap(), json!({ "reason": "stopping", "position": end }));
 }
@@ -158,8 +158,8 @@ async fn execution_can_be_followed_from_any_position_to_its_end() {
         let frame = loop {
             match socket.next().await {
                 Ok(record) => told.push(position(&record)),
-                Err(Ended::Closed(frame)) => break frame,
-                Err(Ended::BrokenOff) => panic!("it broke off at {told:?}"),
+                Err(SocketEnd::Closed(frame)) => break frame,
+                Err(SocketEnd::BrokenOff) => panic!("it broke off at {told:?}"),
             }
         };
         assert_eq!(told, all[known..]);
@@ -173,7 +173,7 @@ async fn execution_can_be_followed_from_any_position_to_its_end() {
 async fn forbidden_or_invalid_handshake_gets_a_problem_and_no_websocket() {
     let place = place();
     let node = place.start();
-    let asked = async |path: &str, headers: &[(&'static str, &str)]| refused(Socket::of(&node, path, headers).await);
+    let asked = async |path: &str, headers: &[(&'static str, &str)]| rejection(Socket::of(&node, path, headers).await);
     let problem = |status, code: &str| (status, code.to_owned());
     assert_eq!(asked("/log/stream", &[("authorization", "Bearer nothing")]).await.0, 401);
     assert_eq!(asked("/log/stream", &[("origin", "https://evil.example.test")]).await, problem(403, "origin_refused"));
@@ -185,7 +185,7 @@ async fn forbidden_or_invalid_handshake_gets_a_problem_and_no_websocket() {
     // accepted.
     let mut socket = Socket::of(&node, "/log/stream", &[("origin", &node.url())]).await.unwrap();
     futures_util::SinkExt::send(&mut socket.stream, Message::text("hello")).await.unwrap();
-    let Err(Ended::Closed(frame)) = socket.next().await else { panic!("it was taken") };
+    let Err(SocketEnd::Closed(frame)) = socket.next().await else { panic!("it was taken") };
     assert_eq!(frame.code, CloseCode::Unsupported);
     node.stop_well();
 }
@@ -210,7 +210,7 @@ async fn slow_reader_is_disconnected_with_its_position() {
         // A record is about seven hundred bytes of JSON.
         bytes = (last - first) * 700;
     }
-    until("the reader is too slow", async || node.said().contains("a reader of records is too slow and is disconnected")).await;
+    until("the reader is too slow", async || node.stderr_text().contains("a reader of records is too slow and is disconnected")).await;
     let (told, frame) = socket.read_to_the_end().await;
     let reached = told.last().copied().unwrap();
     assert_eq!(told, (first..=reached).collect::<Vec<_>>());
@@ -227,13 +227,13 @@ async fn close_is_answered_and_any_client_message_ends_the_stream_with_a_reason(
     let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();
     let frame = CloseFrame { code: CloseCode::Normal, reason: "enough".into() };
     socket.stream.close(Some(frame.clone())).await.unwrap();
-    let Err(Ended::Closed(answered)) = socket.next().await else { panic!("it was broken off") };
+    let Err(SocketEnd::Closed(answered)) = socket.next().await else { panic!("it was broken off") };
     assert_eq!(answered, frame);
     for length in [5, 5_000, 2_000_000] {
         let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();
         // A long message may be rejected before all of it is sent.
         let _ = socket.stream.send(Message::text("x".repeat(length))).await;
-        let Err(Ended::Closed(answered)) = socket.next().await else { panic!("{length}: it was broken off") };
+        let Err(SocketEnd::Closed(answered)) = socket.next().await else { panic!("{length}: it was broken off") };
         assert_eq!(answered.code, CloseCode::Unsupported);
         let reason: Value = serde_json::from_str(&answered.reason).unwrap();
         assert_eq!(reason, json!({ "reason": "nothing_is_taken", "position": socket.begins_at }));
@@ -269,7 +269,7 @@ async fn unmasked_frame_closes_with_a_protocol_error() {
     let node = place.start();
     let mut socket = Socket::of(&node, "/log/stream", &[]).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(socket.stream.get_mut(), &[0x81, 0x01, b'a']).await.unwrap();
-    let Err(Ended::Closed(frame)) = socket.next().await else { panic!("it was taken") };
+    let Err(SocketEnd::Closed(frame)) = socket.next().await else { panic!("it was taken") };
     let reason: Value = serde_json::from_str(&frame.reason).unwrap();
     assert_eq!((frame.code, reason), (CloseCode::Protocol, json!({ "reason": "no_websocket", "position": socket.begins_at })));
     node.stop_well();

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, Running};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder, Running};
 
 const DEPLOY: &str = "\
 description: Deploys one region.
@@ -79,8 +79,8 @@ run:
       runs: ${{ steps.hold.result }}
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("release/pack.yaml", "name: release\nversion: 1.0.0\ndescription: Ships.\n");
     for (name, text) in [("deploy", DEPLOY), ("ship", SHIP), ("hold", HOLD), ("held", HELD)] {
         place.write_pack_file(&format!("release/actions/{name}.yaml"), text);
@@ -88,8 +88,8 @@ fn place() -> Place {
     place
 }
 
-fn ensue(place: &Place, node: &Node, arguments: &[&str]) -> Printed {
-    Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "80"))
+fn ensue(place: &NodeFolder, node: &Node, arguments: &[&str]) -> CommandOutput {
+    CommandOutput::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).env("COLUMNS", "80"))
 }
 
 /// The steps of a workflow that are executions, as the API lists them: each step's name, item and status.
@@ -100,7 +100,7 @@ async fn steps(client: &Client, workflow: &str) -> Vec<(String, Option<u64>, Str
 }
 
 /// Starts the workflow that waits, and waits until its program runs.
-async fn start_held_workflow(place: &Place, client: &Client) -> (String, Running) {
+async fn start_held_workflow(place: &NodeFolder, client: &Client) -> (String, Running) {
     let id = client.execute("release.held", &json!({})).await;
     (id, Running::one(place).await)
 }

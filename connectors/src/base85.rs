@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    fn written(number: u64, digits: usize) -> String {
+    fn encode(number: u64, digits: usize) -> String {
         let mut text = String::new();
         write(&mut text, number, digits);
         text
@@ -48,9 +48,9 @@ mod tests {
     #[test]
     fn number_has_as_many_digits_as_are_asked_for() {
         for (number, text) in [(0, "0000000000"), (84, "000000000#"), (85, "0000000010"), (u64::MAX, "{SW2>[/%o0")] {
-            assert_eq!((written(number, DIGITS).as_str(), read(text.as_bytes())), (text, Some(number)));
+            assert_eq!((encode(number, DIGITS).as_str(), read(text.as_bytes())), (text, Some(number)));
         }
-        assert_eq!((written(85, 4).as_str(), read(b"0010")), ("0010", Some(85)));
+        assert_eq!((encode(85, 4).as_str(), read(b"0010")), ("0010", Some(85)));
     }
 
     #[test]
@@ -69,12 +69,12 @@ mod tests {
     proptest! {
         #[test]
         fn any_number_is_read_back_as_it_was_written(number in any::<u64>()) {
-            prop_assert_eq!(read(written(number, DIGITS).as_bytes()), Some(number));
+            prop_assert_eq!(read(encode(number, DIGITS).as_bytes()), Some(number));
         }
 
         #[test]
         fn any_text_that_is_read_is_written_the_same(text in "[0-9a-zA-Z.:+=^!/*?&<>()\\[\\]{}@%$#-]{1,10}") {
-            prop_assert!(read(text.as_bytes()).is_none_or(|number| written(number, text.len()) == text));
+            prop_assert!(read(text.as_bytes()).is_none_or(|number| encode(number, text.len()) == text));
         }
     }
 }

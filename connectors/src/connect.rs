@@ -7,7 +7,7 @@ use ensue_expression::Document;
 use thiserror::Error;
 
 use crate::error::{SensorErrorKind, SourceError};
-use crate::source::{Connect, Source};
+use crate::source::{Connect, MessageSource};
 use crate::world::World;
 use crate::{Pending, file, poll, process};
 
@@ -36,7 +36,12 @@ pub fn check_cursor(sensor: &Sensor, cursor: &Document) -> Result<(), CursorMisf
 pub struct Connectors;
 
 impl Connect for Connectors {
-    fn open(&self, sensor: Arc<Sensor>, world: Arc<World>, cursor: Option<Document>) -> Pending<'_, Result<Box<dyn Source>, SourceError>> {
+    fn open(
+        &self,
+        sensor: Arc<Sensor>,
+        world: Arc<World>,
+        cursor: Option<Document>,
+    ) -> Pending<'_, Result<Box<dyn MessageSource>, SourceError>> {
         Box::pin(async move {
             match sensor.source.clone() {
                 Kind::Process(source) => process::open(sensor, source, world, cursor).await,

@@ -4,12 +4,12 @@
 //! appended. Which files there are, and how they are opened, is in `file/folder.rs`, and what happens to them afterwards in
 //! `file/after.rs`.
 
-mod after;
-mod allowed;
-mod beneath;
+mod access;
+mod disposition;
 mod folder;
 mod glob;
-mod known;
+mod known_files;
+mod safe_open;
 mod tail;
 mod wake;
 mod watch;
@@ -20,9 +20,9 @@ use ensue_engine::catalog::{FileContent, FileSource, FileStart, Sensor};
 use ensue_expression::{Budget, Document, Scope, Value};
 
 use crate::error::{SensorErrorKind, SourceError};
-use crate::source::Source;
-use crate::world::{Purpose, World};
-use folder::{Folder, Wanted};
+use crate::source::MessageSource;
+use crate::world::{SourcePurpose, World};
+use folder::{FileSelection, Folder};
 
 /// Begins after a cursor.
 pub(crate) async fn open(
@@ -30,14 +30,14 @@ pub(crate) async fn open(
     file: Arc<FileSource>,
     world: Arc<World>,
     cursor: Option<&Document>,
-) -> Result<Box<dyn Source>, SourceError> {
+) -> Result<Box<dyn MessageSource>, SourceError> {
     let path = {
         let scope = Scope::new().with("config", Value::from_json(&sensor.config));
         let rendered = file.path.render(&scope, &mut Budget::default());
         let rendered = rendered.map_err(|error| SourceError::new(SensorErrorKind::Emits, format!("`path` cannot be computed: {error}")))?;
         rendered.as_str().map(str::to_owned).ok_or_else(|| SourceError::new(SensorErrorKind::Emits, "`path` is not a string"))?
     };
-    let wanted = Wanted { path, after: file.after.clone() };
+    let wanted = FileSelection { path, after: file.after.clone() };
     let folders = Arc::clone(&world.folders);
     let folder = blocking(move || Folder::open(&wanted, &folders)).await??;
     let folder = Arc::new(folder);
@@ -62,14 +62,14 @@ pub(crate) fn reads(file: &FileSource, cursor: &Document) -> bool {
 /// look for the end shows none.
 fn start_of(file: &FileSource, world: &World) -> FileStart {
     match world.purpose {
-        Purpose::Run => file.start,
-        Purpose::Test => {
+        SourcePurpose::Run => file.start,
+        SourcePurpose::Test => {
             if file.start == FileStart::Now {
                 world.lines.add("a new sensor only remembers the files that are there (`start: now`)".to_owned());
             }
             FileStart::All
         }
-        Purpose::End => FileStart::Now,
+        SourcePurpose::End => FileStart::Now,
     }
 }
 

@@ -18,7 +18,7 @@ mod base85;
 mod connect;
 pub mod error;
 mod file;
-mod lines;
+mod line_reader;
 mod poll;
 mod process;
 pub mod source;
@@ -30,8 +30,8 @@ use std::pin::Pin;
 pub use connect::{Connectors, CursorMisfit, check_cursor};
 pub use ensue_sensors::message::{Body, Lag, MESSAGE_BYTES_MAX, Message, Room, Token};
 pub use error::{SensorErrorKind, SourceError};
-pub use source::{Connect, Guarantee, Pulled, Source};
-pub use world::{Purpose, World};
+pub use source::{Connect, Guarantee, MessageSource, PullOutcome};
+pub use world::{SourcePurpose, World};
 
 /// A future that a source or a port returns.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

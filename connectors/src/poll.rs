@@ -3,8 +3,8 @@
 //! A poll is complete or changes nothing: its pages are fetched first, and its items become messages afterwards. The
 //! cursor is in `poll/cursor.rs`, and what one poll does is in `poll/asking.rs`.
 
-mod asking;
 mod cursor;
+mod fetch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use tokio::task::JoinHandle;
 
 use crate::Pending;
 use crate::error::{SensorErrorKind, SourceError};
-use crate::source::{Guarantee, Pulled, Source};
-use crate::world::{Purpose, World};
-use asking::{Asking, Found, Polled};
+use crate::source::{Guarantee, MessageSource, PullOutcome};
+use crate::world::{SourcePurpose, World};
 use cursor::PollState;
+use fetch::{Asking, NewItem, PollOutcome};
 
 /// The longest time that a server may ask to be left alone.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
@@ -41,19 +41,19 @@ pub(crate) struct Poll {
     /// What the log has.
     logged: Arc<PollState>,
     due: Timestamp,
-    under_way: Option<JoinHandle<Result<Polled, SourceError>>>,
+    under_way: Option<JoinHandle<Result<PollOutcome, SourceError>>>,
     throttled: u32,
     /// The items of the newest poll that are not messages yet.
-    waiting: VecDeque<Found>,
+    waiting: VecDeque<NewItem>,
     /// The messages that are not settled, in order.
-    held: VecDeque<Held>,
+    held: VecDeque<UnsettledItem>,
     /// The place after all messages of the newest poll, until they are settled.
     next_place: Option<Arc<PollState>>,
     last: u64,
     newest_at: Option<Timestamp>,
 }
 
-struct Held {
+struct UnsettledItem {
     token: Token,
     /// Identifies its item within the poll; `None` if it is no item.
     mark: Option<u64>,
@@ -76,7 +76,7 @@ pub(crate) fn open(
     poll: Arc<PollSource>,
     world: Arc<World>,
     cursor: Option<&Document>,
-) -> Result<Box<dyn Source>, SourceError> {
+) -> Result<Box<dyn MessageSource>, SourceError> {
     let place = match cursor {
         Some(cursor) => PollState::read(cursor).ok_or_else(|| {
             SourceError::new(SensorErrorKind::Protocol, "the stored cursor is not one of a poll; set it back with `ensue sensors rewind`")
@@ -86,8 +86,8 @@ pub(crate) fn open(
     let place = Arc::new(place);
     let now = world.clock.now();
     let due = match (&poll.times, world.purpose) {
-        (PollTimes::Every(_), _) | (_, Purpose::Test | Purpose::End) => now,
-        (PollTimes::Cron(cron), Purpose::Run) => cron.next_after(now).unwrap_or(now),
+        (PollTimes::Every(_), _) | (_, SourcePurpose::Test | SourcePurpose::End) => now,
+        (PollTimes::Cron(cron), SourcePurpose::Run) => cron.next_after(now).unwrap_or(now),
     };
     Ok(Box::new(Poll {
         asking: Arc::new(Asking::new(sensor, poll, Arc::clone(&world))),
@@ -106,25 +106,25 @@ pub(crate) fn open(
 }
 
 impl Poll {
-    async fn pull(&mut self, room: Room) -> Result<Pulled, SourceError> {
+    async fn pull(&mut self, room: Room) -> Result<PullOutcome, SourceError> {
         loop {
             if !self.waiting.is_empty() {
-                return Ok(Pulled::Messages(self.messages(room)));
+                return Ok(PullOutcome::Messages(self.messages(room)));
             }
             if !self.held.is_empty() {
                 // The next poll begins where this one ends. Settling ends this wait.
                 return std::future::pending().await;
             }
-            let polled = self.polled().await?;
-            if let Some(messages) = self.taken(polled)? {
-                return Ok(Pulled::Messages(messages));
+            let polled = self.await_poll().await?;
+            if let Some(messages) = self.take_outcome(polled)? {
+                return Ok(PullOutcome::Messages(messages));
             }
         }
     }
 
     /// Waits until a poll is due, and returns what it found. May be dropped while waiting: a poll that is under way
     /// continues.
-    async fn polled(&mut self) -> Result<Polled, SourceError> {
+    async fn await_poll(&mut self) -> Result<PollOutcome, SourceError> {
         let task = match &mut self.under_way {
             Some(task) => task,
             None => {
@@ -142,10 +142,10 @@ impl Poll {
     }
 
     /// Takes what a poll found. Returns its first messages, if there are any without an item.
-    fn taken(&mut self, polled: Polled) -> Result<Option<Vec<Message>>, SourceError> {
+    fn take_outcome(&mut self, polled: PollOutcome) -> Result<Option<Vec<Message>>, SourceError> {
         self.due = self.next_due();
         let (found, place) = match polled {
-            Polled::Throttled { retry_after } => {
+            PollOutcome::Throttled { retry_after } => {
                 self.throttled += 1;
                 let wait = retry_after.unwrap_or(RETRY_AFTER_DEFAULT).min(RETRY_AFTER_MAX);
                 if self.throttled >= THROTTLED_MAX {
@@ -157,15 +157,15 @@ impl Poll {
                 self.world.lines.add(format!("the server asks to be left alone for {} seconds", wait.as_secs()));
                 return Ok(None);
             }
-            Polled::Unchanged => {
+            PollOutcome::Unchanged => {
                 self.throttled = 0;
                 return Ok(None);
             }
-            Polled::Complete { found, place } => (found, place),
+            PollOutcome::Complete { found, place } => (found, place),
         };
         self.throttled = 0;
         if found.is_empty() {
-            if self.logged.stands_for(&place) && self.world.purpose != Purpose::End {
+            if self.logged.stands_for(&place) && self.world.purpose != SourcePurpose::End {
                 // Only the times differ since when ids are gone, which need no record.
                 self.place = Arc::new(place);
                 return Ok(None);
@@ -183,7 +183,7 @@ impl Poll {
         let mut messages = Vec::new();
         let mut bytes = 0;
         while messages.len() < room.messages && bytes < room.bytes {
-            let Some(Found { item, index, page, mark }) = self.waiting.pop_front() else { break };
+            let Some(NewItem { item, index, page, mark }) = self.waiting.pop_front() else { break };
             bytes += item.bytes().len();
             let about = Map::from_iter([("index".to_owned(), Value::from(index)), ("page".to_owned(), page)]);
             messages.push(self.message(body(item), about, Some(mark)));
@@ -194,7 +194,7 @@ impl Poll {
     fn message(&mut self, body: Body, about: Map<String, Value>, mark: Option<u64>) -> Message {
         self.last += 1;
         let token = Token(self.last);
-        self.held.push_back(Held { token, mark, is_last: self.waiting.is_empty() });
+        self.held.push_back(UnsettledItem { token, mark, is_last: self.waiting.is_empty() });
         Message { token, body, about, key: None, time: None }
     }
 
@@ -213,20 +213,20 @@ impl Poll {
     }
 }
 
-impl Source for Poll {
+impl MessageSource for Poll {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactByCursor
     }
 
-    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+    fn next(&mut self, room: Room) -> Pending<'_, Result<PullOutcome, SourceError>> {
         Box::pin(self.pull(room))
     }
 
     fn cursor_at(&self, last: Token) -> Option<Document> {
-        let until: Vec<&Held> = self.held.iter().take_while(|held| held.token <= last).collect();
+        let until: Vec<&UnsettledItem> = self.held.iter().take_while(|held| held.token <= last).collect();
         match (until.last(), &self.next_place) {
-            (Some(held), Some(next)) if held.is_last => Some(next.written()),
-            _ => Some(self.place.with_seen(until.iter().filter_map(|held| held.mark)).written()),
+            (Some(held), Some(next)) if held.is_last => Some(next.to_document()),
+            _ => Some(self.place.with_seen(until.iter().filter_map(|held| held.mark)).to_document()),
         }
     }
 

@@ -21,9 +21,9 @@ use serde_json::Map;
 
 use crate::Pending;
 use crate::error::{SensorErrorKind, SourceError};
-use crate::lines::{Line, LineReader};
-use crate::source::{Guarantee, Pulled, Source};
-use crate::world::{PartReport, PartState, Program, ProgramEnd, ProgramOrder, Purpose, World};
+use crate::line_reader::{BoundedLine, LineReader};
+use crate::source::{Guarantee, MessageSource, PullOutcome};
+use crate::world::{PartReport, PartState, Program, ProgramEnd, ProgramOrder, SourcePurpose, World};
 
 /// The maximum number of messages of a program that may wait for their commit.
 pub(crate) const AHEAD_LINES_MAX: usize = 1_000;
@@ -47,7 +47,7 @@ pub(crate) struct Process {
     state: State,
     lines: LineReader,
     /// The messages that are not settled, in order.
-    held: VecDeque<Held>,
+    held: VecDeque<UnsettledMessage>,
     held_bytes: usize,
     /// The cursor of the newest settled message, or the one that the run began with.
     settled: Option<Document>,
@@ -59,7 +59,7 @@ pub(crate) struct Process {
 }
 
 enum State {
-    Running(Running),
+    Running(ProgramRun),
     /// It ended successfully, and is started again at this time.
     Ended {
         again_at: Timestamp,
@@ -69,7 +69,7 @@ enum State {
     Done(Option<Box<dyn Program>>),
 }
 
-struct Running {
+struct ProgramRun {
     program: Box<dyn Program>,
     /// The number of messages of the run before it was started.
     before: u64,
@@ -77,7 +77,7 @@ struct Running {
     to_tell: Option<Token>,
 }
 
-struct Held {
+struct UnsettledMessage {
     token: Token,
     bytes: usize,
     cursor: Option<Document>,
@@ -89,8 +89,8 @@ pub(crate) async fn open(
     process: Arc<ProcessSource>,
     world: Arc<World>,
     cursor: Option<Document>,
-) -> Result<Box<dyn Source>, SourceError> {
-    if world.purpose == Purpose::End {
+) -> Result<Box<dyn MessageSource>, SourceError> {
+    if world.purpose == SourcePurpose::End {
         let why = "only its program knows where the source of a `process` ends";
         return Err(SourceError::new(SensorErrorKind::NotFound, why));
     }
@@ -124,11 +124,11 @@ impl Process {
         let program = self.world.programs.start(order).await?;
         self.world.parts.begin();
         self.lines = LineReader::default();
-        self.state = State::Running(Running { program, before: self.last, to_tell: None });
+        self.state = State::Running(ProgramRun { program, before: self.last, to_tell: None });
         Ok(())
     }
 
-    async fn pull(&mut self, room: Room) -> Result<Pulled, SourceError> {
+    async fn pull(&mut self, room: Room) -> Result<PullOutcome, SourceError> {
         loop {
             if self.is_full() {
                 // Until something is settled, the program has to wait. Settling ends this wait.
@@ -139,10 +139,10 @@ impl Process {
             }
             let messages = self.messages(room)?;
             if !messages.is_empty() {
-                return Ok(Pulled::Messages(messages));
+                return Ok(PullOutcome::Messages(messages));
             }
             match &mut self.state {
-                State::Done(_) => return Ok(Pulled::Done),
+                State::Done(_) => return Ok(PullOutcome::Done),
                 State::Ended { again_at, .. } => {
                     if !self.held.is_empty() {
                         // The program would print the same messages again. Settling ends this wait.
@@ -160,8 +160,8 @@ impl Process {
                         continue;
                     }
                     let end = running.program.end().await;
-                    if let Some(last) = self.ended(end)? {
-                        return Ok(Pulled::Messages(vec![last]));
+                    if let Some(last) = self.handle_end(end)? {
+                        return Ok(PullOutcome::Messages(vec![last]));
                     }
                 }
             }
@@ -169,29 +169,29 @@ impl Process {
     }
 
     /// Decides what follows the end of the program. Returns the message of a last line without a line break.
-    fn ended(&mut self, end: ProgramEnd) -> Result<Option<Message>, SourceError> {
+    fn handle_end(&mut self, end: ProgramEnd) -> Result<Option<Message>, SourceError> {
         let rest = self.lines.finish();
         match end {
             ProgramEnd::Code(0) => {}
             ProgramEnd::Code(code) => {
-                self.tell_of_rest(rest.as_ref());
+                self.log_incomplete_line(rest.as_ref());
                 return Err(SourceError::new(SensorErrorKind::Exited, format!("the program ended with exit code {code}")));
             }
             ProgramEnd::Otherwise(how) => {
-                self.tell_of_rest(rest.as_ref());
+                self.log_incomplete_line(rest.as_ref());
                 return Err(SourceError::new(SensorErrorKind::Exited, format!("the program ended {how}")));
             }
         }
         let again_at = self.world.clock.now().plus_millis(RESTART_PAUSE.as_millis() as u64);
         self.state = match (std::mem::replace(&mut self.state, State::Done(None)), self.process.restart) {
-            (State::Running(Running { program, .. }), Restart::Always) => State::Ended { again_at, program },
-            (State::Running(Running { program, .. }), Restart::OnFailure) => State::Done(Some(program)),
+            (State::Running(ProgramRun { program, .. }), Restart::Always) => State::Ended { again_at, program },
+            (State::Running(ProgramRun { program, .. }), Restart::OnFailure) => State::Done(Some(program)),
             (over, _) => over,
         };
         rest.map_or(Ok(None), |line| self.message(line))
     }
 
-    fn tell_of_rest(&self, rest: Option<&Line>) {
+    fn log_incomplete_line(&self, rest: Option<&BoundedLine>) {
         if rest.is_some() {
             self.world.lines.add("the program ended within a line, which is dropped".to_owned());
         }
@@ -224,33 +224,33 @@ impl Process {
     }
 
     /// Returns the message of a line, or `None` if the line is not one.
-    fn message(&mut self, line: Line) -> Result<Option<Message>, SourceError> {
+    fn message(&mut self, line: BoundedLine) -> Result<Option<Message>, SourceError> {
         let said = match line {
-            Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
-            Line::Whole(bytes) => match self.process.reading.decode {
-                Decode::Text => Said::Event { body: Body::Bytes(bytes), cursor: None, time: None },
+            BoundedLine::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
+            BoundedLine::Whole(bytes) => match self.process.reading.decode {
+                Decode::Text => ParsedLine::Event { body: Body::Bytes(bytes), cursor: None, time: None },
                 Decode::Json => parse_line(bytes, self.process.reading.invalid, |text| self.mask(text)),
             },
-            Line::Cut { head, whole } => Said::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
+            BoundedLine::Cut { head, whole } => ParsedLine::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
         };
         match said {
-            Said::Log(text) => {
+            ParsedLine::Log(text) => {
                 self.world.lines.add(text);
                 Ok(None)
             }
-            Said::Part(report) => {
+            ParsedLine::Part(report) => {
                 self.world.parts.report(report);
                 Ok(None)
             }
-            Said::Done => {
+            ParsedLine::Done => {
                 let running = std::mem::replace(&mut self.state, State::Done(None));
-                if let State::Running(Running { program, .. }) | State::Ended { program, .. } = running {
+                if let State::Running(ProgramRun { program, .. }) | State::Ended { program, .. } = running {
                     self.state = State::Done(Some(program));
                 }
                 Ok(None)
             }
-            Said::Event { body, cursor, time } => self.event(body, cursor, time),
-            Said::Other(document) => {
+            ParsedLine::Event { body, cursor, time } => self.event(body, cursor, time),
+            ParsedLine::Other(document) => {
                 // It may be what the author means. A report with a mistake in it would be missed without a word.
                 if document.root().get("part").is_some() && !std::mem::replace(&mut self.has_said_no_report, true) {
                     self.world.lines.add(NO_REPORT.to_owned());
@@ -270,18 +270,18 @@ impl Process {
         let token = Token(self.last);
         let bytes = body.len() + cursor_bytes;
         self.held_bytes += bytes;
-        self.held.push_back(Held { token, bytes, cursor });
+        self.held.push_back(UnsettledMessage { token, bytes, cursor });
         Ok(Some(Message { token, body, about: Map::new(), key: None, time }))
     }
 
     fn mask(&self, text: &str) -> String {
         match &self.state {
-            State::Running(Running { program, .. }) | State::Ended { program, .. } | State::Done(Some(program)) => program.mask(text),
+            State::Running(ProgramRun { program, .. }) | State::Ended { program, .. } | State::Done(Some(program)) => program.mask(text),
             State::Done(None) => text.to_owned(),
         }
     }
 
-    fn settled(&mut self, done: &[Token]) {
+    fn acknowledge(&mut self, done: &[Token]) {
         let Some(newest) = done.iter().max().copied() else { return };
         while self.held.front().is_some_and(|held| held.token <= newest) {
             if let Some(held) = self.held.pop_front() {
@@ -303,12 +303,12 @@ impl Process {
     }
 }
 
-impl Source for Process {
+impl MessageSource for Process {
     fn guarantee(&self) -> Guarantee {
         if self.settled.is_some() { Guarantee::ExactByCursor } else { Guarantee::AtLeastOnce }
     }
 
-    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+    fn next(&mut self, room: Room) -> Pending<'_, Result<PullOutcome, SourceError>> {
         Box::pin(self.pull(room))
     }
 
@@ -318,7 +318,7 @@ impl Source for Process {
     }
 
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {
-        self.settled(done);
+        self.acknowledge(done);
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -330,7 +330,7 @@ impl Source for Process {
         Box::pin(async move {
             let grace = self.process.grace;
             match self.state {
-                State::Running(Running { program, .. }) | State::Done(Some(program)) => program.stop(grace).await,
+                State::Running(ProgramRun { program, .. }) | State::Done(Some(program)) => program.stop(grace).await,
                 State::Ended { .. } | State::Done(None) => {}
             }
         })
@@ -338,7 +338,7 @@ impl Source for Process {
 }
 
 /// What a line says. Texts for people have no values of keys.
-enum Said {
+enum ParsedLine {
     Event {
         body: Body,
         cursor: Option<Document>,
@@ -353,35 +353,35 @@ enum Said {
 
 /// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later: a program
 /// may hand on what others wrote, and that must not be an error of the program.
-fn parse_line(line: Bytes, invalid: Invalid, mask: impl Fn(&str) -> String) -> Said {
+fn parse_line(line: Bytes, invalid: Invalid, mask: impl Fn(&str) -> String) -> ParsedLine {
     // Replaced bytes are longer than they were. A line that is too long then is refused as it is.
     let text = decode_utf8(&line, invalid).ok().filter(|text| text.len() <= MESSAGE_BYTES_MAX);
     let document = text.and_then(|text| parse_json_text(text, invalid).ok());
-    let Some(document) = document else { return Said::Event { body: Body::Bytes(line), cursor: None, time: None } };
+    let Some(document) = document else { return ParsedLine::Event { body: Body::Bytes(line), cursor: None, time: None } };
     let root = document.root();
     if root.kind() != NodeKind::Object {
-        return Said::Other(document);
+        return ParsedLine::Other(document);
     }
     let has_only = |names: &[&str]| root.entries().all(|(name, _)| names.contains(&&*name));
     if let Some(event) = root.get("event").filter(|_| has_only(&["event", "cursor", "time"])) {
         let cursor = root.get("cursor").filter(|cursor| !cursor.is_null()).map(Node::to_document);
         let time = root.get("time").and_then(Node::as_str).and_then(|time| moment(&time).ok());
-        return Said::Event { body: Body::Json(event.to_document()), cursor, time };
+        return ParsedLine::Event { body: Body::Json(event.to_document()), cursor, time };
     }
     if let Some(log) = root.get("log").filter(|_| has_only(&["log"])) {
         let mut text = mask(&log.as_str().unwrap_or_else(|| log.raw().into()));
         text.truncate(text.floor_char_boundary(LOG_LINE_BYTES_MAX));
-        return Said::Log(text);
+        return ParsedLine::Log(text);
     }
     if has_only(&["part", "state", "error"])
         && let Some(report) = part_report(root, mask)
     {
-        return Said::Part(report);
+        return ParsedLine::Part(report);
     }
     if root.get("done").and_then(Node::as_bool) == Some(true) && has_only(&["done"]) {
-        return Said::Done;
+        return ParsedLine::Done;
     }
-    Said::Other(document)
+    ParsedLine::Other(document)
 }
 
 /// Reads what an object says of a part. Returns `None` if that is nothing which the protocol has.

@@ -21,11 +21,16 @@ pub trait Connect: Send + Sync {
     ///
     /// # Errors
     /// If the source cannot be reached, or the cursor is not one of this source.
-    fn open(&self, sensor: Arc<Sensor>, world: Arc<World>, cursor: Option<Document>) -> Pending<'_, Result<Box<dyn Source>, SourceError>>;
+    fn open(
+        &self,
+        sensor: Arc<Sensor>,
+        world: Arc<World>,
+        cursor: Option<Document>,
+    ) -> Pending<'_, Result<Box<dyn MessageSource>, SourceError>>;
 }
 
 /// A source during one run.
-pub trait Source: Send {
+pub trait MessageSource: Send {
     /// Returns how often a message may make an event.
     fn guarantee(&self) -> Guarantee;
 
@@ -34,7 +39,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// The run is over. Messages that were returned can still be settled.
-    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>>;
+    fn next(&mut self, room: Room) -> Pending<'_, Result<PullOutcome, SourceError>>;
 
     /// Returns the cursor after this message and all messages before it, or `None` for a source that has no order
     /// of its own. It can be asked for each message that was returned and is not settled.
@@ -91,7 +96,7 @@ pub trait Source: Send {
 
 /// What a source had.
 #[derive(Clone, Debug)]
-pub enum Pulled {
+pub enum PullOutcome {
     /// These messages.
     Messages(Vec<Message>),
     /// No messages, and no more will follow: the sensor is done.

@@ -25,7 +25,7 @@ use crate::error::SourceError;
 #[derive(Clone)]
 pub struct World {
     /// What sources are opened for.
-    pub purpose: Purpose,
+    pub purpose: SourcePurpose,
     /// A number that is drawn from the sensor's id: the same in each run. Phases and jitter follow from it.
     pub seed: u64,
     /// The time.
@@ -41,14 +41,14 @@ pub struct World {
     /// Folders.
     pub folders: Arc<Folders>,
     /// The sensor's own log, for people.
-    pub lines: Arc<dyn Lines>,
+    pub lines: Arc<dyn LineSink>,
     /// The parts of what it reads.
     pub parts: Arc<dyn Parts>,
 }
 
 /// What a source is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum SourcePurpose {
     /// The run of a sensor.
     Run,
     /// A look at the next messages, none of which is settled. What a new sensor would only remember is shown.
@@ -67,7 +67,7 @@ pub trait Clock: Send + Sync {
 }
 
 /// The sensor's own log.
-pub trait Lines: Send + Sync {
+pub trait LineSink: Send + Sync {
     /// Adds a line, which must hold no secret and no message. Never blocks.
     fn add(&self, line: String);
 }
@@ -97,7 +97,7 @@ pub trait Keys: Send + Sync {
     /// [`KeyMissing`](crate::SensorErrorKind::KeyMissing) if the key is not set, or the pack may not read it.
     fn open(&self, key: &KeyRef, by: &SensorRef) -> Result<Secret, SourceError>;
     /// Returns the keys that a pack lists.
-    fn listed(&self, pack: &PackName) -> Vec<KeyRef>;
+    fn listed_keys(&self, pack: &PackName) -> Vec<KeyRef>;
     /// Returns true if a pack lists a connection.
     fn lists_connection(&self, pack: &PackName, name: &str) -> bool;
 }
@@ -181,7 +181,7 @@ pub struct ActionOrder {
     /// The time of day.
     pub now: Timestamp,
     /// Where the lines of its program's standard error go.
-    pub lines: Arc<dyn Lines>,
+    pub lines: Arc<dyn LineSink>,
 }
 
 /// What an action returned.
@@ -215,11 +215,11 @@ pub struct ProgramOrder {
     /// The keys that they may read.
     pub keys: Arc<dyn Keys>,
     /// What it is started for. A program that is tested has `ENSUE_TEST=1` in its environment.
-    pub purpose: Purpose,
+    pub purpose: SourcePurpose,
     /// The cursor to start after, which is part of the first line.
     pub cursor: Option<Document>,
     /// Where the lines of its standard error go.
-    pub lines: Arc<dyn Lines>,
+    pub lines: Arc<dyn LineSink>,
 }
 
 /// A running program. If dropped, it is killed with everything that it started.

@@ -12,17 +12,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{Clock, Folders, Purpose};
+use ensue_connectors::world::{Clock, Folders, SourcePurpose};
 use ensue_connectors::{
-    Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError,
-    Token, World, check_cursor,
+    Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, MessageSource as Running, Pending, PullOutcome, Room, SensorErrorKind,
+    SourceError, Token, World, check_cursor,
 };
 use ensue_engine::catalog::{AfterFile, Decode, FILES_MAX, FileChange, FileContent, FileSource, FileStart, Reading, Sensor, Source};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Roots, Template};
 use serde_json::{Value, json};
-use support::{Collected, RuntimeClock};
+use support::{CollectedLines, RuntimeClock};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -34,10 +34,10 @@ const RESCAN: Duration = Duration::from_millis(200);
 
 struct Outside {
     folder: TempDir,
-    lines: Arc<Collected>,
+    lines: Arc<CollectedLines>,
     folders: Folders,
     clock: Arc<dyn Clock>,
-    purpose: Purpose,
+    purpose: SourcePurpose,
 }
 
 impl Outside {
@@ -45,7 +45,7 @@ impl Outside {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("in")).unwrap();
         let folders = Folders { writable: vec![folder.path().to_owned()], ..Folders::default() };
-        Self { folder, lines: Arc::default(), folders, clock: support::world().clock, purpose: Purpose::Run }
+        Self { folder, lines: Arc::default(), folders, clock: support::world().clock, purpose: SourcePurpose::Run }
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -95,15 +95,15 @@ impl Outside {
         opened
     }
 
-    async fn opened(&self, source: FileSource) -> Box<dyn Running> {
+    async fn open_without_cursor(&self, source: FileSource) -> Box<dyn Running> {
         self.open(source, None).await.unwrap()
     }
 }
 
 async fn messages_within(source: &mut Box<dyn Running>, room: Room) -> Vec<Message> {
     match tokio::time::timeout(5 * MINUTE, source.next(room)).await.expect("something comes within minutes").unwrap() {
-        Pulled::Messages(messages) => messages,
-        Pulled::Done => panic!("files are never done"),
+        PullOutcome::Messages(messages) => messages,
+        PullOutcome::Done => panic!("files are never done"),
     }
 }
 
@@ -120,7 +120,7 @@ fn is_content(message: &Message) -> bool {
 }
 
 /// Returns the next messages with something in them, unsettled. Settles what moves only the cursor before them.
-async fn unsettled(source: &mut Box<dyn Running>, room: Room) -> Vec<Message> {
+async fn next_unsettled(source: &mut Box<dyn Running>, room: Room) -> Vec<Message> {
     loop {
         let messages = messages_within(source, room).await;
         if messages.iter().any(is_content) {
@@ -131,7 +131,7 @@ async fn unsettled(source: &mut Box<dyn Running>, room: Room) -> Vec<Message> {
 }
 
 /// Returns this many messages with something in them, and settles all.
-async fn settled(source: &mut Box<dyn Running>, count: usize) -> Vec<Message> {
+async fn settle_next(source: &mut Box<dyn Running>, count: usize) -> Vec<Message> {
     let mut all = Vec::new();
     while all.len() < count {
         let messages = messages(source).await;
@@ -144,7 +144,7 @@ async fn settled(source: &mut Box<dyn Running>, count: usize) -> Vec<Message> {
 /// Settles whatever moves the cursor. Returns true if no message comes although the source looks again and again.
 async fn is_silent(source: &mut Box<dyn Running>) -> bool {
     while let Ok(pulled) = tokio::time::timeout(10 * RESCAN, source.next(ROOM)).await {
-        let Ok(Pulled::Messages(messages)) = pulled else { return false };
+        let Ok(PullOutcome::Messages(messages)) = pulled else { return false };
         if messages.iter().any(is_content) {
             return false;
         }
@@ -177,8 +177,8 @@ async fn new_and_changed_files_make_messages_with_their_content() {
     let outside = Outside::new();
     outside.write("in/a.txt", "one");
     outside.write("in/a.csv", "not wanted");
-    let mut source = outside.opened(outside.source("in/*.txt")).await;
-    let first = settled(&mut source, 1).await;
+    let mut source = outside.open_without_cursor(outside.source("in/*.txt")).await;
+    let first = settle_next(&mut source, 1).await;
     assert_eq!(texts(&first), ["one"]);
     assert_eq!(
         (about(&first[0], "name"), about(&first[0], "change"), about(&first[0], "bytes")),
@@ -186,7 +186,7 @@ async fn new_and_changed_files_make_messages_with_their_content() {
     );
     assert_eq!(about(&first[0], "sha256"), json!("7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"));
     outside.write("in/a.txt", "other");
-    let second = settled(&mut source, 1).await;
+    let second = settle_next(&mut source, 1).await;
     assert_eq!((texts(&second), about(&second[0], "change")), (vec!["other".to_owned()], json!("modified")));
     assert!(is_silent(&mut source).await);
 }
@@ -195,22 +195,22 @@ async fn new_and_changed_files_make_messages_with_their_content() {
 async fn files_that_are_there_at_the_start_are_only_remembered_unless_wanted() {
     let outside = Outside::new();
     outside.write("in/old.txt", "old");
-    let mut source = outside.opened(FileSource { start: FileStart::Now, ..outside.source("in/*.txt") }).await;
+    let mut source = outside.open_without_cursor(FileSource { start: FileStart::Now, ..outside.source("in/*.txt") }).await;
     assert!(is_silent(&mut source).await);
     outside.write("in/new.txt", "new");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["new"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["new"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn file_is_read_only_once_it_stays_the_same() {
     let outside = Outside::new();
-    let mut source = outside.opened(FileSource { settle: Duration::from_millis(1_500), ..outside.source("in/*.txt") }).await;
+    let mut source = outside.open_without_cursor(FileSource { settle: Duration::from_millis(1_500), ..outside.source("in/*.txt") }).await;
     for text in ["a", "ab", "abc", "abcd"] {
         outside.write("in/a.txt", text);
         let early = tokio::time::timeout(Duration::from_millis(1_400), source.next(ROOM)).await;
         assert!(early.is_err(), "{early:?}");
     }
-    assert_eq!(texts(&settled(&mut source, 1).await), ["abcd"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["abcd"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,13 +219,13 @@ async fn file_that_is_gone_is_reported_if_wanted() {
     outside.write("in/a.txt", "a");
     let on = BTreeSet::from([FileChange::Created, FileChange::Removed]);
     let watched = || FileSource { on: on.clone(), content: FileContent::Nothing, ..outside.source("in/*") };
-    let mut source = outside.opened(watched()).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["a.txt created"]);
+    let mut source = outside.open_without_cursor(watched()).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["a.txt created"]);
     let after = cursor(&*source);
     drop(source);
     fs::remove_file(outside.path("in/a.txt")).unwrap();
     let mut source = outside.open(watched(), Some(&after)).await.unwrap();
-    assert_eq!(texts(&settled(&mut source, 1).await), ["a.txt removed"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["a.txt removed"]);
     assert!(is_silent(&mut source).await);
 }
 
@@ -237,24 +237,24 @@ async fn each_file_that_is_gone_is_reported_once_even_if_the_run_ends_between_tw
     for name in ["in/a.txt", "in/b.txt", "in/c.txt"] {
         outside.write(name, "x");
     }
-    let mut source = outside.opened(watched()).await;
+    let mut source = outside.open_without_cursor(watched()).await;
     assert!(is_silent(&mut source).await, "nobody asked for new files");
     fs::remove_file(outside.path("in/a.txt")).unwrap();
     fs::remove_file(outside.path("in/b.txt")).unwrap();
-    let both = unsettled(&mut source, ROOM).await;
+    let both = next_unsettled(&mut source, ROOM).await;
     let mut gone = texts(&both);
     let first = gone.remove(0);
     let after_one = source.cursor_at(both[0].token).unwrap();
     drop(source);
     let mut next = outside.open(watched(), Some(&after_one)).await.unwrap();
-    assert_eq!(texts(&settled(&mut next, 1).await), gone);
+    assert_eq!(texts(&settle_next(&mut next, 1).await), gone);
     gone.push(first);
     assert_eq!(gone.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["a.txt removed".to_owned(), "b.txt removed".to_owned()]));
     assert!(is_silent(&mut next).await);
     outside.write("in/a.txt", "y");
     assert!(is_silent(&mut next).await);
     fs::remove_file(outside.path("in/a.txt")).unwrap();
-    assert_eq!(texts(&settled(&mut next, 1).await), ["a.txt removed"], "it was there again");
+    assert_eq!(texts(&settle_next(&mut next, 1).await), ["a.txt removed"], "it was there again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -263,7 +263,7 @@ async fn only_the_file_that_is_settled_and_still_the_same_is_deleted() {
     for name in ["in/a.txt", "in/b.txt", "in/c.txt"] {
         outside.write(name, "x");
     }
-    let mut source = outside.opened(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
+    let mut source = outside.open_without_cursor(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
     let mut all = Vec::new();
     while all.len() < 3 {
         all.extend(messages(&mut source).await);
@@ -276,7 +276,7 @@ async fn only_the_file_that_is_settled_and_still_the_same_is_deleted() {
     assert_eq!(is_there(), [false, true, false]);
     let said = outside.lines.0.lock().unwrap().clone();
     assert!(matches!(said.as_slice(), [line] if line.contains("`b.txt` stays where it is")), "{said:?}");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["xmore"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["xmore"]);
     assert_eq!(is_there(), [false; 3]);
 }
 
@@ -286,7 +286,7 @@ async fn file_of_which_nothing_is_kept_is_not_deleted_and_not_read_again() {
     for name in ["in/a.txt", "in/b.txt"] {
         outside.write(name, "x");
     }
-    let mut source = outside.opened(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
+    let mut source = outside.open_without_cursor(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
     let mut all = Vec::new();
     while all.len() < 2 {
         all.extend(messages(&mut source).await);
@@ -297,7 +297,7 @@ async fn file_of_which_nothing_is_kept_is_not_deleted_and_not_read_again() {
     assert!(matches!(outside.log_lines().as_slice(), [line] if line.contains("`a.txt` stays where it is")), "{:?}", outside.log_lines());
     assert!(is_silent(&mut source).await);
     outside.write("in/a.txt", "changed");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["changed"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["changed"]);
     assert!(!outside.path("in/a.txt").exists(), "this content is kept");
 }
 
@@ -306,7 +306,7 @@ async fn file_of_lines_is_not_deleted_if_one_of_them_is_not_kept() {
     let outside = Outside::new();
     outside.write("in/a.txt", "1\n2\n3\n");
     let lines = FileSource { after: AfterFile::Delete, content: FileContent::Lines, ..outside.source("in/*.txt") };
-    let mut source = outside.opened(lines).await;
+    let mut source = outside.open_without_cursor(lines).await;
     let all = messages(&mut source).await;
     assert_eq!(all.len(), 3);
     source.leave(&[all[1].token]);
@@ -320,7 +320,7 @@ async fn file_is_moved_or_deleted_after_its_messages_are_settled() {
     outside.write("in/a.txt", "a");
     fs::create_dir(outside.path("in/done")).unwrap();
     outside.write("in/done/a.txt", "before");
-    let mut moving = outside.opened(FileSource { after: AfterFile::Move("done".to_owned()), ..outside.source("in/**") }).await;
+    let mut moving = outside.open_without_cursor(FileSource { after: AfterFile::Move("done".to_owned()), ..outside.source("in/**") }).await;
     let all = messages(&mut moving).await;
     assert!(outside.path("in/a.txt").exists());
     moving.settle(&[all[0].token]).await.unwrap();
@@ -329,8 +329,8 @@ async fn file_is_moved_or_deleted_after_its_messages_are_settled() {
     assert_eq!(fs::read_to_string(outside.path("in/done/a.txt.1")).unwrap(), "a");
     assert!(is_silent(&mut moving).await);
     outside.write("in/b.txt", "b");
-    let mut deleting = outside.opened(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
-    settled(&mut deleting, 1).await;
+    let mut deleting = outside.open_without_cursor(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
+    settle_next(&mut deleting, 1).await;
     assert!(!outside.path("in/b.txt").exists());
 }
 
@@ -339,14 +339,14 @@ async fn lines_of_a_file_are_messages_and_continue_within_it() {
     let outside = Outside::new();
     outside.write("in/a.csv", "1\n2\r\n\n3");
     let lines = || FileSource { content: FileContent::Lines, ..outside.source("in/*.csv") };
-    let mut first = outside.opened(lines()).await;
+    let mut first = outside.open_without_cursor(lines()).await;
     let all = messages(&mut first).await;
     assert_eq!(texts(&all), ["1", "2", "", "3"]);
     assert_eq!(about(&all[3], "line"), json!(4));
     let after_two = first.cursor_at(all[1].token).unwrap();
     drop(first);
     let mut second = outside.open(lines(), Some(&after_two)).await.unwrap();
-    assert_eq!(texts(&settled(&mut second, 2).await), ["", "3"]);
+    assert_eq!(texts(&settle_next(&mut second, 2).await), ["", "3"]);
     assert!(is_silent(&mut second).await);
 }
 
@@ -358,7 +358,7 @@ async fn file_of_lines_that_changed_between_two_runs_is_read_from_its_first_line
     {
         let outside = Outside::new();
         outside.write("in/a.csv", "1\n2\n3\n4\n");
-        let mut source = outside.opened(lines(&outside)).await;
+        let mut source = outside.open_without_cursor(lines(&outside)).await;
         let two = messages_within(&mut source, Room { messages: 2, ..ROOM }).await;
         assert_eq!(texts(&two), ["1", "2"]);
         source.settle(&tokens(&two)).await.unwrap();
@@ -366,7 +366,7 @@ async fn file_of_lines_that_changed_between_two_runs_is_read_from_its_first_line
         drop(source);
         outside.write("in/a.csv", rewritten);
         let mut next = outside.open(lines(&outside), Some(&after_two)).await.unwrap();
-        assert_eq!(texts(&settled(&mut next, expected.len()).await), expected);
+        assert_eq!(texts(&settle_next(&mut next, expected.len()).await), expected);
         assert!(is_silent(&mut next).await);
     }
 }
@@ -389,7 +389,7 @@ fn two_files_by_content(outside: &Outside) -> [(FileSource, Vec<&'static str>); 
 async fn cursor_after_each_message_of_two_files_has_everything_before_it_and_nothing_after_it() {
     let outside = Outside::new();
     for (wanted, expected) in two_files_by_content(&outside) {
-        let mut source = outside.opened(wanted.clone()).await;
+        let mut source = outside.open_without_cursor(wanted.clone()).await;
         let mut all = Vec::new();
         while all.len() < expected.len() {
             all.extend(messages(&mut source).await.into_iter().filter(is_content));
@@ -399,7 +399,7 @@ async fn cursor_after_each_message_of_two_files_has_everything_before_it_and_not
             let after = source.cursor_at(message.token).unwrap();
             let mut next = outside.open(wanted.clone(), Some(&after)).await.unwrap();
             let rest = &expected[index + 1..];
-            assert_eq!(texts(&settled(&mut next, rest.len()).await), rest, "{:?}, after {index}", wanted.content);
+            assert_eq!(texts(&settle_next(&mut next, rest.len()).await), rest, "{:?}, after {index}", wanted.content);
             assert!(is_silent(&mut next).await, "{:?}, after {index}", wanted.content);
         }
     }
@@ -409,7 +409,7 @@ async fn cursor_after_each_message_of_two_files_has_everything_before_it_and_not
 async fn what_is_settled_moves_the_cursor_and_what_is_only_returned_does_not() {
     let outside = Outside::new();
     for (wanted, expected) in two_files_by_content(&outside) {
-        let mut source = outside.opened(wanted.clone()).await;
+        let mut source = outside.open_without_cursor(wanted.clone()).await;
         let mut all = Vec::new();
         while all.iter().filter(|message| is_content(message)).count() < expected.len() {
             all.extend(messages(&mut source).await);
@@ -439,10 +439,10 @@ async fn link_that_leads_out_of_the_folder_is_refused() {
     symlink("real.txt", outside.path("in/within.txt")).unwrap();
     symlink(outside.folder.path(), outside.path("in/folder")).unwrap();
     for pattern in ["in/*.txt", "in/**"] {
-        let mut source = outside.opened(outside.source(pattern)).await;
-        assert_eq!(texts(&settled(&mut source, 2).await), ["real", "real"], "{pattern}");
+        let mut source = outside.open_without_cursor(outside.source(pattern)).await;
+        assert_eq!(texts(&settle_next(&mut source, 2).await), ["real", "real"], "{pattern}");
         assert!(is_silent(&mut source).await, "{pattern}");
-        let mut tail = outside.opened(FileSource { content: FileContent::Tail, ..outside.source(pattern) }).await;
+        let mut tail = outside.open_without_cursor(FileSource { content: FileContent::Tail, ..outside.source(pattern) }).await;
         assert!(is_silent(&mut tail).await, "{pattern}");
     }
 }
@@ -471,24 +471,24 @@ async fn folder_with_a_hundred_thousand_files_is_refused_unless_few_of_them_matc
     assert_eq!(error_of("in/0*").await, None);
     outside.write("in/0.log", "one too many");
     assert_eq!(error_of("in/0*").await.unwrap().kind, SensorErrorKind::Limit);
-    let mut source = outside.opened(outside.source("in/*.log")).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["one too many"]);
+    let mut source = outside.open_without_cursor(outside.source("in/*.log")).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["one too many"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn file_that_is_written_all_the_time_makes_no_message_until_it_rests() {
     let rest = Duration::from_millis(700);
     let outside = Outside::new();
-    let mut source = outside.opened(FileSource { settle: rest, rescan: 10 * MINUTE, ..outside.source("in/*.txt") }).await;
+    let mut source = outside.open_without_cursor(FileSource { settle: rest, rescan: 10 * MINUTE, ..outside.source("in/*.txt") }).await;
     let mut whole = String::new();
     for number in 0..10 {
         outside.append("in/a.txt", &format!("{number}\n"));
         whole.push_str(&format!("{number}\n"));
         let early = tokio::time::timeout(Duration::from_millis(100), source.next(ROOM)).await;
-        assert!(!matches!(early, Ok(Ok(Pulled::Messages(messages))) if messages.iter().any(is_content)));
+        assert!(!matches!(early, Ok(Ok(PullOutcome::Messages(messages))) if messages.iter().any(is_content)));
     }
     let begin = Instant::now();
-    assert_eq!(texts(&settled(&mut source, 1).await), [whole]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), [whole]);
     let since_the_last_line = begin.elapsed() + Duration::from_millis(100);
     assert!((rest..rest + Duration::from_millis(100)).contains(&since_the_last_line), "{since_the_last_line:?}");
 }
@@ -498,8 +498,8 @@ async fn pipe_in_the_folder_is_skipped() {
     let outside = Outside::new();
     assert!(std::process::Command::new("mkfifo").arg(outside.path("in/pipe.txt")).status().unwrap().success());
     outside.write("in/real.txt", "real");
-    let mut source = outside.opened(outside.source("in/*.txt")).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["real"]);
+    let mut source = outside.open_without_cursor(outside.source("in/*.txt")).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["real"]);
     assert!(is_silent(&mut source).await);
 }
 
@@ -537,8 +537,8 @@ async fn hidden_file_or_folder_within_the_folder_is_never_read() {
     }
     outside.folders.hidden = vec![outside.path("in/key.txt"), outside.path("in/hidden")];
     for content in [FileContent::Whole, FileContent::Lines, FileContent::Tail] {
-        let mut source = outside.opened(FileSource { content, ..outside.source("in/**") }).await;
-        let all = texts(&settled(&mut source, 2).await);
+        let mut source = outside.open_without_cursor(FileSource { content, ..outside.source("in/**") }).await;
+        let all = texts(&settle_next(&mut source, 2).await);
         assert_eq!(all.iter().map(|text| text.trim()).collect::<Vec<_>>(), ["in/keys.txt", "in/shown/a.txt"]);
         outside.append("in/key.txt", "more\n");
         assert!(is_silent(&mut source).await);
@@ -553,13 +553,13 @@ async fn hidden_file_that_is_created_later_behind_a_link_is_never_read() {
     symlink("in", outside.path("link")).unwrap();
     outside.folders.hidden = vec![outside.path("link/key.txt"), outside.path("link/later/key.txt")];
     for content in [FileContent::Whole, FileContent::Lines, FileContent::Tail] {
-        let mut source = outside.opened(FileSource { content, ..outside.source("in/**") }).await;
+        let mut source = outside.open_without_cursor(FileSource { content, ..outside.source("in/**") }).await;
         assert!(is_silent(&mut source).await);
         fs::create_dir(outside.path("in/later")).unwrap();
         for name in ["in/key.txt", "in/later/key.txt", "in/other.txt"] {
             outside.write(name, format!("{name}\n"));
         }
-        assert_eq!(texts(&settled(&mut source, 1).await)[0].trim(), "in/other.txt", "{content:?}");
+        assert_eq!(texts(&settle_next(&mut source, 1).await)[0].trim(), "in/other.txt", "{content:?}");
         assert!(is_silent(&mut source).await, "{content:?}");
         fs::remove_dir_all(outside.path("in/later")).unwrap();
         for name in ["in/key.txt", "in/other.txt"] {
@@ -620,10 +620,10 @@ async fn file_is_moved_to_an_allowed_folder_anywhere_and_gets_a_number_if_its_na
     let mut outside = Outside::new();
     fs::create_dir(outside.path("other")).unwrap();
     outside.folders.writable = vec![outside.path("in"), outside.path("other")];
-    let mut source = outside.opened(moving(&outside, "in/*.txt", outside.path("other/done"))).await;
+    let mut source = outside.open_without_cursor(moving(&outside, "in/*.txt", outside.path("other/done"))).await;
     for text in ["one", "two", "three"] {
         outside.write("in/a.txt", text);
-        assert_eq!(texts(&settled(&mut source, 1).await), [text]);
+        assert_eq!(texts(&settle_next(&mut source, 1).await), [text]);
         assert!(!outside.path("in/a.txt").exists());
     }
     let moved = ["a.txt", "a.txt.1", "a.txt.2"];
@@ -639,16 +639,16 @@ async fn files_in_folders_below_are_moved_next_to_where_they_were_and_are_not_re
     for name in ["in/a.txt", "in/x/a.txt", "in/x/y/a.txt"] {
         outside.write(name, name);
     }
-    let mut source = outside.opened(moving(&outside, "in/**", "done")).await;
-    settled(&mut source, 3).await;
+    let mut source = outside.open_without_cursor(moving(&outside, "in/**", "done")).await;
+    settle_next(&mut source, 3).await;
     for name in ["in/done/a.txt", "in/x/done/a.txt", "in/x/y/done/a.txt"] {
         assert!(outside.path(name).exists(), "{name}");
     }
     assert!(is_silent(&mut source).await);
     // The same for an absolute path of a folder below.
     outside.write("in/b.txt", "b");
-    let mut source = outside.opened(moving(&outside, "in/**/b.txt", outside.path("in/x/old"))).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["b"]);
+    let mut source = outside.open_without_cursor(moving(&outside, "in/**/b.txt", outside.path("in/x/old"))).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["b"]);
     assert_eq!(names(outside.path("in/x/old")), ["b.txt"]);
     assert!(is_silent(&mut source).await);
 }
@@ -663,12 +663,12 @@ async fn planted_link_does_not_lead_moved_files_out() {
         fs::create_dir(outside.path("elsewhere")).unwrap();
         outside.write("in/a.txt", "a");
         let into = if is_absolute { outside.path("in/done") } else { PathBuf::from("done") };
-        let mut source = outside.opened(moving(&outside, "in/*.txt", into)).await;
+        let mut source = outside.open_without_cursor(moving(&outside, "in/*.txt", into)).await;
         for (to, name) in [(outside.path("elsewhere"), "a.txt"), (PathBuf::from("../elsewhere"), "b.txt"), (outside.path("new"), "c.txt")] {
             let _ = fs::remove_file(outside.path("in/done"));
             symlink(to, outside.path("in/done")).unwrap();
             outside.write(&format!("in/{name}"), name);
-            settled(&mut source, 1).await;
+            settle_next(&mut source, 1).await;
             assert!(outside.path("in").join(name).exists());
         }
         assert_eq!(names(outside.path("elsewhere")), [""; 0]);
@@ -678,7 +678,7 @@ async fn planted_link_does_not_lead_moved_files_out() {
         assert!(said.iter().all(|line| line.contains("stays where it is") && line.contains("is a link")), "{said:?}");
         fs::remove_file(outside.path("in/done")).unwrap();
         outside.write("in/d.txt", "d");
-        settled(&mut source, 1).await;
+        settle_next(&mut source, 1).await;
         assert_eq!(names(outside.path("in/done")), ["d.txt"]);
     }
 }
@@ -692,8 +692,8 @@ async fn folder_that_is_replaced_by_a_link_does_not_lead_to_other_files() {
         outside.folders.writable = vec![outside.path("in")];
         fs::create_dir(outside.path("in/x")).unwrap();
         outside.write("in/x/a.txt", "a");
-        let mut source = outside.opened(FileSource { after, ..outside.source("in/*/*.txt") }).await;
-        let all = unsettled(&mut source, ROOM).await;
+        let mut source = outside.open_without_cursor(FileSource { after, ..outside.source("in/*/*.txt") }).await;
+        let all = next_unsettled(&mut source, ROOM).await;
         // The same file is there, even with the same number.
         fs::rename(outside.path("in/x"), outside.path("y")).unwrap();
         symlink(outside.path("y"), outside.path("in/x")).unwrap();
@@ -709,12 +709,12 @@ async fn files_are_not_moved_into_a_hidden_folder_or_to_a_hidden_name() {
     fs::create_dir(outside.path("in/keys")).unwrap();
     outside.folders.hidden = vec![outside.path("in/keys"), outside.path("done/master.key")];
     outside.write("in/a.txt", "a");
-    let mut beside = outside.opened(moving(&outside, "in/*.txt", "keys")).await;
-    settled(&mut beside, 1).await;
+    let mut beside = outside.open_without_cursor(moving(&outside, "in/*.txt", "keys")).await;
+    settle_next(&mut beside, 1).await;
     assert_eq!((names(outside.path("in")), names(outside.path("in/keys"))), (vec!["a.txt".to_owned(), "keys".to_owned()], Vec::new()));
     outside.write("in/master.key", "planted");
-    let mut elsewhere = outside.opened(moving(&outside, "in/*.key", outside.path("done"))).await;
-    settled(&mut elsewhere, 1).await;
+    let mut elsewhere = outside.open_without_cursor(moving(&outside, "in/*.key", outside.path("done"))).await;
+    settle_next(&mut elsewhere, 1).await;
     assert!(outside.path("in/master.key").exists() && !outside.path("done/master.key").exists());
     assert!(outside.log_lines().iter().all(|line| line.contains("belongs to the node")), "{:?}", outside.log_lines());
 }
@@ -727,18 +727,18 @@ async fn link_is_moved_only_next_to_where_it_is() {
     outside.write("in/real", "real");
     let link = || symlink("real", outside.path("in/link.txt")).unwrap();
     link();
-    let mut elsewhere = outside.opened(moving(&outside, "in/*.txt", outside.path("done"))).await;
-    assert_eq!(texts(&settled(&mut elsewhere, 1).await), ["real"]);
+    let mut elsewhere = outside.open_without_cursor(moving(&outside, "in/*.txt", outside.path("done"))).await;
+    assert_eq!(texts(&settle_next(&mut elsewhere, 1).await), ["real"]);
     assert!(outside.path("in/link.txt").exists() && names(outside.path("done")).is_empty());
-    let mut beside = outside.opened(moving(&outside, "in/*.txt", "done")).await;
-    settled(&mut beside, 1).await;
+    let mut beside = outside.open_without_cursor(moving(&outside, "in/*.txt", "done")).await;
+    settle_next(&mut beside, 1).await;
     assert_eq!(
         (names(outside.path("in")), names(outside.path("in/done"))),
         (vec!["done".to_owned(), "real".to_owned()], vec!["link.txt".to_owned()])
     );
     link();
-    let mut deleting = outside.opened(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
-    settled(&mut deleting, 1).await;
+    let mut deleting = outside.open_without_cursor(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
+    settle_next(&mut deleting, 1).await;
     assert_eq!(names(outside.path("in")), ["done", "real"], "the link is deleted, and not the file");
 }
 
@@ -758,8 +758,8 @@ async fn hidden_file_is_not_read_through_a_link_within_the_folder() {
     }
     outside.folders.hidden = vec![outside.path("in/data"), outside.path("in/key")];
     for content in [FileContent::Whole, FileContent::Lines, FileContent::Tail, FileContent::Nothing] {
-        let mut source = outside.opened(FileSource { content, ..outside.source("in/**/*.txt") }).await;
-        let found = settled(&mut source, 1).await;
+        let mut source = outside.open_without_cursor(FileSource { content, ..outside.source("in/**/*.txt") }).await;
+        let found = settle_next(&mut source, 1).await;
         assert_eq!(found.iter().map(|message| about(message, "name")).collect::<Vec<_>>(), ["e.txt"]);
         assert!(is_silent(&mut source).await);
     }
@@ -770,7 +770,7 @@ async fn folder_that_was_replaced_ends_the_run_and_the_next_one_reads_the_new_fo
     let outside = Outside::new();
     for content in [FileContent::Whole, FileContent::Tail] {
         let watched = || FileSource { content, ..outside.source("in/*") };
-        let mut source = outside.opened(watched()).await;
+        let mut source = outside.open_without_cursor(watched()).await;
         assert!(is_silent(&mut source).await);
         let before = cursor(&*source);
         fs::rename(outside.path("in"), outside.path("old")).unwrap();
@@ -779,7 +779,7 @@ async fn folder_that_was_replaced_ends_the_run_and_the_next_one_reads_the_new_fo
         let ended = tokio::time::timeout(MINUTE, source.next(ROOM)).await.expect("it ends");
         assert_eq!(ended.err().map(|error| error.kind), Some(SensorErrorKind::NotFound));
         let mut next = outside.open(watched(), Some(&before)).await.unwrap();
-        assert_eq!(texts(&settled(&mut next, 1).await)[0].trim(), "new");
+        assert_eq!(texts(&settle_next(&mut next, 1).await)[0].trim(), "new");
         fs::remove_dir_all(outside.path("old")).unwrap();
         fs::remove_file(outside.path("in/a.txt")).unwrap();
     }
@@ -793,17 +793,17 @@ fn tail(outside: &Outside) -> FileSource {
 async fn appended_lines_are_messages_once_they_are_complete() {
     let outside = Outside::new();
     outside.append("in/app.log", "old\n");
-    let mut source = outside.opened(FileSource { start: FileStart::Now, ..tail(&outside) }).await;
+    let mut source = outside.open_without_cursor(FileSource { start: FileStart::Now, ..tail(&outside) }).await;
     assert!(is_silent(&mut source).await);
     outside.append("in/app.log", "one\ntw");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["one"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["one"]);
     outside.append("in/app.log", "o\n");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["two"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["two"]);
     let after = cursor(&*source);
     drop(source);
     outside.append("in/app.log", "three\n");
     let mut next = outside.open(tail(&outside), Some(&after)).await.unwrap();
-    assert_eq!(texts(&settled(&mut next, 1).await), ["three"]);
+    assert_eq!(texts(&settle_next(&mut next, 1).await), ["three"]);
 }
 
 /// Renames the log after a line, as `logrotate` does, and begins a new one.
@@ -817,10 +817,10 @@ fn rotate(outside: &Outside) {
 async fn rotated_file_is_read_to_its_end_before_the_new_one() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\n");
-    let mut source = outside.opened(tail(&outside)).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["one"]);
+    let mut source = outside.open_without_cursor(tail(&outside)).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["one"]);
     rotate(&outside);
-    assert_eq!(texts(&settled(&mut source, 2).await), ["two", "three"]);
+    assert_eq!(texts(&settle_next(&mut source, 2).await), ["two", "three"]);
     assert!(is_silent(&mut source).await);
 }
 
@@ -828,16 +828,16 @@ async fn rotated_file_is_read_to_its_end_before_the_new_one() {
 async fn half_a_line_of_a_rotated_file_is_a_line_once_its_writer_is_quiet() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\ntw");
-    let mut source = outside.opened(tail(&outside)).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["one"]);
+    let mut source = outside.open_without_cursor(tail(&outside)).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["one"]);
     let before = cursor(&*source);
     fs::rename(outside.path("in/app.log"), outside.path("in/app.log.1")).unwrap();
     outside.append("in/app.log", "three\n");
-    assert_eq!(texts(&settled(&mut source, 2).await), ["three", "tw"]);
+    assert_eq!(texts(&settle_next(&mut source, 2).await), ["three", "tw"]);
     let after = cursor(&*source);
     for (cursor, rest) in [(&before, &["three", "tw"][..]), (&after, &[])] {
         let mut next = outside.open(tail(&outside), Some(cursor)).await.unwrap();
-        assert_eq!(texts(&settled(&mut next, rest.len()).await), rest);
+        assert_eq!(texts(&settle_next(&mut next, rest.len()).await), rest);
         assert!(is_silent(&mut next).await);
     }
 }
@@ -849,8 +849,8 @@ async fn renamed_file_without_a_successor_is_read_to_its_end_even_without_a_line
     for name in ["in/a.log", "in/b.log"] {
         outside.append(name, "one\n");
     }
-    let mut source = outside.opened(followed()).await;
-    assert_eq!(texts(&settled(&mut source, 2).await), ["one", "one"]);
+    let mut source = outside.open_without_cursor(followed()).await;
+    assert_eq!(texts(&settle_next(&mut source, 2).await), ["one", "one"]);
     outside.append("in/a.log", "two of a");
     outside.append("in/b.log", "two of b");
     assert!(is_silent(&mut source).await, "the ends of their lines are awaited");
@@ -858,35 +858,35 @@ async fn renamed_file_without_a_successor_is_read_to_its_end_even_without_a_line
     for name in ["in/a.log", "in/b.log"] {
         fs::rename(outside.path(name), outside.path(&format!("{name}.1"))).unwrap();
     }
-    let both = unsettled(&mut source, ROOM).await;
+    let both = next_unsettled(&mut source, ROOM).await;
     assert_eq!(texts(&both), ["two of a", "two of b"]);
     let mut between = outside.open(followed(), source.cursor_at(both[0].token).as_ref()).await.unwrap();
-    assert_eq!(texts(&settled(&mut between, 1).await), ["two of b"], "the first one is read, wherever it is");
+    assert_eq!(texts(&settle_next(&mut between, 1).await), ["two of b"], "the first one is read, wherever it is");
     let mut again = outside.open(followed(), Some(&before)).await.unwrap();
-    assert_eq!(texts(&settled(&mut again, 2).await), ["two of a", "two of b"], "a run that begins after the renaming finds both");
+    assert_eq!(texts(&settle_next(&mut again, 2).await), ["two of a", "two of b"], "a run that begins after the renaming finds both");
     source.settle(&tokens(&both)).await.unwrap();
     for mut source in [source, between, again] {
         assert!(is_silent(&mut source).await);
     }
     outside.append("in/a.log", "three\n");
-    let mut source = outside.opened(followed()).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["three"]);
+    let mut source = outside.open_without_cursor(followed()).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["three"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn deleted_file_is_forgotten_and_a_new_one_of_its_name_is_read_from_its_beginning() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\ntwo\n");
-    let mut source = outside.opened(tail(&outside)).await;
-    settled(&mut source, 2).await;
+    let mut source = outside.open_without_cursor(tail(&outside)).await;
+    settle_next(&mut source, 2).await;
     fs::remove_file(outside.path("in/app.log")).unwrap();
     assert!(is_silent(&mut source).await);
     let after = cursor(&*source);
     assert_eq!(after.root().to_value(), json!({ "tail": [] }));
     outside.append("in/app.log", "ten\ntwelve\n");
-    assert_eq!(texts(&settled(&mut source, 2).await), ["ten", "twelve"]);
+    assert_eq!(texts(&settle_next(&mut source, 2).await), ["ten", "twelve"]);
     let mut next = outside.open(tail(&outside), Some(&after)).await.unwrap();
-    assert_eq!(texts(&settled(&mut next, 2).await), ["ten", "twelve"]);
+    assert_eq!(texts(&settle_next(&mut next, 2).await), ["ten", "twelve"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -896,8 +896,8 @@ async fn long_file_lets_another_one_have_its_turn() {
     let line = "x".repeat(1_023) + "\n";
     outside.append("in/a.log", &line.repeat(3_000));
     outside.append("in/b.log", "short\n");
-    let mut source = outside.opened(followed).await;
-    let all = settled(&mut source, 3_001).await;
+    let mut source = outside.open_without_cursor(followed).await;
+    let all = settle_next(&mut source, 3_001).await;
     let at = all.iter().position(|message| about(message, "name") == "b.log").unwrap();
     assert!((1_000..2_000).contains(&at), "{at}");
     assert_eq!(about(&all[3_000], "bytes"), json!(3_000 * 1_024));
@@ -908,13 +908,13 @@ async fn long_file_lets_another_one_have_its_turn() {
 async fn file_that_was_rotated_between_two_runs_is_read_to_its_end() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\n");
-    let mut source = outside.opened(tail(&outside)).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["one"]);
+    let mut source = outside.open_without_cursor(tail(&outside)).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["one"]);
     let after = cursor(&*source);
     drop(source);
     rotate(&outside);
     let mut next = outside.open(tail(&outside), Some(&after)).await.unwrap();
-    assert_eq!(texts(&settled(&mut next, 2).await), ["two", "three"]);
+    assert_eq!(texts(&settle_next(&mut next, 2).await), ["two", "three"]);
     assert!(is_silent(&mut next).await);
 }
 
@@ -922,17 +922,17 @@ async fn file_that_was_rotated_between_two_runs_is_read_to_its_end() {
 async fn truncated_file_is_read_from_its_beginning() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\ntwo\n");
-    let mut source = outside.opened(tail(&outside)).await;
-    assert_eq!(texts(&settled(&mut source, 2).await), ["one", "two"]);
+    let mut source = outside.open_without_cursor(tail(&outside)).await;
+    assert_eq!(texts(&settle_next(&mut source, 2).await), ["one", "two"]);
     let after = cursor(&*source);
     fs::OpenOptions::new().write(true).truncate(true).open(outside.path("in/app.log")).unwrap();
     outside.append("in/app.log", "new\n");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["new"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["new"]);
     drop(source);
     // Meanwhile, it grew beyond the old offset.
     outside.append("in/app.log", "and many more lines than before\n");
     let mut next = outside.open(tail(&outside), Some(&after)).await.unwrap();
-    assert_eq!(texts(&settled(&mut next, 2).await), ["new", "and many more lines than before"]);
+    assert_eq!(texts(&settle_next(&mut next, 2).await), ["new", "and many more lines than before"]);
 }
 
 fn rename(outside: &Outside, from: &str, to: &str) {
@@ -953,22 +953,22 @@ fn copy_and_truncate(outside: &Outside, from: &str, to: &str) {
 #[tokio::test(start_paused = true)]
 async fn rotation_within_the_pattern_loses_and_repeats_nothing() {
     let outside = Outside::new();
-    let mut source = outside.opened(tail_all(&outside)).await;
+    let mut source = outside.open_without_cursor(tail_all(&outside)).await;
     outside.append("in/app.log", "1\n2\n3\n");
-    assert_eq!(texts(&settled(&mut source, 3).await), ["1", "2", "3"]);
+    assert_eq!(texts(&settle_next(&mut source, 3).await), ["1", "2", "3"]);
     let before = cursor(&*source);
     rename(&outside, "in/app.log", "in/app.log.1");
     outside.append("in/app.log", "4\n");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["4"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["4"]);
     rename(&outside, "in/app.log.1", "in/app.log.2");
     rename(&outside, "in/app.log", "in/app.log.1");
     outside.append("in/app.log", "5\n");
-    let last = settled(&mut source, 1).await;
+    let last = settle_next(&mut source, 1).await;
     assert_eq!((texts(&last), about(&last[0], "name")), (vec!["5".to_owned()], json!("app.log")));
     assert!(is_silent(&mut source).await);
     // The same if nobody looked meanwhile.
     let mut next = outside.open(tail_all(&outside), Some(&before)).await.unwrap();
-    assert_eq!(settled(&mut next, 2).await.len(), 2);
+    assert_eq!(settle_next(&mut next, 2).await.len(), 2);
     assert!(is_silent(&mut next).await);
     let after = cursor(&*source);
     let mut next = outside.open(tail_all(&outside), Some(&after)).await.unwrap();
@@ -980,17 +980,17 @@ async fn line_of_a_writer_that_keeps_its_descriptor_is_read_after_the_rotation()
     for pattern in ["in/app.log", "in/app.log*"] {
         let outside = Outside::new();
         let followed = || FileSource { content: FileContent::Tail, ..outside.source(pattern) };
-        let mut source = outside.opened(followed()).await;
+        let mut source = outside.open_without_cursor(followed()).await;
         let mut writer = fs::OpenOptions::new().append(true).create(true).open(outside.path("in/app.log")).unwrap();
         writer.write_all(b"1\n2\n").unwrap();
-        assert_eq!(texts(&settled(&mut source, 2).await), ["1", "2"]);
+        assert_eq!(texts(&settle_next(&mut source, 2).await), ["1", "2"]);
         rename(&outside, "in/app.log", "in/app.log.1");
         outside.append("in/app.log", "");
         assert!(is_silent(&mut source).await);
         writer.write_all(b"3-late\n").unwrap();
-        assert_eq!(texts(&settled(&mut source, 1).await), ["3-late"]);
+        assert_eq!(texts(&settle_next(&mut source, 1).await), ["3-late"]);
         outside.append("in/app.log", "4\n");
-        assert_eq!(texts(&settled(&mut source, 1).await), ["4"]);
+        assert_eq!(texts(&settle_next(&mut source, 1).await), ["4"]);
         assert!(is_silent(&mut source).await);
     }
 }
@@ -998,19 +998,19 @@ async fn line_of_a_writer_that_keeps_its_descriptor_is_read_after_the_rotation()
 #[tokio::test(start_paused = true)]
 async fn renamed_file_is_followed_across_a_restart_until_it_is_quiet_for_a_minute() {
     let outside = Outside::new();
-    let mut source = outside.opened(tail(&outside)).await;
+    let mut source = outside.open_without_cursor(tail(&outside)).await;
     outside.append("in/app.log", "1\n");
-    settled(&mut source, 1).await;
+    settle_next(&mut source, 1).await;
     rename(&outside, "in/app.log", "in/app.log.1");
     let after = cursor(&*source);
     drop(source);
     outside.append("in/app.log.1", "2\n");
     let mut source = outside.open(tail(&outside), Some(&after)).await.unwrap();
-    assert_eq!(texts(&settled(&mut source, 1).await), ["2"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["2"]);
     for line in ["3", "4"] {
         assert!(tokio::time::timeout(Duration::from_secs(40), source.next(ROOM)).await.is_err());
         outside.append("in/app.log.1", &format!("{line}\n"));
-        assert_eq!(texts(&settled(&mut source, 1).await), [line]);
+        assert_eq!(texts(&settle_next(&mut source, 1).await), [line]);
     }
     let last = messages(&mut source).await;
     assert!(!is_content(&last[0]), "the sensor has given it up");
@@ -1025,9 +1025,9 @@ async fn file_that_is_copied_and_truncated_is_read_once_with_the_rest_that_only_
     for pattern in ["in/app.log", "in/app.log*"] {
         let outside = Outside::new();
         let followed = || FileSource { content: FileContent::Tail, ..outside.source(pattern) };
-        let mut source = outside.opened(followed()).await;
+        let mut source = outside.open_without_cursor(followed()).await;
         outside.append("in/app.log", "1\n2\n");
-        assert_eq!(texts(&settled(&mut source, 2).await), ["1", "2"]);
+        assert_eq!(texts(&settle_next(&mut source, 2).await), ["1", "2"]);
         let before = cursor(&*source);
         if pattern == "in/app.log*" {
             outside.append("in/app.log", "3\n");
@@ -1035,10 +1035,10 @@ async fn file_that_is_copied_and_truncated_is_read_once_with_the_rest_that_only_
         copy_and_truncate(&outside, "in/app.log", "in/app.log.1");
         outside.append("in/app.log", "4\n5\n6\n");
         let rest = if pattern == "in/app.log*" { &["3", "4", "5", "6"][..] } else { &["4", "5", "6"] };
-        assert_eq!(texts(&settled(&mut source, rest.len()).await), rest);
+        assert_eq!(texts(&settle_next(&mut source, rest.len()).await), rest);
         assert!(is_silent(&mut source).await);
         let mut again = outside.open(followed(), Some(&before)).await.unwrap();
-        assert_eq!(texts(&settled(&mut again, rest.len()).await), rest);
+        assert_eq!(texts(&settle_next(&mut again, rest.len()).await), rest);
         assert!(is_silent(&mut again).await);
     }
 }
@@ -1046,34 +1046,34 @@ async fn file_that_is_copied_and_truncated_is_read_once_with_the_rest_that_only_
 #[tokio::test(start_paused = true)]
 async fn copy_that_is_seen_before_its_original_is_truncated_is_not_read_again() {
     let outside = Outside::new();
-    let mut source = outside.opened(tail_all(&outside)).await;
+    let mut source = outside.open_without_cursor(tail_all(&outside)).await;
     let lines: String = (0..100).map(|number| format!("line {number}\n")).collect();
     outside.append("in/app.log", &lines);
-    settled(&mut source, 100).await;
+    settle_next(&mut source, 100).await;
     fs::copy(outside.path("in/app.log"), outside.path("in/app.log.1")).unwrap();
     assert!(is_silent(&mut source).await);
     outside.append("in/app.log", "between\n");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["between"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["between"]);
     copy_and_truncate(&outside, "in/app.log", "in/app.log.2");
     outside.append("in/app.log", "after\n");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["after"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["after"]);
     assert!(is_silent(&mut source).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn copy_with_nothing_left_to_read_is_known_once_the_next_line_is_settled() {
     let outside = Outside::new();
-    let mut source = outside.opened(tail_all(&outside)).await;
+    let mut source = outside.open_without_cursor(tail_all(&outside)).await;
     outside.append("in/app.log", "1\n2\n3\n");
-    settled(&mut source, 3).await;
+    settle_next(&mut source, 3).await;
     copy_and_truncate(&outside, "in/app.log", "in/app.log.1");
     outside.append("in/app.log", "4\n5\n");
-    let both = unsettled(&mut source, ROOM).await;
+    let both = next_unsettled(&mut source, ROOM).await;
     assert_eq!(texts(&both), ["4", "5"]);
     source.settle(&tokens(&both[..1])).await.unwrap();
     for (after, rest) in [(source.cursor_at(both[0].token), 1), (source.cursor_at(both[1].token), 0)] {
         let mut next = outside.open(tail_all(&outside), after.as_ref()).await.unwrap();
-        assert_eq!(texts(&settled(&mut next, rest).await), ["5"][..rest]);
+        assert_eq!(texts(&settle_next(&mut next, rest).await), ["5"][..rest]);
         assert!(is_silent(&mut next).await);
     }
 }
@@ -1081,10 +1081,10 @@ async fn copy_with_nothing_left_to_read_is_known_once_the_next_line_is_settled()
 #[tokio::test(start_paused = true)]
 async fn copy_that_is_seen_while_it_is_empty_is_not_read_again() {
     let outside = Outside::new();
-    let mut source = outside.opened(tail_all(&outside)).await;
+    let mut source = outside.open_without_cursor(tail_all(&outside)).await;
     let lines: String = (0..100).map(|number| format!("line {number}\n")).collect();
     outside.append("in/app.log", &lines);
-    settled(&mut source, 100).await;
+    settle_next(&mut source, 100).await;
     assert!(is_silent(&mut source).await);
     outside.write("in/app.log.1", "");
     assert!(tokio::time::timeout(3 * RESCAN, source.next(ROOM)).await.is_err(), "nothing has moved");
@@ -1096,15 +1096,15 @@ async fn copy_that_is_seen_while_it_is_empty_is_not_read_again() {
 async fn log_that_ends_like_another_one_is_read_whether_or_not_that_one_is_truncated() {
     for is_truncated in [false, true] {
         let outside = Outside::new();
-        let mut source = outside.opened(tail_all(&outside)).await;
+        let mut source = outside.open_without_cursor(tail_all(&outside)).await;
         let lines = |first: &str| format!("{first}\n{}", "tick\n".repeat(100));
         outside.append("in/app.log", &lines("here"));
-        settled(&mut source, 101).await;
+        settle_next(&mut source, 101).await;
         if is_truncated {
             outside.write("in/app.log", "");
         }
         outside.append("in/app.log-eu", &lines("over"));
-        assert_eq!(texts(&settled(&mut source, 101).await)[0], "over", "{is_truncated}");
+        assert_eq!(texts(&settle_next(&mut source, 101).await)[0], "over", "{is_truncated}");
         assert!(is_silent(&mut source).await, "{is_truncated}");
     }
 }
@@ -1112,21 +1112,21 @@ async fn log_that_ends_like_another_one_is_read_whether_or_not_that_one_is_trunc
 #[tokio::test(start_paused = true)]
 async fn short_log_that_begins_like_one_that_is_truncated_is_read() {
     let outside = Outside::new();
-    let mut source = outside.opened(tail_all(&outside)).await;
+    let mut source = outside.open_without_cursor(tail_all(&outside)).await;
     outside.append("in/app.log", "start\n");
-    settled(&mut source, 1).await;
+    settle_next(&mut source, 1).await;
     outside.write("in/app.log", "");
     outside.append("in/app.log.errors", "start\nfailed\n");
-    assert_eq!(texts(&settled(&mut source, 2).await), ["start", "failed"]);
+    assert_eq!(texts(&settle_next(&mut source, 2).await), ["start", "failed"]);
     assert!(is_silent(&mut source).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn log_that_begins_like_another_one_and_grows_all_the_while_is_read_within_minutes() {
     let outside = Outside::new();
-    let mut source = outside.opened(tail_all(&outside)).await;
+    let mut source = outside.open_without_cursor(tail_all(&outside)).await;
     outside.append("in/app.log", &"tick\n".repeat(1_000));
-    settled(&mut source, 1_000).await;
+    settle_next(&mut source, 1_000).await;
     assert!(is_silent(&mut source).await);
     let (mut written, begin) = (60, Instant::now());
     outside.append("in/app.log-eu", &"tick\n".repeat(written));
@@ -1135,25 +1135,25 @@ async fn log_that_begins_like_another_one_and_grows_all_the_while_is_read_within
         assert!(begin.elapsed() < 6 * MINUTE, "{written} lines");
         outside.append("in/app.log-eu", "tick\n");
         written += 1;
-        if let Ok(Ok(Pulled::Messages(messages))) = tokio::time::timeout(Duration::from_secs(1), source.next(ROOM)).await {
+        if let Ok(Ok(PullOutcome::Messages(messages))) = tokio::time::timeout(Duration::from_secs(1), source.next(ROOM)).await {
             source.settle(&tokens(&messages)).await.unwrap();
             read.extend(messages.into_iter().filter(is_content));
         }
     }
     assert_eq!(about(&read[0], "name"), json!("app.log-eu"));
-    read.extend(settled(&mut source, written - read.len()).await);
+    read.extend(settle_next(&mut source, written - read.len()).await);
     assert_eq!(read.len(), written);
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_logs_that_begin_the_same_are_both_read() {
     let outside = Outside::new();
-    let mut source = outside.opened(tail_all(&outside)).await;
+    let mut source = outside.open_without_cursor(tail_all(&outside)).await;
     outside.append("in/app.log", "start\n");
-    settled(&mut source, 1).await;
+    settle_next(&mut source, 1).await;
     outside.append("in/app.log.errors", "start\n");
     outside.append("in/app.log2", "start\n");
-    assert_eq!(texts(&settled(&mut source, 2).await), ["start", "start"]);
+    assert_eq!(texts(&settle_next(&mut source, 2).await), ["start", "start"]);
     assert!(is_silent(&mut source).await);
 }
 
@@ -1162,11 +1162,11 @@ async fn truncated_file_that_grew_to_its_old_size_or_beyond_is_read_from_its_beg
     for text in ["ten\nsix\n", "ten\nsix\nand more\n"] {
         let outside = Outside::new();
         outside.append("in/app.log", "one\ntwo\n");
-        let mut source = outside.opened(tail(&outside)).await;
-        settled(&mut source, 2).await;
+        let mut source = outside.open_without_cursor(tail(&outside)).await;
+        settle_next(&mut source, 2).await;
         outside.write("in/app.log", text);
         let rest: Vec<&str> = text.lines().collect();
-        assert_eq!(texts(&settled(&mut source, rest.len()).await), rest);
+        assert_eq!(texts(&settle_next(&mut source, rest.len()).await), rest);
         assert!(is_silent(&mut source).await);
     }
 }
@@ -1179,10 +1179,10 @@ async fn file_with_two_names_is_read_once() {
     outside.append("in/app.log.today", "1\n");
     symlink("app.log.today", outside.path("in/app.log")).unwrap();
     fs::hard_link(outside.path("in/app.log.today"), outside.path("in/app.log.same")).unwrap();
-    let mut source = outside.opened(tail_all(&outside)).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["1"]);
+    let mut source = outside.open_without_cursor(tail_all(&outside)).await;
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["1"]);
     outside.append("in/app.log", "2\n");
-    assert_eq!(texts(&settled(&mut source, 1).await), ["2"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["2"]);
     assert!(is_silent(&mut source).await);
 }
 
@@ -1197,11 +1197,11 @@ async fn cursor_of_an_older_release_continues_where_it_was() {
     let older = Document::from_value(&json!({ "tail": { "app.log": [about.dev(), about.ino(), 8, head, 8] } }));
     outside.append("in/app.log", "three\n");
     let mut source = outside.open(tail(&outside), Some(&older)).await.unwrap();
-    assert_eq!(texts(&settled(&mut source, 1).await), ["three"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["three"]);
     rename(&outside, "in/app.log", "in/app.log.1");
     outside.append("in/app.log", "four\n");
     let mut next = outside.open(tail(&outside), Some(&older)).await.unwrap();
-    assert_eq!(texts(&settled(&mut next, 2).await), ["three", "four"]);
+    assert_eq!(texts(&settle_next(&mut next, 2).await), ["three", "four"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1223,14 +1223,14 @@ async fn file_with_the_number_of_one_that_is_gone_is_another_file() {
     let renumbered = Document::from_value(&json!({ "tail": [["private.txt", about.dev() + 1, about.ino(), 7, hash]] }));
     let followed = FileSource { content: FileContent::Tail, ..outside.source("in/private.txt") };
     let mut source = outside.open(followed, Some(&renumbered)).await.unwrap();
-    assert_eq!(texts(&settled(&mut source, 1).await), ["secret"]);
+    assert_eq!(texts(&settle_next(&mut source, 1).await), ["secret"]);
     assert!(is_silent(&mut source).await);
 }
 
 /// Draws numbers that are the same in each run of the test.
-struct Drawn(u64);
+struct SeededNumbers(u64);
 
-impl Drawn {
+impl SeededNumbers {
     fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
@@ -1240,10 +1240,10 @@ impl Drawn {
 #[tokio::test(start_paused = true)]
 async fn any_rotations_and_restarts_lose_and_repeat_no_line() {
     for seed in 0..12 {
-        let (outside, mut drawn) = (Outside::new(), Drawn(seed));
+        let (outside, mut drawn) = (Outside::new(), SeededNumbers(seed));
         let open = || fs::OpenOptions::new().append(true).create(true).open(outside.path("in/app.log")).unwrap();
         let (mut writer, mut written, mut copies, mut seen) = (open(), 0, 0, Vec::new());
-        let mut source = outside.opened(tail_all(&outside)).await;
+        let mut source = outside.open_without_cursor(tail_all(&outside)).await;
         let mut steps = Vec::new();
         for _ in 0..60 {
             let step = drawn.below(12);
@@ -1274,7 +1274,7 @@ async fn any_rotations_and_restarts_lose_and_repeat_no_line() {
                 }
                 _ => {
                     // Some of what comes is settled.
-                    if let Ok(Ok(Pulled::Messages(messages))) = tokio::time::timeout(2 * RESCAN, source.next(ROOM)).await {
+                    if let Ok(Ok(PullOutcome::Messages(messages))) = tokio::time::timeout(2 * RESCAN, source.next(ROOM)).await {
                         let count = drawn.below(messages.len() as u64 + 1) as usize;
                         if count > 0 {
                             source.settle(&[messages[count - 1].token]).await.unwrap();
@@ -1286,7 +1286,7 @@ async fn any_rotations_and_restarts_lose_and_repeat_no_line() {
                 }
             }
         }
-        while let Ok(Ok(Pulled::Messages(messages))) = tokio::time::timeout(30 * RESCAN, source.next(ROOM)).await {
+        while let Ok(Ok(PullOutcome::Messages(messages))) = tokio::time::timeout(30 * RESCAN, source.next(ROOM)).await {
             source.settle(&tokens(&messages)).await.unwrap();
             seen.extend(texts(&messages).into_iter().filter(|text| text.starts_with("line ")));
         }
@@ -1301,7 +1301,7 @@ async fn many_lines_come_in_order_and_within_the_room() {
     let outside = Outside::new();
     let text: String = (0..5_000).map(|number| format!("{number}\n")).collect();
     outside.append("in/app.log", &text);
-    let mut source = outside.opened(tail(&outside)).await;
+    let mut source = outside.open_without_cursor(tail(&outside)).await;
     let mut seen = Vec::new();
     while seen.len() < 5_000 {
         let messages = messages(&mut source).await;
@@ -1317,8 +1317,8 @@ async fn file_has_a_message_of_all_its_bytes_up_to_the_limit_and_of_its_beginnin
     let outside = Outside::new();
     outside.write("in/a.txt", vec![b'a'; MESSAGE_BYTES_MAX]);
     outside.write("in/b.txt", vec![b'b'; MESSAGE_BYTES_MAX + 1]);
-    let mut source = outside.opened(outside.source("in/*.txt")).await;
-    let all = settled(&mut source, 2).await;
+    let mut source = outside.open_without_cursor(outside.source("in/*.txt")).await;
+    let all = settle_next(&mut source, 2).await;
     assert!(matches!(&all[0].body, Body::Bytes(bytes) if bytes.len() == MESSAGE_BYTES_MAX));
     let most = MESSAGE_BYTES_MAX as u64 + 1;
     assert!(matches!(&all[1].body, Body::Cut { head, whole } if head.len() == 64 << 10 && *whole == most), "{:?}", all[1].about);
@@ -1330,15 +1330,15 @@ async fn look_for_the_end_remembers_each_file_and_a_test_shows_each() {
     let mut outside = Outside::new();
     for (wanted, expected) in two_files_by_content(&outside) {
         let wanted = FileSource { start: FileStart::Now, ..wanted };
-        outside.purpose = Purpose::End;
-        let mut end = outside.opened(wanted.clone()).await;
+        outside.purpose = SourcePurpose::End;
+        let mut end = outside.open_without_cursor(wanted.clone()).await;
         let first = messages(&mut end).await.remove(0);
         assert!(!is_content(&first));
         let at_the_end = end.cursor_at(first.token).unwrap();
-        outside.purpose = Purpose::Test;
-        let mut shown = outside.opened(wanted.clone()).await;
-        assert_eq!(texts(&settled(&mut shown, expected.len()).await), expected);
-        outside.purpose = Purpose::Run;
+        outside.purpose = SourcePurpose::Test;
+        let mut shown = outside.open_without_cursor(wanted.clone()).await;
+        assert_eq!(texts(&settle_next(&mut shown, expected.len()).await), expected);
+        outside.purpose = SourcePurpose::Run;
         let mut next = outside.open(wanted.clone(), Some(&at_the_end)).await.unwrap();
         assert!(is_silent(&mut next).await, "{:?}", wanted.content);
     }
@@ -1349,11 +1349,11 @@ async fn look_for_the_end_remembers_each_file_and_a_test_shows_each() {
 async fn lag_is_known_once_a_file_was_read() {
     let outside = Outside::new();
     for (wanted, _) in two_files_by_content(&outside).into_iter().filter(|(wanted, _)| wanted.content != FileContent::Nothing) {
-        let mut source = outside.opened(wanted).await;
+        let mut source = outside.open_without_cursor(wanted).await;
         assert_eq!(source.lag(), Lag::Unknown);
         tokio::time::advance(MINUTE).await;
         let read_at = outside.clock.now();
-        unsettled(&mut source, ROOM).await;
+        next_unsettled(&mut source, ROOM).await;
         assert_eq!(source.lag(), Lag::NewestAt(read_at));
     }
 }
@@ -1384,7 +1384,7 @@ async fn change_in_a_folder_below_is_found_by_what_the_system_reports() {
     fs::create_dir(outside.path("in/below")).unwrap();
     let rescan = Duration::from_secs(24 * 3_600);
     for content in [FileContent::Whole, FileContent::Tail] {
-        let mut source = outside.opened(FileSource { content, rescan, ..outside.source("in/**") }).await;
+        let mut source = outside.open_without_cursor(FileSource { content, rescan, ..outside.source("in/**") }).await;
         clock.waits.send_replace(Vec::new());
         let writing = async {
             // The first wait ends by itself, for what changed before the source was open.
@@ -1392,7 +1392,7 @@ async fn change_in_a_folder_below_is_found_by_what_the_system_reports() {
             waits.wait_for(|waits| waits.iter().filter(|long| **long == rescan).count() >= 2).await.unwrap();
             outside.append("in/below/a.txt", &format!("{content:?}\n"));
         };
-        let (found, ()) = tokio::join!(settled(&mut source, 1), writing);
+        let (found, ()) = tokio::join!(settle_next(&mut source, 1), writing);
         assert!(texts(&found)[0].starts_with(&format!("{content:?}")));
         fs::remove_file(outside.path("in/below/a.txt")).unwrap();
     }

@@ -10,19 +10,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::world::{ActionAnswer, ActionOrder, Actions, Purpose, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{ActionAnswer, ActionOrder, Actions, SourcePurpose, Web, WebAnswer, WebRequest};
 use ensue_connectors::{
-    Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError,
-    Token, World, check_cursor,
+    Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, MessageSource as Running, Pending, PullOutcome, Room, SensorErrorKind,
+    SourceError, Token, World, check_cursor,
 };
 use ensue_engine::catalog::{
-    Asked, FirstPoll, HttpBody, HttpRequest, Invalid, PollCursor, PollMemory, PollSource, PollTimes, PolledAction, Reading, Sensor, Source,
+    FirstPoll, HttpBody, HttpRequest, Invalid, PollCursor, PollMemory, PollSource, PollTarget, PollTimes, PolledAction, Reading, Sensor,
+    Source,
 };
 use ensue_engine::schedule::{Cron, Zone};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Expression, Roots, Template};
 use serde_json::{Value, json};
-use support::{Collected, RuntimeClock};
+use support::{CollectedLines, RuntimeClock};
 use tokio::time::Instant;
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
@@ -70,7 +71,7 @@ fn poll() -> PollSource {
     let template = |value: Value| Template::compile(&value, &Roots::new(["config", "cursor", "page"])).unwrap();
     PollSource {
         times: PollTimes::Every(MINUTE),
-        asked: Asked::Http(Arc::new(HttpRequest {
+        asked: PollTarget::Http(Arc::new(HttpRequest {
             connection: None,
             without_connection: None,
             url: template(json!("http://a.example/items")),
@@ -106,7 +107,7 @@ fn items(numbers: impl IntoIterator<Item = u64>) -> WebAnswer {
 struct Polling {
     source: Box<dyn Running>,
     server: Arc<Server>,
-    lines: Arc<Collected>,
+    lines: Arc<CollectedLines>,
 }
 
 impl Polling {
@@ -115,32 +116,32 @@ impl Polling {
         cursor: Option<Document>,
         answer: impl Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync + 'static,
     ) -> Self {
-        Self::begin_for(Purpose::Run, poll, cursor, answer).await
+        Self::begin_for(SourcePurpose::Run, poll, cursor, answer).await
     }
 
     async fn begin_for(
-        purpose: Purpose,
+        purpose: SourcePurpose,
         poll: PollSource,
         cursor: Option<Document>,
         answer: impl Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync + 'static,
     ) -> Self {
         let server = Arc::new(Server { answer: Box::new(answer), asked: Mutex::default() });
-        let lines = Arc::new(Collected::default());
+        let lines = Arc::new(CollectedLines::default());
         let world =
             World { purpose, clock: Arc::new(RuntimeClock::at(BEGIN)), web: server.clone(), lines: lines.clone(), ..support::world() };
-        Self { source: opened(poll, world, cursor).await, server, lines }
+        Self { source: open_poll(poll, world, cursor).await, server, lines }
     }
 
     /// Returns the numbers of the next messages, and settles them; or how the run ends.
     async fn next(&mut self) -> Result<Vec<u64>, SourceError> {
-        let messages = pulled(self.source.next(ROOM).await?);
+        let messages = expect_messages(self.source.next(ROOM).await?);
         self.source.settle(&tokens(&messages)).await.unwrap();
         Ok(numbers(&messages))
     }
 
     /// Returns the next messages within a room, unsettled.
-    async fn unsettled(&mut self, room: Room) -> Vec<Message> {
-        pulled(self.source.next(room).await.unwrap())
+    async fn next_unsettled(&mut self, room: Room) -> Vec<Message> {
+        expect_messages(self.source.next(room).await.unwrap())
     }
 
     async fn fails(&mut self) -> SourceError {
@@ -164,7 +165,7 @@ fn sensor(source: Source) -> Sensor {
     Sensor { name: "dev.poll".parse().unwrap(), description: String::new(), source, emits: Vec::new(), config: Arc::new(json!({})) }
 }
 
-async fn opened(poll: PollSource, world: World, cursor: Option<Document>) -> Box<dyn Running> {
+async fn open_poll(poll: PollSource, world: World, cursor: Option<Document>) -> Box<dyn Running> {
     let sensor = sensor(Source::Poll(Arc::new(poll)));
     if let Some(cursor) = &cursor {
         check_cursor(&sensor, cursor).unwrap();
@@ -183,8 +184,8 @@ fn cursor_that_a_poll_cannot_read_is_refused_with_its_form() {
     check_cursor(&sensor, &Document::from_value(&json!({ "polled": true, "value": 3 }))).unwrap();
 }
 
-fn pulled(pulled: Pulled) -> Vec<Message> {
-    let Pulled::Messages(messages) = pulled else { panic!("a poll is never done") };
+fn expect_messages(pulled: PullOutcome) -> Vec<Message> {
+    let PullOutcome::Messages(messages) = pulled else { panic!("a poll is never done") };
     messages
 }
 
@@ -297,7 +298,7 @@ async fn value_that_goes_back_is_asked_for_as_the_author_wrote_it() {
     let answer = |_: &Value, asked: u64| Some(items(if asked == 1 { [9] } else { [4] }));
     let mut polling = Polling::begin(PollSource { cursor: cursor(), ..poll() }, None, answer).await;
     assert_eq!(polling.next().await.unwrap(), [9]);
-    let messages = polling.unsettled(ROOM).await;
+    let messages = polling.next_unsettled(ROOM).await;
     let place = polling.source.cursor_at(messages.last().unwrap().token).unwrap();
     let text = String::from_utf8(place.bytes().to_vec()).unwrap();
     assert!(text.contains('9') && !text.contains('4'), "{text}");
@@ -330,7 +331,7 @@ fn in_turn(answers: Vec<WebAnswer>) -> impl Fn(&Value, u64) -> Option<WebAnswer>
     move |_, asked| Some(answers[usize::try_from(asked - 1).unwrap().min(answers.len() - 1)].clone())
 }
 
-fn throttled(seconds: u64) -> WebAnswer {
+fn throttled_answer(seconds: u64) -> WebAnswer {
     WebAnswer { retry_after: Some(Duration::from_secs(seconds)), ..says(429, "") }
 }
 
@@ -338,11 +339,11 @@ fn throttled(seconds: u64) -> WebAnswer {
 async fn any_other_answer_ends_a_row_of_requests_to_be_left_alone() {
     for other in [says(304, ""), items([]), items([1])] {
         let said = other.clone();
-        let mut answers = vec![throttled(1); 4];
+        let mut answers = vec![throttled_answer(1); 4];
         answers.push(other);
-        answers.extend(vec![throttled(1); 4]);
+        answers.extend(vec![throttled_answer(1); 4]);
         answers.push(items([2]));
-        answers.extend(vec![throttled(1); 5]);
+        answers.extend(vec![throttled_answer(1); 5]);
         let mut polling = Polling::begin(poll(), None, in_turn(answers)).await;
         let mut all = Vec::new();
         while !all.contains(&2) {
@@ -425,7 +426,7 @@ async fn pages_are_asked_for_without_a_comparison_and_known_by_their_items() {
         Some(answer)
     };
     let mut polling = Polling::begin(PollSource { next_page, ..poll() }, None, answer).await;
-    let both = polling.unsettled(ROOM).await;
+    let both = polling.next_unsettled(ROOM).await;
     assert_eq!(numbers(&both), [1, 2]);
     let places: Vec<_> = both.iter().map(|message| (message.about["index"].clone(), message.about["page"].clone())).collect();
     assert_eq!(places, [(json!(0), Value::Null), (json!(1), json!(2))]);
@@ -439,7 +440,7 @@ async fn next_poll_returns_the_same_items_again_without_ids_and_none_with_them()
     for at_once in [true, false] {
         let mut polling = Polling::begin(poll(), None, |_, _| Some(items([1, 2]))).await;
         for _ in 0..3 {
-            let both = polling.unsettled(ROOM).await;
+            let both = polling.next_unsettled(ROOM).await;
             assert_eq!(numbers(&both), [1, 2]);
             if at_once {
                 polling.source.settle(&tokens(&both)).await.unwrap();
@@ -474,7 +475,7 @@ async fn interrupted_poll_continues_with_as_many_equal_items_as_are_left() {
             let mut polling = Polling::begin(source(), None, answer).await;
             let mut before = Vec::new();
             while before.len() < count {
-                let one = polling.unsettled(Room { messages: 1, ..ROOM }).await;
+                let one = polling.next_unsettled(Room { messages: 1, ..ROOM }).await;
                 assert_eq!(one.len(), 1);
                 polling.source.settle(&tokens(&one)).await.unwrap();
                 before.extend(numbers(&one));
@@ -551,7 +552,7 @@ async fn cursor_in_the_middle_of_a_poll_has_what_was_returned_until_there() {
     let source = || PollSource { cursor: cursor(), ..poll() };
     let answer = |_: &Value, _: u64| Some(items([4, 5]));
     let mut polling = Polling::begin(source(), None, answer).await;
-    let both = polling.unsettled(ROOM).await;
+    let both = polling.next_unsettled(ROOM).await;
     let [middle, end] = [0, 1].map(|index: usize| polling.source.cursor_at(both[index].token));
     assert_eq!(polling.source.cursor_at(Token(0)).unwrap().root().to_value(), json!({ "polled": false }));
     for (place, cursor, expected) in [(middle, 0, &[5][..]), (end, 5, &[4, 5])] {
@@ -566,12 +567,12 @@ async fn look_for_the_end_remembers_each_item_and_a_test_shows_each() {
     let source = |first| PollSource { only_new: Some(expression("item.n")), first, ..poll() };
     let answer = |_: &Value, asked: u64| Some(items(1..asked + 2));
     for first in [FirstPoll::Emit, FirstPoll::Skip] {
-        let mut end = Polling::begin_for(Purpose::End, source(first), None, answer).await;
-        let moved = end.unsettled(ROOM).await;
+        let mut end = Polling::begin_for(SourcePurpose::End, source(first), None, answer).await;
+        let moved = end.next_unsettled(ROOM).await;
         assert!(matches!(moved[0].body, Body::Progress) && moved.len() == 1);
         let mut next = Polling::begin(source(first), end.source.cursor_at(moved[0].token), answer).await;
         assert_eq!(next.next().await.unwrap(), [3], "the items 1 and 2 are remembered");
-        let mut shown = Polling::begin_for(Purpose::Test, source(first), None, answer).await;
+        let mut shown = Polling::begin_for(SourcePurpose::Test, source(first), None, answer).await;
         assert_eq!(shown.next().await.unwrap(), [1, 2]);
         assert_eq!(shown.lines.0.lock().unwrap().len(), usize::from(first == FirstPoll::Skip));
         let mut run = Polling::begin(source(first), None, answer).await;
@@ -585,10 +586,10 @@ async fn answer_without_items_is_one_item_up_to_the_limit_and_has_only_its_begin
     let answer = |bytes: usize| says(200, &format!("\"{}\"", "x".repeat(bytes - 2)));
     let answers = vec![answer(MESSAGE_BYTES_MAX), answer(MESSAGE_BYTES_MAX + 1)];
     let mut polling = Polling::begin(PollSource { items: None, ..poll() }, None, in_turn(answers)).await;
-    let first = polling.unsettled(ROOM).await;
+    let first = polling.next_unsettled(ROOM).await;
     assert!(matches!(&*first, [Message { body: Body::Json(item), .. }] if item.bytes().len() == MESSAGE_BYTES_MAX));
     polling.source.settle(&tokens(&first)).await.unwrap();
-    let second = polling.unsettled(ROOM).await;
+    let second = polling.next_unsettled(ROOM).await;
     let [Message { body: Body::Cut { head, whole }, .. }] = &*second else { panic!("{} messages", second.len()) };
     assert_eq!((head.len(), *whole), (64 << 10, MESSAGE_BYTES_MAX as u64 + 1));
 }
@@ -645,17 +646,17 @@ async fn action_moves_the_cursor_even_without_an_item_and_may_ask_to_be_left_alo
     let expression = |source: &str| Expression::compile(source, &Roots::new(["config", "cursor", "items", "result", "page"])).unwrap();
     let with = Template::compile(&json!({}), &Roots::new(["config", "cursor", "page"])).unwrap();
     let source = PollSource {
-        asked: Asked::Action(PolledAction { action: "dev.list".parse().unwrap(), with }),
+        asked: PollTarget::Action(PolledAction { action: "dev.list".parse().unwrap(), with }),
         items: Some(expression("result.items")),
         cursor: Some(PollCursor { start: expression("0"), next: expression("result.next") }),
         ..poll()
     };
     let world = World { clock: Arc::new(RuntimeClock::at(BEGIN)), actions: action.clone(), ..support::world() };
     let begin = Instant::now();
-    let mut source = opened(source, world, None).await;
+    let mut source = open_poll(source, world, None).await;
     let mut all = Vec::new();
     for (expected, cursor) in [(&[1, 2][..], 5), (&[], 6), (&[3], 7)] {
-        let messages = pulled(source.next(ROOM).await.unwrap());
+        let messages = expect_messages(source.next(ROOM).await.unwrap());
         assert_eq!(numbers(&messages), expected);
         source.settle(&tokens(&messages)).await.unwrap();
         assert_eq!(source.cursor_at(Token(0)).unwrap().root().get("value").unwrap().as_i64(), Some(cursor));
@@ -696,7 +697,7 @@ async fn item_on_two_pages_is_one_item_only_if_items_have_ids() {
 #[tokio::test(start_paused = true)]
 async fn run_by_a_cron_expression_waits_until_it_is_due_and_a_test_asks_at_once() {
     let cron = || PollTimes::Cron(Box::new(Cron::parse("*/10 * * * *", Zone::UTC).unwrap()));
-    for (purpose, first) in [(Purpose::Run, 590), (Purpose::Test, 0), (Purpose::End, 0)] {
+    for (purpose, first) in [(SourcePurpose::Run, 590), (SourcePurpose::Test, 0), (SourcePurpose::End, 0)] {
         let begin = Instant::now();
         let source = PollSource { times: cron(), ..poll() };
         let mut polling = Polling::begin_for(purpose, source, None, |_, asked| Some(items([asked]))).await;

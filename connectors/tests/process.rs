@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::world::{Program, ProgramEnd, ProgramOrder, Programs, Purpose};
+use ensue_connectors::world::{Program, ProgramEnd, ProgramOrder, Programs, SourcePurpose};
 use ensue_connectors::{
-    Body, Connect, Connectors, Guarantee, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running,
-    SourceError, Token, World,
+    Body, Connect, Connectors, Guarantee, MESSAGE_BYTES_MAX, Message, MessageSource as Running, Pending, PullOutcome, Room,
+    SensorErrorKind, SourceError, Token, World,
 };
 use ensue_engine::catalog::{Decode, Invalid, ProcessSource, Reading, Restart, Sensor, Source};
 use ensue_engine::record::Digest;
 use ensue_expression::Document;
 use serde_json::{Value, json};
-use support::Collected;
+use support::CollectedLines;
 use tokio::time::Instant;
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
@@ -38,7 +38,7 @@ enum Does {
 
 /// A program that is played, over all its starts.
 #[derive(Default)]
-struct Played {
+struct ScriptedProgram {
     /// What it does after each start.
     runs: Mutex<VecDeque<Vec<Does>>>,
     seen: Mutex<Interactions>,
@@ -57,7 +57,7 @@ struct Interactions {
 }
 
 struct Run {
-    played: Arc<Played>,
+    played: Arc<ScriptedProgram>,
     rest: VecDeque<Does>,
 }
 
@@ -98,7 +98,7 @@ impl Program for Run {
 }
 
 /// Starts the program that is played.
-struct Starts(Arc<Played>);
+struct Starts(Arc<ScriptedProgram>);
 
 impl Programs for Starts {
     fn start(&self, order: ProgramOrder) -> Pending<'_, Result<Box<dyn Program>, SourceError>> {
@@ -125,14 +125,14 @@ fn process(restart: Restart) -> ProcessSource {
 
 struct Process {
     source: Box<dyn Running>,
-    played: Arc<Played>,
-    lines: Arc<Collected>,
+    played: Arc<ScriptedProgram>,
+    lines: Arc<CollectedLines>,
 }
 
 impl Process {
     async fn with(process: ProcessSource, cursor: Option<Value>, runs: Vec<Vec<Does>>) -> Self {
-        let played = Arc::new(Played { runs: Mutex::new(runs.into()), ..Played::default() });
-        let lines = Arc::new(Collected::default());
+        let played = Arc::new(ScriptedProgram { runs: Mutex::new(runs.into()), ..ScriptedProgram::default() });
+        let lines = Arc::new(CollectedLines::default());
         let world = World { programs: Arc::new(Starts(played.clone())), lines: lines.clone(), parts: lines.clone(), ..support::world() };
         let source = open(process, world, cursor).await.unwrap();
         Self { source, played, lines }
@@ -143,7 +143,7 @@ impl Process {
     }
 
     async fn next(&mut self, room: Room) -> Vec<Message> {
-        let Ok(Pulled::Messages(messages)) = self.source.next(room).await else { panic!("no messages") };
+        let Ok(PullOutcome::Messages(messages)) = self.source.next(room).await else { panic!("no messages") };
         messages
     }
 
@@ -153,7 +153,7 @@ impl Process {
     }
 
     /// Returns the newest settled cursor.
-    fn settled(&self) -> Option<Value> {
+    fn settled_cursor(&self) -> Option<Value> {
         self.cursor_at(Token(0))
     }
 
@@ -161,7 +161,7 @@ impl Process {
         self.source.cursor_at(token).map(|cursor| cursor.root().to_value())
     }
 
-    fn received(&self) -> Vec<String> {
+    fn take_received(&self) -> Vec<String> {
         std::mem::take(&mut self.played.seen.lock().unwrap().received)
     }
 
@@ -235,7 +235,7 @@ async fn line_says_an_event_a_log_line_or_the_end_and_everything_else_is_an_even
     );
     assert_eq!(all[0].time.map(|time| time.to_string()).as_deref(), Some("2026-01-01T00:00:00.000000Z"));
     assert_eq!(*process.lines.0.lock().unwrap(), ["hello", r#"{"of":1}"#]);
-    assert!(matches!(process.source.next(ROOM).await, Ok(Pulled::Done)));
+    assert!(matches!(process.source.next(ROOM).await, Ok(PullOutcome::Done)));
     assert_eq!(process.cursor_at(Token(u64::MAX)), Some(json!(5)), "null does not count as a cursor");
     process.source.close().await;
     assert_eq!(process.played.seen.lock().unwrap().stops, 1, "a program that is done is stopped");
@@ -258,7 +258,7 @@ async fn line_of_the_protocol_is_read_with_what_the_author_lets_pass() {
     assert_eq!(bodies(&all), [json!({ "t": "cut \u{fffd}", "a": 2 }), json!({ "bytes": "{oops" })]);
     assert_eq!(process.cursor_at(Token(u64::MAX)), Some(json!("5")));
     assert_eq!(*process.lines.0.lock().unwrap(), ["cut \u{fffd}"]);
-    assert!(matches!(process.source.next(ROOM).await, Ok(Pulled::Done)));
+    assert!(matches!(process.source.next(ROOM).await, Ok(PullOutcome::Done)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,11 +277,11 @@ async fn cursor_is_that_of_the_newest_message_that_has_one() {
     let all = process.next(ROOM).await;
     let after: Vec<_> = all.iter().map(|message| process.cursor_at(message.token).unwrap()).collect();
     assert_eq!(after, ["a", "a", "c"]);
-    assert_eq!(process.settled(), Some(json!("before")));
+    assert_eq!(process.settled_cursor(), Some(json!("before")));
     for (message, cursor) in all.iter().zip(after) {
         for _ in 0..2 {
             process.source.settle(&[message.token]).await.unwrap();
-            assert_eq!(process.settled(), Some(cursor.clone()));
+            assert_eq!(process.settled_cursor(), Some(cursor.clone()));
         }
     }
 }
@@ -302,17 +302,17 @@ async fn program_starts_again_after_its_settled_cursor_and_its_messages_are_coun
     let mut process = Process::begin(vec![vec![prints(THREE), Does::Ends(ProgramEnd::Code(0))], again]).await;
     let all = process.next(ROOM).await;
     process.source.settle(&[all[0].token, all[1].token]).await.unwrap();
-    assert_eq!(process.received(), [r#"{"ack": 2}"#]);
+    assert_eq!(process.take_received(), [r#"{"ack": 2}"#]);
     assert!(process.is_silent().await, "it would print the third message again");
     assert_eq!(process.starts(), [None]);
     process.source.settle(&[all[2].token]).await.unwrap();
-    assert_eq!(process.received(), [""; 0], "nobody listens");
+    assert_eq!(process.take_received(), [""; 0], "nobody listens");
     let more = process.next(ROOM).await;
     assert_eq!((bodies(&more), process.starts()), (vec![json!(4), json!(5)], vec![None, Some(json!("c"))]));
     assert_eq!((more[0].token, more[1].token), (Token(4), Token(5)));
     process.source.settle(&[more[0].token]).await.unwrap();
     process.source.settle(&tokens(&more)).await.unwrap();
-    assert_eq!(process.received(), [r#"{"ack": 1}"#, r#"{"ack": 2}"#]);
+    assert_eq!(process.take_received(), [r#"{"ack": 1}"#, r#"{"ack": 2}"#]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,10 +334,10 @@ async fn program_that_does_not_listen_receives_the_newest_number_later() {
     process.played.seen.lock().unwrap().is_deaf = true;
     process.source.settle(&[all[0].token]).await.unwrap();
     process.source.settle(&[all[1].token]).await.unwrap();
-    assert_eq!(process.received(), [""; 0]);
+    assert_eq!(process.take_received(), [""; 0]);
     process.played.seen.lock().unwrap().is_deaf = false;
     process.source.settle(&[all[2].token]).await.unwrap();
-    assert_eq!(process.received(), [r#"{"ack": 3}"#]);
+    assert_eq!(process.take_received(), [r#"{"ack": 3}"#]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -347,7 +347,7 @@ async fn last_line_without_a_line_break_counts_only_after_a_success() {
     let mut ended = Process::with(done(), None, vec![ends(ProgramEnd::Code(0))]).await;
     assert_eq!(bodies(&ended.next(ROOM).await), [json!(1)]);
     assert_eq!(bodies(&ended.next(ROOM).await), [json!(2)]);
-    assert!(matches!(ended.source.next(ROOM).await, Ok(Pulled::Done)));
+    assert!(matches!(ended.source.next(ROOM).await, Ok(PullOutcome::Done)));
     for end in [ProgramEnd::Code(3), ProgramEnd::Otherwise("by signal 9 (SIGKILL)".to_owned())] {
         let mut failed = Process::with(done(), None, vec![ends(end)]).await;
         let before = failed.next(ROOM).await;
@@ -421,8 +421,8 @@ async fn running_program_is_stopped_and_nobody_looks_for_its_end() {
     let process = Process::begin(vec![vec![Does::Waits]]).await;
     process.source.close().await;
     assert_eq!(process.played.seen.lock().unwrap().stops, 1);
-    let played = Arc::new(Played::default());
-    let world = World { purpose: Purpose::End, programs: Arc::new(Starts(played.clone())), ..support::world() };
+    let played = Arc::new(ScriptedProgram::default());
+    let world = World { purpose: SourcePurpose::End, programs: Arc::new(Starts(played.clone())), ..support::world() };
     let error = open(self::process(Restart::Always), world, None).await.err().unwrap();
     assert_eq!((error.kind, played.seen.lock().unwrap().starts.len()), (SensorErrorKind::NotFound, 0));
 }
@@ -462,7 +462,7 @@ async fn objects_with_a_part_that_are_events_are_one_line_in_the_log_however_oft
 async fn last_line_without_a_line_break_may_report_a_part() {
     let line = r#"{"part":"b","state":"failing","error":"sesame"}"#;
     let mut process = Process::with(process(Restart::OnFailure), None, vec![vec![prints(line), Does::Ends(ProgramEnd::Code(0))]]).await;
-    assert!(matches!(process.source.next(ROOM).await, Ok(Pulled::Done)));
+    assert!(matches!(process.source.next(ROOM).await, Ok(PullOutcome::Done)));
     assert_eq!(*process.lines.0.lock().unwrap(), ["b fails: ***"]);
 }
 

@@ -1,6 +1,6 @@
 //! The slug, the fault and the hint of an error.
 
-mod stated;
+mod attributes;
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
 use syn::{Data, DeriveInput, Error, Expr, ExprLit, Fields, Ident, Lit, LitStr, Member, Result};
 
-use stated::Stated;
+use attributes::ExplainAttributes;
 
 /// The match arms of the three methods.
 #[derive(Default)]
@@ -24,18 +24,23 @@ struct Kind<'a> {
     name: String,
     span: Span,
     fields: &'a Fields,
-    stated: Stated,
+    stated: ExplainAttributes,
 }
 
 /// Returns the implementation of `Explain`.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
-    let whole = Stated::of(&input.attrs)?;
+    let whole = ExplainAttributes::of(&input.attrs)?;
     let name = &input.ident;
     let mut arms = Arms::default();
     match &input.data {
         Data::Struct(data) => {
-            let kind =
-                Kind { pattern: quote!(Self), name: name.to_string(), span: name.span(), fields: &data.fields, stated: Stated::default() };
+            let kind = Kind {
+                pattern: quote!(Self),
+                name: name.to_string(),
+                span: name.span(),
+                fields: &data.fields,
+                stated: ExplainAttributes::default(),
+            };
             arms.add(&kind, &whole)?;
         }
         Data::Enum(data) => {
@@ -44,7 +49,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             }
             for variant in &data.variants {
                 let ident = &variant.ident;
-                let stated = Stated::of(&variant.attrs)?;
+                let stated = ExplainAttributes::of(&variant.attrs)?;
                 let name = format!("{name}::{ident}");
                 arms.add(&Kind { pattern: quote!(Self::#ident), name, span: ident.span(), fields: &variant.fields, stated }, &whole)?;
             }
@@ -73,7 +78,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 }
 
 impl Arms {
-    fn add(&mut self, kind: &Kind<'_>, whole: &Stated) -> Result<()> {
+    fn add(&mut self, kind: &Kind<'_>, whole: &ExplainAttributes) -> Result<()> {
         let Kind { pattern, .. } = kind;
         if kind.stated.transparent.or(whole.transparent).is_some() {
             let inner = kind.only_field()?;
@@ -178,41 +183,41 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn refused(input: &DeriveInput) -> String {
+    fn expect_error(input: &DeriveInput) -> String {
         expand(input).expect_err("this is no complete explanation").to_string()
     }
 
     #[test]
     fn missing_entry_is_named_with_its_variant() {
-        let no_slug = refused(&parse_quote! { #[explain(fault = Missing)] enum Refusal { NoRule } });
+        let no_slug = expect_error(&parse_quote! { #[explain(fault = Missing)] enum Refusal { NoRule } });
         assert_eq!(
             no_slug,
             "`Refusal::NoRule` has no slug: add `#[explain(slug = \"…\")]` to the variant, or to the enum for all its variants"
         );
-        let no_fault = refused(&parse_quote! { enum Refusal { #[explain(slug = "not-found")] NoRule } });
+        let no_fault = expect_error(&parse_quote! { enum Refusal { #[explain(slug = "not-found")] NoRule } });
         assert_eq!(
             no_fault,
             "`Refusal::NoRule` has no fault: add `#[explain(fault = …)]` to the variant, or to the enum for all its variants"
         );
-        let of_struct = refused(&parse_quote! { struct Missing; });
+        let of_struct = expect_error(&parse_quote! { struct Missing; });
         assert_eq!(of_struct, "`Missing` has no slug: add `#[explain(slug = \"…\")]` to the struct");
     }
 
     #[test]
     fn unknown_or_repeated_entry_is_refused() {
-        let unknown = refused(&parse_quote! { #[explain(slugs = "a")] struct A; });
+        let unknown = expect_error(&parse_quote! { #[explain(slugs = "a")] struct A; });
         assert_eq!(unknown, "unknown entry `slugs`: use `slug`, `fault`, `hint` or `transparent`");
-        let twice = refused(&parse_quote! { #[explain(slug = "a", slug = "b")] struct A; });
+        let twice = expect_error(&parse_quote! { #[explain(slug = "a", slug = "b")] struct A; });
         assert_eq!(twice, "an entry is given twice");
     }
 
     #[test]
     fn transparent_kind_has_one_field_and_no_other_entry() {
-        let two = refused(&parse_quote! { enum A { #[explain(transparent)] B(C, D) } });
+        let two = expect_error(&parse_quote! { enum A { #[explain(transparent)] B(C, D) } });
         assert_eq!(two, "`A::B` is transparent, so it needs exactly one field");
-        let more = refused(&parse_quote! { enum A { #[explain(transparent, slug = "a")] B(C) } });
+        let more = expect_error(&parse_quote! { enum A { #[explain(transparent, slug = "a")] B(C) } });
         assert_eq!(more, "`transparent` returns what the field returns: leave out the other entries");
-        let whole = refused(&parse_quote! { #[explain(transparent)] enum A { B(C) } });
+        let whole = expect_error(&parse_quote! { #[explain(transparent)] enum A { B(C) } });
         assert_eq!(whole, "`transparent` belongs on a variant with one field");
     }
 }

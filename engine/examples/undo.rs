@@ -179,12 +179,12 @@ impl Undoable for BesideSnapshots {
 
 /// Copies the whole map before each batch.
 #[derive(Default)]
-struct Copied {
+struct CopiedMap {
     now: BTreeMap<u64, Row>,
     before: BTreeMap<u64, Row>,
 }
 
-impl Undoable for Copied {
+impl Undoable for CopiedMap {
     const NAME: &'static str = "copy for each batch (BTreeMap)";
 
     fn insert(&mut self, key: u64, row: Row) {
@@ -303,6 +303,6 @@ fn main() {
         print_figures::<BesideSnapshots>(standing);
         print_figures::<UndoLogOverTree>(standing);
         print_figures::<Persistent>(standing);
-        print_figures::<Copied>(standing);
+        print_figures::<CopiedMap>(standing);
     }
 }

@@ -4,7 +4,7 @@
 //! limit are owed and served between batches. The thread that owns the log, waits for the disk and answers
 //! callers is in `ensue-node`.
 
-mod at_hand;
+mod recent_bodies;
 
 use crate::workflows::waits::is_awaited;
 use std::collections::{BTreeMap, VecDeque};
@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use at_hand::{AtHand, Both, is_read_soon};
+use recent_bodies::{AtHand, Both, is_read_soon};
 
 use crate::catalog::Catalogs;
 use crate::command::{
-    Answer, Ask, Bodies, Command, Context, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, Seen, SeenKeys,
-    Settings, TurnLimits,
+    Answer, Ask, Bodies, Command, Context, Decision, DedupeEntry, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal,
+    SeenKeys, Settings, TurnLimits,
 };
 use crate::effect::Effect;
 use crate::engine::Engine;
@@ -26,7 +26,7 @@ use crate::events::react::judgement;
 use crate::explain::panic_text;
 use crate::fact::{Fact, FactTooLarge};
 use crate::health::facts::{ReactionDeferred, ReactionHeld, ReactionParked, ReactionResumed};
-use crate::health::state::Owed;
+use crate::health::state::OwedReaction;
 use crate::ids::{EventId, Id};
 use crate::ports::Batch;
 use crate::reaction::{Consequence, Reaction, Then};
@@ -42,7 +42,7 @@ type Judgements = BTreeMap<EventId, Arc<Judgement>>;
 
 /// The inputs to a batch other than its commands.
 #[derive(Clone, Copy)]
-pub struct Beside<'a> {
+pub struct BatchInputs<'a> {
     /// The built catalogs.
     pub catalogs: &'a dyn Catalogs,
     /// The bodies in memory.
@@ -55,7 +55,7 @@ pub struct Beside<'a> {
 
 /// The outcome of an offered command.
 #[derive(Debug)]
-pub enum Offered {
+pub enum OfferOutcome {
     /// The command is in the batch. The answer is valid once the batch is in the log.
     Taken {
         /// The newest position of its records, or the newest position of the log if it recorded nothing.
@@ -80,7 +80,7 @@ pub struct Sequencing {
     epoch: Epoch,
     batch: Batch,
     effects: Vec<Effect>,
-    seen: BTreeMap<DedupeKey, Seen>,
+    seen: BTreeMap<DedupeKey, DedupeEntry>,
     /// The bodies that will be read soon.
     at_hand: AtHand,
     /// How many steps rules took in evaluating the batch's events.
@@ -149,7 +149,7 @@ impl Sequencing {
 
     /// Decides a command and folds its changes and their consequences. If deciding panics, the command is
     /// refused and nothing changes.
-    pub fn offer(&mut self, command: &Command, at: &Moment, beside: &Beside<'_>) -> Offered {
+    pub fn offer(&mut self, command: &Command, at: &Moment, beside: &BatchInputs<'_>) -> OfferOutcome {
         let events = command.events();
         let mut judgements = events.iter().map(|event| (event.id, event.judgement.clone())).collect();
         let offered = OfferedBodies { events, beside: beside.bodies };
@@ -158,22 +158,22 @@ impl Sequencing {
         let decided = catch_unwind(AssertUnwindSafe(|| self.engine.decide(command, at, &with)));
         let (drafts, mut answer) = match decided {
             Ok(Decision::Done { drafts, answer }) => (drafts, answer),
-            Ok(Decision::Refused(refusal)) => return Offered::Refused(refusal),
-            Ok(Decision::Needs(digests)) => return Offered::Needs(digests),
-            Err(panic) => return Offered::Refused(Refusal::Bug(panic_text(&*panic).to_owned())),
+            Ok(Decision::Refused(refusal)) => return OfferOutcome::Refused(refusal),
+            Ok(Decision::Needs(digests)) => return OfferOutcome::Needs(digests),
+            Err(panic) => return OfferOutcome::Refused(Refusal::Bug(panic_text(&*panic).to_owned())),
         };
         let mut facts = Vec::with_capacity(drafts.len());
         for draft in drafts {
             match draft.fact.to_json() {
                 Ok(json) => facts.push((draft, json)),
-                Err(too_large) => return Offered::Refused(Refusal::TooLarge(too_large.to_string())),
+                Err(too_large) => return OfferOutcome::Refused(Refusal::TooLarge(too_large.to_string())),
             }
         }
         if matches!(command.ask, Ask::Check(_)) {
-            return Offered::Taken { position: self.head.position, answer };
+            return OfferOutcome::Taken { position: self.head.position, answer };
         }
-        let beside = Beside { bodies: &offered, ..*beside };
-        let mut turn = Turn::default();
+        let beside = BatchInputs { bodies: &offered, ..*beside };
+        let mut turn = OpenTurn::default();
         let mut positions = Vec::with_capacity(facts.len());
         for (draft, json) in facts {
             let position = self.append(draft, json, at, &mut turn);
@@ -194,7 +194,7 @@ impl Sequencing {
             Answer::Before(before) => before.position,
             Answer::Done | Answer::Events(_) | Answer::Execution(_) | Answer::Catalog(_) | Answer::ReportedLate => self.head.position,
         };
-        Offered::Taken { position, answer }
+        OfferOutcome::Taken { position, answer }
     }
 
     /// Folds drafts that were decided earlier, with their consequences. A replay uses this for input that
@@ -202,9 +202,9 @@ impl Sequencing {
     ///
     /// # Errors
     /// Fails if a fact is too large to store; the batch is then unchanged.
-    pub fn repeat(&mut self, drafts: Vec<Draft>, at: &Moment, beside: &Beside<'_>) -> Result<(), FactTooLarge> {
+    pub fn repeat(&mut self, drafts: Vec<Draft>, at: &Moment, beside: &BatchInputs<'_>) -> Result<(), FactTooLarge> {
         let facts = drafts.into_iter().map(|draft| draft.fact.to_json().map(|json| (draft, json)));
-        let mut turn = Turn::default();
+        let mut turn = OpenTurn::default();
         for (draft, json) in facts.collect::<Result<Vec<_>, _>>()? {
             self.append(draft, json, at, &mut turn);
         }
@@ -214,37 +214,37 @@ impl Sequencing {
 
     /// Computes one turn's worth of the consequences owed to `record`. [`next_owed`](Self::next_owed) returns
     /// the pieces to serve.
-    pub fn serve(&mut self, record: &Record, owed: Owed, at: &Moment, beside: &Beside<'_>) -> Offered {
+    pub fn serve(&mut self, record: &Record, owed: OwedReaction, at: &Moment, beside: &BatchInputs<'_>) -> OfferOutcome {
         let mut judgements = BTreeMap::new();
         // Request missing bodies before recording anything: a resumption without its consequences would lose
         // them.
         if let Ok(Reaction::Needs(digests)) = self.reaction(record, Consequence(owed.next), at, &mut judgements, beside) {
-            return Offered::Needs(digests);
+            return OfferOutcome::Needs(digests);
         }
         // A piece always makes progress, however much the batch has done so far.
         self.steps = 0;
-        let mut turn = Turn { is_piece: true, ..Turn::default() };
+        let mut turn = OpenTurn { is_piece: true, ..OpenTurn::default() };
         self.append_own(record, ReactionResumed { of: owed.of }.into(), at, &mut turn);
         turn.pending.push_front((record.clone(), Consequence(owed.next)));
         self.follow(turn, at, &mut judgements, beside);
-        Offered::Taken { position: self.head.position, answer: Answer::Done }
+        OfferOutcome::Taken { position: self.head.position, answer: Answer::Done }
     }
 
     /// Parks the reaction that is owed to `record`, with the error.
-    pub fn park(&mut self, record: &Record, owed: Owed, error: String, at: &Moment, beside: &Beside<'_>) {
-        let mut turn = Turn::default();
+    pub fn park(&mut self, record: &Record, owed: OwedReaction, error: String, at: &Moment, beside: &BatchInputs<'_>) {
+        let mut turn = OpenTurn::default();
         let fact = ReactionParked { of: owed.of, next: owed.next, error: cut(error, ERROR_BYTES_MAX) };
         self.append_own(record, fact.into(), at, &mut turn);
         self.follow(turn, at, &mut BTreeMap::new(), beside);
     }
 
     /// Returns the owed piece to serve after one of the chain `last`.
-    pub fn next_owed(&self, last: Option<Id>) -> Option<Owed> {
+    pub fn next_owed(&self, last: Option<Id>) -> Option<OwedReaction> {
         self.engine.health().next_owed(last)
     }
 
     /// Marks the batch as written to the log, and starts the next one.
-    pub fn committed(&mut self) -> CommittedBatch {
+    pub fn mark_committed(&mut self) -> CommittedBatch {
         self.engine.commit();
         self.committed = self.head;
         self.seen.clear();
@@ -265,7 +265,7 @@ impl Sequencing {
 
     /// Computes the consequences of the turn's records, depth first, so that few of them are pending when the
     /// limit is reached.
-    fn follow(&mut self, mut turn: Turn, at: &Moment, judgements: &mut Judgements, beside: &Beside<'_>) {
+    fn follow(&mut self, mut turn: OpenTurn, at: &Moment, judgements: &mut Judgements, beside: &BatchInputs<'_>) {
         while !turn.is_full(&beside.settings.turn)
             && (turn.is_piece || self.batch.records.len() < beside.settings.turn.batch_drafts)
             && let Some((record, next)) = turn.pending.pop_front()
@@ -343,7 +343,7 @@ impl Sequencing {
         next: Consequence,
         at: &Moment,
         judgements: &mut Judgements,
-        beside: &Beside<'_>,
+        beside: &BatchInputs<'_>,
     ) -> Result<Reaction, String> {
         let seen = BothSeen { batch: &self.seen, log: beside.seen };
         let bodies = Both { at_hand: &self.at_hand, beside: beside.bodies };
@@ -365,7 +365,7 @@ impl Sequencing {
     }
 
     /// Records what happens to a record's reaction: on the log's own stream, in the record's chain.
-    fn append_own(&mut self, of: &Record, fact: Fact, at: &Moment, turn: &mut Turn) {
+    fn append_own(&mut self, of: &Record, fact: Fact, at: &Moment, turn: &mut OpenTurn) {
         let json = fact.to_json().expect("facts about reactions are bounded well below the limit");
         let draft = Draft {
             stream: StreamId::Log(self.engine.log()),
@@ -380,7 +380,7 @@ impl Sequencing {
     }
 
     /// Assigns a draft its position, folds it, and notes the resulting effects.
-    fn append(&mut self, draft: Draft, json: Bytes, at: &Moment, turn: &mut Turn) -> Position {
+    fn append(&mut self, draft: Draft, json: Bytes, at: &Moment, turn: &mut OpenTurn) -> Position {
         let batch = *self.batch.id.get_or_insert_with(|| Id::root(at.time, at.entropy.rotate_left(64) ^ u128::from(self.head.position.0)));
         let revision = self.engine.next_revision(&draft.stream);
         let id = draft.begins.unwrap_or_else(|| Id::of_later(self.engine.log(), &draft.stream, revision));
@@ -427,7 +427,7 @@ impl Sequencing {
         let of_key = event.dedupe.iter().map(|dedupe| (dedupe.key.clone(), dedupe.content));
         let of_body = event.signed.iter().map(|signed| (signed.key(), signed.body.hash));
         for (key, content) in of_key.chain(of_body) {
-            let seen = Seen { position, event: id, content, until: Seen::until(at.time) };
+            let seen = DedupeEntry { position, event: id, content, until: DedupeEntry::until(at.time) };
             self.seen.insert(key.clone(), seen);
             self.batch.seen.push((key, seen));
         }
@@ -436,7 +436,7 @@ impl Sequencing {
 
 /// One turn: its drafts, and the records whose consequences are still to be computed.
 #[derive(Default)]
-struct Turn {
+struct OpenTurn {
     /// Whether it computes a piece of an owed reaction.
     is_piece: bool,
     drafts: usize,
@@ -444,7 +444,7 @@ struct Turn {
     pending: VecDeque<(Record, Consequence)>,
 }
 
-impl Turn {
+impl OpenTurn {
     fn is_full(&self, limits: &TurnLimits) -> bool {
         self.drafts >= limits.drafts || self.bytes >= limits.bytes
     }
@@ -482,19 +482,19 @@ impl Bodies for OfferedBodies<'_> {
         brought.map(|event| event.payload.bytes().clone()).or_else(|| self.beside.plain(body))
     }
 
-    fn decoded(&self, body: &Body) -> Option<Bytes> {
-        self.beside.decoded(body)
+    fn decoded_bytes(&self, body: &Body) -> Option<Bytes> {
+        self.beside.decoded_bytes(body)
     }
 }
 
 /// The keys of the batch and of the log.
 struct BothSeen<'a> {
-    batch: &'a BTreeMap<DedupeKey, Seen>,
+    batch: &'a BTreeMap<DedupeKey, DedupeEntry>,
     log: &'a dyn SeenKeys,
 }
 
 impl SeenKeys for BothSeen<'_> {
-    fn seen(&self, key: &DedupeKey) -> Option<Seen> {
-        self.batch.get(key).copied().or_else(|| self.log.seen(key))
+    fn find_key(&self, key: &DedupeKey) -> Option<DedupeEntry> {
+        self.batch.get(key).copied().or_else(|| self.log.find_key(key))
     }
 }

@@ -5,7 +5,7 @@
 //! digests of them.
 
 mod action;
-mod built;
+mod built_catalog;
 mod concurrency;
 mod connection;
 pub mod decide;
@@ -26,8 +26,8 @@ mod versions;
 mod webhook;
 mod workflow;
 
-pub use built::{Catalog, Catalogs};
-pub use definitions::{Defined, Definitions, Pack, Place, Trigger, allow_key};
+pub use built_catalog::{Catalog, Catalogs};
+pub use definitions::{DefinitionRef, Definitions, FileLocation, Pack, Trigger, allow_key};
 
 pub use action::{Action, Builtin, ProcessCommand, RAW_FIELDS, Run, RunAs, ShellScript};
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
@@ -41,23 +41,23 @@ pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter,
 pub use rule::Rule;
 pub use schema::{CONNECTION, Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
 pub use sensor::{
-    AfterFile, Asked, Decode, Emit, EmitKey, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX,
-    POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollMemory, PollSource, PollTimes, PolledAction, ProcessSource, REMEMBER_MAX,
-    REMEMBER_MIN, Reading, Repeats, Restart, Sensor, Source,
+    AfterFile, Decode, Emit, EmitKey, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX,
+    POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollMemory, PollSource, PollTarget, PollTimes, PolledAction, ProcessSource,
+    REMEMBER_MAX, REMEMBER_MIN, Reading, Repeats, Restart, Sensor, Source,
 };
 pub use verify::{
-    CREDENTIAL_HEADERS, HmacAlgorithm, HmacVerify, JwtVerify, KEY_BYTES_MIN, MtlsVerify, Scheme, SignatureEncoding, SignatureList,
-    SignatureTime, SignedPart, SnsVerify, SnsVersion1, TOLERANCE_SECONDS, TimePlace, TimeUnit, VOUCHED_MAX, Verify, Vouched,
+    CREDENTIAL_HEADERS, HmacAlgorithm, HmacVerify, JwtVerify, KEY_BYTES_MIN, MtlsVerify, Scheme, SenderAuthority, SignatureEncoding,
+    SignatureList, SignatureTime, SignedPart, SnsVerify, SnsVersion1, TOLERANCE_SECONDS, TimePlace, TimeUnit, VOUCHED_MAX, Verify,
 };
-pub use versions::{Accepted, NoNewest, NotAccepted, UPCAST_STEPS_MAX};
+pub use versions::{AcceptedPayload, NoNewest, NotAccepted, UPCAST_STEPS_MAX};
 pub use webhook::{
     BodyForm, CONTENT_TYPES_MAX, DELIVERY_BYTES_DEFAULT, DELIVERY_BYTES_MAX, EarlyReply, HookMethod, HookRate, Invalid, KEPT_HEADERS_MAX,
     NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX, REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof,
     UNPROVEN_REPLY_BYTES_MAX, WaitingReply, Webhook,
 };
 pub use workflow::{
-    ALWAYS, CancelWhen, ENOUGH_OF_MAX, Enough, FAILED, FailAt, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire,
+    ALWAYS, CancelWhen, ENOUGH_OF_MAX, Enough, FAILED, FailAt, ForEach, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire,
     PARALLEL_DEFAULT, Period, Repeat, Rest, STEPS_MAX, SUCCEEDED, Since, StartsIf, Step, TURNS_MAX, Task, Undo, WAIT, Wait, WhenCancelled,
-    WhenFailing, Workflow, WorkflowError,
+    WhenFailing, Workflow, WorkflowError, WorkflowInput,
 };
-pub(crate) use workflow::{Rendered, Watch};
+pub(crate) use workflow::{TemplateSet, Watch};

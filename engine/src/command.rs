@@ -4,30 +4,30 @@
 //! on its state.
 
 mod bodies;
+mod contents;
 mod context;
 mod decision;
-mod given;
+mod dedupe;
 mod message;
 mod refusal;
 mod request;
-mod seen;
 mod settings;
 
 pub use bodies::Bodies;
 pub(crate) use bodies::document_of;
-pub use context::{Context, Moment, Nothing};
-pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
-pub use given::{
-    Admission, AdmittedIdentity, Behalf, ChangedCredential, DeclaredAccess, Denied, EmittedBefore, InquiryAnswer, IssuerGroups,
+pub use contents::{
+    Admission, AdmittedIdentity, Behalf, ChangedCredential, DeclaredAccess, DeniedRequests, EmittedBefore, InquiryAnswer, IssuerGroups,
     KeyRotation, NewAbsence, NewDelegation, NewGrant, NewLink, NewLoginLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink,
     PackChange, PartState, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken,
     SeenVar, SensorBatch, SensorParts, UsedKey, VarChange,
 };
-pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
+pub use context::{Context, Moment, Nothing};
+pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
+pub use dedupe::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeEntry, DedupeKey, SeenKeys, SignedBody};
 
-pub use message::{Message, Said, SaidArtifact};
+pub use message::{Message, MessageContent, SaidArtifact};
 pub use refusal::Refusal;
-pub use request::{Before, RequestKey, SeenEvent};
+pub use request::{FirstAnswer, RequestKey, SeenEvent};
 pub use settings::{BATCH_DRAFTS_MAX, BATCH_STEPS_MAX, FLOW_KEYS_MAX, Settings, TURN_BYTES_MAX, TURN_DRAFTS_MAX, TurnLimits};
 
 use crate::access::audit::facts::{ConnectionTested, ExportMade};
@@ -83,7 +83,7 @@ impl Ask {
             &batch.events
         } else if let Ask::ReportAttempt(report) = self {
             report.events()
-        } else if let Ask::TakeMessage(Message { said: Said::Event(event), .. }) = self {
+        } else if let Ask::TakeMessage(Message { said: MessageContent::Event(event), .. }) = self {
             std::slice::from_ref(event)
         } else {
             &[]
@@ -102,9 +102,9 @@ impl Ask {
                 report.vars.iter_mut().filter_map(|var| var.value.as_mut()).for_each(change);
             }
             Ask::TakeMessage(message) => match &mut message.said {
-                Said::Progress { body, .. } => body.iter_mut().for_each(change),
-                Said::Event(event) => change(&mut event.body),
-                Said::Artifact(_) | Said::Unusable { .. } => {}
+                MessageContent::Progress { body, .. } => body.iter_mut().for_each(change),
+                MessageContent::Event(event) => change(&mut event.body),
+                MessageContent::Artifact(_) | MessageContent::Unusable { .. } => {}
             },
             Ask::TakeSensorBatch(batch) => {
                 batch.events.iter_mut().for_each(|event| change(&mut event.body));
@@ -472,7 +472,7 @@ asks! {
     /// Remove a grant.
     First RemoveGrant(GrantId),
     /// Record requests that were rejected for a missing permission.
-    Later NoteDenied(Vec<Denied>),
+    Later NoteDenied(Vec<DeniedRequests>),
     /// Record logins that were rejected.
     Later NoteRefusedLogins(Vec<RefusedLogin>),
     /// Record that the caller has received a list as a whole.

@@ -9,7 +9,7 @@ use crate::access::keys::decide as keys;
 use crate::access::quota::decide as quota;
 use crate::access::{config, decide as access, issuers, people, sessions};
 use crate::catalog::decide as catalog;
-use crate::command::{Answer, Ask, Before, Command, Context, Decision, Moment, Refusal};
+use crate::command::{Answer, Ask, Command, Context, Decision, FirstAnswer, Moment, Refusal};
 use crate::dead_letters::decide as dead_letters;
 use crate::effect::Effect;
 use crate::events::{decide as events, internal, react as event_reactions};
@@ -22,7 +22,7 @@ use crate::reaction::{Consequence, Reaction};
 use crate::record::Record;
 use crate::rules::decide as rules;
 use crate::rules::flow;
-use crate::schedule::react::{self as schedules, Changed};
+use crate::schedule::react::{self as schedules, ChangedDefinitions};
 use crate::sensors::{decide as sensors, react as sensor_reactions};
 use crate::state::{LoadError, SavedState, State};
 use crate::timers::{decide as timers, react as timer_reactions};
@@ -91,7 +91,7 @@ impl Engine {
             for draft in drafts.iter_mut().filter(|draft| draft.cause.is_none() && draft.trace.is_none()) {
                 draft.trace.clone_from(&command.trace);
             }
-            let internal_events = internal::telling_of(&self.state, drafts, None, at, with);
+            let internal_events = internal::internal_events(&self.state, drafts, None, at, with);
             drafts.extend(internal_events);
         }
         decision
@@ -101,7 +101,7 @@ impl Engine {
         let actor = &command.actor;
         let trace = command.trace.as_deref();
         match ask {
-            Ask::Once { request, ask } => match Before::find(self.state.log(), &request.key, at, with.seen) {
+            Ask::Once { request, ask } => match FirstAnswer::find(self.state.log(), &request.key, at, with.seen) {
                 Some(before) if before.content != request.content => {
                     Decision::Refused(Refusal::RequestDiffers { position: before.position })
                 }
@@ -111,7 +111,7 @@ impl Engine {
             // The caller that makes the batch looks at the changes and discards them.
             Ask::Check(ask) => self.decide_on(ask, command, at, with),
             Ask::Recall(key) => {
-                let answer = Before::find(self.state.log(), key, at, with.seen).map_or(Answer::Done, Answer::Before);
+                let answer = FirstAnswer::find(self.state.log(), key, at, with.seen).map_or(Answer::Done, Answer::Before);
                 Decision::Done { drafts: Vec::new(), answer }
             }
             Ask::ReceiveEvents(list) => events::receive_all(&self.state, actor, trace, list, at, with),
@@ -196,7 +196,7 @@ impl Engine {
     pub fn react(&self, record: &Record, next: Consequence, at: &Moment, with: &Context<'_>) -> Reaction {
         let mut reaction = self.following(record, next, at, with);
         if let Reaction::Drafts { drafts, .. } = &mut reaction {
-            let internal_events = internal::telling_of(&self.state, drafts, Some(record), at, with);
+            let internal_events = internal::internal_events(&self.state, drafts, Some(record), at, with);
             drafts.extend(internal_events);
         }
         reaction
@@ -213,10 +213,10 @@ impl Engine {
             ByNoun::StepFact(fact) => step_reactions::react(&self.state, record, fact, next, with),
             ByNoun::InquiryFact(fact) => inquiry_reactions::react(&self.state, record, fact, with),
             ByNoun::TimerFact(fact) => timer_reactions::react(&self.state, record, fact, next, at, with),
-            ByNoun::CatalogFact(CatalogFact::PackInstalled(fact)) => self.follow(record, Changed::Pack(&fact.name), with),
-            ByNoun::CatalogFact(CatalogFact::PackRemoved(fact)) => self.follow(record, Changed::Pack(&fact.name), with),
-            ByNoun::RuleFact(RuleFact::RuleModeSet(fact)) => self.follow(record, Changed::Rule(&fact.rule), with),
-            ByNoun::RuleFact(RuleFact::LoopStopped(fact)) => self.follow(record, Changed::Rule(&fact.rule), with),
+            ByNoun::CatalogFact(CatalogFact::PackInstalled(fact)) => self.follow(record, ChangedDefinitions::Pack(&fact.name), with),
+            ByNoun::CatalogFact(CatalogFact::PackRemoved(fact)) => self.follow(record, ChangedDefinitions::Pack(&fact.name), with),
+            ByNoun::RuleFact(RuleFact::RuleModeSet(fact)) => self.follow(record, ChangedDefinitions::Rule(&fact.rule), with),
+            ByNoun::RuleFact(RuleFact::LoopStopped(fact)) => self.follow(record, ChangedDefinitions::Rule(&fact.rule), with),
             ByNoun::HealthFact(HealthFact::NodeStarted(_)) => {
                 // There may be more workers than before.
                 let begun = schedules::at_start(&self.state, record, with)
@@ -253,7 +253,7 @@ impl Engine {
 
     /// Follows a change of rules and sensors: first the schedules, then the pulling sensors, then the state of flow
     /// control.
-    fn follow(&self, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
+    fn follow(&self, record: &Record, changed: ChangedDefinitions<'_>, with: &Context<'_>) -> Reaction {
         let begun = schedules::follow(&self.state, record, changed, with)
             .unless_nothing()
             .or_else(|| sensor_reactions::follow(&self.state, record, changed, with).unless_nothing());

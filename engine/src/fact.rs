@@ -15,7 +15,7 @@ use crate::catalog::facts as catalog;
 use crate::dead_letters::facts as dead_letters;
 use crate::events::facts as events;
 use crate::executions::facts::{self as executions, Failure, FailureKind};
-use crate::executions::milestone::{self, Ended, HowEnded, Milestone};
+use crate::executions::milestone::{self, ExecutionEnd, HowEnded, Milestone};
 use crate::health::facts as health;
 use crate::inquiries::facts as inquiries;
 use crate::locks::facts as locks;
@@ -213,24 +213,24 @@ facts! {
     ExecutionFact: milestone {
         ExecutionRequested(executions::ExecutionRequested): "execution.requested", 11 => Milestone::Asked, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1 => Milestone::AttemptBegan;
-        AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::progressed;
-        AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1 => milestone::emitted;
+        AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::attempt_progressed;
+        AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1 => milestone::attempt_emitted;
         ArtifactKept(executions::ArtifactKept): "artifact.kept", 1 => milestone::artifact_kept;
         MessageRefused(executions::MessageRefused): "message.refused", 1 => milestone::message_refused;
         AttemptSucceeded(executions::AttemptSucceeded): "attempt.succeeded", 2 => milestone::attempt_succeeded, reacts;
         AttemptFailed(executions::AttemptFailed): "attempt.failed", 5 => milestone::attempt_failed, reacts;
         AttemptLost(executions::AttemptLost): "attempt.lost", 2 => milestone::attempt_lost, reacts;
-        AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 2 => milestone::noted;
-        ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2 => milestone::succeeded, reacts;
-        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 5 => milestone::failed, reacts;
+        AttemptReportedLate(executions::AttemptReportedLate): "attempt.reported_late", 2 => milestone::always_noted;
+        ExecutionSucceeded(executions::ExecutionSucceeded): "execution.succeeded", 2 => milestone::execution_succeeded, reacts;
+        ExecutionFailed(executions::ExecutionFailed): "execution.failed", 5 => milestone::execution_failed, reacts;
         ExecutionTimedOut(executions::ExecutionTimedOut): "execution.timed_out", 3 => milestone::timed_out, reacts;
         ExecutionCancelRequested(executions::ExecutionCancelRequested): "execution.cancel_requested", 1 => milestone::cancel_requested, reacts;
-        ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1 => milestone::held;
-        ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1 => milestone::freed, reacts;
-        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 4 => milestone::cancelled, reacts;
-        LockAwaited(locks::LockAwaited): "lock.awaited", 1 => milestone::held;
-        LockAcquired(locks::LockAcquired): "lock.acquired", 1 => milestone::freed, reacts;
-        ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1 => milestone::held, reacts;
+        ExecutionPaused(executions::ExecutionPaused): "execution.paused", 1 => milestone::always_held;
+        ExecutionResumed(executions::ExecutionResumed): "execution.resumed", 1 => milestone::always_freed, reacts;
+        ExecutionCancelled(executions::ExecutionCancelled): "execution.cancelled", 4 => milestone::execution_cancelled, reacts;
+        LockAwaited(locks::LockAwaited): "lock.awaited", 1 => milestone::always_held;
+        LockAcquired(locks::LockAcquired): "lock.acquired", 1 => milestone::always_freed, reacts;
+        ExecutionBecameIndeterminate(executions::ExecutionBecameIndeterminate): "execution.became_indeterminate", 1 => milestone::always_held, reacts;
         ExecutionSettled(executions::ExecutionSettled): "execution.settled", 1 => Milestone::Settled, reacts;
     }
     /// Facts about the steps of workflows.
@@ -391,27 +391,28 @@ impl AccessFact<'_> {
 
 impl<'a> ExecutionFact<'a> {
     /// Returns how the fact ends its execution, if it does.
-    pub fn ended(self) -> Option<Ended<'a>> {
+    pub fn execution_end(self) -> Option<ExecutionEnd<'a>> {
         if let Milestone::Ended(ended) = self.milestone() { Some(ended) } else { None }
     }
 
     /// Returns why an execution that is not part of a workflow failed or timed out. Returns `None` for
     /// anything else: a part is handled by its workflow.
     pub fn gave_up(self) -> Option<&'a Failure> {
-        let ended = self.ended().filter(|ended| ended.part_of.is_none() && matches!(ended.how, HowEnded::Failed | HowEnded::TimedOut));
+        let ended =
+            self.execution_end().filter(|ended| ended.part_of.is_none() && matches!(ended.how, HowEnded::Failed | HowEnded::TimedOut));
         ended.and_then(|ended| ended.error)
     }
 
     /// Returns true if the fact ends its execution.
     pub(crate) fn is_end(self) -> bool {
-        self.ended().is_some()
+        self.execution_end().is_some()
     }
 }
 
 impl Fact {
     /// Returns how the fact ends an execution, if it does.
-    pub fn ended(&self) -> Option<Ended<'_>> {
-        if let ByNoun::ExecutionFact(fact) = self.by_noun() { fact.ended() } else { None }
+    pub fn execution_end(&self) -> Option<ExecutionEnd<'_>> {
+        if let ByNoun::ExecutionFact(fact) = self.by_noun() { fact.execution_end() } else { None }
     }
 }
 

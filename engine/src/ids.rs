@@ -26,7 +26,7 @@ impl Id {
 
     /// Creates a root's id, a UUID of version 7, from the time and 74 random bits (the lowest of `entropy`).
     pub fn root(time: Timestamp, entropy: u128) -> Self {
-        Self(stamped(time.unix_millis(), entropy, 7))
+        Self(build_uuid(time.unix_millis(), entropy, 7))
     }
 
     /// Returns the id's time, in milliseconds since the Unix epoch.
@@ -45,7 +45,7 @@ impl Id {
     }
 }
 
-fn stamped(millis: u64, bits: u128, version: u128) -> Uuid {
+fn build_uuid(millis: u64, bits: u128, version: u128) -> Uuid {
     let high = (bits >> 62) & 0xFFF;
     let low = bits & ((1 << 62) - 1);
     Uuid::from_u128((u128::from(millis) & 0xFFFF_FFFF_FFFF) << 80 | version << 76 | high << 64 | 0b10 << 62 | low)
@@ -165,16 +165,16 @@ mod tests {
     #[test]
     fn derived_id_is_stable_and_depends_on_log_cause_and_role() {
         let event = Id::root(NOON, 7);
-        let once = Id::derived(log(), event, Role::Execution);
-        assert_eq!(once, Id::derived(log(), event, Role::Execution));
-        assert_ne!(once, Id::derived(log(), event, Role::Attempt(1)));
-        assert_ne!(once, Id::derived(LogId(Id::root(NOON, 2)), event, Role::Execution));
+        let once = Id::derive(log(), event, Role::Execution);
+        assert_eq!(once, Id::derive(log(), event, Role::Execution));
+        assert_ne!(once, Id::derive(log(), event, Role::Attempt(1)));
+        assert_ne!(once, Id::derive(LogId(Id::root(NOON, 2)), event, Role::Execution));
     }
 
     #[test]
     fn root_id_is_uuid_version_7_and_derived_id_version_8_with_cause_s_time() {
         let event = Id::root(NOON, u128::MAX);
-        let derived = Id::derived(log(), event, Role::Execution);
+        let derived = Id::derive(log(), event, Role::Execution);
         assert_eq!((event.0.get_version_num(), derived.0.get_version_num()), (7, 8));
         assert_eq!((event.unix_millis(), derived.unix_millis()), (NOON.unix_millis(), NOON.unix_millis()));
         assert_eq!(derived.0.get_variant(), uuid::Variant::RFC4122);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn derived_id_matches_its_pinned_value() {
-        let derived = Id::derived(log(), Id::root(NOON, 7), Role::Execution);
+        let derived = Id::derive(log(), Id::root(NOON, 7), Role::Execution);
         assert_eq!(derived.to_string(), "019d3450-be00-8003-99b9-00f151262684");
     }
 

@@ -6,7 +6,7 @@
 pub(crate) mod decide;
 pub mod facts;
 pub(crate) mod links;
-pub mod lost;
+pub mod lost_attempt;
 pub mod question;
 pub(crate) mod react;
 pub mod right;

@@ -80,7 +80,7 @@ pub fn is_name(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-fn checked(part: &str) -> Result<&str, NameError> {
+fn check_name(part: &str) -> Result<&str, NameError> {
     if is_name(part) { Ok(part) } else { Err(NameError::NotAName { part: part.chars().take(80).collect() }) }
 }
 
@@ -99,7 +99,7 @@ impl FromStr for PackName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        checked(text).map(|name| Self(name.to_owned()))
+        check_name(text).map(|name| Self(name.to_owned()))
     }
 }
 
@@ -121,7 +121,7 @@ impl FromStr for StepName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        checked(text).map(|name| Self(name.to_owned()))
+        check_name(text).map(|name| Self(name.to_owned()))
     }
 }
 
@@ -158,7 +158,7 @@ impl FromStr for WorkerQueueName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let name = checked(text)?;
+        let name = check_name(text)?;
         let known = [&DEFAULT_QUEUE, &HTTP_QUEUE].into_iter().find(|known| known.as_str() == name);
         Ok(known.map_or_else(|| Self(Cow::Owned(name.to_owned())), |known| known.clone()))
     }
@@ -179,7 +179,7 @@ impl FromStr for LabelName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        checked(text).map(|name| Self(name.to_owned()))
+        check_name(text).map(|name| Self(name.to_owned()))
     }
 }
 
@@ -198,7 +198,7 @@ impl FromStr for ConnectionName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        checked(text).map(|name| Self(name.to_owned()))
+        check_name(text).map(|name| Self(name.to_owned()))
     }
 }
 
@@ -217,7 +217,7 @@ impl FromStr for RoleName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        checked(text).map(|name| Self(name.to_owned()))
+        check_name(text).map(|name| Self(name.to_owned()))
     }
 }
 
@@ -236,7 +236,7 @@ impl FromStr for TierName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        checked(text).map(|name| Self(name.to_owned()))
+        check_name(text).map(|name| Self(name.to_owned()))
     }
 }
 
@@ -295,7 +295,7 @@ impl FromStr for GroupName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let Some((issuer, group)) = text.split_once(':') else { return checked(text).map(|name| Self(name.to_owned())) };
+        let Some((issuer, group)) = text.split_once(':') else { return check_name(text).map(|name| Self(name.to_owned())) };
         let is_clean = !group.is_empty() && group.trim() == group && !group.chars().any(char::is_control);
         if is_prefix(issuer) && is_clean && group.len() <= ISSUER_GROUP_BYTES_MAX {
             Ok(Self(text.to_owned()))
@@ -372,7 +372,7 @@ macro_rules! refs {
         impl $type {
             /// Joins a pack and a name, both of which must be valid names.
             pub fn new(pack: &PackName, name: &str) -> Result<Self, NameError> {
-                checked(name)?;
+                check_name(name)?;
                 Ok(Self { text: format!("{pack}.{name}").into(), dot: pack.as_str().len() })
             }
 
@@ -400,8 +400,8 @@ macro_rules! refs {
                     text: text.chars().take(80).collect(),
                     example: $example,
                 })?;
-                checked(pack)?;
-                checked(name)?;
+                check_name(pack)?;
+                check_name(name)?;
                 Ok(Self { text: text.into(), dot: pack.len() })
             }
         }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::catalog::HookMethod;
-use crate::command::{Answer, Command, DedupeKey, Refusal, Seen};
+use crate::command::{Answer, Command, DedupeEntry, DedupeKey, Refusal};
 use crate::executions::facts::OUTPUT_TAIL_BYTES_MAX;
 use crate::explain::Explain;
 use crate::ids::{AttemptId, EventId, ExecutionId, Id, IdentityId, LogId, TokenId};
@@ -23,7 +23,7 @@ pub struct Batch {
     /// The records, in order.
     pub records: Vec<Record>,
     /// The keys that were accepted with them.
-    pub seen: Vec<(DedupeKey, Seen)>,
+    pub seen: Vec<(DedupeKey, DedupeEntry)>,
 }
 
 /// A log, as its only writer uses it.
@@ -39,7 +39,7 @@ pub trait Log: Send {
     /// a commit whose outcome it did not learn.
     fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError>;
     /// Returns where these keys were seen. Only the writer asks, so the answer cannot be stale.
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError>;
+    fn find_keys(&self, keys: &[DedupeKey]) -> Result<Vec<Option<DedupeEntry>>, LogError>;
     /// Opens a reader with its own connection.
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError>;
     /// Releases the memory of what it caches for speed. The caches fill again as they are used.
@@ -281,7 +281,7 @@ pub trait Outputs: Send + Sync {
     /// once at the end. Bytes that were accepted before are skipped, so that repeats are stored once.
     fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError>;
     /// Returns the offset up to which a stream was accepted, whether stored or only counted.
-    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError>;
+    fn accepted_offset(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError>;
     /// Records how many bytes were printed to a stream in total, when its program ends. Bytes that were never
     /// reported count as not stored.
     fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError>;
@@ -292,7 +292,7 @@ pub trait Outputs: Send + Sync {
     /// Returns the last lines that an attempt printed to standard error, or `None` if it printed nothing or its
     /// output is not stored.
     fn tail(&self, attempt: AttemptId) -> Option<String> {
-        let printed = self.taken(attempt, OutputStream::Stderr).ok()?;
+        let printed = self.accepted_offset(attempt, OutputStream::Stderr).ok()?;
         let offset = printed.saturating_sub(OUTPUT_TAIL_BYTES_MAX as u64);
         let part = self.read(attempt, OutputStream::Stderr, offset, OUTPUT_TAIL_BYTES_MAX).ok()?;
         let text = String::from_utf8_lossy(&part.bytes);
@@ -516,11 +516,11 @@ pub trait Submit: Send + Sync {
 }
 
 /// The callback for the outcome of a command.
-pub type Reply = Box<dyn FnOnce(Result<Committed, SubmitError>) + Send>;
+pub type Reply = Box<dyn FnOnce(Result<CommitReceipt, SubmitError>) + Send>;
 
 /// A command whose records are on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
+pub struct CommitReceipt {
     /// The newest position that the caller must see to read its own writes.
     pub position: Position,
     /// The answer to the caller.

@@ -10,13 +10,13 @@ pub struct Recent<K, V> {
     weight_max: usize,
     weight: usize,
     uses: u64,
-    kept: BTreeMap<K, Kept<V>>,
+    kept: BTreeMap<K, RecentEntry<V>>,
     /// The keys by the time of their last use.
     by_use: BTreeMap<u64, K>,
 }
 
 #[derive(Clone, Debug)]
-struct Kept<V> {
+struct RecentEntry<V> {
     value: V,
     weight: usize,
     used: u64,
@@ -48,7 +48,7 @@ impl<K: Ord + Clone, V> Recent<K, V> {
         self.uses += 1;
         self.weight += weight;
         self.by_use.insert(self.uses, key.clone());
-        self.kept.insert(key, Kept { value, weight, used: self.uses });
+        self.kept.insert(key, RecentEntry { value, weight, used: self.uses });
         while self.weight > self.weight_max
             && let Some((_, oldest)) = self.by_use.pop_first()
         {

@@ -4,8 +4,8 @@
 //! that: the effects of the records start and stop runs, and the node supervises them. Read the modules in this
 //! order: change, cursor, facts, state, decide, react.
 
-pub mod change;
 pub mod cursor;
+pub mod cursor_change;
 pub mod decide;
 pub mod facts;
 pub mod react;

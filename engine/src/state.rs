@@ -295,7 +295,7 @@ impl Tables {
         let StreamId::Execution(id) = record.stream else { return };
         match &record.fact {
             Fact::ExecutionRequested(fact) if !fact.locks.is_empty() => self.locks.enroll(id, fact, record.position),
-            Fact::LockAwaited(_) => self.locks.tell(id),
+            Fact::LockAwaited(_) => self.locks.apply_wait(id),
             Fact::LockAcquired(fact) => self.locks.acquire(id, &fact.lock, record.position),
             _ => {}
         }

@@ -58,7 +58,7 @@ struct Run<K, V> {
 }
 
 /// A place between two rows: a run, and the number of its rows before the place.
-type Place = (usize, usize);
+type RowPlace = (usize, usize);
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
@@ -173,7 +173,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
 
     /// Returns the place after all rows for which `is_before` is true, which must be the first rows of the
     /// table.
-    fn place_behind(&self, is_before: impl Fn(&K) -> bool) -> Place {
+    fn place_behind(&self, is_before: impl Fn(&K) -> bool) -> RowPlace {
         let number = self.runs.partition_point(|run| is_before(&run.from)).saturating_sub(1);
         let before = self.runs.get(number).map_or(0, |run| run.rows.partition_point(|(key, _)| is_before(key)));
         (number, before)

@@ -67,7 +67,7 @@ pub struct SpanId([u8; 8]);
 
 impl TraceParent {
     /// Begins a trace from random bits, with a span in it. The trace is recorded.
-    pub fn begun(entropy: [u8; 24]) -> Self {
+    pub fn from_entropy(entropy: [u8; 24]) -> Self {
         let (mut trace, mut span) = ([0; 16], [0; 8]);
         trace.copy_from_slice(&entropy[..16]);
         span.copy_from_slice(&entropy[16..]);
@@ -93,7 +93,7 @@ impl TraceParent {
 
     /// Returns the same with the flag for recording set or cleared.
     #[must_use]
-    pub fn sampled(self, is_sampled: bool) -> Self {
+    pub fn with_sampled(self, is_sampled: bool) -> Self {
         let flags = if is_sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
         Self { flags, ..self }
     }
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn new_traceparent_is_valid_with_any_entropy() {
         for entropy in [[0; 24], [0xff; 24]] {
-            let begun = TraceParent::begun(entropy);
+            let begun = TraceParent::from_entropy(entropy);
             assert_eq!(begun.to_string().parse(), Ok(begun));
         }
     }
@@ -397,12 +397,12 @@ mod tests {
 
     #[test]
     fn sampler_follows_the_caller_unless_configured_otherwise() {
-        let (sampled, unsampled) = (TRACE.parse::<TraceParent>().unwrap(), TRACE.parse::<TraceParent>().unwrap().sampled(false));
+        let (sampled, unsampled) = (TRACE.parse::<TraceParent>().unwrap(), TRACE.parse::<TraceParent>().unwrap().with_sampled(false));
         let default = Sampler::default();
         assert!(default.takes_begun(sampled.trace()) && default.takes_continued(&sampled) && !default.takes_continued(&unsampled));
         let always = Sampler { continued: Some(Share::ALL), ..default };
         assert!(always.takes_continued(&unsampled));
-        assert_eq!(unsampled.sampled(true), sampled);
+        assert_eq!(unsampled.with_sampled(true), sampled);
     }
 
     #[test]

@@ -3,5 +3,5 @@
 pub mod decide;
 pub mod facts;
 pub mod reads;
-pub mod seen;
 pub mod state;
+pub mod values;

@@ -1,6 +1,5 @@
 //! Workflows: executions that consist of steps. Each step is a separate execution, or none if it was skipped.
 
-pub mod awaited;
 mod begin;
 pub mod elements;
 mod end;
@@ -16,4 +15,5 @@ pub(crate) mod run;
 pub mod state;
 mod turns;
 mod undo;
+pub mod wait_index;
 pub(crate) mod waits;

@@ -11,7 +11,7 @@ use ensue_engine::access::rights::{Reach, Rights};
 use ensue_engine::access::scope::Scope;
 use ensue_engine::access::sessions::SESSIONS_OF_IDENTITY_MAX;
 use ensue_engine::access::state::Standing;
-use ensue_engine::access::state::held::{Held, NotHeld};
+use ensue_engine::access::state::effective_rights::{EffectiveRights, NotHeld};
 use ensue_engine::access::subject::Subject;
 use ensue_engine::command::{
     Ask, ChangedCredential, Command, DeclaredAccess, KeyRotation, NewAbsence, NewGrant, NewLoginLink, NewSession, NewToken, OpenedLink,
@@ -64,7 +64,7 @@ fn newest_version_of_a_key_is_in_use() {
 
 #[test]
 fn key_version_is_used_once_even_after_the_key_was_removed() {
-    let mut spec = Spec::default().given([set_key(2)]);
+    let mut spec = Spec::default().given_commands([set_key(2)]);
     for given in [1, 2] {
         spec.when(set_key(given)).then_refused(&Refusal::KeyVersion { key: key(), now: 2, given });
     }
@@ -78,7 +78,7 @@ fn key_version_is_used_once_even_after_the_key_was_removed() {
 fn unset_key_cannot_be_removed() {
     let mut spec = Spec::default();
     spec.when(remove_key()).then_refused(&Refusal::NoKey(key()));
-    let mut spec = spec.given([set_key(1), remove_key()]);
+    let mut spec = spec.given_commands([set_key(1), remove_key()]);
     spec.when(remove_key()).then_refused(&Refusal::NoKey(key()));
 }
 
@@ -102,7 +102,7 @@ fn fire() -> Command {
 
 #[test]
 fn rotation_accepts_the_version_before_it_until_the_overlap_ends() {
-    let mut spec = Spec::default().given([set_key(1)]);
+    let mut spec = Spec::default().given_commands([set_key(1)]);
     spec.when(rotate_key(2, DAY_MILLIS)).then(&["key.rotated"]);
     let versions = spec.engine().access().key(&key()).unwrap();
     let until = NOON.plus_millis(DAY_MILLIS);
@@ -116,7 +116,7 @@ fn rotation_accepts_the_version_before_it_until_the_overlap_ends() {
 #[test]
 fn plain_set_and_removal_end_the_overlap_of_a_rotation() {
     for (command, kept) in [(set_key(3), Some(3)), (remove_key(), None)] {
-        let spec = Spec::default().given([set_key(1), rotate_key(2, DAY_MILLIS), command]);
+        let spec = Spec::default().given_commands([set_key(1), rotate_key(2, DAY_MILLIS), command]);
         let versions = spec.engine().access().key(&key()).unwrap();
         assert_eq!((versions.current, versions.previous), (kept, None));
     }
@@ -126,7 +126,7 @@ fn plain_set_and_removal_end_the_overlap_of_a_rotation() {
 fn rotation_needs_a_key_that_is_set_a_new_version_and_at_most_thirty_days() {
     let mut spec = Spec::default();
     spec.when(rotate_key(1, 0)).then_refused(&Refusal::NoKey(key()));
-    let mut spec = spec.given([set_key(1)]);
+    let mut spec = spec.given_commands([set_key(1)]);
     spec.when(rotate_key(1, 0)).then_refused(&Refusal::KeyVersion { key: key(), now: 1, given: 1 });
     spec.when(rotate_key(2, OVERLAP_MILLIS_MAX + 1)).then_refused(&Refusal::OverlapTooLong { key: key() });
     spec.when(rotate_key(2, OVERLAP_MILLIS_MAX)).then(&["key.rotated"]);
@@ -148,7 +148,7 @@ fn rotation_of_the_master_key_is_recorded_once() {
 fn only_stored_versions_are_revealed() {
     let mut spec = Spec::default();
     spec.when(reveal_key(1)).then_refused(&Refusal::NoKey(key()));
-    let mut spec = spec.given([set_key(1), rotate_key(2, DAY_MILLIS)]);
+    let mut spec = spec.given_commands([set_key(1), rotate_key(2, DAY_MILLIS)]);
     for version in [1, 2] {
         spec.when(reveal_key(version)).then(&["key.revealed"]);
     }
@@ -175,7 +175,7 @@ fn expiry_is_in_the_future_and_is_reported_once_fourteen_days_before() {
 #[test]
 fn expiry_of_a_replaced_version_is_not_reported() {
     for command in [set_key(2), rotate_key(2, DAY_MILLIS), remove_key()] {
-        let spec = Spec::default().given([expiring_key(1, NOON.plus_millis(DAY_MILLIS)), command]);
+        let spec = Spec::default().given_commands([expiring_key(1, NOON.plus_millis(DAY_MILLIS)), command]);
         assert_eq!(spec.engine().next_due(), None);
     }
 }
@@ -183,7 +183,7 @@ fn expiry_of_a_replaced_version_is_not_reported() {
 #[test]
 fn clock_that_stepped_far_ahead_reports_no_expiry_until_the_step_has_lasted() {
     let (from, to) = (NOON, NOON.plus_millis(100 * DAY_MILLIS));
-    let mut spec = Spec::default().given([expiring_key(1, NOON.plus_millis(30 * DAY_MILLIS))]);
+    let mut spec = Spec::default().given_commands([expiring_key(1, NOON.plus_millis(30 * DAY_MILLIS))]);
     spec.when(asked_by(Actor::Engine, Ask::NoteClockStep { from, to }));
     spec.step_clock(to);
     spec.when(fire()).then(&[]);
@@ -195,7 +195,7 @@ fn clock_that_stepped_far_ahead_reports_no_expiry_until_the_step_has_lasted() {
 
 #[test]
 fn token_name_is_unique_until_the_token_is_revoked() {
-    let mut spec = Spec::default().given([add(1, "ana", &["admin"]), add(2, "ben", &[])]);
+    let mut spec = Spec::default().given_commands([add(1, "ana", &["admin"]), add(2, "ben", &[])]);
     spec.when(add(3, "ben", &["admin"])).then_refused(&Refusal::TokenNameTaken("ben".into()));
     spec.when(revoke("ben")).then(&["token.revoked"]);
     spec.when(add(3, "ben", &["admin"])).then(&["token.added"]);
@@ -204,9 +204,9 @@ fn token_name_is_unique_until_the_token_is_revoked() {
 
 #[test]
 fn last_token_that_can_create_others_cannot_be_revoked() {
-    let mut spec = Spec::default().given([add(1, "ana", &["admin"]), add(2, "ben", &["release_managers"])]);
+    let mut spec = Spec::default().given_commands([add(1, "ana", &["admin"]), add(2, "ben", &["release_managers"])]);
     spec.when(revoke("ana")).then_refused(&Refusal::LastAdmin("ana".into()));
-    let mut spec = spec.given([add(3, "cleo", &["viewer", "admin"])]);
+    let mut spec = spec.given_commands([add(3, "cleo", &["viewer", "admin"])]);
     spec.when(revoke("ana")).then(&["token.revoked"]);
     spec.when(revoke("cleo")).then_refused(&Refusal::LastAdmin("cleo".into()));
     spec.when(revoke("ben")).then(&["token.revoked"]);
@@ -237,7 +237,7 @@ fn grant(number: u128, subject: &Subject, role: &str, on: Option<&str>) -> NewGr
     NewGrant { id: GrantId(Id::root(NOON, 2_000 + number)), subject: subject.clone(), role: role.parse().unwrap(), on, until: None }
 }
 
-fn granted(grant: NewGrant) -> Command {
+fn add_grant(grant: NewGrant) -> Command {
     asked_by(Actor::Operator, Ask::AddGrant(grant))
 }
 
@@ -245,24 +245,28 @@ fn holder(number: u128, identity: IdentityId) -> Actor {
     Actor::Identity { id: identity, by: CredentialId::Token(TokenId(Id::root(NOON, number))) }
 }
 
-fn held(spec: &Spec, number: u128) -> Result<Held, NotHeld> {
-    spec.engine().access().held(&TokenId(Id::root(NOON, number)), spec.engine().time())
+fn effective_rights(spec: &Spec, number: u128) -> Result<EffectiveRights, NotHeld> {
+    spec.engine().access().effective_rights(&TokenId(Id::root(NOON, number)), spec.engine().time())
 }
 
 /// A log with the admin `root`, and `ana` in the group `release` with a token 2.
 fn team() -> Spec {
-    Spec::default().given([add(1, "root", &["admin"]), add_identity(identity(1), &["release"]), token_of(2, "laptop", identity(1))])
+    Spec::default().given_commands([
+        add(1, "root", &["admin"]),
+        add_identity(identity(1), &["release"]),
+        token_of(2, "laptop", identity(1)),
+    ])
 }
 
 #[test]
 fn identity_may_do_what_its_grants_and_those_of_its_groups_carry() {
     let group = Subject::Group("release".parse().unwrap());
-    let spec = team().given([
-        granted(grant(1, &Subject::Identity(identity(1)), "viewer", None)),
-        granted(grant(2, &group, "author", Some("pack=release"))),
-        granted(grant(3, &Subject::Group("other".parse().unwrap()), "admin", None)),
+    let spec = team().given_commands([
+        add_grant(grant(1, &Subject::Identity(identity(1)), "viewer", None)),
+        add_grant(grant(2, &group, "author", Some("pack=release"))),
+        add_grant(grant(3, &Subject::Group("other".parse().unwrap()), "admin", None)),
     ]);
-    let held = held(&spec, 2).unwrap();
+    let held = effective_rights(&spec, 2).unwrap();
     assert_eq!(held.rights.reach(Permission::EventsRead), Some(Reach::All));
     assert_eq!(held.rights.reach(Permission::ActionsExecute), Some(Reach::Limited));
     assert!(held.rights.include(Permission::ActionsExecute, &Target::of_action("release.ship")));
@@ -275,7 +279,7 @@ fn identity_may_do_what_its_grants_and_those_of_its_groups_carry() {
 fn right_with_an_end_is_not_passed_on_beyond_its_end() {
     let until = |millis| Some(NOON.plus_millis(millis));
     let ana = Subject::Identity(identity(1));
-    let mut spec = team().given([granted(NewGrant { until: until(60_000), ..grant(1, &ana, "admin", None) })]);
+    let mut spec = team().given_commands([add_grant(NewGrant { until: until(60_000), ..grant(1, &ana, "admin", None) })]);
     let mut add = |number, until| {
         let grant = NewGrant { until, ..grant(number, &ana, "viewer", None) };
         spec.when(asked_by(holder(2, identity(1)), Ask::AddGrant(grant))).result().clone().map(drop)
@@ -296,18 +300,18 @@ fn right_with_an_end_is_not_passed_on_beyond_its_end() {
 #[test]
 fn removed_grant_disabled_identity_and_left_group_end_the_rights() {
     let group = Subject::Group("release".parse().unwrap());
-    let mut spec = team().given([granted(grant(1, &group, "viewer", None))]);
-    assert!(held(&spec, 2).unwrap().rights.reach(Permission::EventsRead).is_some());
+    let mut spec = team().given_commands([add_grant(grant(1, &group, "viewer", None))]);
+    assert!(effective_rights(&spec, 2).unwrap().rights.reach(Permission::EventsRead).is_some());
     spec.when(asked_by(Actor::Operator, Ask::SetIdentityGroups { id: identity(1), groups: Vec::new() })).then(&["identity.groups_set"]);
-    assert_eq!(held(&spec, 2).unwrap().rights.reach(Permission::EventsRead), None);
+    assert_eq!(effective_rights(&spec, 2).unwrap().rights.reach(Permission::EventsRead), None);
     spec.when(asked_by(Actor::Operator, Ask::SetIdentityStanding { id: identity(1), standing: Standing::Disabled }))
         .then(&["identity.disabled"]);
-    assert_eq!(held(&spec, 2), Err(NotHeld::Disabled));
+    assert_eq!(effective_rights(&spec, 2), Err(NotHeld::Disabled));
     spec.when(asked_by(Actor::Operator, Ask::SetIdentityStanding { id: identity(1), standing: Standing::Enabled }))
         .then(&["identity.enabled"]);
-    assert!(held(&spec, 2).is_ok());
+    assert!(effective_rights(&spec, 2).is_ok());
     spec.when(asked_by(Actor::Operator, Ask::EraseIdentity(identity(1)))).then(&["token.revoked", "identity.erased"]);
-    assert_eq!(held(&spec, 2), Err(NotHeld::Unknown));
+    assert_eq!(effective_rights(&spec, 2), Err(NotHeld::Unknown));
 }
 
 #[test]
@@ -318,33 +322,33 @@ fn token_allows_nothing_beyond_its_scopes_or_after_its_end() {
         expires_at,
         ..NewToken::with_roles(TokenId(Id::root(NOON, 2)), "feed", vec!["author".into()])
     };
-    let mut spec = Spec::default().given([add(1, "root", &["admin"])]);
+    let mut spec = Spec::default().given_commands([add(1, "root", &["admin"])]);
     spec.when(asked_by(Actor::Operator, Ask::AddToken(token))).then(&["token.added", "token.limited"]);
     let access = spec.engine().access();
     let id = TokenId(Id::root(NOON, 2));
-    let held = access.held(&id, NOON).unwrap();
+    let held = access.effective_rights(&id, NOON).unwrap();
     assert_eq!(held.rights.reach(Permission::EventsWrite), Some(Reach::Limited));
     assert_eq!(held.rights.reach(Permission::EventsRead), None);
     assert_eq!(held.valid_until, expires_at);
-    assert_eq!(access.held(&id, NOON.plus_millis(3_599_999)).map(|_| ()), Ok(()));
-    assert_eq!(access.held(&id, NOON.plus_millis(3_600_000)), Err(NotHeld::Expired));
+    assert_eq!(access.effective_rights(&id, NOON.plus_millis(3_599_999)).map(|_| ()), Ok(()));
+    assert_eq!(access.effective_rights(&id, NOON.plus_millis(3_600_000)), Err(NotHeld::Expired));
 }
 
 #[test]
 fn nobody_passes_on_more_than_they_may_do() {
-    let mut spec = team().given([
+    let mut spec = team().given_commands([
         asked_by(
             Actor::Operator,
             Ask::SetRole {
                 name: "deputy".parse().unwrap(),
                 permissions: ["tokens:write", "grants:write", "identities:write", "roles:write", "events:read", "inquiries:answer"]
-                    .map(|name| Permission::named(name).unwrap())
+                    .map(|name| Permission::from_name(name).unwrap())
                     .to_vec(),
             },
         ),
-        granted(grant(1, &Subject::Identity(identity(1)), "deputy", None)),
-        granted(grant(2, &Subject::Identity(identity(1)), "author", Some("pack=release"))),
-        granted(grant(3, &Subject::Group("admins".parse().unwrap()), "admin", None)),
+        add_grant(grant(1, &Subject::Identity(identity(1)), "deputy", None)),
+        add_grant(grant(2, &Subject::Identity(identity(1)), "author", Some("pack=release"))),
+        add_grant(grant(3, &Subject::Group("admins".parse().unwrap()), "admin", None)),
     ]);
     let ana = holder(2, identity(1));
     let beyond = |missing: &str| Refusal::BeyondOwnRights(missing.into());
@@ -379,12 +383,12 @@ fn nobody_passes_on_more_than_they_may_do() {
 
 #[test]
 fn caller_that_may_not_answer_inquiries_lets_nobody_else_answer_them() {
-    let permissions = ["tokens:write", "grants:write", "identities:write"].map(|name| Permission::named(name).unwrap()).to_vec();
-    let mut spec = team().given([
+    let permissions = ["tokens:write", "grants:write", "identities:write"].map(|name| Permission::from_name(name).unwrap()).to_vec();
+    let mut spec = team().given_commands([
         asked_by(Actor::Operator, Ask::SetRole { name: "clerk".parse().unwrap(), permissions }),
-        granted(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
+        add_grant(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
         add_identity(identity(2), &["oncall"]),
-        granted(grant(2, &Subject::Identity(identity(2)), "approver", None)),
+        add_grant(grant(2, &Subject::Identity(identity(2)), "approver", None)),
     ]);
     let by_ana = |ask| asked_by(holder(2, identity(1)), ask);
     let beyond = |missing: &str| Refusal::BeyondOwnRights(missing.into());
@@ -405,7 +409,7 @@ fn rotated_token_stays_valid_for_the_overlap_and_keeps_what_it_allows() {
         expires_at: Some(NOON.plus_millis(1_000_000)),
         ..NewToken::with_roles(TokenId(Id::root(NOON, 2)), "ci", vec!["author".into()])
     };
-    let mut spec = Spec::default().given([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
+    let mut spec = Spec::default().given_commands([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
     let rotate = |successor: u128, overlap: u64, now: Timestamp| {
         let successor = TokenId(Id::root(now, successor));
         asked_by(Actor::Operator, Ask::RotateToken(RotatedToken { name: "ci".into(), successor, until: now.plus_millis(overlap) }))
@@ -416,10 +420,12 @@ fn rotated_token_stays_valid_for_the_overlap_and_keeps_what_it_allows() {
     assert_eq!(access.token_named("ci").unwrap().0, new);
     assert_eq!(access.token(&new).unwrap().roles, ["author"]);
     assert!(access.token(&new).unwrap().expires_at.unwrap() >= NOON.plus_millis(1_000_000), "the lifetime begins again");
-    assert!(access.held(&old, NOON.plus_millis(59_999)).is_ok() && access.held(&new, NOON.plus_millis(60_000)).is_ok());
-    assert_eq!(access.held(&old, NOON.plus_millis(60_000)), Err(NotHeld::Expired));
+    assert!(
+        access.effective_rights(&old, NOON.plus_millis(59_999)).is_ok() && access.effective_rights(&new, NOON.plus_millis(60_000)).is_ok()
+    );
+    assert_eq!(access.effective_rights(&old, NOON.plus_millis(60_000)), Err(NotHeld::Expired));
     spec.when(revoke("ci")).then(&["token.revoked", "token.revoked"]);
-    assert_eq!(spec.engine().access().held(&old, NOON), Err(NotHeld::Unknown));
+    assert_eq!(spec.engine().access().effective_rights(&old, NOON), Err(NotHeld::Unknown));
 }
 
 #[test]
@@ -436,7 +442,7 @@ fn rotated_token_ends_with_the_overlap_or_at_its_own_end_before_that() {
         let expires_at = lasts.map(|lasts| NOON.plus_millis(lasts));
         let token = NewToken { expires_at, ..NewToken::with_roles(old, "ci", vec!["author".into()]) };
         let rotated = RotatedToken { name: "ci".into(), successor: new, until: NOON.plus_millis(overlap) };
-        let spec = Spec::default().given([
+        let spec = Spec::default().given_commands([
             add(1, "root", &["admin"]),
             asked_by(Actor::Operator, Ask::AddToken(token)),
             asked_by(Actor::Operator, Ask::RotateToken(rotated)),
@@ -444,8 +450,8 @@ fn rotated_token_ends_with_the_overlap_or_at_its_own_end_before_that() {
         let access = spec.engine().access();
         let end = NOON.plus_millis(ends);
         assert_eq!(access.token(&old).unwrap().expires_at, Some(end), "{lasts:?}, {overlap}");
-        assert_eq!(access.held(&old, end), Err(NotHeld::Expired), "{lasts:?}, {overlap}");
-        let before = access.held(&old, end.minus_millis(1)).unwrap();
+        assert_eq!(access.effective_rights(&old, end), Err(NotHeld::Expired), "{lasts:?}, {overlap}");
+        let before = access.effective_rights(&old, end.minus_millis(1)).unwrap();
         assert_eq!((before.expires_at, before.valid_until), (Some(end), Some(end)), "{lasts:?}, {overlap}");
         assert_eq!(access.token(&new).unwrap().expires_at, expires_at, "the lifetime begins again");
     }
@@ -457,7 +463,7 @@ fn token_that_was_rotated_twice_keeps_the_end_of_its_own_overlap() {
         let rotated = RotatedToken { name: "root".into(), successor: TokenId(Id::root(NOON, successor)), until: NOON.plus_millis(overlap) };
         asked_by(Actor::Operator, Ask::RotateToken(rotated))
     };
-    let spec = Spec::default().given([add(1, "root", &["admin"]), rotate(2, 60_000), rotate(3, 3_600_000)]);
+    let spec = Spec::default().given_commands([add(1, "root", &["admin"]), rotate(2, 60_000), rotate(3, 3_600_000)]);
     let ends = [1, 2, 3].map(|number| spec.engine().access().token(&TokenId(Id::root(NOON, number))).unwrap().expires_at);
     assert_eq!(ends, [Some(NOON.plus_millis(60_000)), Some(NOON.plus_millis(3_600_000)), None]);
 }
@@ -471,7 +477,7 @@ fn token_of_another_is_not_replaced_with_one_that_outlasts_the_right_to() {
     };
     let replaced = |token: NewToken| {
         let admin = NewGrant { until: Some(NOON.plus_millis(60_000)), ..grant(1, &Subject::Identity(identity(1)), "admin", None) };
-        let mut spec = team().given([granted(admin), asked_by(Actor::Operator, Ask::AddToken(token))]);
+        let mut spec = team().given_commands([add_grant(admin), asked_by(Actor::Operator, Ask::AddToken(token))]);
         let rotated = RotatedToken { name: "ci".into(), successor: TokenId(Id::root(NOON, 31)), until: NOON };
         spec.when(asked_by(holder(2, identity(1)), Ask::RotateToken(rotated))).result().clone().map(drop)
     };
@@ -483,14 +489,14 @@ fn token_of_another_is_not_replaced_with_one_that_outlasts_the_right_to() {
 
 #[test]
 fn token_is_replaced_only_by_its_holder_or_by_somebody_who_may_do_what_it_may() {
-    let permissions = ["tokens:write", "events:write"].map(|name| Permission::named(name).unwrap()).to_vec();
+    let permissions = ["tokens:write", "events:write"].map(|name| Permission::from_name(name).unwrap()).to_vec();
     let scoped = |number: u128, name: &str, scope: &str| NewToken {
         scopes: Some(vec![scope.parse().unwrap()]),
         ..NewToken::with_roles(TokenId(Id::root(NOON, number)), name, vec!["admin".into()])
     };
-    let mut spec = team().given([
+    let mut spec = team().given_commands([
         asked_by(Actor::Operator, Ask::SetRole { name: "clerk".parse().unwrap(), permissions }),
-        granted(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
+        add_grant(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
         asked_by(Actor::Operator, Ask::AddToken(scoped(5, "reader", "log:read"))),
         asked_by(Actor::Operator, Ask::AddToken(scoped(6, "feed", "events:write on pack=shop"))),
     ]);
@@ -519,7 +525,7 @@ fn token_that_replaces_itself_keeps_its_end() {
         let (successor, until) = (TokenId(Id::root(NOON, successor)), NOON.plus_millis(30 * MINUTE));
         asked_by(actor, Ask::RotateToken(RotatedToken { name: "ci".into(), successor, until }))
     };
-    let mut spec = Spec::default().given([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
+    let mut spec = Spec::default().given_commands([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
     let ends = |spec: &Spec, number: u128| spec.engine().access().token(&TokenId(Id::root(NOON, number))).unwrap().expires_at;
     spec.later(8 * MINUTE);
     for successor in [20, 21] {
@@ -532,7 +538,7 @@ fn token_that_replaces_itself_keeps_its_end() {
 
 #[test]
 fn token_has_a_limited_number_of_replaced_tokens_that_are_valid() {
-    let mut spec = Spec::default().given([add(1, "root", &["admin"])]);
+    let mut spec = Spec::default().given_commands([add(1, "root", &["admin"])]);
     let rotate = |number: usize| {
         let successor = TokenId(Id::root(NOON, 100 + number as u128));
         asked_by(Actor::Operator, Ask::RotateToken(RotatedToken { name: "root".into(), successor, until: NOON.plus_millis(60_000) }))
@@ -550,8 +556,8 @@ fn token_with_nothing_but_scopes_may_do_what_they_name() {
         scopes: Some(vec!["events:write on pack=shop".parse().unwrap()]),
         ..NewToken::with_roles(TokenId(Id::root(NOON, 2)), "feed", Vec::new())
     };
-    let spec = Spec::default().given([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
-    let held = held(&spec, 2).unwrap();
+    let spec = Spec::default().given_commands([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
+    let held = effective_rights(&spec, 2).unwrap();
     assert!(held.rights.include(Permission::EventsWrite, &Target::in_pack_of("shop.order")));
     assert!(!held.rights.include(Permission::EventsWrite, &Target::in_pack_of("core.order")));
     assert_eq!(held.rights.reach(Permission::EventsRead), None);
@@ -560,11 +566,11 @@ fn token_with_nothing_but_scopes_may_do_what_they_name() {
 #[test]
 fn enabling_an_identity_requires_what_it_may_do() {
     let permissions = vec![Permission::IdentitiesWrite];
-    let mut spec = team().given([
+    let mut spec = team().given_commands([
         asked_by(Actor::Operator, Ask::SetRole { name: "clerk".parse().unwrap(), permissions }),
-        granted(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
+        add_grant(grant(1, &Subject::Identity(identity(1)), "clerk", None)),
         add_identity(identity(2), &[]),
-        granted(grant(2, &Subject::Identity(identity(2)), "author", None)),
+        add_grant(grant(2, &Subject::Identity(identity(2)), "author", None)),
         asked_by(Actor::Operator, Ask::SetIdentityStanding { id: identity(2), standing: Standing::Disabled }),
     ]);
     let enable = |actor| asked_by(actor, Ask::SetIdentityStanding { id: identity(2), standing: Standing::Enabled });
@@ -579,9 +585,9 @@ fn token_gains_nothing_by_grants_to_everyone_that_its_creator_may_not_do() {
         ..NewToken::with_roles(TokenId(Id::root(NOON, 5)), "deputy", vec!["admin".into()])
     };
     let permissions = vec![Permission::EventsWrite];
-    let mut spec = team().given([
+    let mut spec = team().given_commands([
         asked_by(Actor::Operator, Ask::SetRole { name: "sender".parse().unwrap(), permissions }),
-        granted(grant(1, &Subject::Everyone, "author", None)),
+        add_grant(grant(1, &Subject::Everyone, "author", None)),
         asked_by(Actor::Operator, Ask::AddToken(scoped)),
     ]);
     let token = NewToken::with_roles(TokenId(Id::root(NOON, 6)), "new", vec!["sender".into()]);
@@ -591,7 +597,7 @@ fn token_gains_nothing_by_grants_to_everyone_that_its_creator_may_not_do() {
 
 #[test]
 fn role_is_not_created_under_a_name_that_tokens_already_have() {
-    let mut spec = Spec::default().given([add(1, "root", &["admin"]), add(2, "ben", &["release_managers"])]);
+    let mut spec = Spec::default().given_commands([add(1, "root", &["admin"]), add(2, "ben", &["release_managers"])]);
     let name: RoleName = "release_managers".parse().unwrap();
     let set = || asked_by(Actor::Operator, Ask::SetRole { name: name.clone(), permissions: vec![Permission::EventsRead] });
     spec.when(set()).then_refused(&Refusal::RoleInUse { role: name.clone(), grants: 0, tokens: 1 });
@@ -602,7 +608,7 @@ fn role_is_not_created_under_a_name_that_tokens_already_have() {
 #[test]
 fn somebody_can_always_change_access() {
     let admins = Subject::Group("release".parse().unwrap());
-    let mut spec = team().given([granted(grant(1, &admins, "admin", None)), revoke("root")]);
+    let mut spec = team().given_commands([add_grant(grant(1, &admins, "admin", None)), revoke("root")]);
     let last = |name: String| Refusal::LastAdmin(name);
     let ana = identity(1).to_string();
     spec.when(revoke("laptop")).then_refused(&last("laptop".into()));
@@ -618,9 +624,9 @@ fn somebody_can_always_change_access() {
         expires_at: Some(NOON.plus_millis(60_000)),
         ..NewToken::with_roles(TokenId(Id::root(NOON, 8)), "soon", vec!["admin".into()])
     };
-    let mut spec = spec.given([by_operator(Ask::AddToken(expiring))]);
+    let mut spec = spec.given_commands([by_operator(Ask::AddToken(expiring))]);
     spec.when(revoke("laptop")).then_refused(&last("laptop".into()));
-    let mut spec = spec.given([add(9, "root", &["admin"])]);
+    let mut spec = spec.given_commands([add(9, "root", &["admin"])]);
     spec.when(revoke("laptop")).then(&["token.revoked"]);
 }
 
@@ -630,7 +636,7 @@ fn administrator_who_stays_has_a_whole_grant_and_a_token_without_an_end_or_a_bou
     let lasting = grant(1, &ana, "admin", None);
     let remove = || asked_by(Actor::Operator, Ask::RemoveGrant(lasting.id));
     let last = Refusal::LastAdmin(lasting.id.to_string());
-    let mut spec = team().given([granted(lasting.clone()), revoke("root")]);
+    let mut spec = team().given_commands([add_grant(lasting.clone()), revoke("root")]);
     let tomorrow = Some(NOON.plus_millis(DAY_MILLIS));
     let of_nobody = Subject::Group("nobody".parse().unwrap());
     for other in [
@@ -641,7 +647,7 @@ fn administrator_who_stays_has_a_whole_grant_and_a_token_without_an_end_or_a_bou
         grant(6, &ana, "operator", None),
         grant(7, &of_nobody, "admin", None),
     ] {
-        spec.when(granted(other.clone())).then(&["grant.added"]);
+        spec.when(add_grant(other.clone())).then(&["grant.added"]);
         spec.when(remove()).then_refused(&last);
     }
     let scopes = Some(vec!["events:read".parse().unwrap()]);
@@ -650,7 +656,7 @@ fn administrator_who_stays_has_a_whole_grant_and_a_token_without_an_end_or_a_bou
         spec.when(asked_by(Actor::Operator, Ask::AddToken(other))).then(&["token.added", "token.limited"]);
         spec.when(remove()).then_refused(&last);
     }
-    spec.when(granted(grant(9, &ana, "admin", None))).then(&["grant.added"]);
+    spec.when(add_grant(grant(9, &ana, "admin", None))).then(&["grant.added"]);
     spec.when(remove()).then(&["grant.removed"]);
 }
 
@@ -658,7 +664,7 @@ fn administrator_who_stays_has_a_whole_grant_and_a_token_without_an_end_or_a_bou
 fn role_in_use_or_built_in_cannot_be_removed() {
     let role: RoleName = "restarter".parse().unwrap();
     let set = Ask::SetRole { name: role.clone(), permissions: vec![Permission::ExecutionsRerun] };
-    let mut spec = team().given([asked_by(Actor::Operator, set), granted(grant(1, &Subject::Everyone, "restarter", None))]);
+    let mut spec = team().given_commands([asked_by(Actor::Operator, set), add_grant(grant(1, &Subject::Everyone, "restarter", None))]);
     let remove = |role: &RoleName| asked_by(Actor::Operator, Ask::RemoveRole(role.clone()));
     spec.when(remove(&role)).then_refused(&Refusal::RoleInUse { role: role.clone(), grants: 1, tokens: 0 });
     spec.when(remove(&"admin".parse().unwrap())).then_refused(&Refusal::RoleBuiltIn("admin".parse().unwrap()));
@@ -672,23 +678,23 @@ fn role_in_use_or_built_in_cannot_be_removed() {
 
 #[test]
 fn limited_grant_of_a_role_that_cannot_be_limited_is_refused() {
-    let mut spec = team().given([granted(grant(1, &Subject::Everyone, "viewer", None))]);
+    let mut spec = team().given_commands([add_grant(grant(1, &Subject::Everyone, "viewer", None))]);
     let auditor = Ask::SetRole { name: "auditor".parse().unwrap(), permissions: vec![Permission::AuditRead] };
     spec.when(asked_by(Actor::Operator, auditor)).then(&["role.set"]);
     let refusal = Refusal::RoleNotLimitable("auditor".parse().unwrap());
-    spec.when(granted(grant(2, &Subject::Everyone, "auditor", Some("pack=release")))).then_refused(&refusal);
+    spec.when(add_grant(grant(2, &Subject::Everyone, "auditor", Some("pack=release")))).then_refused(&refusal);
 }
 
 #[test]
 fn approver_reaches_what_it_is_asked_or_the_inquiries_inside_its_limit() {
-    let reach = |spec: &Spec| held(spec, 2).unwrap().rights.reach(Permission::InquiriesAnswer);
+    let reach = |spec: &Spec| effective_rights(spec, 2).unwrap().rights.reach(Permission::InquiriesAnswer);
     let mut spec = team();
-    spec.when(granted(grant(1, &Subject::Everyone, "approver", None))).then(&["grant.added"]);
+    spec.when(add_grant(grant(1, &Subject::Everyone, "approver", None))).then(&["grant.added"]);
     assert_eq!(reach(&spec), Some(Reach::WhatIsAsked));
     let mut spec = team();
-    spec.when(granted(grant(1, &Subject::Everyone, "approver", Some("pack=release")))).then(&["grant.added"]);
+    spec.when(add_grant(grant(1, &Subject::Everyone, "approver", Some("pack=release")))).then(&["grant.added"]);
     assert_eq!(reach(&spec), Some(Reach::Limited));
-    let rights = held(&spec, 2).unwrap().rights;
+    let rights = effective_rights(&spec, 2).unwrap().rights;
     for (action, is_inside) in [("release.ship", true), ("shop.refund", false)] {
         let target = Target::of_action(action);
         assert_eq!(rights.include(Permission::InquiriesAnswer, &target), is_inside, "{action}");
@@ -734,11 +740,11 @@ fn token_with_a_limited_scope_does_not_reach_all_that_its_holder_is_asked() {
             scopes: Some(vec![scope.parse().unwrap()]),
             ..NewToken::with_roles(TokenId(Id::root(NOON, 3)), "bounded", vec!["managers".into()])
         };
-        team().given([asked_by(Actor::Operator, Ask::AddToken(token))])
+        team().given_commands([asked_by(Actor::Operator, Ask::AddToken(token))])
     };
-    let whole = held(&spec("inquiries:read"), 3).unwrap().rights;
+    let whole = effective_rights(&spec("inquiries:read"), 3).unwrap().rights;
     assert!(whole.reach_what_is_asked(Permission::InquiriesRead));
-    let limited = held(&spec("inquiries:read on pack=x"), 3).unwrap().rights;
+    let limited = effective_rights(&spec("inquiries:read on pack=x"), 3).unwrap().rights;
     assert!(!limited.reach_what_is_asked(Permission::InquiriesRead));
     assert!(!limited.include(Permission::InquiriesRead, &Target::of_action("x.ship")), "its holder does not reach the pack");
 }
@@ -756,14 +762,14 @@ fn open(number: u128, credential: Option<u128>, identity: Option<IdentityId>) ->
     asked_by(Actor::Operator, Ask::OpenSession(session))
 }
 
-fn held_in(spec: &Spec, number: u128) -> Result<Held, NotHeld> {
+fn held_in(spec: &Spec, number: u128) -> Result<EffectiveRights, NotHeld> {
     spec.engine().access().held_in_session(&session(number), spec.engine().time())
 }
 
 #[test]
 fn login_link_is_recorded_with_its_actor_and_its_session_names_it() {
     let link = LinkId(Id::root(NOON, 40));
-    let mut spec = Spec::default().given([add(1, "root", &["admin"]), add(2, "ci", &["viewer"])]);
+    let mut spec = Spec::default().given_commands([add(1, "root", &["admin"]), add(2, "ci", &["viewer"])]);
     let mint = |by: &str, (number, name): (u128, &str)| {
         let new = NewLoginLink { id: link, token: TokenId(Id::root(NOON, number)), name: name.into(), until: NOON.plus_millis(60_000) };
         asked_by(Actor::Token(by.into()), Ask::MintLoginLink(new))
@@ -782,7 +788,7 @@ fn login_link_is_recorded_with_its_actor_and_its_session_names_it() {
 
 #[test]
 fn session_has_the_rights_of_its_token_until_either_ends() {
-    let mut spec = team().given([granted(grant(1, &Subject::Identity(identity(1)), "viewer", None))]);
+    let mut spec = team().given_commands([add_grant(grant(1, &Subject::Identity(identity(1)), "viewer", None))]);
     spec.when(open(1, Some(2), None)).then(&["session.opened"]);
     let held = held_in(&spec, 1).unwrap();
     assert_eq!((held.identity, held.name.as_str()), (Some(identity(1)), "laptop"));
@@ -799,7 +805,7 @@ fn rights_in_a_session_are_certain_until_the_first_of_its_ends() {
     let until = NOON.plus_millis(3_600_000);
     let ends = |spec: &Spec| held_in(spec, 1).map(|held| (held.expires_at, held.valid_until)).unwrap();
     let opened = |given: &[Command], credential, identity| {
-        let mut spec = team().given(given.to_vec());
+        let mut spec = team().given_commands(given.to_vec());
         spec.when(open(1, credential, identity)).then(&["session.opened"]);
         spec
     };
@@ -819,7 +825,7 @@ fn rights_in_a_session_are_certain_until_the_first_of_its_ends() {
     assert_eq!(ends(&opened(&[ending(3_600_001)], Some(5), None)), (Some(until), Some(until)));
     let granting = |millis: u64| {
         let end = Some(NOON.plus_millis(millis));
-        granted(NewGrant { until: end, ..grant(1, &Subject::Identity(identity(1)), "viewer", None) })
+        add_grant(NewGrant { until: end, ..grant(1, &Subject::Identity(identity(1)), "viewer", None) })
     };
     for (credential, identity) in [(Some(2), None), (None, ana)] {
         assert_eq!(ends(&opened(&[granting(3_599_999)], credential, identity)), (Some(until), sooner));
@@ -879,8 +885,8 @@ fn session_ends_only_for_one_of_its_own_holder_over_the_limit() {
 
 #[test]
 fn session_for_one_inquiry_reaches_inquiries_only() {
-    let everything = granted(grant(1, &Subject::Identity(identity(1)), "admin", None));
-    let mut spec = team().given([everything]);
+    let everything = add_grant(grant(1, &Subject::Identity(identity(1)), "admin", None));
+    let mut spec = team().given_commands([everything]);
     let Command { ask: Ask::OpenSession(new), .. } = open(1, None, Some(identity(1))) else { panic!() };
     let only = Some(InquiryId(Id::root(NOON, 9)));
     spec.when(asked_by(Actor::Operator, Ask::OpenSession(NewSession { only, ..new }))).then(&["session.opened"]);
@@ -891,32 +897,32 @@ fn session_for_one_inquiry_reaches_inquiries_only() {
 }
 
 /// A change of a password or an authenticator app of the first identity.
-fn changed(what: CredentialKind, how: CredentialChange, kept: Option<SessionId>) -> Ask {
+fn change_credential(what: CredentialKind, how: CredentialChange, kept: Option<SessionId>) -> Ask {
     Ask::ChangeCredential(ChangedCredential { identity: identity(1), what, how, kept })
 }
 
 #[test]
 fn new_password_ends_all_other_sessions_of_its_identity() {
-    let mut spec = team().given([add_identity(identity(2), &[])]);
+    let mut spec = team().given_commands([add_identity(identity(2), &[])]);
     for (number, of) in [(1, 1), (2, 1), (3, 2)] {
         spec.when(open(number, None, Some(identity(of)))).then(&["session.opened"]);
     }
     let by = Actor::Identity { id: identity(1), by: CredentialId::Session(session(2)) };
-    let set = changed(CredentialKind::Password, CredentialChange::Set, Some(session(2)));
+    let set = change_credential(CredentialKind::Password, CredentialChange::Set, Some(session(2)));
     spec.when(asked_by(by.clone(), set)).then(&["credential.changed", "session.ended"]);
     assert_eq!(held_in(&spec, 1), Err(NotHeld::Unknown));
     assert!(held_in(&spec, 2).is_ok() && held_in(&spec, 3).is_ok());
-    let other = changed(CredentialKind::Otp, CredentialChange::Set, None);
+    let other = change_credential(CredentialKind::Otp, CredentialChange::Set, None);
     spec.when(asked_by(by, other)).then(&["credential.changed"]);
     assert!(held_in(&spec, 2).is_ok(), "an authenticator app ends no session");
 }
 
 #[test]
 fn nobody_resets_the_password_of_somebody_who_may_do_more() {
-    let of = |number: u128, role| granted(grant(10 + number, &Subject::Identity(identity(number)), role, None));
-    let mut spec = team().given([add_identity(identity(2), &[]), of(1, "admin"), of(2, "operator")]);
+    let of = |number: u128, role| add_grant(grant(10 + number, &Subject::Identity(identity(number)), role, None));
+    let mut spec = team().given_commands([add_identity(identity(2), &[]), of(1, "admin"), of(2, "operator")]);
     spec.when(open(2, None, Some(identity(2)))).then(&["session.opened"]);
-    let reset = || changed(CredentialKind::Password, CredentialChange::Reset, None);
+    let reset = || change_credential(CredentialKind::Password, CredentialChange::Reset, None);
     let by = Actor::Identity { id: identity(2), by: CredentialId::Session(session(2)) };
     assert!(matches!(spec.when(asked_by(by, reset())).result(), Err(Refusal::BeyondOwnRights(_))));
     spec.when(open(1, None, Some(identity(1)))).then(&["session.opened"]);
@@ -927,7 +933,7 @@ fn nobody_resets_the_password_of_somebody_who_may_do_more() {
 
 #[test]
 fn nobody_passes_on_by_a_session_more_than_it_may_do() {
-    let mut spec = team().given([granted(grant(1, &Subject::Identity(identity(1)), "viewer", None))]);
+    let mut spec = team().given_commands([add_grant(grant(1, &Subject::Identity(identity(1)), "viewer", None))]);
     spec.when(open(1, None, Some(identity(1)))).then(&["session.opened"]);
     let by = Actor::Identity { id: identity(1), by: CredentialId::Session(session(1)) };
     let add = |roles: &str| Ask::AddToken(NewToken::with_roles(TokenId(Id::root(NOON, 77)), "t", vec![roles.into()]));
@@ -945,17 +951,18 @@ fn nobody_passes_on_by_a_session_more_than_it_may_do() {
 #[expect(clippy::disallowed_types, reason = "it measures")]
 fn cost_of_rights_stays_small_with_many_grants() {
     use std::time::Instant;
-    let mut spec = Spec::default().given([add(1, "root", &["admin"]), add_identity(identity(1), &[]), token_of(2, "laptop", identity(1))]);
+    let mut spec =
+        Spec::default().given_commands([add(1, "root", &["admin"]), add_identity(identity(1), &[]), token_of(2, "laptop", identity(1))]);
     for number in 2..=1_000 {
         spec.when(add_identity(identity(number), &[]));
     }
     for number in 0..10_000_u128 {
         let of = if number < 1_000 { identity(1) } else { identity(2 + number % 999) };
         let on = format!("pack=p{number},label:site=s{number}");
-        spec.when(granted(grant(number, &Subject::Identity(of), "viewer", Some(&on))));
+        spec.when(add_grant(grant(number, &Subject::Identity(of), "viewer", Some(&on))));
     }
     let begun = Instant::now();
-    let held = held(&spec, 2).unwrap();
+    let held = effective_rights(&spec, 2).unwrap();
     println!("compiled in {:?}", begun.elapsed());
     let mut times: Vec<_> = (0..10_000)
         .map(|number| {
@@ -1050,7 +1057,7 @@ fn declared_grants_count_towards_the_bounds_of_all() {
 #[test]
 fn settings_never_remove_the_last_administrator() {
     let id = identity(7);
-    let mut spec = Spec::default().given([add_identity(id, &[]), token_of(1, "ana", id)]);
+    let mut spec = Spec::default().given_commands([add_identity(id, &[]), token_of(1, "ana", id)]);
     spec.when(declares(&[], &[grant(1, &Subject::Identity(id), "admin", None)])).then(&["grant.added"]);
     spec.when(declares(&[], &[])).then_refused(&Refusal::LastAdmin("the settings".into()));
 }
@@ -1058,20 +1065,21 @@ fn settings_never_remove_the_last_administrator() {
 #[test]
 fn name_that_is_used_again_has_nothing_of_what_it_had_before() {
     let token = |number: u128| TokenId(Id::root(NOON, number));
-    let mut spec = Spec::default().given([add(1, "admin", &["admin"]), add(2, "ci", &["operator"])]);
+    let mut spec = Spec::default().given_commands([add(1, "admin", &["admin"]), add(2, "ci", &["operator"])]);
     spec.when(open(1, Some(2), None)).then(&["session.opened"]);
     spec.when(revoke("ci")).then(&["token.revoked", "session.ended"]);
     spec.when(add(3, "ci", &["viewer"])).then(&["token.added"]);
     let access = spec.engine().access();
-    assert_eq!(access.held(&token(2), NOON), Err(NotHeld::Unknown));
+    assert_eq!(access.effective_rights(&token(2), NOON), Err(NotHeld::Unknown));
     assert_eq!(access.sessions().count(), 0);
-    let held = access.held(&token(3), NOON).unwrap();
+    let held = access.effective_rights(&token(3), NOON).unwrap();
     assert_eq!(held.rights.reach(Permission::EventsWrite), None, "the operator's rights are gone");
 
     // The identity of a name has another id once the first was erased.
-    let mut spec = spec.given([add_identity(identity(1), &[]), granted(grant(1, &Subject::Identity(identity(1)), "operator", None))]);
+    let mut spec =
+        spec.given_commands([add_identity(identity(1), &[]), add_grant(grant(1, &Subject::Identity(identity(1)), "operator", None))]);
     spec.when(asked_by(Actor::Operator, Ask::EraseIdentity(identity(1)))).then(&["grant.removed", "identity.erased"]);
-    let spec = spec.given([add_identity(identity(2), &[])]);
+    let spec = spec.given_commands([add_identity(identity(2), &[])]);
     let held = spec.engine().access().rights_of(identity(2), NOON).unwrap();
     assert_eq!(held.rights.reach(Permission::EventsWrite), None);
 }
@@ -1086,17 +1094,17 @@ fn set_clock(spec: &mut Spec, from: Timestamp, to: Timestamp) {
 fn ending_at(ends: Timestamp) -> Spec {
     let token = NewToken { expires_at: Some(ends), ..NewToken::with_roles(TokenId(Id::root(NOON, 3)), "short", vec!["viewer".to_owned()]) };
     let viewer = grant(1, &Subject::Identity(identity(1)), "viewer", None);
-    team().given([
+    team().given_commands([
         asked_by(Actor::Operator, Ask::AddToken(token)),
-        granted(NewGrant { until: Some(ends), ..viewer }),
+        add_grant(NewGrant { until: Some(ends), ..viewer }),
         open(1, Some(2), None),
     ])
 }
 
 /// Returns whether the token, the session and the grant of [`ending_at`] are in force.
 fn in_force(spec: &Spec) -> [bool; 3] {
-    let reads = |held: Result<Held, NotHeld>| held.is_ok_and(|held| held.rights.reach(Permission::EventsRead).is_some());
-    [held(spec, 3) != Err(NotHeld::Expired), held_in(spec, 1) != Err(NotHeld::Expired), reads(held(spec, 2))]
+    let reads = |held: Result<EffectiveRights, NotHeld>| held.is_ok_and(|held| held.rights.reach(Permission::EventsRead).is_some());
+    [effective_rights(spec, 3) != Err(NotHeld::Expired), held_in(spec, 1) != Err(NotHeld::Expired), reads(effective_rights(spec, 2))]
 }
 
 #[test]
@@ -1110,7 +1118,7 @@ fn clock_that_is_set_back_revives_nothing_until_it_is_accepted() {
     // What is new follows the clock as it is, also if it ends at the same time.
     let new = NewToken { expires_at: Some(ends), ..NewToken::with_roles(TokenId(Id::root(NOON, 4)), "new", vec!["viewer".to_owned()]) };
     spec.when(asked_by(Actor::Operator, Ask::AddToken(new))).then(&["token.added", "token.limited"]);
-    assert!(held(&spec, 4).is_ok());
+    assert!(effective_rights(&spec, 4).is_ok());
     // Another step back changes nothing, and neither does a restart.
     set_clock(&mut spec, to, to.minus_millis(DAY_MILLIS));
     assert_eq!(in_force(&spec), [false; 3]);

@@ -4,7 +4,7 @@ use ensue_engine::command::{Refusal, Settings};
 use ensue_engine::executions::facts::FailureKind;
 use serde_json::json;
 
-use crate::support::site::received;
+use crate::support::site::receive_events;
 use crate::support::{Pieces, Site, cancel};
 
 const OPEN_MAX: u64 = 2;
@@ -27,7 +27,7 @@ fn requests_are_rejected_at_the_limit_of_open_work() {
     let (mut site, _) = full();
     site.ask("demo.say").then_refused(&too_much());
     let event = site.event("demo.ping", &json!({}));
-    site.when(received(vec![event])).then_refused(&too_much());
+    site.when(receive_events(vec![event])).then_refused(&too_much());
 }
 
 #[test]

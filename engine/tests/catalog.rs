@@ -44,7 +44,7 @@ fn changes_in_one_command_make_one_revision() {
 
 #[test]
 fn change_for_an_older_revision_is_rejected() {
-    let mut spec = site().given([change(0, vec![install("a", "1")])]);
+    let mut spec = site().given_commands([change(0, vec![install("a", "1")])]);
     for base in [0, 2] {
         let refusal = Refusal::CatalogMoved { now: CatalogRevision(1), base: CatalogRevision(base) };
         spec.when(change(base, vec![install("a", "2")])).then_refused(&refusal);
@@ -53,7 +53,7 @@ fn change_for_an_older_revision_is_rejected() {
 
 #[test]
 fn every_earlier_revision_can_be_read_even_after_a_restart() {
-    let mut spec = site().given([
+    let mut spec = site().given_commands([
         change(0, vec![install("a", "1"), install("b", "1")]),
         change(1, vec![install("a", "2")]),
         change(2, vec![remove("b")]),
@@ -87,6 +87,6 @@ fn empty_change_makes_no_revision() {
 
 #[test]
 fn pack_whose_name_is_a_prefix_of_another_s_is_separate() {
-    let spec = site().given([change(0, vec![install("a", "1"), install("ab", "1")]), change(1, vec![remove("a")])]);
+    let spec = site().given_commands([change(0, vec![install("a", "1"), install("ab", "1")]), change(1, vec![remove("a")])]);
     assert_eq!(versions_at(&spec, 2), ["ab 1"]);
 }

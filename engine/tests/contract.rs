@@ -51,7 +51,7 @@ use ensue_engine::names::{SensorRef, StepName};
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Cause, Chain, Digest, Epoch, Position, Record, Revision, StreamId};
 use ensue_engine::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted, RuleModeSet};
 use ensue_engine::rules::flow::facts::{
-    ControlKey, Controlled, EnforcementHeldOn, EnforcementReleased, EnforcementSuperseded, FlowEndedBecause, Release, RuleFlowEnded,
+    ControlKey, ControlledMatch, EnforcementHeldOn, EnforcementReleased, EnforcementSuperseded, FlowEndedBecause, Release, RuleFlowEnded,
     RuleKeyForgotten, SupersededBecause,
 };
 use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
@@ -65,7 +65,7 @@ use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_engine::workflows::facts::{
     BadEnd, PartOf, PartRole, Purpose, RerunFrom, RerunPlanned, SkippedBecause, StepChosen, StepEnded, StepExpanded, StepFailed,
-    StepSkipped, StepTakenOver, Taken, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
+    StepSkipped, StepTakenOver, TakenOverPart, UndoBegun, UndoFailed, WaitErred, WaitKey, WaitMatched, WaitOpened,
 };
 use ensue_test_support::NOON;
 use serde::Deserialize;
@@ -163,7 +163,7 @@ fn samples() -> Vec<Fact> {
             catalog,
             event,
             outcome: Outcome::Held { by: Control::Debounce, until: NOON.plus_millis(30_000) },
-            flow: Some(Controlled {
+            flow: Some(ControlledMatch {
                 flow: Digest::of(b"dedupe 600000, debounce 30000"),
                 keys: [(Control::Dedupe, Some(NOON.plus_millis(600_000))), (Control::Debounce, None)]
                     .map(|(control, until)| (control, ControlKey { key: Digest::of(b"text main"), until }))
@@ -283,7 +283,7 @@ fn samples() -> Vec<Fact> {
         StepTakenOver {
             step,
             item: Some(3),
-            taken: Taken {
+            taken: TakenOverPart {
                 execution: Some(execution),
                 action: Some("core.http".parse().unwrap()),
                 is_repeated: true,
@@ -509,7 +509,7 @@ fn files() -> Vec<(String, String, u16, String)> {
     files
 }
 
-fn written(fact: &Fact) -> String {
+fn golden_text(fact: &Fact) -> String {
     let json = fact.to_json().unwrap();
     let chain = chain_of(fact, fact.schema(), json.clone());
     format!("{{\"fact\":{},\"chain\":\"{chain}\"}}\n", std::str::from_utf8(&json).unwrap())
@@ -545,7 +545,7 @@ fn written_facts_match_the_contract_byte_for_byte() {
     let files: BTreeMap<String, String> = files().into_iter().map(|(name, _, _, text)| (name, text)).collect();
     for sample in samples() {
         let name = file_name(sample.kind(), sample.schema());
-        assert_eq!(files.get(&name), Some(&written(&sample)), "{name}");
+        assert_eq!(files.get(&name), Some(&golden_text(&sample)), "{name}");
     }
 }
 
@@ -603,7 +603,7 @@ fn write_missing_contract_files() {
     for sample in samples() {
         let path = directory().join(file_name(sample.kind(), sample.schema()));
         if !path.exists() {
-            fs::write(path, written(&sample)).unwrap();
+            fs::write(path, golden_text(&sample)).unwrap();
         }
     }
 }

@@ -20,7 +20,7 @@ fn site() -> Site {
     site
 }
 
-fn refused(site: &mut Site) -> Id {
+fn refuse_delivery(site: &mut Site) -> Id {
     let body = Body::json(&br#"{"n":1}"#[..]);
     let with = Some(DeliveredWith::default());
     let letter = RefusedDelivery { sensor: "demo.hook".parse().unwrap(), trigger: None, reason: "it does not fit".into(), body, with };
@@ -55,7 +55,7 @@ fn events_of(outcome: &Outcome) -> Vec<Id> {
 #[test]
 fn refused_delivery_can_be_retried_once_and_is_caused_by_the_refusal() {
     let mut site = site();
-    let of = refused(&mut site);
+    let of = refuse_delivery(&mut site);
     let event = site.event("demo.ping", &json!({ "n": 1 }));
     let outcome = site.when(retry(of, vec![event]));
     let outcome = outcome.then(&["event.received", "dead_letter.retried", "enforcement.made", "execution.requested", "attempt.started"]);
@@ -70,7 +70,7 @@ fn refused_delivery_can_be_retried_once_and_is_caused_by_the_refusal() {
 #[test]
 fn retry_of_a_letter_without_matching_events_closes_it() {
     let mut site = site();
-    let of = refused(&mut site);
+    let of = refuse_delivery(&mut site);
     site.when(retry(of, Vec::new())).then(&["dead_letter.retried"]);
     site.when(retry(of, Vec::new())).then_refused(&Refusal::DeadLetterNotOpen(of));
 }
@@ -78,7 +78,7 @@ fn retry_of_a_letter_without_matching_events_closes_it() {
 #[test]
 fn dismissed_letter_stays_closed_after_a_restart() {
     let mut site = site();
-    let (of, other) = (refused(&mut site), refused(&mut site));
+    let (of, other) = (refuse_delivery(&mut site), refuse_delivery(&mut site));
     site.when(dismiss(of)).then(&["dead_letter.dismissed"]);
     site.restart();
     site.when(dismiss(of)).then_refused(&Refusal::DeadLetterNotOpen(of));

@@ -9,7 +9,7 @@ use ensue_engine::record::{DEPTH_MAX, Digest, Position, StreamId};
 use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
-use crate::support::site::{received, report_emitting, result_of_one};
+use crate::support::site::{receive_events, report_emitting, result_of_one};
 use crate::support::{Pieces, Site};
 
 fn site() -> Site {
@@ -17,8 +17,8 @@ fn site() -> Site {
 }
 
 fn send(site: &mut Site, key: &str, n: u32, conflict: Conflict) -> ReceivedEvent {
-    let event = site.keyed("demo.ping", &json!({ "n": n }), key, conflict);
-    result_of_one(&site.when(received(vec![event])))
+    let event = site.keyed_event("demo.ping", &json!({ "n": n }), key, conflict);
+    result_of_one(&site.when(receive_events(vec![event])))
 }
 
 #[test]
@@ -57,8 +57,8 @@ fn key_is_accepted_again_after_24_hours_on_an_otherwise_idle_log() {
 fn another_event_with_the_key_is_rejected_if_bytes_must_match() {
     let mut site = site();
     let first = send(&mut site, "a", 1, Conflict::IsRefused);
-    let other = site.keyed("demo.ping", &json!({ "n": 2 }), "a", Conflict::IsRefused);
-    site.when(received(vec![other])).then_refused(&Refusal::KeyReused { position: first.position });
+    let other = site.keyed_event("demo.ping", &json!({ "n": 2 }), "a", Conflict::IsRefused);
+    site.when(receive_events(vec![other])).then_refused(&Refusal::KeyReused { position: first.position });
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn another_event_with_the_key_is_a_repeat_if_the_sender_s_id_decides() {
 #[test]
 fn duplicate_key_in_one_batch_is_a_repeat() {
     let mut site = site();
-    let events = [1, 1].map(|n| site.keyed("demo.ping", &json!({ "n": n }), "a", Conflict::IsRefused));
-    let reported = events.map(|event| site.offer(&received(vec![event])));
+    let events = [1, 1].map(|n| site.keyed_event("demo.ping", &json!({ "n": n }), "a", Conflict::IsRefused));
+    let reported = events.map(|event| site.offer(&receive_events(vec![event])));
     let [Ok(Answer::Events(first)), Ok(Answer::Events(second))] = reported else { panic!("both are taken: {reported:?}") };
     assert_eq!(second[0], ReceivedEvent { novelty: Novelty::Repeat, ..first[0].clone() });
     let outcome = site.commit();
@@ -82,19 +82,19 @@ fn duplicate_key_in_one_batch_is_a_repeat() {
 #[test]
 fn key_of_a_rolled_back_batch_is_free() {
     let mut site = site();
-    let event = site.keyed("demo.ping", &json!({}), "a", Conflict::IsRefused);
-    site.offer(&received(vec![event.clone()])).unwrap();
+    let event = site.keyed_event("demo.ping", &json!({}), "a", Conflict::IsRefused);
+    site.offer(&receive_events(vec![event.clone()])).unwrap();
     site.undo();
-    assert_eq!(result_of_one(&site.when(received(vec![event]))).novelty, Novelty::New);
+    assert_eq!(result_of_one(&site.when(receive_events(vec![event]))).novelty, Novelty::New);
 }
 
 #[test]
 fn duplicate_key_in_one_command_is_a_repeat() {
     let mut site = site();
-    let first = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let first = site.keyed_event("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
     let between = site.event("demo.ping", &json!({ "n": 3 }));
-    let second = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
-    let outcome = site.when(received(vec![first.clone(), between.clone(), second]));
+    let second = site.keyed_event("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let outcome = site.when(receive_events(vec![first.clone(), between.clone(), second]));
     let Answer::Events(reported) = outcome.answer() else { panic!("events were sent in") };
     let reported: Vec<_> = reported.iter().map(|event| (event.id, event.position.0, event.novelty)).collect();
     let at = outcome.records()[0].position.0;
@@ -105,8 +105,8 @@ fn duplicate_key_in_one_command_is_a_repeat() {
 fn different_events_with_one_key_in_a_command_are_rejected_or_merged() {
     let mut site = site();
     for conflict in [Conflict::IsRefused, Conflict::IsRepeat] {
-        let events = [1, 2].map(|n| site.keyed("demo.ping", &json!({ "n": n }), "a", conflict));
-        let outcome = site.when(received(events.to_vec()));
+        let events = [1, 2].map(|n| site.keyed_event("demo.ping", &json!({ "n": n }), "a", conflict));
+        let outcome = site.when(receive_events(events.to_vec()));
         match conflict {
             Conflict::IsRefused => drop(outcome.then_refused(&Refusal::KeyReused { position: Position(0) })),
             Conflict::IsRepeat => {
@@ -124,10 +124,12 @@ fn emitted_event_with_a_seen_key_is_not_accepted_again() {
     let mut site = site();
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution);
-    let keyed = site.keyed("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
-    let emitted =
-        ensue_engine::command::ObservedEvent { dedupe: keyed.dedupe.clone(), ..site.emitted(attempt.id, "demo.ping", &json!({ "n": 1 })) };
-    site.when(received(vec![keyed]));
+    let keyed = site.keyed_event("demo.ping", &json!({ "n": 1 }), "a", Conflict::IsRefused);
+    let emitted = ensue_engine::command::ObservedEvent {
+        dedupe: keyed.dedupe.clone(),
+        ..site.emitted_event(attempt.id, "demo.ping", &json!({ "n": 1 }))
+    };
+    site.when(receive_events(vec![keyed]));
     site.when(report_emitting(execution, attempt, emitted)).then(&["attempt.succeeded", "execution.succeeded"]);
 }
 
@@ -138,11 +140,11 @@ fn signed_body_is_accepted_once_whatever_its_headers() {
         |body: &str, index| SignedBody { body: DedupeKey { scope: "signed/demo.hook".into(), hash: Digest::of(body.as_bytes()) }, index };
     let deliver = |site: &mut Site, body: &str, keys: &[&str]| {
         let events = (0..).zip(keys).map(|(index, key)| {
-            let event = site.keyed("demo.ping", &json!({ "n": 1 }), key, Conflict::IsRepeat);
+            let event = site.keyed_event("demo.ping", &json!({ "n": 1 }), key, Conflict::IsRepeat);
             ensue_engine::command::ObservedEvent { signed: Some(of_body(body, index)), ..event }
         });
         let events = events.collect();
-        match site.when(received(events)).answer() {
+        match site.when(receive_events(events)).answer() {
             Answer::Events(events) => events,
             other => panic!("{other:?}"),
         }
@@ -164,7 +166,7 @@ fn signed_body_is_accepted_once_whatever_its_headers() {
 fn emit_again(site: &mut Site, of: EventId) -> Outcome {
     let record = site.records().iter().find(|record| record.stream == StreamId::Event(of)).unwrap().clone();
     let event = ObservedEvent { repeats: EmittedBefore::of(&record), ..site.event("demo.ping", &json!({ "n": 1 })) };
-    site.when(received(vec![event]))
+    site.when(receive_events(vec![event]))
 }
 
 #[test]

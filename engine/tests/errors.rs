@@ -13,7 +13,7 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::template;
-use crate::support::site::received;
+use crate::support::site::receive_events;
 use crate::support::{Pieces, Site, fire_timers, workers};
 
 fn site() -> Site {
@@ -131,7 +131,7 @@ fn error_with_another_message_is_recorded_separately() {
 fn errors_of_one_command_are_all_counted() {
     let mut site = site();
     let events = (0..3).map(|_| site.event("demo.ping", &bad())).collect();
-    let outcome = site.when(received(events));
+    let outcome = site.when(receive_events(events));
     let first = outcome.facts().filter(|fact| matches!(fact, Fact::RuleErred(_))).count() as u64;
     let counted = outcome.facts().filter_map(|fact| match fact {
         Fact::RuleErrorsCounted(counted) => Some(counted.count),
@@ -167,7 +167,7 @@ fn list() -> Value {
     json!({ "ok": true, "list": (0..90).collect::<Vec<u32>>() })
 }
 
-fn enforced(records: &[Record]) -> Vec<String> {
+fn enforced_rules(records: &[Record]) -> Vec<String> {
     let rules = records.iter().filter_map(|record| match &record.fact {
         Fact::EnforcementMade(made) => Some(made.rule.to_string()),
         _ => None,
@@ -185,7 +185,7 @@ fn costly_rules_do_not_make_another_rule_err() {
     let mut site = Site::with(&pieces);
     site.receive("demo.ping", &list());
     site.serve_all();
-    assert_eq!(enforced(site.records()), ["demo.innocent"]);
+    assert_eq!(enforced_rules(site.records()), ["demo.innocent"]);
     let erred: Vec<&str> = site
         .records()
         .iter()
@@ -206,20 +206,20 @@ fn rules_over_the_event_s_step_budget_are_evaluated_in_later_turns() {
     let mut site = Site::with(&pieces);
     site.set(workers(4));
     let event = site.event("demo.ping", &list());
-    let first = site.turn(received(vec![event]));
+    let first = site.turn(receive_events(vec![event]));
     let Some(Fact::EventReceived(fact)) = first.facts().next() else { panic!("the event comes first") };
     assert_eq!(fact.erred, 0);
     assert_eq!(fact.matched + fact.undecided, 60);
     assert!(fact.undecided > 30, "the rules fit into the event's steps; make them costlier");
-    let at_first = enforced(first.records()).len();
+    let at_first = enforced_rules(first.records()).len();
     assert!(at_first < 60, "all of them were judged in one turn");
     // Another event is accepted before the rest is handled.
     let other = site.event("demo.ping", &json!({ "ok": true, "list": [] }));
-    assert_eq!(enforced(site.turn(received(vec![other])).records()).len(), 60);
+    assert_eq!(enforced_rules(site.turn(receive_events(vec![other])).records()).len(), 60);
     let mut pieces_served = 0;
     while let Some(piece) = site.serve() {
         pieces_served += 1;
-        assert!(enforced(piece.records()).len() <= 20, "a piece judges about as much as one event may cost");
+        assert!(enforced_rules(piece.records()).len() <= 20, "a piece judges about as much as one event may cost");
     }
     assert!(pieces_served > 1);
     let every: Vec<String> = (0..60).map(|rule| format!("demo.r{rule:02}")).collect();
@@ -244,7 +244,7 @@ fn rule_evaluated_late_decides_the_same_after_a_restart() {
     for restarts in [false, true] {
         let mut site = Site::with(&pieces);
         let event = site.event("demo.ping", &list());
-        site.turn(received(vec![event]));
+        site.turn(receive_events(vec![event]));
         while site.serve().is_some() {
             if restarts {
                 site.restart();
@@ -271,7 +271,7 @@ fn costly_parameters_of_other_rules_do_not_reject_a_rule() {
         .iter()
         .filter(|record| matches!(&record.fact, Fact::EnforcementMade(made) if !matches!(made.outcome, Enforced::Executed { .. })));
     assert_eq!(rejected.count(), 0);
-    assert_eq!(enforced(site.records()).len(), 20);
+    assert_eq!(enforced_rules(site.records()).len(), 20);
 }
 
 #[test]
@@ -288,8 +288,8 @@ fn rule_recorded_as_erred_by_an_older_release_stays_erred() {
     let view = EventView { id, trigger: &trigger, source: "api", time: site.now(), payload: &payload, only: None };
     let judgement = judge(&pieces.build(site.engine().catalog_revision()), &view);
     // The tenth rule has slightly less than its own budget left.
-    assert_eq!(judgement.undecided(), 4);
-    assert_eq!(judgement.clone().as_recorded(9).undecided(), 4, "this release decided no more than it found");
+    assert_eq!(judgement.undecided_count(), 4);
+    assert_eq!(judgement.clone().as_recorded(9).undecided_count(), 4, "this release decided no more than it found");
     let before = judgement.as_recorded(13);
     let Verdict::Erred { message } = &before.verdicts[12].verdict else { panic!("{:?}", before.verdicts[12]) };
     assert_eq!(message, "budget: all rules together take more than 1000000 steps for this event");

@@ -10,7 +10,7 @@ use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::definitions::template;
-use crate::support::site::{received, result_of_one};
+use crate::support::site::{receive_events, result_of_one};
 use crate::support::{Pieces, Site, fields, rule_id};
 
 fn pieces() -> Pieces {
@@ -57,9 +57,9 @@ fn records_that_follow_an_event_have_derived_ids_in_its_chain() {
     let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
     let [event, enforcement, execution, attempt] = outcome.records() else { panic!("{:?}", outcome.kinds()) };
     let log = site.engine().log();
-    assert_eq!(enforcement.id, Id::derived(log, event.id, Role::Enforcement(rule_id("demo.one"))));
-    assert_eq!(execution.id, Id::derived(log, enforcement.id, Role::Execution));
-    assert_eq!(attempt.id, Id::derived(log, execution.id, Role::Attempt(1)));
+    assert_eq!(enforcement.id, Id::derive(log, event.id, Role::Enforcement(rule_id("demo.one"))));
+    assert_eq!(execution.id, Id::derive(log, enforcement.id, Role::Execution));
+    assert_eq!(attempt.id, Id::derive(log, execution.id, Role::Attempt(1)));
     let parents = [event, enforcement, execution, attempt].map(|record| record.cause.parent);
     assert_eq!(parents, [None, Some(event.id), Some(enforcement.id), Some(execution.id)]);
     assert!(outcome.records().iter().all(|record| record.cause.root == event.id && record.cause.depth == 0));
@@ -150,9 +150,9 @@ fn events_of_one_command_are_accepted_all_or_none() {
     site.install_unseen(&pieces);
     let refusal =
         Refusal::PayloadMisfit { trigger: "demo.strict".parse().unwrap(), misfits: "/n: is missing; it is a required integer".into() };
-    site.when(received(vec![fits.clone(), misfits])).then_refused(&refusal);
+    site.when(receive_events(vec![fits.clone(), misfits])).then_refused(&refusal);
     let also_fits = site.event("demo.strict", &json!({ "n": 2 }));
-    site.when(received(vec![fits, also_fits])).then(&["event.received", "event.received"]);
+    site.when(receive_events(vec![fits, also_fits])).then(&["event.received", "event.received"]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn events_of_one_command_are_returned_in_order_with_positions() {
     let mut site = Site::with(&pieces());
     let events: Vec<_> = [1, 2, 1].iter().map(|n| site.event("demo.ping", &json!({ "n": n }))).collect();
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
-    let outcome = site.when(received(events));
+    let outcome = site.when(receive_events(events));
     let Answer::Events(reported) = outcome.answer() else { panic!("events were sent in") };
     assert_eq!(reported.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
     for event in reported {
@@ -180,7 +180,7 @@ fn event_evaluated_with_an_older_catalog_is_evaluated_again() {
         "demo.say",
     );
     site.install_unseen(&changed);
-    let outcome = site.when(received(vec![event]));
+    let outcome = site.when(receive_events(vec![event]));
     let rules: Vec<&str> = enforcements(&outcome).iter().map(|made| made.rule.as_str()).collect();
     assert_eq!(rules, ["demo.small"]);
     let Some(Fact::EventReceived(event)) = outcome.facts().next() else { panic!("the event comes first") };
@@ -192,7 +192,7 @@ fn event_with_a_removed_trigger_is_rejected() {
     let mut site = Site::with(&pieces());
     let event = site.event("demo.pong", &json!({}));
     site.install_unseen(&pieces().without_trigger("demo.pong"));
-    site.when(received(vec![event])).then_refused(&Refusal::NoTrigger("demo.pong".parse().unwrap()));
+    site.when(receive_events(vec![event])).then_refused(&Refusal::NoTrigger("demo.pong".parse().unwrap()));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn event_that_no_longer_fits_its_trigger_is_rejected() {
     let strict = fields([("name", Type::String { pattern: None })]);
     site.install_unseen(&pieces().trigger_taking("demo.pong", strict));
     let misfits = "/name: is missing; it is a required string".to_owned();
-    site.when(received(vec![event])).then_refused(&Refusal::PayloadMisfit { trigger: "demo.pong".parse().unwrap(), misfits });
+    site.when(receive_events(vec![event])).then_refused(&Refusal::PayloadMisfit { trigger: "demo.pong".parse().unwrap(), misfits });
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn emitted_event_is_one_level_deeper_than_its_cause() {
     let outcome = site.emit(execution, "demo.pong", &json!({}));
     let event = outcome.records().iter().find(|record| record.kind() == "event.received").unwrap();
     assert_eq!((event.cause.parent, event.cause.root, event.cause.depth), (Some(attempt.0), root.id, 1));
-    assert_eq!(event.id, Id::derived(site.engine().log(), attempt.0, Role::Emit(0)));
+    assert_eq!(event.id, Id::derive(site.engine().log(), attempt.0, Role::Emit(0)));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn duplicate_emission_creates_no_event_and_its_result_names_the_first() {
     let mut emit = |key: &str, n: u32| {
         let execution = site.run("demo.say");
         let attempt = site.attempt(execution);
-        let mut event = site.emitted(attempt.id, "demo.pong", &json!({ "n": n }));
+        let mut event = site.emitted_event(attempt.id, "demo.pong", &json!({ "n": n }));
         event.dedupe = Some(Dedupe::of_emission(&event.trigger, key, Digest::of(event.payload.bytes())));
         let outcome = site.when(crate::support::site::report_emitting(execution, attempt, event));
         let received = outcome.records().iter().find(|record| record.kind() == "event.received").map(|record| record.id);
@@ -253,7 +253,7 @@ fn report_with_an_invalid_event_is_rejected_as_a_whole() {
     let execution = site.run("demo.say");
     let before = site.phase(execution);
     let attempt = site.attempt(execution);
-    let event = site.emitted(attempt.id, "demo.pong", &json!({}));
+    let event = site.emitted_event(attempt.id, "demo.pong", &json!({}));
     site.install_unseen(&pieces().without_trigger("demo.pong"));
     let refusal = Refusal::NoTrigger("demo.pong".parse().unwrap());
     site.when(crate::support::site::report_emitting(execution, attempt, event)).then_refused(&refusal);

@@ -7,7 +7,7 @@ use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{Id, Role};
 
-use crate::support::site::{failed, report};
+use crate::support::site::{failed_outcome, report};
 use crate::support::{Pieces, Site, cancel, note_start, settle, workers};
 
 fn site() -> Site {
@@ -38,7 +38,7 @@ fn request_with_a_free_slot_starts_at_once() {
     let [Effect::Dispatch(dispatch)] = outcome.effects() else { panic!("one attempt is dispatched: {:?}", outcome.effects()) };
     assert_eq!((dispatch.number, dispatch.token, dispatch.timeout_millis, dispatch.grace_millis), (1, 1, 60_000, 10_000));
     assert_eq!(outcome.answer(), Answer::Execution(dispatch.execution));
-    assert_eq!(dispatch.attempt.0, Id::derived(site.engine().log(), dispatch.execution.0, Role::Attempt(1)));
+    assert_eq!(dispatch.attempt.0, Id::derive(site.engine().log(), dispatch.execution.0, Role::Attempt(1)));
     assert_eq!(dispatch.params.digest, outcome.records()[0].body.as_ref().unwrap().digest);
 }
 
@@ -48,7 +48,7 @@ fn request_without_a_free_slot_waits() {
     site.run("demo.say");
     let outcome = site.ask("demo.say").then(&["execution.requested"]);
     assert!(outcome.effects().is_empty());
-    assert_eq!((site.engine().executions().running(), site.engine().executions().queued()), (1, 1));
+    assert_eq!((site.engine().executions().running(), site.engine().executions().queued_count()), (1, 1));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn report_on_an_ended_execution_is_rejected() {
     let execution = site.run("demo.say");
     let attempt = site.attempt(execution);
     site.succeed(execution);
-    site.when(report(execution, attempt, failed(FailureKind::Signal))).then_refused(&Refusal::NotOpen(execution));
+    site.when(report(execution, attempt, failed_outcome(FailureKind::Signal))).then_refused(&Refusal::NotOpen(execution));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn cancelled_queued_execution_ends_at_once_and_never_starts() {
     let running = site.run("demo.say");
     let queued = site.run("demo.say");
     site.when(cancel(queued)).then(&["execution.cancel_requested", "execution.cancelled"]);
-    assert_eq!(site.engine().executions().queued(), 0);
+    assert_eq!(site.engine().executions().queued_count(), 0);
     site.succeed(running).then(&["attempt.succeeded", "execution.succeeded"]);
 }
 
@@ -210,7 +210,7 @@ fn built_in_action_neither_waits_for_a_slot_nor_takes_one() {
     site.run("demo.say");
     site.ask("demo.echo").then(&["execution.requested", "attempt.started"]);
     let echo = site.run("demo.echo");
-    assert_eq!((site.engine().executions().running(), site.engine().executions().queued()), (1, 1));
+    assert_eq!((site.engine().executions().running(), site.engine().executions().queued_count()), (1, 1));
     site.succeed(echo).then(&["attempt.succeeded", "execution.succeeded"]);
 }
 

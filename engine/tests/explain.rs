@@ -29,27 +29,27 @@ enum Outer {
     Wrapped(Inner),
 }
 
-fn explained(error: &impl Explain) -> (&'static str, Fault, Option<String>) {
+fn describe(error: &impl Explain) -> (&'static str, Fault, Option<String>) {
     (error.slug(), error.fault(), error.hint())
 }
 
 #[test]
 fn hints_are_formatted_with_the_fields() {
     let named = Outer::Named { name: "a".to_owned(), count: 2 };
-    assert_eq!(explained(&named), ("outer", Fault::Conflict, Some("rename `a`, at most 7 of `{}`".to_owned())));
+    assert_eq!(describe(&named), ("outer", Fault::Conflict, Some("rename `a`, at most 7 of `{}`".to_owned())));
     assert!(matches!(named, Outer::Named { count: 2, .. }));
-    assert_eq!(explained(&Outer::Positional(1, 2)), ("positional", Fault::Invalid, Some("swap 2 and 1".to_owned())));
+    assert_eq!(describe(&Outer::Positional(1, 2)), ("positional", Fault::Invalid, Some("swap 2 and 1".to_owned())));
 }
 
 #[test]
 fn computed_hint_may_be_absent() {
     assert_eq!(Outer::Computed(Some(3)).hint(), Some("did you mean 3?".to_owned()));
     assert_eq!(Outer::Computed(None).hint(), None);
-    assert_eq!(explained(&Outer::Plain), ("outer", Fault::Conflict, None));
+    assert_eq!(describe(&Outer::Plain), ("outer", Fault::Conflict, None));
 }
 
 #[test]
 fn transparent_variant_returns_what_its_field_returns() {
-    assert_eq!(explained(&Outer::Wrapped(Inner(5))), explained(&Inner(5)));
-    assert_eq!(explained(&Inner(5)), ("inner", Fault::World, Some("look at 5".to_owned())));
+    assert_eq!(describe(&Outer::Wrapped(Inner(5))), describe(&Inner(5)));
+    assert_eq!(describe(&Inner(5)), ("inner", Fault::World, Some("look at 5".to_owned())));
 }

@@ -43,24 +43,24 @@ fn ping(host: &str, n: u64) -> Value {
 }
 
 /// The outcome of an event, from its enforcement.
-fn reported(outcome: &Outcome) -> &'static str {
+fn enforcement_outcome(outcome: &Outcome) -> &'static str {
     let made = outcome.facts().find_map(|fact| if let Fact::EnforcementMade(made) = fact { Some(made.outcome.as_str()) } else { None });
     made.unwrap_or("nothing")
 }
 
 fn sends(site: &mut Site, host: &str, n: u64) -> &'static str {
-    reported(&site.receive("demo.ping", &ping(host, n)))
+    enforcement_outcome(&site.receive("demo.ping", &ping(host, n)))
 }
 
 /// The parameters of the requested executions, in order.
-fn asked(outcome: &Outcome) -> Vec<Value> {
+fn requested_params(outcome: &Outcome) -> Vec<Value> {
     let asked = outcome.records().iter().filter(|record| matches!(record.fact, Fact::ExecutionRequested(_)));
     let params = asked.map(|record| record.body.as_ref().and_then(|body| body.content.clone()).unwrap());
     params.map(|params| serde_json::from_slice(&params).unwrap()).collect()
 }
 
 /// The same state, folded from the log.
-fn folded(site: &Site) -> Engine {
+fn fold_log(site: &Site) -> Engine {
     let mut engine = Engine::new(site.engine().log());
     site.records().iter().for_each(|record| engine.apply(record));
     engine.commit();
@@ -106,10 +106,10 @@ fn delaying_throttle_acts_as_soon_as_a_token_is_available() {
     for n in 2..5 {
         let outcome = site.after(if n == 2 { 1 } else { MINUTE / 2 });
         assert_eq!(outcome.kinds()[..3], ["timer.fired", "enforcement.released", "execution.requested"]);
-        assert_eq!(asked(&outcome), [json!({ "n": n })]);
+        assert_eq!(requested_params(&outcome), [json!({ "n": n })]);
     }
     assert_eq!(site.engine().flows().held_count(), 0);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -122,9 +122,9 @@ fn debounce_acts_on_the_last_match_once_it_is_quiet() {
     assert_eq!(sends(&mut site, "b", 7), "held");
     site.after(MINUTE - 1).then(&[]);
     let outcome = site.after(1);
-    assert_eq!(asked(&outcome), [json!({ "n": 2 }), json!({ "n": 7 })]);
+    assert_eq!(requested_params(&outcome), [json!({ "n": 2 }), json!({ "n": 7 })]);
     site.after(60 * MINUTE).then(&[]);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -132,11 +132,11 @@ fn window_acts_on_the_match_that_fills_it_and_starts_again() {
     let mut site = site([(WINDOW, HOST)]);
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2), sends(&mut site, "b", 1)), ("held", "held", "held"));
     let outcome = site.receive("demo.ping", &ping("a", 3));
-    assert_eq!(reported(&outcome), "executed");
+    assert_eq!(enforcement_outcome(&outcome), "executed");
     assert_eq!(outcome.kinds().iter().filter(|kind| **kind == "enforcement.superseded").count(), 2);
-    assert_eq!(asked(&outcome), [json!({ "n": 3 })]);
+    assert_eq!(requested_params(&outcome), [json!({ "n": 3 })]);
     assert_eq!((sends(&mut site, "a", 4), sends(&mut site, "a", 5), sends(&mut site, "a", 6)), ("held", "held", "executed"));
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn execution_reads_the_events_of_its_window() {
         },
     ));
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2)), ("held", "held"));
-    assert_eq!(asked(&site.receive("demo.ping", &ping("a", 3))), [json!({ "all": [1, 2, 3], "last": 3 })]);
+    assert_eq!(requested_params(&site.receive("demo.ping", &ping("a", 3))), [json!({ "all": [1, 2, 3], "last": 3 })]);
 }
 
 #[test]
@@ -173,11 +173,11 @@ fn missing_acts_if_no_match_follows_within_its_period() {
     assert_eq!(sends(&mut site, "a", 2), "held");
     site.after(1).then(&[]);
     let outcome = site.after(MINUTE);
-    assert_eq!(asked(&outcome), [json!({ "n": 2 })]);
+    assert_eq!(requested_params(&outcome), [json!({ "n": 2 })]);
     // It fires once; the next match starts a new period.
     site.after(60 * MINUTE).then(&[]);
     assert_eq!(sends(&mut site, "a", 3), "held");
-    assert_eq!(asked(&site.after(MINUTE)), [json!({ "n": 3 })]);
+    assert_eq!(requested_params(&site.after(MINUTE)), [json!({ "n": 3 })]);
 }
 
 #[test]
@@ -207,8 +207,8 @@ fn key_that_errs_or_is_not_a_scalar_rejects_the_match() {
 fn invalid_match_is_rejected_before_flow_control_and_uses_nothing() {
     let mut site = site([(DEBOUNCE, "")]);
     assert_eq!(sends(&mut site, "a", 1), "held");
-    assert_eq!(reported(&site.receive("demo.ping", &json!({ "host": "a" }))), "rejected");
-    assert_eq!(asked(&site.after(MINUTE)), [json!({ "n": 1 })]);
+    assert_eq!(enforcement_outcome(&site.receive("demo.ping", &json!({ "host": "a" }))), "rejected");
+    assert_eq!(requested_params(&site.after(MINUTE)), [json!({ "n": 1 })]);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn clock_step_makes_no_period_shorter_or_longer() {
     site.clock_steps_to(tomorrow);
     assert_eq!((sends(&mut site, "b", 1), sends(&mut site, "b", 2), sends(&mut site, "b", 3)), ("deduplicated", "held", "throttled"));
     site.after(MINUTE - 1).then(&[]);
-    assert_eq!(asked(&site.after(1)), [json!({ "n": 1 }), json!({ "n": 2 })]);
+    assert_eq!(requested_params(&site.after(1)), [json!({ "n": 1 }), json!({ "n": 2 })]);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn held_match_survives_a_restart() {
     site.restart();
     assert_eq!(sends(&mut site, "a", 2), "held");
     site.restart();
-    assert_eq!(asked(&site.after(MINUTE)), [json!({ "n": 2 })]);
+    assert_eq!(requested_params(&site.after(MINUTE)), [json!({ "n": 2 })]);
     site.restart();
     site.after(60 * MINUTE).then(&[]);
 }
@@ -263,6 +263,6 @@ fn match_that_arrives_at_the_due_time_starts_a_new_hold() {
     assert_eq!(sends(&mut site, "a", 1), "held");
     site.later(MINUTE);
     site.receive("demo.ping", &ping("a", 2)).then(&["event.received", "enforcement.made", "timer.set"]);
-    assert_eq!(asked(&site.after(0)), [json!({ "n": 1 })]);
-    assert_eq!(asked(&site.after(MINUTE)), [json!({ "n": 2 })]);
+    assert_eq!(requested_params(&site.after(0)), [json!({ "n": 1 })]);
+    assert_eq!(requested_params(&site.after(MINUTE)), [json!({ "n": 2 })]);
 }

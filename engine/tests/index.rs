@@ -7,7 +7,7 @@ use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::TriggerRef;
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::judge::{EventView, judge, judge_rule};
-use ensue_engine::vars::seen::SeenVars;
+use ensue_engine::vars::values::SeenVars;
 use ensue_expression::Document;
 use ensue_test_support::NOON;
 use proptest::prelude::*;

@@ -18,7 +18,7 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::workflow::does;
-use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, fire_timers, workers};
+use crate::support::{Pieces, Site, ana, answer_inquiry, asked_by, cancel, fire_timers, workers};
 
 const HOUR_MILLIS: u64 = 3_600_000;
 
@@ -51,7 +51,7 @@ fn inquiry(site: &Site, execution: ExecutionId) -> InquiryId {
     site.engine().inquiries().of(&execution).expect("it asks").0
 }
 
-fn opened(outcome: &Outcome) -> InquiryOpened {
+fn opened_inquiry(outcome: &Outcome) -> InquiryOpened {
     let opened = outcome.facts().find_map(|fact| if let Fact::InquiryOpened(fact) = fact { Some(fact.clone()) } else { None });
     opened.expect("an inquiry was opened")
 }
@@ -63,7 +63,7 @@ fn answers(site: &mut Site, execution: ExecutionId, who: &str, answer: &Value) -
 }
 
 fn answers_to(site: &mut Site, inquiry: InquiryId, who: &str, answer: &Value, digest: Option<Digest>) -> Outcome {
-    site.when(answered(inquiry, who, answer, digest))
+    site.when(answer_inquiry(inquiry, who, answer, digest))
 }
 
 fn result(outcome: &Outcome) -> Value {
@@ -161,7 +161,7 @@ fn requester_of_the_outermost_workflow_can_be_excluded() {
     let pieces = pieces.workflow("demo.inner", [does("ask", "core.inquiry").with(&given)]);
     let mut site = Site::with(&pieces.workflow("demo.outer", [does("inner", "demo.inner").with(&json!({}))]));
     let outcome = site.ask("demo.outer");
-    assert_eq!(opened(&outcome).excluded, ["ana"]);
+    assert_eq!(opened_inquiry(&outcome).excluded, ["ana"]);
     let (execution, _) = site.engine().executions().iter().find(|(_, one)| one.phase == Phase::Asking).unwrap();
     let execution = *execution;
     let (id, name) = (inquiry(&site, execution), "ana".to_owned());
@@ -177,7 +177,7 @@ fn inquiry_caused_by_an_event_has_no_requester() {
         rule.with = Template::compile(&given, &Roots::default()).unwrap();
     });
     let mut site = Site::with(&pieces);
-    assert_eq!(opened(&site.receive("demo.ping", &json!({}))).excluded, [""; 0]);
+    assert_eq!(opened_inquiry(&site.receive("demo.ping", &json!({}))).excluded, [""; 0]);
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn escalation_adds_assignees_who_may_answer_from_then_on() {
 }
 
 /// A workflow with an inquiry that notifies its assignees through `demo.say`.
-fn telling(more: &Value, with: &Value) -> Site {
+fn notifying_site(more: &Value, with: &Value) -> Site {
     let steps = [does("ask", "core.inquiry").with(&question(more)).notifies("demo.say", with), does("after", "demo.say").needs(["ask"])];
     let mut site = Site::with(&pieces().workflow("demo.flow", steps));
     site.set(workers(10));
@@ -292,7 +292,7 @@ fn each_notification_is_its_own_execution() {
     let more = json!({ "remind": { "every": "1h", "max": 1 }, "escalate": [{ "after": "2h", "to": ["role:leads"] }], "expires": "3h" });
     let text =
         "${{ inquiry.occasion }}: ${{ inquiry.title }} ${{ inquiry.assignees.join(',') }} until ${{ inquiry.expires_at }} ${{ params.v }}";
-    let mut site = telling(&more, &json!({ "text": text, "url": "${{ inquiry.url }}" }));
+    let mut site = notifying_site(&more, &json!({ "text": text, "url": "${{ inquiry.url }}" }));
     let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
     let first = site.when(request);
     let id = InquiryId(first.records().iter().find(|record| record.kind() == "inquiry.opened").unwrap().id);
@@ -337,7 +337,7 @@ fn notification(outcome: &Outcome) -> (ExecutionRequested, Value) {
 fn notification_has_a_place_for_a_link_if_it_reads_one_and_the_inquiry_asks_one_person() {
     let with = json!({ "text": "Answer at ${{ inquiry.link }}." });
     let one = json!({ "assignees": ["ana"], "remind": { "every": "1h", "max": 1 }, "escalate": [{ "after": "2h", "to": ["bo"] }] });
-    let mut site = telling(&one, &with);
+    let mut site = notifying_site(&one, &with);
     let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
     let first = site.when(request);
     let id = InquiryId(first.records().iter().find(|record| record.kind() == "inquiry.opened").unwrap().id);
@@ -356,7 +356,7 @@ fn notification_has_a_place_for_a_link_if_it_reads_one_and_the_inquiry_asks_one_
     assert_eq!((fact.link, params), (None, json!({ "text": format!("Answer at {url}.") })));
 
     for (assignees, text) in [(json!(["role:leads"]), "${{ inquiry.link }}"), (json!(["ana"]), "${{ inquiry.url }}")] {
-        let mut site = telling(&json!({ "assignees": assignees }), &json!({ "text": text }));
+        let mut site = notifying_site(&json!({ "assignees": assignees }), &json!({ "text": text }));
         let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
         let (fact, _) = notification(&site.when(request));
         assert_eq!(fact.link, None, "{assignees} {text}");
@@ -394,7 +394,7 @@ fn digest_binds_an_answer_to_its_question() {
         let request = site.request_with("core.inquiry", &question(&more), None);
         let outcome = site.when(request);
         let Answer::Execution(execution) = outcome.answer() else { panic!("it was asked for") };
-        digests.push((opened(&outcome).digest, inquiry(&site, execution)));
+        digests.push((opened_inquiry(&outcome).digest, inquiry(&site, execution)));
     }
     let all: std::collections::BTreeSet<_> = digests.iter().map(|(digest, _)| digest.to_string()).collect();
     assert_eq!(all.len(), 4, "{digests:?}");
@@ -435,7 +435,7 @@ fn inquiry_digest_covers_the_documented_canonical_json() {
     let mut site = Site::with(&pieces().workflow("demo.flow", flow));
     let request = site.request_with("demo.flow", &json!({ "version": "v1", "count": 2 }), None);
     let canonical = r#"{"answer":{"a":1,"type":"object"},"catalog":1,"params":{"count":2,"version":"v1"},"text":"Now.","then":["b","a"],"title":"Ship?"}"#;
-    assert_eq!(opened(&site.when(request)).digest, Digest::of(canonical.as_bytes()));
+    assert_eq!(opened_inquiry(&site.when(request)).digest, Digest::of(canonical.as_bytes()));
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn inquiry_digest_covers_the_workflow_s_parameters_and_dependent_steps() {
         let flow = [does("ask", "core.inquiry").with(&given), does(then, "demo.say").needs(["ask"])];
         let mut site = Site::with(&pieces().workflow("demo.flow", flow));
         let request = site.request_with("demo.flow", params, None);
-        opened(&site.when(request)).digest
+        opened_inquiry(&site.when(request)).digest
     };
     let first = asked("ship", &json!({ "version": "v1" }));
     assert_eq!(first, asked("ship", &json!({ "version": "v1" })));
@@ -544,7 +544,7 @@ fn inquiry_with_a_start_time_opens_then() {
     let request = site.request_with("core.inquiry", &question(&json!({ "expires": "1h" })), Some(at));
     site.when(request).then(&["execution.requested", "timer.set"]);
     let outcome = site.after(HOUR_MILLIS).then(&["timer.fired", "inquiry.opened", "timer.set"]);
-    assert_eq!(opened(&outcome).expires_at, Some(Timestamp::from_micros(at.micros() + 3_600_000_000)));
+    assert_eq!(opened_inquiry(&outcome).expires_at, Some(Timestamp::from_micros(at.micros() + 3_600_000_000)));
     site.when(fire_timers()).then(&[]);
 }
 
@@ -661,7 +661,7 @@ fn link_of_another_needs_the_right_to_answer() {
 
 #[test]
 fn running_notification_creates_the_link_of_its_person_and_no_other() {
-    let mut site = telling(&json!({ "assignees": ["bo"] }), &json!({ "text": "${{ inquiry.link }}" }));
+    let mut site = notifying_site(&json!({ "assignees": ["bo"] }), &json!({ "text": "${{ inquiry.link }}" }));
     add_person(&mut site, "approver");
     let request = site.request_with("demo.flow", &json!({ "v": 1 }), None);
     let outcome = site.when(request);

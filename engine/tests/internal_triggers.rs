@@ -14,9 +14,9 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{expression, flow};
-use crate::support::site::{report, report_emitting, reported};
+use crate::support::site::{report, report_attempt, report_emitting};
 use crate::support::workflow::{awaits, does, fails};
-use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, fire_timers, set_mode, workers};
+use crate::support::{Pieces, Site, ana, answer_inquiry, asked_by, cancel, fire_timers, set_mode, workers};
 
 const TOLD: &[&str] =
     &["attempt.failed", "execution.failed", "event.received", "enforcement.made", "execution.requested", "attempt.started"];
@@ -79,7 +79,7 @@ fn end_of_an_execution_emits_an_event_caused_by_it() {
     );
     let [_, end, event, ..] = outcome.records() else { panic!("{:?}", outcome.kinds()) };
     assert_eq!(event.cause, end.cause.from_parent(end.id));
-    assert_eq!(event.id, Id::derived(event.log, end.id, Role::Emit(0)));
+    assert_eq!(event.id, Id::derive(event.log, end.id, Role::Emit(0)));
     assert_eq!((&event.actor, event.cause.depth), (&Actor::Engine, 0));
     let Fact::EventReceived(fact) = &event.fact else { panic!("it is an event") };
     assert_eq!((fact.source.as_str(), fact.matched), (format!("execution/{execution}").as_str(), 1));
@@ -95,7 +95,7 @@ fn event_of_a_failed_execution_has_the_end_of_its_output() {
     let (body, emitted, vars) = (None, None, Vec::new());
     let failed =
         Report { execution, attempt, token, outcome, retry_after_millis: None, output_tail, body, emitted, vars, ended_before: None };
-    let outcome = site.when(reported(failed)).then(TOLD);
+    let outcome = site.when(report_attempt(failed)).then(TOLD);
     let error = the_event(&outcome, InternalTrigger::ExecutionEnded)["error"].take();
     let tail = error["output_tail"].as_str().unwrap();
     assert!(tail.ends_with("\u{1b}\nno such file"), "{tail:?}");
@@ -189,7 +189,7 @@ fn end_of_later_executions_in_that_chain_is_not_reported() {
     let execution = site.run("demo.work");
     let alert = alert(&site.fail(execution, FailureKind::Network));
     let attempt = site.attempt(alert);
-    let emitted = site.emitted(attempt.id, "demo.ping", &json!({}));
+    let emitted = site.emitted_event(attempt.id, "demo.ping", &json!({}));
     site.when(report_emitting(alert, attempt, emitted));
     site.restart();
     let below: Vec<ExecutionId> = site.engine().executions().iter().map(|(id, _)| *id).collect();
@@ -293,7 +293,7 @@ fn end_event_is_emitted_once_despite_short_turns_and_restarts() {
     let execution = site.run("demo.work");
     let settings = site.settings().clone();
     site.set(ensue_engine::command::Settings { turn: TurnLimits { drafts: 1, bytes: 1, ..TurnLimits::default() }, ..settings.clone() });
-    let failure = report(execution, site.attempt(execution), crate::support::site::failed(FailureKind::Network));
+    let failure = report(execution, site.attempt(execution), crate::support::site::failed_outcome(FailureKind::Network));
     site.turn(failure);
     for _ in 0..20 {
         site.restart();
@@ -338,7 +338,7 @@ fn question(more: &Value) -> Value {
 }
 
 /// Opens an inquiry, and returns the outcome.
-fn asked(site: &mut Site, more: &Value) -> (ExecutionId, Outcome) {
+fn open_inquiry(site: &mut Site, more: &Value) -> (ExecutionId, Outcome) {
     let request = site.request_with("core.inquiry", &question(more), None);
     let outcome = site.when(request);
     let Answer::Execution(execution) = outcome.answer() else { panic!("it was asked for") };
@@ -358,7 +358,7 @@ fn inquiry_emits_events_from_its_opening_to_its_end() {
     };
     let mut site = site(&all.into_iter().fold(pieces(), heard));
     let more = json!({ "remind": { "every": "10m", "max": 1 }, "escalate": [{ "after": "20m", "to": ["role:leads"] }] });
-    let (execution, outcome) = asked(&mut site, &more);
+    let (execution, outcome) = open_inquiry(&mut site, &more);
     let opened = the_event(&outcome, InternalTrigger::InquiryOpened);
     let id = site.engine().inquiries().of(&execution).unwrap().0;
     assert_eq!(
@@ -372,7 +372,7 @@ fn inquiry_emits_events_from_its_opening_to_its_end() {
     assert_eq!((&reminded["title"], &reminded["number"]), (&json!("Ship v1?"), &json!(1)));
     let escalated = the_event(&site.after(600_000), InternalTrigger::InquiryEscalated);
     assert_eq!((&escalated["to"], &escalated["number"]), (&json!(["role:leads"]), &json!(1)));
-    let ended = the_event(&site.when(answered(id, "bo", &json!({}), None)), InternalTrigger::InquiryEnded);
+    let ended = the_event(&site.when(answer_inquiry(id, "bo", &json!({}), None)), InternalTrigger::InquiryEnded);
     assert_eq!((&ended["status"], &ended["by"], &ended["verdict"]), (&json!("answered"), &json!("bo"), &json!("decides")));
     assert_eq!(ended["assignees"], json!(["role:managers", "bo", "role:leads"]));
 }
@@ -380,11 +380,11 @@ fn inquiry_emits_events_from_its_opening_to_its_end() {
 #[test]
 fn unanswered_inquiry_ends_with_the_status_that_is_shown() {
     let mut site = site(&hearing(InternalTrigger::InquiryEnded));
-    asked(&mut site, &json!({}));
+    open_inquiry(&mut site, &json!({}));
     assert_eq!(the_event(&site.after(3_600_000), InternalTrigger::InquiryEnded)["status"], json!("expired"));
-    asked(&mut site, &json!({ "on_expire": { "answer": {} } }));
+    open_inquiry(&mut site, &json!({ "on_expire": { "answer": {} } }));
     assert_eq!(the_event(&site.after(3_600_000), InternalTrigger::InquiryEnded)["status"], json!("expired"));
-    let (execution, _) = asked(&mut site, &json!({}));
+    let (execution, _) = open_inquiry(&mut site, &json!({}));
     assert_eq!(the_event(&site.when(cancel(execution)), InternalTrigger::InquiryEnded)["status"], json!("cancelled"));
     site.when(fire_timers());
     let execution = site.run("demo.work");

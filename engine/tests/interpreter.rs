@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
 
-use crate::support::site::{failed, report};
+use crate::support::site::{failed_outcome, report};
 use crate::support::workflow::{StepPiece, does, fails};
 use crate::support::{Pieces, Site, cancel, workers};
 
@@ -301,12 +301,12 @@ impl<'a> Interpreter<'a> {
     }
 
     /// An execution with a worker has ended.
-    fn ended(&mut self, path: &[Child], status: Status) {
+    fn apply_end(&mut self, path: &[Child], status: Status) {
         let [child, deeper @ ..] = path else { return };
         let status = match self.within.get_mut(child) {
             None => Some(status),
             Some(within) => {
-                within.ended(deeper, status);
+                within.apply_end(deeper, status);
                 within.outcome()
             }
         };
@@ -399,7 +399,7 @@ fn piece(number: usize, shape: &Shape) -> StepPiece {
         piece = if items.fail_fast { piece.fail_fast() } else { piece };
     }
     match (shape.tolerated, shape.cancels_others) {
-        (true, _) => piece.tolerated(),
+        (true, _) => piece.tolerate_failure(),
         (false, true) => piece.cancels_others(),
         (false, false) => piece,
     }
@@ -482,7 +482,7 @@ impl Subject {
     }
 
     /// The steps that are recorded as skipped.
-    fn skipped(&self) -> BTreeSet<usize> {
+    fn skipped_steps(&self) -> BTreeSet<usize> {
         let stream = StreamId::Execution(self.flow);
         let skipped = self.site.records().iter().filter(|record| record.stream == stream).filter_map(|record| match &record.fact {
             Fact::StepSkipped(fact) => fact.step.as_str()[1..].parse().ok(),
@@ -509,7 +509,7 @@ impl Subject {
     }
 
     /// The number of executions that the workflow itself requested.
-    fn asked(&self) -> usize {
+    fn request_count(&self) -> usize {
         let asked = self.site.records().iter().filter(|record| {
             matches!(&record.fact, Fact::ExecutionRequested(asked) if asked.part_of.as_ref().is_some_and(|part| part.workflow == self.flow))
         });
@@ -578,35 +578,35 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 }
 
 /// Applies an event to the subject, and returns it in the interpreter's form.
-fn take(happening: &Happening, subject: &mut Subject) -> Option<Taken> {
+fn take(happening: &Happening, subject: &mut Subject) -> Option<SubjectEvent> {
     let running = subject.running();
     let pick = |index: &Index| (!running.is_empty()).then(|| index.get(&running.iter().collect::<Vec<_>>()).to_owned());
     match happening {
         Happening::GoesOn => {
             let (path, (execution, _)) = running.first_key_value()?;
             subject.report(*execution, ReportOutcome::Succeeded);
-            Some(Taken::Ended(path.clone(), Status::Succeeded))
+            Some(SubjectEvent::Ended(path.clone(), Status::Succeeded))
         }
         Happening::Succeeds(index) => {
             let (path, (execution, _)) = pick(index)?;
             subject.report(*execution, ReportOutcome::Succeeded);
-            Some(Taken::Ended(path.clone(), Status::Succeeded))
+            Some(SubjectEvent::Ended(path.clone(), Status::Succeeded))
         }
         Happening::Fails(index) | Happening::TimesOut(index) => {
             let (path, (execution, is_asked)) = pick(index)?;
             let kind = if matches!(happening, Happening::TimesOut(_)) { FailureKind::Timeout } else { FailureKind::ExitCode };
-            subject.report(*execution, failed(kind));
-            Some(Taken::Ended(path.clone(), if *is_asked { Status::Cancelled } else { Status::Failed }))
+            subject.report(*execution, failed_outcome(kind));
+            Some(SubjectEvent::Ended(path.clone(), if *is_asked { Status::Cancelled } else { Status::Failed }))
         }
         Happening::SomebodyCancels => {
             let records = subject.site.records().len();
             subject.take(cancel(subject.flow));
-            (subject.site.records().len() > records).then_some(Taken::Cancelled)
+            (subject.site.records().len() > records).then_some(SubjectEvent::Cancelled)
         }
         Happening::SomebodyCancelsOne(index) => {
             let (path, (execution, _)) = pick(index)?;
             subject.take(cancel(*execution));
-            Some(Taken::CancelledOne(path.clone()))
+            Some(SubjectEvent::CancelledOne(path.clone()))
         }
         Happening::Restart => {
             subject.site.restart();
@@ -616,7 +616,7 @@ fn take(happening: &Happening, subject: &mut Subject) -> Option<Taken> {
 }
 
 /// The event as the subject took it.
-enum Taken {
+enum SubjectEvent {
     Ended(Path, Status),
     Cancelled,
     CancelledOne(Path),
@@ -634,17 +634,17 @@ fn goes_as_the_interpreter_says(
         prop_assert_eq!(&running, &expected.running());
         prop_assert_eq!(subject.outcome(), expected.outcome());
         match take(&happening, &mut subject) {
-            Some(Taken::Ended(path, status)) => expected.ended(&path, status),
-            Some(Taken::Cancelled) => expected.cancel(),
-            Some(Taken::CancelledOne(path)) => expected.cancel_one(&path),
+            Some(SubjectEvent::Ended(path, status)) => expected.apply_end(&path, status),
+            Some(SubjectEvent::Cancelled) => expected.cancel(),
+            Some(SubjectEvent::CancelledOne(path)) => expected.cancel_one(&path),
             None => {}
         }
     }
     prop_assert!(subject.outcome().is_some(), "it never ends");
     let skipped = expected.status.iter().filter(|(_, status)| **status == Status::Skipped).map(|(step, _)| *step);
-    prop_assert_eq!(subject.skipped(), skipped.collect::<BTreeSet<_>>());
+    prop_assert_eq!(subject.skipped_steps(), skipped.collect::<BTreeSet<_>>());
     prop_assert_eq!(subject.site.engine().executions().iter().count(), 0);
-    prop_assert_eq!(subject.asked() as u32, expected.asked);
+    prop_assert_eq!(subject.request_count() as u32, expected.asked);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use ensue_engine::record::Body;
 use ensue_expression::Document;
 use serde_json::{Value, json};
 
-use crate::support::site::{received, report, report_giving};
+use crate::support::site::{receive_events, report, report_giving};
 use crate::support::workflow::{StepPiece, does};
 use crate::support::{Pieces, Site, workers};
 
@@ -33,11 +33,11 @@ fn begin(site: &mut Site, params: &Value) -> ExecutionId {
 }
 
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
 fn item(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
+    ExecutionId(Id::derive(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
 }
 
 /// Ends an execution with this result.
@@ -96,7 +96,7 @@ fn wide_step_starts_its_items_in_bounded_turns_between_others() {
         }
         largest = largest.max(in_batch);
         let event = site.event("demo.ping", &json!({}));
-        let reported = site.turn(received(vec![event]));
+        let reported = site.turn(receive_events(vec![event]));
         assert_eq!(reported.kinds()[..2], ["event.received", "enforcement.made"], "others are worked on meanwhile");
         if let Some(piece) = site.serve() {
             assert!(piece.records().len() <= turn, "{}", piece.records().len());

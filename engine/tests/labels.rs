@@ -16,14 +16,14 @@ use crate::support::workflow::{does, fails};
 use crate::support::{Pieces, Site, workers};
 
 /// Makes the action label its executions.
-fn labelled(labels: &'static [(&'static str, &'static str)]) -> impl FnOnce(&mut Action) {
+fn with_labels(labels: &'static [(&'static str, &'static str)]) -> impl FnOnce(&mut Action) {
     move |action| action.labels = labels.iter().map(|(name, text)| (name.parse().unwrap(), template(&json!(text)))).collect()
 }
 
 const SITE: (&str, &str) = ("site", "${{ params.site }}");
 
 fn pieces() -> Pieces {
-    Pieces::default().trigger("demo.ping").action("demo.say").action_with("demo.deploy", labelled(&[SITE, ("team", "web")])).rule_with(
+    Pieces::default().trigger("demo.ping").action("demo.say").action_with("demo.deploy", with_labels(&[SITE, ("team", "web")])).rule_with(
         "demo.on_ping",
         "demo.ping",
         "",
@@ -48,7 +48,7 @@ fn request(site: &Site, params: &Value, labels: &[(&str, &str)]) -> Command {
     command
 }
 
-fn asked(outcome: &Outcome) -> Vec<ExecutionRequested> {
+fn request_facts(outcome: &Outcome) -> Vec<ExecutionRequested> {
     let facts = outcome.records().iter().filter_map(|record| match &record.fact {
         Fact::ExecutionRequested(fact) => Some(fact.clone()),
         _ => None,
@@ -61,7 +61,7 @@ fn execution(outcome: &Outcome) -> ExecutionId {
     execution
 }
 
-fn refused(outcome: &Outcome) -> Refusal {
+fn expect_refusal(outcome: &Outcome) -> Refusal {
     outcome.result().clone().expect_err("the command is refused")
 }
 
@@ -74,7 +74,7 @@ fn execution_has_the_labels_of_its_action_and_the_given_ones() {
     let mut site = site(&pieces());
     let request = request(&site, &json!({ "site": "eu" }), &[("ticket", "OPS-7")]);
     let outcome = site.when(request).then(&["execution.requested", "attempt.started"]);
-    let [fact] = &asked(&outcome)[..] else { panic!("one is asked for") };
+    let [fact] = &request_facts(&outcome)[..] else { panic!("one is asked for") };
     assert_eq!(labels(fact), ["site=eu", "team=web", "ticket=OPS-7"]);
     assert_eq!(fact.given_labels.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ticket"]);
 }
@@ -84,7 +84,7 @@ fn label_defined_by_the_action_cannot_be_given() {
     let mut site = site(&pieces());
     let before = site.records().len();
     let request = request(&site, &json!({ "site": "eu" }), &[("site", "us")]);
-    let refused = refused(&site.when(request));
+    let refused = expect_refusal(&site.when(request));
     assert!(matches!(&refused, Refusal::LabelsMisfit { .. }), "{refused}");
     assert_eq!(refused.to_string(), "`site` is already a label of `demo.deploy`, which sets its value");
     assert_eq!(site.records().len(), before);
@@ -97,9 +97,9 @@ fn execution_has_at_most_sixteen_labels() {
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     let request = |site: &Site, count: usize| request(site, &json!({ "site": "eu" }), &many[..count]);
     let fits = request(&site, 14);
-    assert_eq!(asked(&site.when(fits))[0].labels.len(), 16);
+    assert_eq!(request_facts(&site.when(fits))[0].labels.len(), 16);
     let too_many = request(&site, 15);
-    assert_eq!(refused(&site.when(too_many)).to_string(), "it would have 17 labels; the limit is 16");
+    assert_eq!(expect_refusal(&site.when(too_many)).to_string(), "it would have 17 labels; the limit is 16");
 }
 
 #[test]
@@ -114,18 +114,18 @@ fn request_with_an_uncomputable_label_is_rejected() {
         (json!({ "site": "x".repeat(257) }), "the label `site` is 257 bytes long; the limit is 256"),
     ] {
         let request = request(&site, &params, &[]);
-        let refused = refused(&site.when(request));
+        let refused = expect_refusal(&site.when(request));
         assert!(matches!(&refused, Refusal::ParametersMisfit { misfits, .. } if misfits.starts_with(why)), "{refused}");
     }
     let request = request(&site, &json!({ "site": 7 }), &[]);
-    assert_eq!(labels(&asked(&site.when(request))[0]), ["site=7", "team=web"]);
+    assert_eq!(labels(&request_facts(&site.when(request))[0]), ["site=7", "team=web"]);
 }
 
 #[test]
 fn rule_execution_gets_action_labels_and_is_rejected_if_they_are_invalid() {
     let mut site = site(&pieces());
     let outcome = site.receive("demo.ping", &json!({ "site": "eu" }));
-    assert_eq!(labels(&asked(&outcome)[0]), ["site=eu", "team=web"]);
+    assert_eq!(labels(&request_facts(&outcome)[0]), ["site=eu", "team=web"]);
     let outcome = site.receive("demo.ping", &json!({ "site": null })).then(&["event.received", "enforcement.made"]);
     let rejected = outcome.facts().find_map(|fact| match fact {
         Fact::EnforcementMade(fact) => Some(fact.outcome.clone()),
@@ -142,9 +142,9 @@ fn step_has_the_labels_of_its_own_action_not_of_its_workflow() {
         does("each", "demo.deploy").over("['us', 'ap']").with(&json!({ "site": "${{ item }}" })),
         does("say", "demo.say"),
     ];
-    let mut site = site(&pieces().workflow("demo.flow", steps).changed("demo.flow", labelled(&[("team", "ops")])));
+    let mut site = site(&pieces().workflow("demo.flow", steps).change_action("demo.flow", with_labels(&[("team", "ops")])));
     let outcome = site.ask("demo.flow");
-    let all: Vec<(String, Vec<String>)> = asked(&outcome)
+    let all: Vec<(String, Vec<String>)> = request_facts(&outcome)
         .iter()
         .map(|fact| (fact.part_of.as_ref().map_or(String::new(), |part| part.step.to_string()), labels(fact)))
         .collect();
@@ -181,7 +181,7 @@ fn undo_execution_has_the_labels_of_its_own_action() {
         panic!("the step is asked for")
     };
     let outcome = site.succeed(one);
-    assert_eq!(labels(&asked(&outcome)[0]), ["site=eu", "team=web"]);
+    assert_eq!(labels(&request_facts(&outcome)[0]), ["site=eu", "team=web"]);
 }
 
 #[test]
@@ -192,27 +192,27 @@ fn rerun_keeps_given_labels_and_recomputes_the_action_s() {
     site.succeed(first);
     let rerun = site.rerun_of(first, RerunFrom::Start, Some(&json!({ "site": "us" }))).unwrap();
     let outcome = site.when(rerun);
-    let again = asked(&outcome)[0].clone();
+    let again = request_facts(&outcome)[0].clone();
     assert_eq!(labels(&again), ["site=us", "team=web", "ticket=OPS-7"]);
     assert_eq!(again.given_labels.len(), 1);
     // The action now defines this label itself.
     let second = execution(&outcome);
     site.succeed(second);
-    site.install(&pieces().changed("demo.deploy", labelled(&[("ticket", "none")])));
+    site.install(&pieces().change_action("demo.deploy", with_labels(&[("ticket", "none")])));
     let rerun = site.rerun_of(second, RerunFrom::Start, None).unwrap();
-    let again = asked(&site.when(rerun))[0].clone();
+    let again = request_facts(&site.when(rerun))[0].clone();
     assert_eq!((labels(&again), again.given_labels.len()), (vec!["ticket=none".to_owned()], 0));
 }
 
 fn scopes(outcome: &Outcome) -> Vec<String> {
-    asked(outcome).iter().map(|fact| fact.scope().to_string()).collect()
+    request_facts(outcome).iter().map(|fact| fact.scope().to_string()).collect()
 }
 
 #[test]
 fn everything_in_a_workflow_and_its_rerun_have_the_scope_of_the_outermost_execution() {
     let steps =
         [does("one", "demo.deploy").with(&json!({ "site": "us" })).undone_by("demo.say", &json!({})), fails("stop", "no").needs(["one"])];
-    let mut site = site(&pieces().workflow("demo.flow", steps).changed("demo.flow", labelled(&[("site", "eu")])));
+    let mut site = site(&pieces().workflow("demo.flow", steps).change_action("demo.flow", with_labels(&[("site", "eu")])));
     site.set(Settings { scope_labels: ["site".parse().unwrap()].into(), ..workers(100) });
     let scope = "pack=demo,action=demo.flow,label:site=eu";
     let outcome = site.ask("demo.flow");

@@ -69,7 +69,7 @@ fn assert_all_is_let_go(site: &Site) {
 }
 
 fn of_step(site: &Site, flow: ExecutionId, step: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&step.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&step.parse().unwrap())))
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn every_kind_of_end_releases_the_lock() {
 
 #[test]
 fn retried_execution_keeps_its_lock() {
-    let mut site = with(&pieces(1, LockConflict::Queue).changed("demo.deploy", |action| action.retry = Some(again(2))));
+    let mut site = with(&pieces(1, LockConflict::Queue).change_action("demo.deploy", |action| action.retry = Some(again(2))));
     let (first, _) = deploy(&mut site, "eu");
     let (second, _) = deploy(&mut site, "eu");
     site.fail(first, FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
@@ -206,7 +206,7 @@ fn undo_is_neither_skipped_nor_cancelled_because_of_a_lock() {
         site.succeed(of_step(&site, flow, "done"));
         let (first, _) = deploy(&mut site, "eu");
         site.fail(of_step(&site, flow, "long"), FailureKind::ExitCode);
-        let undo = ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Undo(&"done".parse().unwrap(), 0)));
+        let undo = ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Undo(&"done".parse().unwrap(), 0)));
         assert!(waits(&site, undo), "{conflict:?}");
         site.fail(first, FailureKind::Cancelled);
         assert!(runs(&site, undo), "{conflict:?}");
@@ -279,7 +279,7 @@ fn cancel_running_cancels_only_the_oldest_as_needed() {
 fn workflow_that_is_undoing_is_not_cancelled_again() {
     let steps = [does("done", "demo.echo").undone_by("demo.say", &json!({})), does("long", "demo.say").needs(["done"])];
     let pieces = Pieces::default().action("demo.say").action_at_once("demo.echo").workflow("demo.flow", steps);
-    let mut site = with(&pieces.changed("demo.flow", |action| action.concurrency = concurrency(1, "", LockConflict::CancelRunning)));
+    let mut site = with(&pieces.change_action("demo.flow", |action| action.concurrency = concurrency(1, "", LockConflict::CancelRunning)));
     let first = site.run("demo.flow");
     site.succeed(of_step(&site, first, "done"));
     let second = site.run("demo.flow");
@@ -287,7 +287,7 @@ fn workflow_that_is_undoing_is_not_cancelled_again() {
     site.fail(long, FailureKind::Cancelled);
     let third = site.run("demo.flow");
     assert_eq!(site.phase(second), None);
-    let undo = ExecutionId(Id::derived(site.engine().log(), first.0, Role::Undo(&"done".parse().unwrap(), 0)));
+    let undo = ExecutionId(Id::derive(site.engine().log(), first.0, Role::Undo(&"done".parse().unwrap(), 0)));
     assert!(runs(&site, undo), "the undo continues");
     site.succeed(undo);
     assert!(matches!(site.phase(third), Some(Phase::InSteps { .. })));
@@ -298,7 +298,7 @@ fn workflow_that_is_undoing_is_not_cancelled_again() {
 fn workflow_holds_its_lock_from_its_first_step_to_its_end() {
     let pieces =
         Pieces::default().action("demo.say").workflow("demo.flow", [does("one", "demo.say"), does("two", "demo.say").needs(["one"])]);
-    let pieces = pieces.changed("demo.flow", |action| {
+    let pieces = pieces.change_action("demo.flow", |action| {
         action.concurrency = concurrency(1, "", LockConflict::Queue);
         action.limit = Some(std::time::Duration::from_secs(600));
     });
@@ -327,7 +327,7 @@ fn nested_execution_does_not_wait_for_the_lock_of_its_parent() {
         "demo.loop",
         [does("again", "demo.loop").starts_if("params.depth < 2").with(&json!({ "depth": "${{ params.depth + 1 }}" }))],
     );
-    pieces = pieces.changed("demo.loop", |action| action.concurrency = concurrency(1, "", LockConflict::Queue));
+    pieces = pieces.change_action("demo.loop", |action| action.concurrency = concurrency(1, "", LockConflict::Queue));
     let mut site = with(&pieces);
     let (outer, outcome) = ask(&mut site, "demo.loop", &json!({ "depth": 0 }));
     assert!(!outcome.kinds().contains(&"lock.awaited"), "{:?}", outcome.kinds());
@@ -399,9 +399,10 @@ fn changed_limit_applies_from_the_next_request_on() {
 
 #[test]
 fn waiting_executions_start_even_if_the_action_or_its_limit_is_removed() {
-    for changed in
-        [Pieces::default().action("demo.say"), pieces(1, LockConflict::Queue).changed("demo.deploy", |action| action.concurrency = None)]
-    {
+    for changed in [
+        Pieces::default().action("demo.say"),
+        pieces(1, LockConflict::Queue).change_action("demo.deploy", |action| action.concurrency = None),
+    ] {
         let mut site = site(1, LockConflict::Queue);
         let (first, _) = deploy(&mut site, "eu");
         let (second, _) = deploy(&mut site, "eu");

@@ -7,7 +7,7 @@ use ensue_engine::rules::facts::Outcome as Enforced;
 use ensue_engine::rules::state::MODE_CHANGES_MAX;
 use serde_json::json;
 
-use crate::support::site::received;
+use crate::support::site::receive_events;
 use crate::support::{Pieces, Site, set_mode};
 
 const EXECUTED: &[&str] = &["event.received", "enforcement.made", "execution.requested", "attempt.started"];
@@ -55,7 +55,7 @@ fn later_mode_change_does_not_affect_reactions_owed_to_earlier_events() {
     let mut site = Site::with(&pieces);
     site.when(set_mode("demo.r697", Mode::Shadow));
     let event = site.event("demo.ping", &json!({}));
-    site.turn(received(vec![event]));
+    site.turn(receive_events(vec![event]));
     assert_eq!(site.engine().health().owed_count(), 1);
     // Each of these affects later events, and not this one.
     for (rule, mode) in [
@@ -89,7 +89,7 @@ fn event_is_judged_by_the_mode_at_its_arrival_despite_later_changes() {
     let unhurried = site.settings().clone();
     site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn }, ..unhurried.clone() });
     let event = site.event("demo.ping", &json!({}));
-    site.turn(received(vec![event])).then(&["event.received", "reaction.deferred"]);
+    site.turn(receive_events(vec![event])).then(&["event.received", "reaction.deferred"]);
     for mode in [Mode::Enabled, Mode::Disabled].into_iter().cycle().take(3 * MODE_CHANGES_MAX) {
         site.turn(set_mode("demo.one", mode)).then(&["rule.mode_set"]);
     }

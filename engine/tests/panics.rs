@@ -11,7 +11,7 @@ use ensue_expression::Node;
 use ensue_test_support::spec::CatalogsHealth;
 use serde_json::{Value, json};
 
-use crate::support::site::received;
+use crate::support::site::receive_events;
 use crate::support::{Pieces, Site, dismiss, retry};
 
 /// A schema whose check panics.
@@ -45,10 +45,10 @@ fn many_rules() -> Pieces {
 }
 
 /// A site with a reaction that was parked because the catalogs panicked, and the record it is owed to.
-fn parked() -> (Site, Position) {
+fn parked_site() -> (Site, Position) {
     let mut site = Site::with(&many_rules());
     let event = site.event("demo.ping", &json!({}));
-    site.turn(received(vec![event]));
+    site.turn(receive_events(vec![event]));
     let owed = site.engine().health().next_owed(None).expect("the rest is owed");
     site.set_catalogs(CatalogsHealth::Broken);
     let outcome = site.serve().expect("the rest is owed").then(&["reaction.resumed", "reaction.parked"]);
@@ -89,30 +89,30 @@ fn panic_in_a_decision_rejects_the_command_and_changes_nothing() {
     site.install_unseen(&many_rules());
     let before = site.engine().clone();
     site.set_catalogs(CatalogsHealth::Broken);
-    let outcome = site.turn(received(vec![event.clone()]));
+    let outcome = site.turn(receive_events(vec![event.clone()]));
     let Err(Refusal::Bug(why)) = outcome.result() else { panic!("it is refused: {:?}", outcome.result()) };
     assert!(why.contains("the scenario broke its catalogs"), "{why}");
     assert!(outcome.records().is_empty());
     assert_eq!(*site.engine(), before);
     site.set_catalogs(CatalogsHealth::Whole);
-    site.turn(received(vec![event]));
+    site.turn(receive_events(vec![event]));
     assert!(enforcements(&site) > 0);
 }
 
 #[test]
 fn panicking_reaction_is_parked_and_everything_else_continues() {
-    let (mut site, of) = parked();
+    let (mut site, of) = parked_site();
     assert_eq!(site.engine().health().owed_count(), 0);
     site.set_catalogs(CatalogsHealth::Whole);
     let execution = site.engine().executions().iter().find(|(_, open)| open.attempts == 1).map(|(id, _)| *id).unwrap();
     site.succeed(execution).then(&["attempt.succeeded", "execution.succeeded", "attempt.started"]);
     site.restart();
-    assert_eq!(site.engine().health().parked().map(|(of, _)| *of).collect::<Vec<_>>(), [of]);
+    assert_eq!(site.engine().health().parked_reactions().map(|(of, _)| *of).collect::<Vec<_>>(), [of]);
 }
 
 #[test]
 fn retried_parked_reaction_continues_where_it_stopped() {
-    let (mut site, of) = parked();
+    let (mut site, of) = parked_site();
     site.when(retry(of)).then(&["reaction.retried", "reaction.resumed", "reaction.parked"]);
     site.set_catalogs(CatalogsHealth::Whole);
     site.when(retry(of));
@@ -122,7 +122,7 @@ fn retried_parked_reaction_continues_where_it_stopped() {
 
 #[test]
 fn dismissed_parked_reaction_never_runs() {
-    let (mut site, of) = parked();
+    let (mut site, of) = parked_site();
     let before = enforcements(&site);
     site.set_catalogs(CatalogsHealth::Whole);
     site.when(dismiss(of)).then(&["reaction.dismissed"]);
@@ -134,7 +134,7 @@ fn dismissed_parked_reaction_never_runs() {
 
 #[test]
 fn retried_reaction_is_served_in_its_own_chain_s_turn() {
-    let (mut site, of) = parked();
+    let (mut site, of) = parked_site();
     let root = site.records().iter().find(|record| record.position == of).unwrap().cause.root;
     site.turn(retry(of));
     assert_eq!(site.engine().health().owed_at(of).map(|owed| owed.root), Some(root));

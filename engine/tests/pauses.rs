@@ -11,8 +11,8 @@ use ensue_engine::ids::{ExecutionId, Id, Role};
 use serde_json::json;
 
 use crate::support::random::again;
-use crate::support::workflow::{StepPiece, awaits, does, fails, reported};
-use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, workers};
+use crate::support::workflow::{StepPiece, awaits, does, fails, summarize};
+use crate::support::{Pieces, Site, ana, answer_inquiry, asked_by, cancel, workers};
 
 fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
     let pieces = Pieces::default().trigger("demo.ping").action("demo.say").action_at_once("demo.echo").sleep("demo.sleep");
@@ -32,7 +32,7 @@ fn resume(execution: ExecutionId) -> Command {
 }
 
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
 /// Checks that no state of pauses is left.
@@ -52,8 +52,8 @@ fn steps_of_a_paused_workflow_start_only_after_resume() {
     let one = step(&site, flow, "one");
     site.succeed(one).then(&["attempt.succeeded", "execution.succeeded", "reaction.held"]);
     site.restart();
-    assert_eq!(reported(&site.when(resume(flow))), ["two asked"]);
-    assert_eq!(reported(&site.succeed(step(&site, flow, "two"))), ["two succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&site.when(resume(flow))), ["two asked"]);
+    assert_eq!(summarize(&site.succeed(step(&site, flow, "two"))), ["two succeeded", "flow succeeded"]);
     assert_nothing_is_held(&site);
 }
 
@@ -66,7 +66,7 @@ fn paused_execution_in_the_queue_lets_others_pass() {
     let (one, two) = (step(&site, flow, "one"), step(&site, flow, "two"));
     let other = site.run("demo.say");
     assert_eq!((site.phase(two), site.phase(other)), (Some(Phase::Queued), Some(Phase::Queued)));
-    assert_eq!(site.engine().executions().queued(), 1);
+    assert_eq!(site.engine().executions().queued_count(), 1);
     site.succeed(one);
     assert!(site.has_attempt(other), "the paused one does not block it");
     site.when(resume(flow));
@@ -86,7 +86,7 @@ fn timer_due_during_a_pause_fires_at_once_on_resume() {
     assert_eq!(site.engine().timers().next_due(), None);
     site.restart();
     site.when(resume(flow));
-    assert_eq!(reported(&site.after(0)), ["nap succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&site.after(0)), ["nap succeeded", "flow succeeded"]);
     assert_nothing_is_held(&site);
 }
 
@@ -130,10 +130,10 @@ fn answer_and_event_are_accepted_during_a_pause_and_held() {
     let flow = site.run("demo.flow");
     site.when(pause(flow));
     let inquiry = site.engine().inquiries().of(&step(&site, flow, "ask")).expect("it asks").0;
-    site.when(answered(inquiry, "bo", &json!(true), None)).then(&["inquiry.answered", "reaction.held"]);
+    site.when(answer_inquiry(inquiry, "bo", &json!(true), None)).then(&["inquiry.answered", "reaction.held"]);
     site.receive("demo.ping", &json!({})).then(&["event.received", "wait.matched", "reaction.held"]);
     site.after(120_000).then(&[]);
-    let mut lines = reported(&site.when(resume(flow)));
+    let mut lines = summarize(&site.when(resume(flow)));
     lines.sort();
     assert_eq!(lines, ["ask succeeded", "ci succeeded", "then asked"]);
     site.succeed(step(&site, flow, "then"));
@@ -148,9 +148,9 @@ fn pause_holds_nested_workflows_and_an_inner_pause_outlasts_it() {
     let within = step(&site, inner, "in");
     site.when(pause(flow));
     site.when(pause(inner));
-    assert_eq!(reported(&site.succeed(within)), ["in succeeded"]);
-    assert_eq!(reported(&site.when(resume(flow))), [""; 0]);
-    assert_eq!(reported(&site.when(resume(inner))), ["inner succeeded", "after asked"]);
+    assert_eq!(summarize(&site.succeed(within)), ["in succeeded"]);
+    assert_eq!(summarize(&site.when(resume(flow))), [""; 0]);
+    assert_eq!(summarize(&site.when(resume(inner))), ["inner succeeded", "after asked"]);
     site.succeed(step(&site, flow, "after"));
     assert_nothing_is_held(&site);
 }
@@ -162,9 +162,9 @@ fn cancel_of_a_paused_workflow_ends_and_undoes_it() {
     let flow = site.run("demo.flow");
     site.when(pause(flow));
     site.succeed(step(&site, flow, "done"));
-    assert_eq!(reported(&site.when(cancel(flow))), ["nap cancelled", "more skipped: cancelled", "1 to undo", "undo of done asked"]);
-    let undo = ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Undo(&"done".parse().unwrap(), 0)));
-    assert_eq!(reported(&site.succeed(undo)), ["undo of done succeeded", "flow cancelled"]);
+    assert_eq!(summarize(&site.when(cancel(flow))), ["nap cancelled", "more skipped: cancelled", "1 to undo", "undo of done asked"]);
+    let undo = ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Undo(&"done".parse().unwrap(), 0)));
+    assert_eq!(summarize(&site.succeed(undo)), ["undo of done succeeded", "flow cancelled"]);
     assert_nothing_is_held(&site);
 }
 
@@ -175,8 +175,8 @@ fn workflow_that_fails_while_paused_is_undone_after_resume() {
     let flow = site.run("demo.flow");
     site.succeed(step(&site, flow, "done"));
     site.when(pause(flow));
-    assert_eq!(reported(&site.fail(step(&site, flow, "other"), FailureKind::ExitCode)), ["other failed"]);
-    assert_eq!(reported(&site.when(resume(flow))), ["1 to undo", "undo of done asked"]);
+    assert_eq!(summarize(&site.fail(step(&site, flow, "other"), FailureKind::ExitCode)), ["other failed"]);
+    assert_eq!(summarize(&site.when(resume(flow))), ["1 to undo", "undo of done asked"]);
     site.when(pause(flow)).then_refused(&Refusal::IsEnding(flow));
 }
 
@@ -190,10 +190,10 @@ fn workflow_timeout_is_held_during_a_pause() {
     site.when(pause(flow));
     site.after(120_000).then(&[]);
     site.when(resume(flow));
-    let lines = reported(&site.after(0));
+    let lines = summarize(&site.after(0));
     assert!(site.phase(step(&site, flow, "inner")).is_some() && lines.is_empty(), "{lines:?}");
     let within = step(&site, step(&site, flow, "inner"), "in");
-    let lines = reported(&site.fail(within, FailureKind::Cancelled));
+    let lines = summarize(&site.fail(within, FailureKind::Cancelled));
     assert_eq!(lines, ["in cancelled", "inner timed out", "flow failed"]);
 }
 

@@ -6,7 +6,7 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::principal::Principal;
 use ensue_engine::access::rights::{Reach, Rights};
 use ensue_engine::access::state::Standing;
-use ensue_engine::access::state::held::NotHeld;
+use ensue_engine::access::state::effective_rights::NotHeld;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::RunAs;
 use ensue_engine::command::{Answer, Ask, Command, NewGrant, Refusal};
@@ -20,7 +20,7 @@ use ensue_test_support::NOON;
 use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
-use crate::support::site::received;
+use crate::support::site::receive_events;
 use crate::support::workflow::does;
 use crate::support::{Pieces, Site, asked_by, permit_at, workers};
 
@@ -31,7 +31,7 @@ fn site() -> Site {
         .action("other.work")
         .workflow("demo.flow", [does("far", "other.work")])
         .workflow("demo.caller", [does("far", "other.work")])
-        .changed("demo.caller", |action| action.run_as = RunAs::Caller);
+        .change_action("demo.caller", |action| action.run_as = RunAs::Caller);
     let mut site = Site::with(&pieces);
     site.set(workers(40));
     site
@@ -75,7 +75,7 @@ fn requests(site: &mut Site, actor: &Actor, action: &str) -> Outcome {
     site.when(by(actor, request))
 }
 
-fn dispatched(outcome: &Outcome) -> Dispatch {
+fn expect_dispatch(outcome: &Outcome) -> Dispatch {
     let found = outcome.effects().iter().find_map(|effect| match effect {
         Effect::Dispatch(dispatch) => Some((**dispatch).clone()),
         _ => None,
@@ -105,7 +105,7 @@ fn execution(outcome: &Outcome) -> ExecutionId {
 fn program_acts_for_its_pack_and_never_for_whoever_ran_it() {
     let mut site = site();
     let ana = add_ana(&mut site);
-    let dispatch = dispatched(&requests(&mut site, &ana, "demo.own"));
+    let dispatch = expect_dispatch(&requests(&mut site, &ana, "demo.own"));
     assert_eq!(dispatch.caller, None);
     let none_listed = rights(&site, &dispatch).unwrap();
     assert_eq!(none_listed.reach(Permission::RulesRead), None, "ana may, and her rights do not count");
@@ -125,11 +125,11 @@ fn step_of_a_workflow_acts_for_its_own_pack_and_for_the_caller_only_if_it_runs_a
     let mut site = site();
     let ana = add_ana(&mut site);
     permit(&mut site, "other", Some(&["vars:read", "events:read"]));
-    let plain = dispatched(&requests(&mut site, &ana, "demo.flow"));
+    let plain = expect_dispatch(&requests(&mut site, &ana, "demo.flow"));
     assert_eq!((plain.action.as_str(), &plain.caller), ("other.work", &None));
     assert_eq!(rights(&site, &plain).unwrap().reach(Permission::VarsRead), Some(Reach::All));
 
-    let careful = dispatched(&requests(&mut site, &ana, "demo.caller"));
+    let careful = expect_dispatch(&requests(&mut site, &ana, "demo.caller"));
     assert_eq!(careful.caller, Some(Principal::Identity(identity())));
     let both = rights(&site, &careful).unwrap();
     assert_eq!(both.reach(Permission::VarsRead), None, "the grant of ana is limited, so it has no vars");
@@ -147,7 +147,7 @@ fn what_a_program_requests_belongs_to_the_chain_of_its_execution() {
     let actor = program(&site, own);
     let attempt = site.attempt(own);
     let event = site.event("demo.ping", &json!({}));
-    let sent = site.when(by(&actor, received(vec![event])));
+    let sent = site.when(by(&actor, receive_events(vec![event])));
     let event = &sent.records()[0];
     assert_eq!((&event.actor, event.cause.root, event.cause.depth), (&actor, own.0, 1));
     assert_eq!(event.cause.parent, Some(attempt.id.0));
@@ -160,7 +160,7 @@ fn what_a_program_requests_belongs_to_the_chain_of_its_execution() {
 fn execution_that_a_program_of_a_careful_workflow_requests_runs_on_the_rights_of_the_caller() {
     let mut site = site();
     let ana = add_ana(&mut site);
-    let dispatch = dispatched(&requests(&mut site, &ana, "demo.caller"));
+    let dispatch = expect_dispatch(&requests(&mut site, &ana, "demo.caller"));
     let actor = program(&site, dispatch.execution);
     let requested = requests(&mut site, &actor, "demo.own");
     assert_eq!(principal_of(&site, execution(&requested)), Some(Principal::Identity(identity())));

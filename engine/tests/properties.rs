@@ -294,7 +294,7 @@ fn check_queues(world: &World, at_rest: bool) -> Result<(), TestCaseError> {
         prop_assert!(!at_rest || waiting.is_empty() || may_start == 0, "{} wait in {queue}, and {may_start} may start", waiting.len());
         waiting_in_all += waiting.len();
     }
-    prop_assert_eq!(executions.queued(), waiting_in_all);
+    prop_assert_eq!(executions.queued_count(), waiting_in_all);
     Ok(())
 }
 
@@ -358,14 +358,14 @@ proptest! {
         let mut was_parked = false;
         for step in &steps {
             world.take(step);
-            was_parked |= world.site.engine().health().parked().next().is_some();
+            was_parked |= world.site.engine().health().parked_reactions().next().is_some();
             prop_assert_eq!(sum(world.site.effects()), sum(&world.site.engine().owed_effects()));
             check_locks(world.site.engine(), false)?;
             check_queues(&world, false)?;
             check_lists(world.site.engine())?;
         }
         world.rest();
-        was_parked |= world.site.engine().health().parked().next().is_some();
+        was_parked |= world.site.engine().health().parked_reactions().next().is_some();
         let (records, engine) = (world.site.records(), world.site.engine());
         prop_assert_eq!(&fold(records), engine);
         check_places(records)?;

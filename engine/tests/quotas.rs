@@ -73,7 +73,7 @@ fn end_all(site: &mut Site) {
 
 /// Returns the limit that a request would exceed: what, used, limit.
 #[track_caller]
-fn exceeded(outcome: &Outcome) -> (Quota, u64, u64, Option<Timestamp>) {
+fn expect_exceeded(outcome: &Outcome) -> (Quota, u64, u64, Option<Timestamp>) {
     let Some(Refusal::QuotaExceeded(why)) = outcome.result().as_ref().err() else { panic!("it was not refused for a quota: {outcome:?}") };
     (why.what, why.used, why.limit, why.resets_at)
 }
@@ -84,27 +84,27 @@ fn events_over_the_limit_of_a_day_are_refused_until_the_day_ends() {
     assert_eq!(send(&mut site, 0, 2).result().as_ref().err(), None);
     let tomorrow = NOON.plus_millis(DAY_MILLIS / 2);
     let before = site.records().len();
-    assert_eq!(exceeded(&send(&mut site, 0, 2)), (Quota::EventsPerDay, 2, 3, Some(tomorrow)), "all or none");
+    assert_eq!(expect_exceeded(&send(&mut site, 0, 2)), (Quota::EventsPerDay, 2, 3, Some(tomorrow)), "all or none");
     assert_eq!(site.records().len(), before, "nothing is recorded");
     assert_eq!(send(&mut site, 0, 1).result().as_ref().err(), None);
-    assert_eq!(exceeded(&send(&mut site, 0, 1)), (Quota::EventsPerDay, 3, 3, Some(tomorrow)));
+    assert_eq!(expect_exceeded(&send(&mut site, 0, 1)), (Quota::EventsPerDay, 3, 3, Some(tomorrow)));
     for other in [1, 2, 2, 2, 2] {
         assert_eq!(send(&mut site, other, 1).result().as_ref().err(), None, "another identity has its own count, or no tier");
     }
     site.later(DAY_MILLIS / 2);
     assert_eq!(send(&mut site, 0, 3).result().as_ref().err(), None);
-    assert_eq!(exceeded(&send(&mut site, 0, 1)).3, Some(tomorrow.plus_millis(DAY_MILLIS)));
+    assert_eq!(expect_exceeded(&send(&mut site, 0, 1)).3, Some(tomorrow.plus_millis(DAY_MILLIS)));
 }
 
 #[test]
 fn repeat_of_an_event_uses_nothing() {
     let mut site = site(Tier { events_per_day: Some(1), ..Tier::default() });
     for repeat in 0..3 {
-        let event = site.keyed("demo.pushed", &json!({}), "first", Conflict::IsRefused);
+        let event = site.keyed_event("demo.pushed", &json!({}), "first", Conflict::IsRefused);
         let outcome = site.when(asked_by(as_identity(0), Ask::ReceiveEvents(vec![event])));
         assert_eq!(outcome.result().as_ref().err(), None, "repeat {repeat}");
     }
-    assert_eq!(exceeded(&send(&mut site, 0, 1)).1, 1);
+    assert_eq!(expect_exceeded(&send(&mut site, 0, 1)).1, 1);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn executions_are_limited_by_hour_and_by_how_many_are_open() {
     let first = execution(&run(&mut site, 0, "demo.say"));
     run(&mut site, 0, "demo.say");
     let outcome = run(&mut site, 0, "demo.say");
-    assert_eq!(exceeded(&outcome), (Quota::Concurrent, 2, 2, None));
+    assert_eq!(expect_exceeded(&outcome), (Quota::Concurrent, 2, 2, None));
     let why = outcome.result().as_ref().err().unwrap();
     assert_eq!((why.slug(), why.fault()), ("quota-exceeded", Fault::Busy));
     assert!(why.hint().unwrap().contains("executions has ended"), "{:?}", why.hint());
@@ -122,7 +122,7 @@ fn executions_are_limited_by_hour_and_by_how_many_are_open() {
     assert_eq!(run(&mut site, 0, "demo.say").result().as_ref().err(), None, "the end of one makes room");
     end_all(&mut site);
     let next_hour = NOON.plus_millis(HOUR_MILLIS);
-    assert_eq!(exceeded(&run(&mut site, 0, "demo.say")), (Quota::ExecutionsPerHour, 3, 3, Some(next_hour)));
+    assert_eq!(expect_exceeded(&run(&mut site, 0, "demo.say")), (Quota::ExecutionsPerHour, 3, 3, Some(next_hour)));
     site.later(HOUR_MILLIS);
     assert_eq!(run(&mut site, 0, "demo.say").result().as_ref().err(), None);
 }
@@ -146,7 +146,7 @@ fn token_without_an_identity_and_the_sender_at_a_hook_have_no_tier() {
         let event = site.event("demo.pushed", &json!({}));
         assert_eq!(site.when(asked_by(actor, Ask::ReceiveEvents(vec![event]))).result().as_ref().err(), None);
     }
-    assert_eq!(exceeded(&send(&mut site, 0, 1)).1, 0);
+    assert_eq!(expect_exceeded(&send(&mut site, 0, 1)).1, 0);
     assert_eq!(site.engine().usage().count(), 0, "what is refused is not counted");
 }
 
@@ -156,7 +156,7 @@ fn check_of_a_request_reports_that_the_quota_is_used_up() {
     send(&mut site, 0, 1);
     let events = vec![site.event("demo.pushed", &json!({}))];
     let outcome = site.when(asked_by(as_identity(0), Ask::Check(Box::new(Ask::ReceiveEvents(events)))));
-    assert_eq!(exceeded(&outcome).1, 1);
+    assert_eq!(expect_exceeded(&outcome).1, 1);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn clock_that_was_set_back_does_not_start_the_day_again() {
     let mut site = site(Tier { events_per_day: Some(1), ..Tier::default() });
     send(&mut site, 0, 1);
     site.clock_steps_to(NOON.minus_millis(DAY_MILLIS));
-    assert_eq!(exceeded(&send(&mut site, 0, 1)), (Quota::EventsPerDay, 1, 1, Some(NOON.plus_millis(DAY_MILLIS / 2))));
+    assert_eq!(expect_exceeded(&send(&mut site, 0, 1)), (Quota::EventsPerDay, 1, 1, Some(NOON.plus_millis(DAY_MILLIS / 2))));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn recount(records: &[Record], of: IdentityId, now: Timestamp) -> [u64; 3] {
     let within = |record: &&Record, millis: u64| record.time.unix_millis() / millis == now.unix_millis() / millis;
     let events = records.iter().filter(is_of).filter(|record| matches!(record.fact, Fact::EventReceived(_)));
     let requested = || records.iter().filter(is_of).filter(|record| matches!(record.fact, Fact::ExecutionRequested(_)));
-    let has_ended = |stream: &StreamId| records.iter().any(|record| record.stream == *stream && record.fact.ended().is_some());
+    let has_ended = |stream: &StreamId| records.iter().any(|record| record.stream == *stream && record.fact.execution_end().is_some());
     [
         events.filter(|record| within(record, DAY_MILLIS)).count() as u64,
         requested().filter(|record| within(record, HOUR_MILLIS)).count() as u64,

@@ -30,8 +30,8 @@ fn begin(site: &mut Site) -> (ExecutionId, Outcome) {
 
 /// The execution of a turn of a step, counted from 1.
 fn turn(site: &Site, flow: ExecutionId, step: &str, iteration: u32) -> ExecutionId {
-    let of_step = Id::derived(site.engine().log(), flow.0, Role::Step(&step.parse().unwrap()));
-    ExecutionId(Id::derived(site.engine().log(), of_step, Role::Iteration(iteration)))
+    let of_step = Id::derive(site.engine().log(), flow.0, Role::Step(&step.parse().unwrap()));
+    ExecutionId(Id::derive(site.engine().log(), of_step, Role::Iteration(iteration)))
 }
 
 #[track_caller]
@@ -41,13 +41,13 @@ fn gives(site: &mut Site, execution: ExecutionId, result: &Value) -> Outcome {
 }
 
 /// The parameters of the last requested execution.
-fn asked(outcome: &Outcome) -> Value {
+fn last_params(outcome: &Outcome) -> Value {
     let record = outcome.records().iter().rev().find(|record| record.kind() == "execution.requested").expect("a turn was asked for");
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
 }
 
 /// The step's result, and why it failed.
-fn ended(outcome: &Outcome) -> (Value, Option<String>) {
+fn step_end(outcome: &Outcome) -> (Value, Option<String>) {
     let ended = outcome.records().iter().find_map(|record| match &record.fact {
         Fact::StepEnded(fact) => {
             let body = record.body.as_ref().and_then(|body| body.content.as_ref());
@@ -67,15 +67,15 @@ fn step_repeats_until_its_condition_holds_and_has_the_last_turn_s_result() {
     let after = does("after", "demo.say").needs(["check"]).with(&json!({ "rate": "${{ steps.check.result.rate }}" }));
     let mut site = site([check, after]);
     let (flow, begun) = begin(&mut site);
-    assert_eq!(asked(&begun), json!({ "n": 1 }));
+    assert_eq!(last_params(&begun), json!({ "n": 1 }));
     let first = turn(&site, flow, "check", 1);
     let outcome = gives(&mut site, first, &json!({ "rate": 3 }));
     let kinds = ["attempt.succeeded", "execution.succeeded", "execution.requested", "attempt.started"];
-    assert_eq!(asked(&outcome.then(&kinds)), json!({ "n": 2 }));
+    assert_eq!(last_params(&outcome.then(&kinds)), json!({ "n": 2 }));
     site.restart();
     let second = turn(&site, flow, "check", 2);
     let outcome = gives(&mut site, second, &json!({ "rate": 1 }));
-    assert_eq!((ended(&outcome), asked(&outcome)), ((Value::Null, None), json!({ "rate": 1 })));
+    assert_eq!((step_end(&outcome), last_params(&outcome)), ((Value::Null, None), json!({ "rate": 1 })));
 }
 
 #[test]
@@ -86,16 +86,16 @@ fn repeated_step_reads_pages_in_order_and_collects_their_items() {
     let after = does("after", "demo.say").needs(["pages"]).with(&json!({ "all": "${{ steps.pages.result }}" }));
     let mut site = site([pages, after]);
     let (flow, begun) = begin(&mut site);
-    assert_eq!(asked(&begun), json!({ "url": "first" }));
+    assert_eq!(last_params(&begun), json!({ "url": "first" }));
     let page = turn(&site, flow, "pages", 1);
     let outcome = gives(&mut site, page, &json!({ "items": [1, "a]"], "next": "second" }));
-    assert_eq!(asked(&outcome), json!({ "url": "second" }));
+    assert_eq!(last_params(&outcome), json!({ "url": "second" }));
     let page = turn(&site, flow, "pages", 2);
     gives(&mut site, page, &json!({ "items": [], "next": "third" }));
     let page = turn(&site, flow, "pages", 3);
     let outcome = gives(&mut site, page, &json!({ "items": [{ "b": [2] }], "next": null }));
     let all = json!([1, "a]", { "b": [2] }]);
-    assert_eq!((ended(&outcome), asked(&outcome)), ((all.clone(), None), json!({ "all": all })));
+    assert_eq!((step_end(&outcome), last_params(&outcome)), ((all.clone(), None), json!({ "all": all })));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn repetition_whose_condition_is_false_has_no_turn_and_no_result() {
         .with(&json!({ "both": "${{ [steps.none.result, steps.empty.result, steps.none.status] }}" }));
     let mut site = site([none, empty, after]);
     let (_, outcome) = begin(&mut site);
-    assert_eq!(asked(&outcome), json!({ "both": [null, [], "succeeded"] }));
+    assert_eq!(last_params(&outcome), json!({ "both": [null, [], "succeeded"] }));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn failed_turn_fails_the_step() {
     site.succeed(first);
     let second = turn(&site, flow, "check", 2);
     let outcome = site.fail(second, FailureKind::ExitCode);
-    assert_eq!(ended(&outcome).1.as_deref(), Some("turn 2 failed: it did not work"));
+    assert_eq!(step_end(&outcome).1.as_deref(), Some("turn 2 failed: it did not work"));
     assert_eq!(outcome.kinds().last(), Some(&"execution.failed"));
 }
 
@@ -165,7 +165,7 @@ fn expression_error_fails_the_repeated_step_with_the_reason() {
         let (flow, _) = begin(&mut site);
         let first = turn(&site, flow, "check", 1);
         let outcome = gives(&mut site, first, &json!({ "n": 1 }));
-        let why = ended(&outcome).1.unwrap();
+        let why = step_end(&outcome).1.unwrap();
         assert!(why.contains(says), "{why}");
         assert_eq!(outcome.kinds().last(), Some(&"execution.failed"));
     }
@@ -179,7 +179,7 @@ fn cancel_ends_the_repetition() {
     running.when(cancel(flow));
     let first = turn(&running, flow, "check", 1);
     let outcome = gives(&mut running, first, &json!({}));
-    assert_eq!(ended(&outcome).1.as_deref(), Some("1 turns were made before it was cancelled"));
+    assert_eq!(step_end(&outcome).1.as_deref(), Some("1 turns were made before it was cancelled"));
     assert_eq!(outcome.kinds().last(), Some(&"execution.cancelled"));
 
     let mut waiting = site(steps());
@@ -202,7 +202,7 @@ fn collected_values_are_limited_however_little_is_read_for_them() {
         let child = turn(&site, flow, "check", iteration);
         last = Some(site.succeed(child));
     }
-    let (_, error) = ended(&last.unwrap());
+    let (_, error) = step_end(&last.unwrap());
     assert!(error.unwrap().contains("at turn 4; collect less of each turn"));
 }
 
@@ -215,7 +215,7 @@ fn unread_results_do_not_count_for_the_limit_of_collected_values() {
         let child = turn(&site, flow, "check", iteration);
         let outcome = gives(&mut site, child, &large);
         if iteration == 2 {
-            assert_eq!(ended(&outcome), (json!([1, 2]), None));
+            assert_eq!(step_end(&outcome), (json!([1, 2]), None));
         }
     }
 }
@@ -227,5 +227,5 @@ fn last_turn_that_succeeds_despite_a_cancel_counts() {
     site.when(cancel(flow));
     let child = turn(&site, flow, "check", 1);
     let outcome = gives(&mut site, child, &json!(7));
-    assert_eq!(ended(&outcome), (json!(null), None));
+    assert_eq!(step_end(&outcome), (json!(null), None));
 }

@@ -12,8 +12,8 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::site::report_giving;
-use crate::support::workflow::{StepPiece, does, fails, reported, times};
-use crate::support::{Pieces, Site, answered, cancel, workers};
+use crate::support::workflow::{StepPiece, does, fails, summarize, times};
+use crate::support::{Pieces, Site, answer_inquiry, cancel, workers};
 
 fn pieces<const N: usize>(steps: [StepPiece; N]) -> Pieces {
     let pieces = Pieces::default().trigger("demo.ping").action("demo.say").action("demo.other").action_at_once("demo.echo");
@@ -27,11 +27,11 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
 }
 
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
 fn item(site: &Site, flow: ExecutionId, name: &str, item: u32) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Item(item)))
+    ExecutionId(Id::derive(site.engine().log(), step(site, flow, name).0, Role::Item(item)))
 }
 
 fn gives(site: &mut Site, execution: ExecutionId, result: &Value) -> Outcome {
@@ -43,14 +43,14 @@ fn again(site: &mut Site, of: ExecutionId, from: RerunFrom) -> (ExecutionId, Vec
     let command = site.rerun(of, from);
     let outcome = site.when(command);
     let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
-    (flow, reported(&outcome))
+    (flow, summarize(&outcome))
 }
 
 fn from(step: &str) -> RerunFrom {
     RerunFrom::Step(step.parse().unwrap())
 }
 
-fn asked(outcome: &Outcome) -> Value {
+fn last_params(outcome: &Outcome) -> Value {
     let record = outcome.records().iter().rev().find(|record| record.kind() == "execution.requested").expect("a step was asked for");
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
 }
@@ -75,12 +75,12 @@ fn rerun_from_failed_takes_over_succeeded_steps_with_their_results() {
     let command = site.rerun(flow, RerunFrom::Failed);
     let outcome = site.when(command);
     let Answer::Execution(second) = outcome.answer() else { panic!("an execution was asked for") };
-    assert_eq!(reported(&outcome), ["flow asked", "again from failed", "one taken over", "two asked"]);
-    assert_eq!(asked(&outcome), json!({ "n": 7 }));
+    assert_eq!(summarize(&outcome), ["flow asked", "again from failed", "one taken over", "two asked"]);
+    assert_eq!(last_params(&outcome), json!({ "n": 7 }));
     let two = step(&site, second, "two");
-    assert_eq!(reported(&site.succeed(two))[..2], ["two succeeded", "three asked"]);
+    assert_eq!(summarize(&site.succeed(two))[..2], ["two succeeded", "three asked"]);
     let three = step(&site, second, "three");
-    assert_eq!(reported(&site.succeed(three)), ["three succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&site.succeed(three)), ["three succeeded", "flow succeeded"]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn rerun_from_a_step_repeats_it_and_its_dependents_only() {
     assert_eq!(site.phase(flow), None);
     let (second, begun) = again(&mut site, flow, from("two"));
     assert_eq!(begun, ["flow asked", "again from two", "one taken over", "two asked", "beside taken over"]);
-    assert_eq!(reported(&site.succeed(step(&site, second, "two"))), ["two succeeded", "three asked"]);
+    assert_eq!(summarize(&site.succeed(step(&site, second, "two"))), ["two succeeded", "three asked"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn succeeded_items_are_taken_over_and_the_others_run() {
     site.fail(item(&site, flow, "each", 1), FailureKind::ExitCode);
     let (second, begun) = again(&mut site, flow, RerunFrom::Failed);
     assert_eq!(begun, ["flow asked", "again from failed", "each of 3", "each[0] taken over", "each[1] asked", "each[2] taken over"]);
-    let reported = reported(&site.succeed(item(&site, second, "each", 1)));
+    let reported = summarize(&site.succeed(item(&site, second, "each", 1)));
     assert_eq!(reported, ["each[1] succeeded", "each ended", "after asked"]);
 }
 
@@ -158,7 +158,7 @@ fn items_of_a_changed_list_all_run() {
     site.succeed(item(&site, flow, "each", 0));
     site.fail(item(&site, flow, "each", 1), FailureKind::ExitCode);
     let command = site.rerun_with(flow, RerunFrom::Failed, Some(&json!({ "list": [1, 3] })));
-    assert_eq!(reported(&site.when(command))[2..], ["each of 2", "each[0] asked", "each[1] asked"]);
+    assert_eq!(summarize(&site.when(command))[2..], ["each of 2", "each[0] asked", "each[1] asked"]);
 }
 
 #[test]
@@ -168,14 +168,14 @@ fn repeated_step_is_taken_over_as_a_unit() {
     let mut site = site([polled, then]);
     let flow = site.run("demo.flow");
     for (turn, n) in [(1, 3), (2, 4)] {
-        let turn = ExecutionId(Id::derived(site.engine().log(), step(&site, flow, "poll").0, Role::Iteration(turn)));
+        let turn = ExecutionId(Id::derive(site.engine().log(), step(&site, flow, "poll").0, Role::Iteration(turn)));
         gives(&mut site, turn, &json!({ "n": n }));
     }
     site.fail(step(&site, flow, "then"), FailureKind::ExitCode);
     let command = site.rerun(flow, RerunFrom::Failed);
     let outcome = site.when(command);
-    assert_eq!(reported(&outcome)[2..], ["poll taken over", "then asked"]);
-    assert_eq!(asked(&outcome), json!({ "n": 4 }));
+    assert_eq!(summarize(&outcome)[2..], ["poll taken over", "then asked"]);
+    assert_eq!(last_params(&outcome), json!({ "n": 4 }));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn undone_step_runs_again_in_a_rerun() {
     for name in ["done", "kept"] {
         site.succeed(step(&site, flow, name));
     }
-    let undo = ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Undo(&"done".parse().unwrap(), 0)));
+    let undo = ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Undo(&"done".parse().unwrap(), 0)));
     site.succeed(undo);
     assert_eq!(site.phase(flow), None);
     let (_, begun) = again(&mut site, flow, RerunFrom::Failed);
@@ -203,7 +203,7 @@ fn taken_over_step_is_not_undone_by_the_rerun() {
     }
     let (second, _) = again(&mut site, flow, from("last"));
     let outcome = site.fail(step(&site, second, "last"), FailureKind::ExitCode);
-    assert_eq!(reported(&outcome), ["last failed", "flow failed"]);
+    assert_eq!(summarize(&outcome), ["last failed", "flow failed"]);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn answer_and_fail(site: &mut Site) -> ExecutionId {
     let flow = site.run("demo.flow");
     let asks = step(site, flow, "ask");
     let inquiry = site.engine().inquiries().of(&asks).expect("it asks").0;
-    site.when(answered(inquiry, "bo", &json!({ "ship": true }), None));
+    site.when(answer_inquiry(inquiry, "bo", &json!({ "ship": true }), None));
     site.fail(step(site, flow, "ship"), FailureKind::ExitCode);
     flow
 }

@@ -6,7 +6,7 @@ use ensue_engine::access::principal::Principal;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::catalog::{Run, RunAs};
-use ensue_engine::command::{Answer, Ask, Command, NewGrant, Refusal, Said};
+use ensue_engine::command::{Answer, Ask, Command, MessageContent, NewGrant, Refusal};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, TokenId};
@@ -18,7 +18,7 @@ use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::definitions::{every, flow};
-use crate::support::site::said;
+use crate::support::site::take_message;
 use crate::support::workflow::does;
 use crate::support::{Pieces, Site, asked_by, fire_timers, permit_at};
 
@@ -34,7 +34,7 @@ fn pieces() -> Pieces {
         .workflow("demo.far", [does("far", "other.work")])
         .workflow("demo.near", [does("own", "demo.own"), does("echo", "core.echo")])
         .workflow("demo.caller", [does("first", "demo.own"), does("far", "other.work").needs(["first"])])
-        .changed("demo.caller", |action| action.run_as = RunAs::Caller)
+        .change_action("demo.caller", |action| action.run_as = RunAs::Caller)
         .workflow(
             "demo.undone",
             [does("first", "demo.own").undone_by("other.work", &json!({})), does("far", "other.work").needs(["first"])],
@@ -187,7 +187,7 @@ fn matches_that_flow_control_held_are_released_only_if_permitted() {
 
 #[test]
 fn rule_on_a_schedule_is_held_to_the_permissions_of_its_pack() {
-    let scheduled = pieces().trigger("core.schedule").scheduled("demo.hourly", "other.work", every(3_600_000));
+    let scheduled = pieces().trigger("core.schedule").scheduled_rule("demo.hourly", "other.work", every(3_600_000));
     let mut site = Site::with(&scheduled);
     permit(&mut site, "demo", Some(&[])).then(&["pack.permissions_set"]);
     let fired = site.after(3_600_000);
@@ -325,9 +325,9 @@ fn message_of_an_attempt_with_an_event_of_another_pack_is_rejected() {
     permit(&mut site, "demo", Some(&[]));
     let own = site.run("demo.own");
     let attempt = site.attempt(own);
-    let event = site.emitted(attempt.id, "other.ping", &json!({}));
+    let event = site.emitted_event(attempt.id, "other.ping", &json!({}));
     let why = "not_permitted: pack/demo may not emit `other.ping`; it needs `events:write on pack=other`";
-    site.when(said(own, attempt, 0, Said::Event(Box::new(event)))).then_refused(&Refusal::EmitNotPermitted(why.into()));
+    site.when(take_message(own, attempt, 0, MessageContent::Event(Box::new(event)))).then_refused(&Refusal::EmitNotPermitted(why.into()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Given, OnExpire, OnLost, Run, RunAs, Schema, Since, Wait, Workflow};
+use ensue_engine::catalog::{Action, Fields, OnExpire, OnLost, Run, RunAs, Schema, Since, Wait, Workflow, WorkflowInput};
 use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 use crate::support::definitions::expression;
 use crate::support::random::again;
-use crate::support::workflow::{StepPiece, awaits, does, reported, steps_of};
+use crate::support::workflow::{StepPiece, awaits, does, steps_of, summarize};
 use crate::support::{Pieces, Site, workers};
 
 /// A site whose rule `demo.greet` on `demo.ping` has these steps and the local value `host`.
 fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
-    let workflow = Workflow::new(Given::Event, steps_of(steps.into()), None).unwrap();
+    let workflow = Workflow::new(WorkflowInput::Event, steps_of(steps.into()), None).unwrap();
     let pieces = Pieces::default().trigger("demo.ping").trigger("demo.pong").action("demo.say").awaiting("core.wait").rule_with(
         "demo.greet",
         "demo.ping",
@@ -58,7 +58,7 @@ fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
     site
 }
 
-fn asked(outcome: &Outcome) -> Vec<(ExecutionRequested, Option<BodyHandle>, Value)> {
+fn requests_with_params(outcome: &Outcome) -> Vec<(ExecutionRequested, Option<BodyHandle>, Value)> {
     let asked = outcome.records().iter().filter_map(|record| match &record.fact {
         Fact::ExecutionRequested(fact) => {
             let params = serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap();
@@ -78,7 +78,7 @@ fn match_is_one_execution_whose_steps_read_event_locals_and_each_other() {
     let mut site = site([first, second]);
     let kinds = ["event.received", "enforcement.made", "execution.requested", "execution.requested", "attempt.started"];
     let outcome = site.receive("demo.ping", &json!({ "host": "web", "n": 7 })).then(&kinds);
-    let asked_for = asked(&outcome);
+    let asked_for = requests_with_params(&outcome);
     let (whole, _, params) = &asked_for[0];
     let event = &outcome.records()[0];
     assert_eq!((whole.action.as_str(), whole.rule.as_ref().unwrap().as_str(), params), ("demo.greet", "demo.greet", &json!({})));
@@ -88,17 +88,17 @@ fn match_is_one_execution_whose_steps_read_event_locals_and_each_other() {
     assert_eq!(asked_for[1].2, json!({ "host": "web", "local": "web!", "about": about }));
 
     let flow = outcome.records()[2].id;
-    let child = ExecutionId(Id::derived(site.engine().log(), flow, Role::Step(&"first".parse().unwrap())));
+    let child = ExecutionId(Id::derive(site.engine().log(), flow, Role::Step(&"first".parse().unwrap())));
     site.restart();
     let outcome = site.succeed(child);
-    assert_eq!(asked(&outcome)[0].2, json!({ "n": ["succeeded", 7] }));
+    assert_eq!(requests_with_params(&outcome)[0].2, json!({ "n": ["succeeded", 7] }));
 }
 
 #[test]
 fn step_of_a_rule_uses_its_own_retry_settings() {
     let mut site = site([does("first", "demo.say").retry(again(2))]);
     let outcome = site.receive("demo.ping", &json!({ "host": "web" }));
-    let child = ExecutionId(Id::derived(site.engine().log(), outcome.records()[2].id, Role::Step(&"first".parse().unwrap())));
+    let child = ExecutionId(Id::derive(site.engine().log(), outcome.records()[2].id, Role::Step(&"first".parse().unwrap())));
     assert_eq!(site.fail(child, FailureKind::ExitCode).kinds(), ["attempt.failed", "timer.set"]);
 }
 
@@ -130,6 +130,6 @@ fn rule_s_event_and_awaited_event_are_separate() {
     let wait = Wait { trigger: "demo.pong".parse().unwrap(), when, since: Since::Start, expires: None, on_expire: OnExpire::Fail };
     let mut site = site([awaits("pong", wait)]);
     site.receive("demo.ping", &json!({ "host": "a" }));
-    assert_eq!(reported(&site.receive("demo.pong", &json!({ "host": "b" }))), [""; 0]);
-    assert_eq!(reported(&site.receive("demo.pong", &json!({ "host": "a" }))), ["pong has come", "pong succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&site.receive("demo.pong", &json!({ "host": "b" }))), [""; 0]);
+    assert_eq!(summarize(&site.receive("demo.pong", &json!({ "host": "a" }))), ["pong has come", "pong succeeded", "flow succeeded"]);
 }

@@ -139,7 +139,7 @@ fn agrees_around(model: &Model, change: &Change) {
         Err(ScheduleError::Never { .. }) if expected.is_empty() => return,
         Err(why) => panic!("`{text}`: {why}"),
     };
-    let (first, last) = change.judged();
+    let (first, last) = change.checked_range();
     let reported = |moment: Option<&i64>| moment.map(|moment| second(*moment).to_string());
     // From each due moment near the change and some of the others, from just before and just after it, and
     // from the edges of the change.

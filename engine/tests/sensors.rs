@@ -13,11 +13,11 @@ use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::SensorId;
 use ensue_engine::record::{Actor, Body, Digest, Record};
-use ensue_engine::sensors::change::ChangeUnfit;
 use ensue_engine::sensors::cursor::{CHANGES_MAX, CURSOR_INLINE_BYTES_MAX, Cursor, CursorInvalid, NewCursor, StoredCursor, WholeCursor};
+use ensue_engine::sensors::cursor_change::ChangeUnfit;
 use ensue_engine::sensors::decide::SENSOR_BATCH_DRAFTS_MAX;
 use ensue_engine::sensors::facts::{SensorAdvanced, SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode};
-use ensue_engine::sensors::state::{FAILING_PARTS_MAX, FAILURES_ANNOUNCED, Phase, Pulling};
+use ensue_engine::sensors::state::{FAILING_PARTS_MAX, FAILURES_ANNOUNCED, Pulling, SensorPhase};
 use ensue_test_support::NOON;
 use ensue_test_support::spec::Outcome;
 use proptest::prelude::*;
@@ -72,7 +72,7 @@ fn items<const N: usize>(site: &mut Site, numbers: [u32; N]) -> Vec<ObservedEven
 }
 
 /// An event with a dedupe key in the sensor's own scope, as the node makes them.
-fn keyed(site: &mut Site, key: &str) -> ObservedEvent {
+fn keyed_event(site: &mut Site, key: &str) -> ObservedEvent {
     let [event] = <[ObservedEvent; 1]>::try_from(items(site, [1])).unwrap();
     let dedupe_key = DedupeKey { scope: format!("sensor/{FEED}/demo.item"), hash: Digest::of(key.as_bytes()) };
     ObservedEvent { dedupe: Some(Dedupe { key: dedupe_key, content: event.body.digest, conflict: Conflict::IsRepeat }), ..event }
@@ -90,12 +90,12 @@ fn restart() -> Command {
     asked_by(ana(), Ask::RestartSensor { sensor: FEED.parse().unwrap() })
 }
 
-fn started(site: &Site) -> Command {
+fn note_started(site: &Site) -> Command {
     let (sensor, pulling) = feed(site);
     asked_by(Actor::Engine, Ask::NoteSensorStarted { sensor, run: pulling.run, release: "0.1.0".into() })
 }
 
-fn failed(site: &Site, failures: u32) -> Command {
+fn note_failed(site: &Site, failures: u32) -> Command {
     let (id, pulling) = feed(site);
     let error = SensorError::new(SensorErrorKind::Connect, "the server is away");
     let failed = SensorFailed { id, run: pulling.run, error, failures, retry_at: site.now().plus_millis(1_000) };
@@ -109,12 +109,12 @@ fn read(site: &mut Site, events: Vec<ObservedEvent>, to: Option<&str>) -> Outcom
 }
 
 fn start(site: &mut Site) -> Outcome {
-    let command = started(site);
+    let command = note_started(site);
     site.when(command)
 }
 
 fn fail(site: &mut Site, failures: u32) -> Outcome {
-    let command = failed(site, failures);
+    let command = note_failed(site, failures);
     site.when(command)
 }
 
@@ -127,7 +127,7 @@ fn stops(effects: &[Effect]) -> usize {
     effects.iter().filter(|effect| matches!(effect, Effect::StopSensor { .. })).count()
 }
 
-fn ended(outcome: &Outcome) -> Vec<SensorEndedBecause> {
+fn end_reasons(outcome: &Outcome) -> Vec<SensorEndedBecause> {
     outcome.facts().filter_map(|fact| if let Fact::SensorEnded(fact) = fact { Some(fact.why) } else { None }).collect()
 }
 
@@ -171,7 +171,7 @@ fn another_identity_is_another_sensor_without_a_cursor() {
     read(&mut site, Vec::new(), Some("7")).then(&["sensor.advanced"]);
     let (old, _) = feed(&site);
     let outcome = site.install(&pieces().process(FEED, "demo.item", "./other")).then(&["pack.installed", "sensor.ended", "sensor.set"]);
-    assert_eq!(ended(&outcome), [SensorEndedBecause::Changed]);
+    assert_eq!(end_reasons(&outcome), [SensorEndedBecause::Changed]);
     let (new, pulling) = feed(&site);
     assert_ne!(new, old);
     assert_eq!((pulling.cursor, pulling.run), (None, 1));
@@ -183,7 +183,7 @@ fn removed_sensor_stops_and_its_batches_are_refused() {
     let mut site = site();
     let late = batch(&site, Vec::new(), Some("1"));
     let outcome = site.install(&pieces()).then(&["pack.installed", "sensor.ended"]);
-    assert_eq!((ended(&outcome), stops(outcome.effects())), (vec![SensorEndedBecause::Removed], 1));
+    assert_eq!((end_reasons(&outcome), stops(outcome.effects())), (vec![SensorEndedBecause::Removed], 1));
     let refusal = Refusal::StaleRun { sensor: late.sensor, run: late.run };
     site.when(take(late)).then_refused(&refusal);
 }
@@ -277,9 +277,9 @@ fn batch_that_was_read_after_another_cursor_is_refused() {
 #[test]
 fn source_without_a_cursor_relies_on_keys() {
     let mut site = site();
-    let event = keyed(&mut site, "a");
+    let event = keyed_event(&mut site, "a");
     read(&mut site, vec![event], None).then(&["event.received"]);
-    let again = keyed(&mut site, "a");
+    let again = keyed_event(&mut site, "a");
     let outcome = read(&mut site, vec![again], None).then(&[]);
     let Answer::Events(received) = outcome.answer() else { panic!("events were taken") };
     assert_eq!(received.iter().map(|event| event.novelty).collect::<Vec<_>>(), [Novelty::Repeat]);
@@ -308,7 +308,7 @@ fn advance(site: &mut Site, known: &Cursor, to: &Cursor) -> Outcome {
     site.when(take(SensorBatch { after: Some(known.digest()), ..batch }))
 }
 
-fn advanced(outcome: &Outcome) -> SensorAdvanced {
+fn expect_advanced(outcome: &Outcome) -> SensorAdvanced {
     let advanced = outcome.facts().find_map(|fact| if let Fact::SensorAdvanced(fact) = fact { Some(fact.clone()) } else { None });
     advanced.expect("the cursor moved")
 }
@@ -323,7 +323,7 @@ fn cursor_that_hardly_differs_is_recorded_as_a_change() {
         for more in count + 1..count + 6 {
             let new = remembering(0..more);
             let outcome = advance(&mut site, &known, &new).then(&["sensor.advanced"]);
-            let fact = advanced(&outcome);
+            let fact = expect_advanced(&outcome);
             assert!(fact.cursor.is_none() && fact.change.is_some() && outcome.records()[0].body.is_none());
             let bytes = outcome.records()[0].fact_json.len();
             assert!(bytes < 300, "{bytes}: {}", String::from_utf8_lossy(&outcome.records()[0].fact_json));
@@ -344,7 +344,7 @@ fn cursor_is_recorded_whole_once_its_changes_are_larger_or_many() {
     for more in 101..250 {
         let new = remembering(0..more);
         let outcome = advance(&mut site, &known, &new).then(&["sensor.advanced"]);
-        *(if advanced(&outcome).change.is_some() { &mut changes } else { &mut wholes }) += 1;
+        *(if expect_advanced(&outcome).change.is_some() { &mut changes } else { &mut wholes }) += 1;
         bytes += outcome.records()[0].fact_json.len();
         known = new;
     }
@@ -356,7 +356,7 @@ fn cursor_is_recorded_whole_once_its_changes_are_larger_or_many() {
     read(&mut site, Vec::new(), Some(known.as_str())).then(&["sensor.advanced"]);
     let whole_at = (1..=CHANGES_MAX + 1).find(|step| {
         let new = long(*step);
-        let is_whole = advanced(&advance(&mut site, &known, &new).then(&["sensor.advanced"])).change.is_none();
+        let is_whole = expect_advanced(&advance(&mut site, &known, &new).then(&["sensor.advanced"])).change.is_none();
         known = new;
         is_whole
     });
@@ -375,7 +375,7 @@ fn cursor_that_is_short_or_another_is_recorded_whole() {
     ] {
         let mut site = site();
         read(&mut site, Vec::new(), Some(known.as_str())).then(&["sensor.advanced"]);
-        assert_eq!(advanced(&advance(&mut site, &known, &new).then(&["sensor.advanced"])).change, None);
+        assert_eq!(expect_advanced(&advance(&mut site, &known, &new).then(&["sensor.advanced"])).change, None);
         assert_eq!(feed(&site).1.cursor.unwrap().digest(), new.digest());
     }
 }
@@ -504,7 +504,7 @@ fn outage_of_a_hundred_failures_has_seven_records_and_one_event() {
     let outcome = start(&mut site);
     let recovered = payloads(&outcome, InternalTrigger::SensorRecovered);
     assert_eq!(recovered, [json!({ "sensor": FEED, "source": "process", "failures": 64, "since": since })]);
-    let Phase::Running { failures, .. } = feed(&site).1.phase else { panic!("it runs") };
+    let SensorPhase::Running { failures, .. } = feed(&site).1.phase else { panic!("it runs") };
     assert_eq!(failures, 64, "the back-off of a flapping sensor continues");
     site.when(restart()).then(&["sensor.restarted"]);
     assert_eq!(feed(&site).1.phase.failures(), 0);
@@ -595,7 +595,7 @@ fn part_that_fails_is_recorded_and_announced_once_until_it_recovers() {
     assert_eq!(announced, [json!({ "sensor": FEED, "source": "process", "part": "a", "error": "the server is away" })]);
     site.later(1_000);
     assert_eq!(records_of_parts(&report(&mut site, &[("a", away())])), [""; 0]);
-    assert!(matches!(feed(&site).1.phase, Phase::Running { .. }), "the sensor reads its other parts");
+    assert!(matches!(feed(&site).1.phase, SensorPhase::Running { .. }), "the sensor reads its other parts");
     let outcome = report(&mut site, &[("a", PartState::Running)]);
     assert_eq!(records_of_parts(&outcome), ["recovered"]);
     let recovered = payloads(&outcome, InternalTrigger::SensorPartRecovered);
@@ -698,7 +698,7 @@ fn payloads(outcome: &Outcome, trigger: InternalTrigger) -> Vec<Value> {
 #[test]
 fn reports_of_a_run_that_is_over_are_ignored() {
     let mut site = site();
-    let (late_start, late_failure) = (started(&site), failed(&site, 1));
+    let (late_start, late_failure) = (note_started(&site), note_failed(&site, 1));
     site.when(restart()).then(&["sensor.restarted"]);
     site.when(late_start).then(&[]);
     site.when(late_failure).then(&[]);

@@ -23,9 +23,9 @@ use ensue_test_support::spec::CatalogsHealth;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{concurrency, every, flow};
-use crate::support::site::{install_demo, progress, received, report, set_var};
+use crate::support::site::{install_demo, progress, receive_events, report, set_var};
 use crate::support::workflow::{awaits, does, expression, fails};
-use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, permit_at, set_mode, workers};
+use crate::support::{Pieces, Site, ana, answer_inquiry, asked_by, cancel, permit_at, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
 const FORMAT_16: &str = include_str!("golden/state.v16.json");
@@ -51,7 +51,7 @@ fn busy() -> Site {
     site.turn(set_var("sync.cursor", &json!(7)));
     let flow = site.request("demo.flow");
     let Answer::Execution(flow) = site.turn(flow).answer() else { panic!("an execution was asked for") };
-    let done = ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&"done".parse().unwrap())));
+    let done = ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&"done".parse().unwrap())));
     let attempt = site.attempt(done);
     site.turn(report(done, attempt, ReportOutcome::Succeeded));
     let sleep = site.request_with("demo.sleep", &json!({ "duration": "24h" }), None);
@@ -63,14 +63,14 @@ fn busy() -> Site {
     let question = site.request_with("demo.question", &question, None);
     let outcome = site.turn(question).then(&["execution.requested", "inquiry.opened"]);
     let inquiry = InquiryId(outcome.records()[1].id);
-    site.turn(answered(inquiry, "ana", &json!(true), None)).then(&["inquiry.answered"]);
+    site.turn(answer_inquiry(inquiry, "ana", &json!(true), None)).then(&["inquiry.answered"]);
     let question = site.request_with("demo.question", &json!({ "title": "Ship?", "answer": {}, "assignees": ["ana"] }), None);
-    let asks = paused(&mut site, question);
+    let asks = request_paused(&mut site, question);
     let inquiry = site.engine().inquiries().of(&asks).unwrap().0;
-    site.turn(answered(inquiry, "ana", &json!(true), None)).then(&["inquiry.answered", "reaction.held"]);
+    site.turn(answer_inquiry(inquiry, "ana", &json!(true), None)).then(&["inquiry.answered", "reaction.held"]);
     for action in ["demo.sleep", "demo.say"] {
         let request = site.request_with(action, &json!({ "duration": "48h" }), None);
-        paused(&mut site, request);
+        request_paused(&mut site, request);
     }
     let (ends, expired) = (NOON.plus_millis(1), TokenId(Id::root(NOON, 5_003)));
     let expired = NewToken { expires_at: Some(ends), ..NewToken::with_roles(expired, "expired", vec!["viewer".to_owned()]) };
@@ -78,7 +78,7 @@ fn busy() -> Site {
     site.turn(asked_by(Actor::Engine, Ask::NoteClockStep { from: ends, to: NOON })).then(&["clock.stepped"]);
     let (from, to) = (NOON, NOON.plus_millis(2 * 3_600_000));
     site.turn(asked_by(Actor::Engine, Ask::NoteClockStep { from, to })).then(&["clock.stepped"]);
-    let hourly = pieces().trigger("core.schedule").scheduled("demo.hourly", "demo.say", every(3_600_000));
+    let hourly = pieces().trigger("core.schedule").scheduled_rule("demo.hourly", "demo.say", every(3_600_000));
     let base = site.engine().catalog_revision();
     site.build(hourly.build(base.next()));
     site.turn(install_demo(base)).then(&["pack.installed", "schedule.set", "timer.set"]);
@@ -115,18 +115,18 @@ fn hold(site: &mut Site, pieces: Pieces) {
     site.look_at_the_catalog(&pieces);
     for n in 1..=3 {
         let event = site.event("demo.pang", &json!({ "n": n }));
-        site.turn(received(vec![event]));
+        site.turn(receive_events(vec![event]));
     }
     for _ in 0..2 {
         let request = site.request_with("demo.locked", &json!({ "region": "eu" }), None);
         site.turn(request);
     }
     let request = site.request_with("demo.locked", &json!({ "region": "eu" }), None);
-    paused(site, request);
+    request_paused(site, request);
 }
 
 /// Requests an execution and pauses it.
-fn paused(site: &mut Site, request: Command) -> ExecutionId {
+fn request_paused(site: &mut Site, request: Command) -> ExecutionId {
     let Answer::Execution(execution) = site.turn(request).answer() else { panic!("an execution was asked for") };
     site.turn(asked_by(ana(), Ask::PauseExecution { execution })).then(&["execution.paused"]);
     execution
@@ -157,8 +157,8 @@ fn pieces() -> Pieces {
         "demo.flow",
         [
             does("done", "demo.echo").undone_by("demo.say", &json!({})),
-            awaits("soon", awaited(None)).cancelled_by("demo.pong", "event.payload.n > 7", Since::Start),
-            awaits("keyed", awaited(Some("event.payload.n == 7"))).cancelled_by("demo.pong", "event.payload.n == 7", Since::Start),
+            awaits("soon", sample_wait(None)).cancelled_by("demo.pong", "event.payload.n > 7", Since::Start),
+            awaits("keyed", sample_wait(Some("event.payload.n == 7"))).cancelled_by("demo.pong", "event.payload.n == 7", Since::Start),
             does("each", "demo.say").over("[1, 2]"),
             fails("stop", "no"),
             does("one", "demo.say"),
@@ -229,7 +229,7 @@ fn silent() -> Site {
     // Three events with 510 decisions each exceed one turn: the reactions of two are owed, and one of these
     // is parked.
     let events = (0..3).map(|_| site.event("demo.pong", &json!({}))).collect();
-    site.turn(received(events));
+    site.turn(receive_events(events));
     site.set_catalogs(CatalogsHealth::Broken);
     site.restart();
     site.serve();
@@ -237,7 +237,7 @@ fn silent() -> Site {
     site
 }
 
-fn awaited(when: Option<&str>) -> Wait {
+fn sample_wait(when: Option<&str>) -> Wait {
     Wait {
         trigger: "demo.ping".parse().unwrap(),
         when: when.map(expression),

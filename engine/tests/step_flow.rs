@@ -10,7 +10,7 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use serde_json::{Value, json};
 
-use crate::support::workflow::{StepPiece, asserts, awaits, does, reported, template, times};
+use crate::support::workflow::{StepPiece, asserts, awaits, does, summarize, template, times};
 use crate::support::{Pieces, Site, cancel, workers};
 
 fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
@@ -26,15 +26,15 @@ fn begin(site: &mut Site, params: &Value) -> (ExecutionId, Vec<String>) {
     let request = site.request_with("demo.flow", params, None);
     let outcome = site.when(request);
     let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
-    (flow, reported(&outcome))
+    (flow, summarize(&outcome))
 }
 
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
 fn item(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
+    ExecutionId(Id::derive(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
 }
 
 /// The latest failure of a step that did not start.
@@ -106,7 +106,7 @@ mod assertions {
     fn explanation_is_read_by_later_steps_and_is_limited() {
         let condition = (0..60).map(|n| format!("params.text == '{}'", "x".repeat(60 + n))).collect::<Vec<_>>().join(" || ");
         let steps = [
-            asserts("ready", &condition, Some("\u{1}".repeat(3_000).as_str())).tolerated(),
+            asserts("ready", &condition, Some("\u{1}".repeat(3_000).as_str())).tolerate_failure(),
             does("after", "demo.say").needs(["ready"]).with(&json!({ "text": "${{ steps.ready.error.explained[1].part }}" })),
         ];
         let mut site = site(steps);
@@ -114,7 +114,7 @@ mod assertions {
         let bytes = serde_json::to_vec(failure(&site)).unwrap().len();
         assert!(bytes < 14 * 1024, "{bytes}");
         let mut site = super::site([
-            asserts("ready", "params.text == 'x'", None).tolerated(),
+            asserts("ready", "params.text == 'x'", None).tolerate_failure(),
             does("after", "demo.say").needs(["ready"]).with(&json!({ "text": "${{ steps.ready.error.explained[1].value }}" })),
         ]);
         begin(&mut site, &json!({ "text": "y" }));
@@ -129,11 +129,11 @@ mod tolerated_items {
         let mut all = Vec::new();
         for index in fails {
             let item = item(site, flow, "each", *index);
-            all.extend(reported(&site.fail(item, FailureKind::ExitCode)));
+            all.extend(summarize(&site.fail(item, FailureKind::ExitCode)));
         }
         for index in succeed {
             let item = item(site, flow, "each", *index);
-            all.extend(reported(&site.succeed(item)));
+            all.extend(summarize(&site.succeed(item)));
         }
         all
     }
@@ -278,7 +278,7 @@ mod durations {
         let (flow, _) = begin(&mut site, &json!({ "limit": "5m" }));
         let awaits = site.engine().executions().get(&step(&site, flow, "come")).unwrap().pace;
         assert_eq!(awaits, Pace::Awaits { expires_millis: Some(300_000) });
-        let first = ExecutionId(Id::derived(site.engine().log(), step(&site, flow, "again").0, Role::Iteration(1)));
+        let first = ExecutionId(Id::derive(site.engine().log(), step(&site, flow, "again").0, Role::Iteration(1)));
         let outcome = site.succeed(first);
         let wait = outcome.records().iter().find_map(|record| match &record.fact {
             Fact::ExecutionRequested(fact) => fact.wait_millis,
@@ -295,8 +295,8 @@ mod some_of_several {
         let reads = json!({ "text": "${{ steps.a.status + ' ' + steps.b.status + ' ' + steps.c.status }}" });
         site([
             does("a", "demo.say"),
-            does("b", "demo.say").tolerated(),
-            does("c", "demo.say").tolerated(),
+            does("b", "demo.say").tolerate_failure(),
+            does("c", "demo.say").tolerate_failure(),
             does("both", "demo.say").needs_any(2, ["a", "b", "c"], rest).with(&reads),
         ])
     }
@@ -304,7 +304,7 @@ mod some_of_several {
     #[track_caller]
     fn succeeds(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
         let child = step(site, flow, name);
-        reported(&site.succeed(child))
+        summarize(&site.succeed(child))
     }
 
     #[test]
@@ -334,9 +334,9 @@ mod some_of_several {
         let requests = site.records().iter().filter(|record| record.kind() == "execution.cancel_requested").count();
         assert_eq!(requests, 2, "`b` and an item run");
         let b = step(&site, flow, "b");
-        assert_eq!(reported(&site.fail(b, FailureKind::ExitCode)), ["b cancelled", "later skipped: cancelled"]);
+        assert_eq!(summarize(&site.fail(b, FailureKind::ExitCode)), ["b cancelled", "later skipped: cancelled"]);
         let item = item(&site, flow, "each", 0);
-        let ended = reported(&site.fail(item, FailureKind::ExitCode));
+        let ended = summarize(&site.fail(item, FailureKind::ExitCode));
         assert!(ended[1].starts_with("each ended"), "{ended:?}");
         assert_eq!(succeeds(&mut site, flow, "first"), ["first succeeded", "flow succeeded"]);
     }
@@ -344,8 +344,8 @@ mod some_of_several {
     /// Lets a turn of a step succeed.
     #[track_caller]
     fn turn_succeeds(site: &mut Site, flow: ExecutionId, name: &str, number: u32) -> Vec<String> {
-        let turn = ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Iteration(number)));
-        reported(&site.succeed(turn))
+        let turn = ExecutionId(Id::derive(site.engine().log(), step(site, flow, name).0, Role::Iteration(number)));
+        summarize(&site.succeed(turn))
     }
 
     #[test]
@@ -393,7 +393,7 @@ mod some_of_several {
         let (flow, _) = begin(&mut site, &json!({}));
         for (name, then) in [("b", vec!["b failed"]), ("c", vec!["c failed", "both skipped: needs"])] {
             let child = step(&site, flow, name);
-            assert_eq!(reported(&site.fail(child, FailureKind::ExitCode)), then);
+            assert_eq!(summarize(&site.fail(child, FailureKind::ExitCode)), then);
         }
         assert_eq!(succeeds(&mut site, flow, "a"), ["a succeeded", "flow succeeded"]);
     }
@@ -402,11 +402,11 @@ mod some_of_several {
     fn condition_decides_which_ends_count() {
         for (condition, then) in [("failed()", "any follows b"), ("always()", "any follows a")] {
             let any = does("any", "demo.say").needs_any(1, ["a", "b"], Rest::GoesOn).starts_if(condition);
-            let mut site = site([does("a", "demo.say"), does("b", "demo.say").tolerated(), any]);
+            let mut site = site([does("a", "demo.say"), does("b", "demo.say").tolerate_failure(), any]);
             let (flow, _) = begin(&mut site, &json!({}));
             let mut all = succeeds(&mut site, flow, "a");
             let b = step(&site, flow, "b");
-            all.extend(reported(&site.fail(b, FailureKind::ExitCode)));
+            all.extend(summarize(&site.fail(b, FailureKind::ExitCode)));
             assert!(all.contains(&then.to_owned()) && all.contains(&"any asked".to_owned()), "{all:?}");
         }
     }

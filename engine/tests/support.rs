@@ -7,7 +7,7 @@ pub(crate) mod site;
 pub(crate) mod workflow;
 
 pub(crate) use commands::{
-    accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at, retry, set_mode,
+    accept_clock, ana, answer_inquiry, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at, retry, set_mode,
     settle, worker, workers,
 };
 pub(crate) use definitions::{Pieces, fields, rule_id};

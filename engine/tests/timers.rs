@@ -20,7 +20,7 @@ use ensue_test_support::spec::{CatalogsHealth, Outcome};
 use serde_json::json;
 
 use crate::support::random::again;
-use crate::support::site::{failed, report, reported};
+use crate::support::site::{failed_outcome, report, report_attempt};
 use crate::support::workflow::does;
 use crate::support::{Pieces, Site, accept_clock, cancel, fire_timers, retry, settle, workers};
 
@@ -54,7 +54,7 @@ fn flow<const N: usize>(steps: [crate::support::workflow::StepPiece; N]) -> Site
 }
 
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
 #[track_caller]
@@ -65,7 +65,7 @@ fn run_with(site: &mut Site, action: &str, params: &serde_json::Value, at: Optio
     (execution, outcome)
 }
 
-fn moved(time: Timestamp, micros: i64) -> Timestamp {
+fn shift(time: Timestamp, micros: i64) -> Timestamp {
     Timestamp::from_micros(time.micros() + micros)
 }
 
@@ -84,7 +84,7 @@ fn why(outcome: &Outcome) -> String {
     }
 }
 
-fn fired(outcome: &Outcome) -> Vec<&Record> {
+fn fired_timers(outcome: &Outcome) -> Vec<&Record> {
     outcome.records().iter().filter(|record| record.kind() == "timer.fired").collect()
 }
 
@@ -93,7 +93,7 @@ fn failed_attempt_is_retried_after_its_delay_and_not_before() {
     let mut site = site();
     let execution = site.run("demo.again");
     let failed = site.fail(execution, FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
-    assert_eq!((due(&failed), site.phase(execution)), (moved(NOON, 2 * SECOND), Some(Phase::Delayed)));
+    assert_eq!((due(&failed), site.phase(execution)), (shift(NOON, 2 * SECOND), Some(Phase::Delayed)));
     site.after(1_999).then(&[]);
     site.after(1).then(&["timer.fired", "attempt.started"]);
     site.when(fire_timers()).then(&[]);
@@ -154,7 +154,7 @@ fn answered_with(site: &mut Site, execution: ExecutionId, status: i64, retry_aft
     let error = Failure::new(FailureKind::HttpStatus, "it did not work").with_detail(status);
     let Attempt { id: attempt, token, .. } = site.attempt(execution);
     let (outcome, emitted, vars) = (ReportOutcome::Failed(error), None, Vec::new());
-    site.when(reported(Report {
+    site.when(report_attempt(Report {
         execution,
         attempt,
         token,
@@ -272,7 +272,7 @@ fn timer_record_has_an_id_derived_from_its_execution() {
     let mut site = site();
     let execution = site.run("demo.again");
     let failed = site.fail(execution, FailureKind::ExitCode);
-    let set = Id::derived(site.engine().log(), execution.0, Role::Timer(TimerKind::Retry, 2));
+    let set = Id::derive(site.engine().log(), execution.0, Role::Timer(TimerKind::Retry, 2));
     assert_eq!(failed.records()[1].id, set);
     assert_eq!(site.after(2_000).records()[0].cause.parent, Some(set));
 }
@@ -290,7 +290,7 @@ fn many_due_timers_fire_in_bounded_turns_oldest_first() {
     let mut dues = Vec::new();
     for fires in [FIRED_AT_ONCE_MAX, FIRED_AT_ONCE_MAX, 50, 0] {
         let outcome = site.when(fire_timers());
-        assert_eq!(fired(&outcome).len(), fires);
+        assert_eq!(fired_timers(&outcome).len(), fires);
         dues.extend(outcome.facts().filter_map(|fact| if let Fact::TimerFired(fact) = fact { Some(fact.due) } else { None }));
     }
     assert!(dues.is_sorted() && dues.len() == count);
@@ -304,21 +304,21 @@ fn clock_step_makes_no_delay_shorter_or_longer() {
         let execution = site.run("demo.again");
         site.fail(execution, FailureKind::ExitCode);
         site.later(1_000);
-        site.clock_steps_to(moved(site.now(), step)).then(&["clock.stepped"]);
+        site.clock_steps_to(shift(site.now(), step)).then(&["clock.stepped"]);
         site.when(fire_timers()).then(&[]);
         site.after(999).then(&[]);
         let outcome = site.after(1).then(&["timer.fired", "attempt.started"]);
         let Some(Fact::TimerFired(timer)) = outcome.facts().next() else { panic!("a timer fired") };
-        assert_eq!(timer.due, moved(NOON, 2 * SECOND + step), "the reported time follows the present clock");
+        assert_eq!(timer.due, shift(NOON, 2 * SECOND + step), "the reported time follows the present clock");
     }
 }
 
 #[test]
 fn scheduled_request_waits_for_its_time_and_then_for_a_worker() {
     let mut site = site();
-    let (execution, asked) = run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
+    let (execution, asked) = run_with(&mut site, "demo.say", &json!({}), Some(shift(NOON, HOUR)));
     let asked = asked.then(&["execution.requested", "timer.set"]);
-    assert_eq!((due(&asked), site.phase(execution)), (moved(NOON, HOUR), Some(Phase::Delayed)));
+    assert_eq!((due(&asked), site.phase(execution)), (shift(NOON, HOUR), Some(Phase::Delayed)));
     assert_eq!(site.engine().executions().open_work(), 0, "it is no work yet");
     site.after(3_599_999).then(&[]);
     site.after(1).then(&["timer.fired", "attempt.started"]);
@@ -328,18 +328,18 @@ fn scheduled_request_waits_for_its_time_and_then_for_a_worker() {
 #[test]
 fn start_time_in_the_past_means_now() {
     let mut site = site();
-    let (_, asked) = run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, -1)));
+    let (_, asked) = run_with(&mut site, "demo.say", &json!({}), Some(shift(NOON, -1)));
     asked.then(&["execution.requested", "attempt.started"]);
 }
 
 #[test]
 fn far_forward_clock_step_holds_timers_until_it_has_lasted() {
     let mut site = site();
-    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
-    site.clock_steps_to(moved(NOON, 2 * HOUR));
+    run_with(&mut site, "demo.say", &json!({}), Some(shift(NOON, HOUR)));
+    site.clock_steps_to(shift(NOON, 2 * HOUR));
     site.when(fire_timers()).then(&[]);
-    assert_eq!(site.engine().timers().held(site.now()), 1);
-    assert_eq!(site.engine().timers().next_due(), Some(moved(NOON, 2 * HOUR).plus_millis(HELD_FOR_MILLIS)));
+    assert_eq!(site.engine().timers().held_count(site.now()), 1);
+    assert_eq!(site.engine().timers().next_due(), Some(shift(NOON, 2 * HOUR).plus_millis(HELD_FOR_MILLIS)));
     site.after(HELD_FOR_MILLIS - 1).then(&[]);
     site.after(1).then(&["timer.fired", "attempt.started"]);
 }
@@ -347,10 +347,10 @@ fn far_forward_clock_step_holds_timers_until_it_has_lasted() {
 #[test]
 fn clock_step_corrected_in_time_fires_nothing() {
     let mut site = site();
-    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
-    site.clock_steps_to(moved(NOON, 2 * HOUR));
+    run_with(&mut site, "demo.say", &json!({}), Some(shift(NOON, HOUR)));
+    site.clock_steps_to(shift(NOON, 2 * HOUR));
     site.after(60_000).then(&[]);
-    site.clock_steps_to(moved(NOON, 60 * SECOND));
+    site.clock_steps_to(shift(NOON, 60 * SECOND));
     assert_eq!(site.engine().timers().hold(site.now()), None);
     site.after(59 * 60_000 - 1).then(&[]);
     site.after(1).then(&["timer.fired", "attempt.started"]);
@@ -359,10 +359,10 @@ fn clock_step_corrected_in_time_fires_nothing() {
 #[test]
 fn partly_corrected_clock_step_keeps_the_hold() {
     let mut site = site();
-    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
-    site.clock_steps_to(moved(NOON, 4 * HOUR));
+    run_with(&mut site, "demo.say", &json!({}), Some(shift(NOON, HOUR)));
+    site.clock_steps_to(shift(NOON, 4 * HOUR));
     site.later(1_000);
-    site.clock_steps_to(moved(NOON, 2 * HOUR));
+    site.clock_steps_to(shift(NOON, 2 * HOUR));
     site.when(fire_timers()).then(&[]);
     assert!(site.engine().timers().hold(site.now()).is_some());
 }
@@ -370,8 +370,8 @@ fn partly_corrected_clock_step_keeps_the_hold() {
 #[test]
 fn accepting_the_clock_ends_the_hold() {
     let mut site = site();
-    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR)));
-    site.clock_steps_to(moved(NOON, 2 * HOUR));
+    run_with(&mut site, "demo.say", &json!({}), Some(shift(NOON, HOUR)));
+    site.clock_steps_to(shift(NOON, 2 * HOUR));
     site.when(accept_clock()).then(&["clock.accepted"]);
     site.when(accept_clock()).then(&[]);
     site.when(fire_timers()).then(&["timer.fired", "attempt.started"]);
@@ -380,8 +380,8 @@ fn accepting_the_clock_ends_the_hold() {
 #[test]
 fn smaller_forward_clock_step_fires_due_timers() {
     let mut site = site();
-    run_with(&mut site, "demo.say", &json!({}), Some(moved(NOON, HOUR / 2)));
-    site.clock_steps_to(moved(NOON, HOUR));
+    run_with(&mut site, "demo.say", &json!({}), Some(shift(NOON, HOUR / 2)));
+    site.clock_steps_to(shift(NOON, HOUR));
     site.when(fire_timers()).then(&["timer.fired", "attempt.started"]);
 }
 
@@ -416,7 +416,7 @@ fn sleep_with_an_invalid_duration_is_rejected() {
 #[test]
 fn delayed_workflow_starts_at_its_time() {
     let mut site = flow([does("first", "demo.say")]);
-    let (execution, asked) = run_with(&mut site, "demo.flow", &json!({}), Some(moved(NOON, SECOND)));
+    let (execution, asked) = run_with(&mut site, "demo.flow", &json!({}), Some(shift(NOON, SECOND)));
     asked.then(&["execution.requested", "timer.set"]);
     site.after(1_000).then(&["timer.fired", "execution.requested", "attempt.started"]);
     let child = step(&site, execution, "first");
@@ -453,7 +453,7 @@ fn item_is_retried_separately() {
     let mut site = flow([does("each", "demo.again").over("[1, 2]")]);
     let execution = site.run("demo.flow");
     let items: Vec<ExecutionId> =
-        (0..2).map(|at| ExecutionId(Id::derived(site.engine().log(), step(&site, execution, "each").0, Role::Item(at)))).collect();
+        (0..2).map(|at| ExecutionId(Id::derive(site.engine().log(), step(&site, execution, "each").0, Role::Item(at)))).collect();
     site.fail(items[0], FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
     site.succeed(items[1]).then(&["attempt.succeeded", "execution.succeeded"]);
     site.after(2_000).then(&["timer.fired", "attempt.started"]);
@@ -471,9 +471,9 @@ fn cancelled_workflow_ends_its_waiting_steps() {
     assert_eq!((site.engine().timers().pending(), site.engine().executions().iter().count()), (0, 0));
 }
 
-fn limited<const N: usize>(steps: [crate::support::workflow::StepPiece; N]) -> Site {
+fn limited_site<const N: usize>(steps: [crate::support::workflow::StepPiece; N]) -> Site {
     let pieces =
-        pieces().workflow("demo.flow", steps).changed("demo.flow", |action| action.limit = Some(std::time::Duration::from_secs(60)));
+        pieces().workflow("demo.flow", steps).change_action("demo.flow", |action| action.limit = Some(std::time::Duration::from_secs(60)));
     let mut site = Site::with(&pieces);
     site.set(workers(100));
     site
@@ -481,7 +481,7 @@ fn limited<const N: usize>(steps: [crate::support::workflow::StepPiece; N]) -> S
 
 #[test]
 fn timed_out_workflow_is_cancelled_runs_cleanup_and_ends_as_timed_out() {
-    let mut site = limited([
+    let mut site = limited_site([
         does("work", "demo.say"),
         does("more", "demo.say").needs(["work"]),
         does("clean", "demo.say").needs(["more"]).starts_if("always()"),
@@ -522,7 +522,7 @@ fn shorter_of_step_timeout_and_action_limit_applies() {
 
 #[test]
 fn earlier_cancelled_workflow_does_not_time_out() {
-    let mut site = limited([does("work", "demo.say")]);
+    let mut site = limited_site([does("work", "demo.say")]);
     let execution = site.run("demo.flow");
     site.when(cancel(execution));
     site.after(60_000).then(&["timer.fired"]);
@@ -532,8 +532,8 @@ fn earlier_cancelled_workflow_does_not_time_out() {
 
 #[test]
 fn timeout_of_a_delayed_workflow_counts_from_its_start() {
-    let mut site = limited([does("work", "demo.say")]);
-    run_with(&mut site, "demo.flow", &json!({}), Some(moved(NOON, HOUR)));
+    let mut site = limited_site([does("work", "demo.say")]);
+    run_with(&mut site, "demo.flow", &json!({}), Some(shift(NOON, HOUR)));
     site.after(3_600_000).then(&["timer.fired", "timer.set", "execution.requested", "attempt.started"]);
     site.after(59_999).then(&[]);
     site.after(1).then(&["timer.fired", "execution.cancel_requested"]);
@@ -542,8 +542,8 @@ fn timeout_of_a_delayed_workflow_counts_from_its_start() {
 #[test]
 fn parked_start_of_a_cancelled_workflow_sets_no_timeout_again() {
     let clean = does("clean", "demo.say").needs(["work"]).starts_if("always()");
-    let mut site = limited([does("work", "demo.say"), clean]);
-    let (execution, _) = run_with(&mut site, "demo.flow", &json!({}), Some(moved(NOON, HOUR)));
+    let mut site = limited_site([does("work", "demo.say"), clean]);
+    let (execution, _) = run_with(&mut site, "demo.flow", &json!({}), Some(shift(NOON, HOUR)));
     site.set_catalogs(CatalogsHealth::Broken);
     let begun = site.after(3_600_000).then(&["timer.fired", "timer.set", "reaction.parked"]).records()[0].position;
     site.set_catalogs(CatalogsHealth::Whole);
@@ -579,7 +579,7 @@ fn waiting_or_queued_step_times_out_at_once() {
     site.set(workers(0));
     site.ask("demo.flow").then(&["execution.requested", "execution.requested", "timer.set"]);
     site.after(1_000).then(&["timer.fired", "execution.timed_out", "execution.failed"]);
-    assert_eq!(site.engine().executions().queued(), 0);
+    assert_eq!(site.engine().executions().queued_count(), 0);
 }
 
 #[test]
@@ -665,7 +665,7 @@ fn worker_lost_after_a_timeout_opens_no_inquiry() {
 
 #[test]
 fn workflow_times_out_even_if_its_catalog_cannot_be_built() {
-    let mut site = limited([does("work", "demo.say"), does("more", "demo.say").needs(["work"])]);
+    let mut site = limited_site([does("work", "demo.say"), does("more", "demo.say").needs(["work"])]);
     let execution = site.run("demo.flow");
     let work = step(&site, execution, "work");
     site.set_catalogs(CatalogsHealth::Gone);
@@ -680,15 +680,15 @@ fn retry_delay_computed_after_a_clock_step_has_the_usual_length() {
         let mut site = site();
         let execution = site.run("demo.again");
         site.set(Settings { turn: TurnLimits { drafts: 1, ..TurnLimits::default() }, ..workers(1) });
-        let report = report(execution, site.attempt(execution), failed(FailureKind::ExitCode));
+        let report = report(execution, site.attempt(execution), failed_outcome(FailureKind::ExitCode));
         site.turn(report);
         let of = site.engine().health().next_owed(None).expect("what follows is owed").of;
         site.park("a bug occurred");
         site.set(workers(1));
-        site.clock_steps_to(moved(site.now(), step));
+        site.clock_steps_to(shift(site.now(), step));
         let now = site.now();
         let set = site.when(retry(of));
-        assert_eq!(due(&set), moved(now, 2 * SECOND), "{step}");
+        assert_eq!(due(&set), shift(now, 2 * SECOND), "{step}");
     }
 }
 
@@ -709,7 +709,7 @@ fn cancelled_and_lost_execution_ends_at_the_timeout() {
 fn steps_of_a_delayed_workflow_read_its_real_start_time() {
     let given = json!({ "at": "${{ execution.started_at }}" });
     let mut site = flow([does("say", "demo.say").with(&given)]);
-    let at = moved(NOON, HOUR);
+    let at = shift(NOON, HOUR);
     run_with(&mut site, "demo.flow", &json!({}), Some(at));
     let outcome = site.after(3_600_000);
     let asked = outcome.records().iter().find(|record| record.kind() == "execution.requested").expect("the step was asked for");
@@ -728,8 +728,8 @@ fn few_timers_fire_while_reactions_are_owed_and_the_rest_fire_afterwards() {
     site.turn(request);
     assert!(site.engine().health().owed_count() > 0);
     site.later(10_000);
-    assert_eq!(fired(&site.turn(fire_timers())).len(), FIRED_BESIDE_OWED_MAX);
+    assert_eq!(fired_timers(&site.turn(fire_timers())).len(), FIRED_BESIDE_OWED_MAX);
     site.set(workers(100));
     site.serve_all();
-    assert_eq!(fired(&site.turn(fire_timers())).len(), 20 - FIRED_BESIDE_OWED_MAX);
+    assert_eq!(fired_timers(&site.turn(fire_timers())).len(), 20 - FIRED_BESIDE_OWED_MAX);
 }

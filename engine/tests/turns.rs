@@ -11,7 +11,7 @@ use ensue_engine::record::Record;
 use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
-use crate::support::site::received;
+use crate::support::site::receive_events;
 use crate::support::{Pieces, Site, retry, rule_id, workers};
 
 /// A few drafts may exceed the limit: those of the reaction that reached it, and the one that says that the
@@ -34,7 +34,7 @@ fn rule_name(rule: usize) -> String {
 
 fn turn(site: &mut Site) -> Outcome {
     let event = site.event("demo.ping", &json!({}));
-    site.turn(received(vec![event]))
+    site.turn(receive_events(vec![event]))
 }
 
 fn of_kind<'a>(records: &'a [Record], kind: &str) -> Vec<&'a Record> {
@@ -57,7 +57,7 @@ fn thousand_events_of_one_command_are_one_batch_with_one_reaction_each() {
     let mut site = site(1);
     let events: Vec<_> = (0..1_000).map(|n| site.event("demo.ping", &json!({ "n": n }))).collect();
     let ids: BTreeSet<Id> = events.iter().map(|event| event.id.0).collect();
-    let first = site.turn(received(events));
+    let first = site.turn(receive_events(events));
     let Answer::Events(reported) = first.answer() else { panic!("events were sent in") };
     let positions: Vec<u64> = reported.iter().map(|event| event.position.0).collect();
     assert_eq!(positions, (positions[0]..positions[0] + 1_000).collect::<Vec<_>>(), "each has its place, in the order of the list");
@@ -65,7 +65,7 @@ fn thousand_events_of_one_command_are_one_batch_with_one_reaction_each() {
     assert_eq!(site.engine().health().owed_count(), 1_000);
     while site.serve().is_some() {}
     let log = site.engine().log();
-    let expected: BTreeSet<Id> = ids.iter().map(|event| Id::derived(log, *event, Role::Enforcement(rule_id(&rule_name(0))))).collect();
+    let expected: BTreeSet<Id> = ids.iter().map(|event| Id::derive(log, *event, Role::Enforcement(rule_id(&rule_name(0))))).collect();
     let made = of_kind(site.records(), "enforcement.made");
     assert_eq!(made.len(), 1_000);
     assert_eq!(made.iter().map(|record| record.id).collect::<BTreeSet<_>>(), expected);
@@ -80,12 +80,12 @@ fn turn_interrupted_by_restarts_derives_the_same_ids_without_duplicates() {
         site.restart();
     }
     let log = site.engine().log();
-    let expected: BTreeSet<Id> = (0..700).map(|rule| Id::derived(log, event, Role::Enforcement(rule_id(&rule_name(rule))))).collect();
+    let expected: BTreeSet<Id> = (0..700).map(|rule| Id::derive(log, event, Role::Enforcement(rule_id(&rule_name(rule))))).collect();
     let made = of_kind(site.records(), "enforcement.made");
     assert_eq!(made.len(), 700);
     assert_eq!(made.iter().map(|record| record.id).collect::<BTreeSet<_>>(), expected);
     let asked: BTreeSet<Id> = of_kind(site.records(), "execution.requested").iter().map(|record| record.id).collect();
-    assert_eq!(asked, expected.iter().map(|enforcement| Id::derived(log, *enforcement, Role::Execution)).collect());
+    assert_eq!(asked, expected.iter().map(|enforcement| Id::derive(log, *enforcement, Role::Execution)).collect());
     assert_eq!(of_kind(site.records(), "attempt.started").len(), 4);
 }
 
@@ -101,7 +101,7 @@ fn turn_of_large_bodies_is_bounded_in_bytes() {
     let mut site = Site::with(&pieces);
     site.set(workers(4));
     let event = site.event("demo.ping", &json!({ "text": "a".repeat(600_000) }));
-    let first = site.turn(received(vec![event]));
+    let first = site.turn(receive_events(vec![event]));
     assert_eq!(of_kind(first.records(), "enforcement.made").len(), 6);
     assert_eq!(site.engine().health().owed_count(), 1);
     site.serve_all();
@@ -118,7 +118,7 @@ fn small_turns_make_progress_and_have_the_same_result() {
         site.serve_all();
         let made = of_kind(site.records(), "enforcement.made");
         let log = site.engine().log();
-        let expected: Vec<Id> = (0..7).map(|rule| Id::derived(log, event, Role::Enforcement(rule_id(&rule_name(rule))))).collect();
+        let expected: Vec<Id> = (0..7).map(|rule| Id::derive(log, event, Role::Enforcement(rule_id(&rule_name(rule))))).collect();
         assert_eq!(made.iter().map(|record| record.id).collect::<Vec<_>>(), expected, "{turn_of:?}");
         assert_eq!(of_kind(site.records(), "attempt.started").len(), 4, "{turn_of:?}");
     }
@@ -130,7 +130,7 @@ fn batch_of_many_turns_is_bounded_as_well() {
     let mut offered = 0;
     for _ in 0..20 {
         let event = site.event("demo.ping", &json!({}));
-        site.offer(&received(vec![event])).expect("the event is taken");
+        site.offer(&receive_events(vec![event])).expect("the event is taken");
         offered += 1;
     }
     let batch = site.commit().records().len();
@@ -159,7 +159,7 @@ fn owed_reactions_count_as_open_work() {
     site.set(Settings { open_work_max: open, ..workers(4) });
     let event = site.event("demo.ping", &json!({}));
     let refusal = ensue_engine::command::Refusal::TooMuchOpen { open, max: open };
-    site.turn(received(vec![event])).then_refused(&refusal);
+    site.turn(receive_events(vec![event])).then_refused(&refusal);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn reaction_without_its_body_is_parked_and_can_be_retried() {
 fn command_of_many_events_owes_what_does_not_fit_its_turn() {
     let mut site = site(20);
     let events: Vec<_> = (0..100).map(|_| site.event("demo.ping", &json!({}))).collect();
-    let outcome = site.turn(received(events));
+    let outcome = site.turn(receive_events(events));
     assert!(outcome.records().len() <= TURN_DRAFTS_MAX + 100 + OVER_THE_BOUND);
     site.serve_all();
     assert_eq!(of_kind(site.records(), "enforcement.made").len(), 2_000);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::random::again;
 use crate::support::site::report_giving;
-use crate::support::workflow::{StepPiece, does, fails, reported, times};
+use crate::support::workflow::{StepPiece, does, fails, summarize, times};
 use crate::support::{Pieces, Site, cancel, workers};
 
 /// A site whose workflow `demo.flow` has these steps; `demo.say` and `demo.take_back` need a worker.
@@ -35,25 +35,25 @@ fn begin(site: &mut Site) -> ExecutionId {
 }
 
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
 fn item(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
+    ExecutionId(Id::derive(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
 }
 
 fn undo(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Undo(&name.parse().unwrap(), index)))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Undo(&name.parse().unwrap(), index)))
 }
 
 #[track_caller]
 fn gives(site: &mut Site, execution: ExecutionId, result: &Value) -> Vec<String> {
     let report = report_giving(execution, site.attempt(execution), Body::json(result.to_string()));
-    reported(&site.when(report))
+    summarize(&site.when(report))
 }
 
 /// The parameters of the last requested execution.
-fn asked(outcome: &Outcome) -> Value {
+fn last_params(outcome: &Outcome) -> Value {
     let record = outcome.records().iter().rev().find(|record| record.kind() == "execution.requested").expect("an undo was asked for");
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
 }
@@ -80,13 +80,13 @@ fn undo_runs_in_reverse_order_after_everything_ended() {
     for name in ["plain", "right"] {
         site.succeed(step(&site, flow, name));
     }
-    assert_eq!(reported(&site.succeed(step(&site, flow, "left"))), ["left succeeded", "stop did not start: no", "reported asked"]);
+    assert_eq!(summarize(&site.succeed(step(&site, flow, "left"))), ["left succeeded", "stop did not start: no", "reported asked"]);
     // Cleanup steps come before it.
-    assert_eq!(reported(&site.succeed(step(&site, flow, "reported"))), ["reported succeeded", "2 to undo", "undo of left asked"]);
+    assert_eq!(summarize(&site.succeed(step(&site, flow, "reported"))), ["reported succeeded", "2 to undo", "undo of left asked"]);
     site.restart();
-    assert_eq!(reported(&site.succeed(undo(&site, flow, "left", 0))), ["undo of left succeeded", "undo of right asked"]);
+    assert_eq!(summarize(&site.succeed(undo(&site, flow, "left", 0))), ["undo of left succeeded", "undo of right asked"]);
     let outcome = site.succeed(undo(&site, flow, "right", 0));
-    assert_eq!(reported(&outcome), ["undo of right succeeded", "flow failed"]);
+    assert_eq!(summarize(&outcome), ["undo of right succeeded", "flow failed"]);
     assert_eq!(failure(&outcome), (FailureKind::ChildFailed, "step `stop` failed: no".to_owned()));
 }
 
@@ -94,7 +94,7 @@ fn undo_runs_in_reverse_order_after_everything_ended() {
 fn succeeded_workflow_undoes_nothing() {
     let mut site = site([undoable("left")]);
     let flow = begin(&mut site);
-    assert_eq!(reported(&site.succeed(step(&site, flow, "left"))), ["left succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&site.succeed(step(&site, flow, "left"))), ["left succeeded", "flow succeeded"]);
 }
 
 #[test]
@@ -110,11 +110,11 @@ fn undo_reads_the_result_of_its_step_or_item() {
     }
     // The middle one fails: there is nothing to undo for it, and the others are undone.
     let outcome = site.fail(item(&site, flow, "beds", 1), FailureKind::ExitCode);
-    assert_eq!(reported(&outcome)[2..], ["then skipped: failing", "2 to undo", "undo of beds[0] asked"]);
-    assert_eq!(asked(&outcome), json!({ "at": 0, "item": "a", "gave": { "made": "first" } }));
+    assert_eq!(summarize(&outcome)[2..], ["then skipped: failing", "2 to undo", "undo of beds[0] asked"]);
+    assert_eq!(last_params(&outcome), json!({ "at": 0, "item": "a", "gave": { "made": "first" } }));
     let outcome = site.succeed(undo(&site, flow, "beds", 0));
-    assert_eq!(asked(&outcome), json!({ "at": 2, "item": "c", "gave": { "made": "third" } }));
-    assert_eq!(reported(&site.succeed(undo(&site, flow, "beds", 2))), ["undo of beds[2] succeeded", "flow failed"]);
+    assert_eq!(last_params(&outcome), json!({ "at": 2, "item": "c", "gave": { "made": "third" } }));
+    assert_eq!(summarize(&site.succeed(undo(&site, flow, "beds", 2))), ["undo of beds[2] succeeded", "flow failed"]);
 }
 
 #[test]
@@ -123,12 +123,12 @@ fn repeated_step_is_undone_once_with_its_result() {
     let mut site = site([pages, does("then", "demo.say").needs(["pages"])]);
     let flow = begin(&mut site);
     for iteration in 1..=2 {
-        let turn = ExecutionId(Id::derived(site.engine().log(), step(&site, flow, "pages").0, Role::Iteration(iteration)));
+        let turn = ExecutionId(Id::derive(site.engine().log(), step(&site, flow, "pages").0, Role::Iteration(iteration)));
         gives(&mut site, turn, &json!(iteration));
     }
     let outcome = site.fail(step(&site, flow, "then"), FailureKind::ExitCode);
     assert_eq!(
-        (reported(&outcome), asked(&outcome)),
+        (summarize(&outcome), last_params(&outcome)),
         (vec!["then failed".into(), "1 to undo".into(), "undo of pages asked".into()], json!({ "gave": 2 }))
     );
 }
@@ -143,9 +143,9 @@ fn failed_undo_is_retried_then_recorded_and_the_other_undos_still_run() {
     let second = undo(&site, flow, "second", 0);
     site.fail(second, FailureKind::ExitCode).then(&["attempt.failed", "timer.set"]);
     site.after(60_000);
-    assert_eq!(reported(&site.fail(second, FailureKind::ExitCode)), ["undo of second failed", "undo of first asked"]);
+    assert_eq!(summarize(&site.fail(second, FailureKind::ExitCode)), ["undo of second failed", "undo of first asked"]);
     let outcome = site.succeed(undo(&site, flow, "first", 0));
-    assert_eq!(reported(&outcome), ["undo of first succeeded", "flow failed"]);
+    assert_eq!(summarize(&outcome), ["undo of first succeeded", "flow failed"]);
     let (kind, message) = failure(&outcome);
     let expected = "1 of 2 undos failed; the first was that of `second`: it did not work; it was undone because step `stop` failed: no";
     assert_eq!((kind, message.as_str()), (FailureKind::UndoFailed, expected));
@@ -158,7 +158,7 @@ fn undo_with_an_expression_error_is_recorded_and_others_run() {
     let flow = begin(&mut site);
     site.succeed(step(&site, flow, "first"));
     let outcome = site.succeed(step(&site, flow, "broken"));
-    let last = reported(&outcome)[2..].join(", ");
+    let last = summarize(&outcome)[2..].join(", ");
     assert!(last.starts_with("2 to undo, undo of broken did not start: ") && last.ends_with("undo of first asked"), "{last}");
     let (kind, _) = failure(&site.succeed(undo(&site, flow, "first", 0)));
     assert_eq!(kind, FailureKind::UndoFailed);
@@ -172,10 +172,10 @@ fn cancel_starts_the_undo_and_a_second_cancel_ends_it() {
     site.succeed(step(&site, flow, "second"));
     site.when(cancel(flow));
     let slow = step(&site, flow, "slow");
-    assert_eq!(reported(&site.fail(slow, FailureKind::Cancelled)), ["slow cancelled", "2 to undo", "undo of second asked"]);
+    assert_eq!(summarize(&site.fail(slow, FailureKind::Cancelled)), ["slow cancelled", "2 to undo", "undo of second asked"]);
     let second = undo(&site, flow, "second", 0);
     assert!(site.when(cancel(flow)).kinds().contains(&"execution.cancel_requested"));
-    assert_eq!(reported(&site.fail(second, FailureKind::Cancelled)), ["undo of second cancelled", "flow cancelled"]);
+    assert_eq!(summarize(&site.fail(second, FailureKind::Cancelled)), ["undo of second cancelled", "flow cancelled"]);
 }
 
 #[test]
@@ -184,14 +184,14 @@ fn timed_out_workflow_is_undone_as_well() {
         .action("demo.say")
         .action("demo.take_back")
         .workflow("demo.flow", [undoable("first"), does("slow", "demo.say").needs(["first"])]);
-    let mut site = Site::with(&pieces.changed("demo.flow", |action| action.limit = Some(Duration::from_secs(60))));
+    let mut site = Site::with(&pieces.change_action("demo.flow", |action| action.limit = Some(Duration::from_secs(60))));
     site.set(workers(100));
     let flow = begin(&mut site);
     site.succeed(step(&site, flow, "first"));
     site.after(60_000);
     let slow = step(&site, flow, "slow");
-    assert_eq!(reported(&site.fail(slow, FailureKind::Cancelled)), ["slow cancelled", "1 to undo", "undo of first asked"]);
-    assert_eq!(reported(&site.succeed(undo(&site, flow, "first", 0))), ["undo of first succeeded", "flow timed out"]);
+    assert_eq!(summarize(&site.fail(slow, FailureKind::Cancelled)), ["slow cancelled", "1 to undo", "undo of first asked"]);
+    assert_eq!(summarize(&site.succeed(undo(&site, flow, "first", 0))), ["undo of first succeeded", "flow timed out"]);
 }
 
 #[test]
@@ -210,10 +210,10 @@ fn cancelled_inner_workflow_undoes_before_the_outer_one() {
     site.succeed(step(&site, inner, "first"));
     site.when(cancel(outer));
     let slow = step(&site, inner, "slow");
-    assert_eq!(reported(&site.fail(slow, FailureKind::Cancelled)), ["slow cancelled", "1 to undo", "undo of first asked"]);
+    assert_eq!(summarize(&site.fail(slow, FailureKind::Cancelled)), ["slow cancelled", "1 to undo", "undo of first asked"]);
     let outcome = site.succeed(undo(&site, inner, "first", 0));
     // The inner one did not succeed, so the outer one does not undo it.
-    assert_eq!(reported(&outcome), ["undo of first succeeded", "inner cancelled", "1 to undo", "undo of before asked"]);
+    assert_eq!(summarize(&outcome), ["undo of first succeeded", "inner cancelled", "1 to undo", "undo of before asked"]);
 }
 
 #[test]
@@ -222,13 +222,13 @@ fn events_during_an_undo_do_not_change_the_outcome() {
         .action("demo.say")
         .action("demo.take_back")
         .workflow("demo.flow", [undoable("first"), fails("stop", "no").needs(["first"])]);
-    let mut site = Site::with(&pieces.changed("demo.flow", |action| action.limit = Some(Duration::from_secs(60))));
+    let mut site = Site::with(&pieces.change_action("demo.flow", |action| action.limit = Some(Duration::from_secs(60))));
     site.set(workers(100));
     let flow = begin(&mut site);
     site.succeed(step(&site, flow, "first"));
-    assert_eq!(reported(&site.after(60_000)), [""; 0]);
+    assert_eq!(summarize(&site.after(60_000)), [""; 0]);
     site.when(cancel(flow));
     let outcome = site.succeed(undo(&site, flow, "first", 0));
-    assert_eq!(reported(&outcome), ["undo of first succeeded", "flow failed"]);
+    assert_eq!(summarize(&outcome), ["undo of first succeeded", "flow failed"]);
     assert_eq!(failure(&outcome), (FailureKind::ChildFailed, "step `stop` failed: no".to_owned()));
 }

@@ -13,8 +13,8 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{flow, template};
-use crate::support::site::{received, remove_var, report_changing, report_giving, set_var, set_var_seen};
-use crate::support::workflow::{StepPiece, awaits, does, expression, reported};
+use crate::support::site::{receive_events, remove_var, report_changing, report_giving, set_var, set_var_seen};
+use crate::support::workflow::{StepPiece, awaits, does, expression, summarize};
 use crate::support::{Pieces, Site, note_start, workers};
 
 fn pieces() -> Pieces {
@@ -33,7 +33,7 @@ fn site(pieces: &Pieces) -> Site {
     site
 }
 
-fn asked(outcome: &Outcome) -> Vec<Value> {
+fn requested_params(outcome: &Outcome) -> Vec<Value> {
     let asked = outcome.records().iter().filter(|record| record.kind() == "execution.requested");
     asked.map(|record| serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()).collect()
 }
@@ -44,7 +44,7 @@ fn value_at(site: &Site, name: &str) -> Option<Value> {
     serde_json::from_slice(record.body.as_ref()?.content.as_ref()?).ok()
 }
 
-fn folded(site: &Site) -> Engine {
+fn fold_log(site: &Site) -> Engine {
     let mut engine = Engine::new(site.engine().log());
     site.records().iter().for_each(|record| engine.apply(record));
     engine.commit();
@@ -67,7 +67,7 @@ fn var_keeps_its_last_value_until_it_is_removed() {
     site.when(remove_var("sync.cursor")).then(&["var.removed"]);
     assert_eq!(value_at(&site, "sync.cursor"), None);
     site.when(remove_var("sync.cursor")).then_refused(&Refusal::NoVar("sync.cursor".parse().unwrap()));
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn attempt_changes_vars_once_with_its_end() {
 
 #[test]
 fn late_report_changes_no_var() {
-    let mut site = site(&pieces().changed("demo.say", |action| action.idempotent = true));
+    let mut site = site(&pieces().change_action("demo.say", |action| action.idempotent = true));
     let execution = site.run("demo.say");
     let old = site.attempt(execution);
     site.lose(execution, ensue_engine::executions::facts::Evidence::MayHaveBegun);
@@ -131,13 +131,13 @@ fn size_of_values_and_number_of_vars_are_limited() {
 fn rule_reads_vars_as_of_its_event() {
     let mut site = site(&watching("event.payload.n > vars[?'n'].orValue(0)"));
     let outcome = site.receive("demo.ping", &json!({ "n": 1 }));
-    assert_eq!(asked(&outcome), [json!({ "of": 0 })]);
+    assert_eq!(requested_params(&outcome), [json!({ "of": 0 })]);
     // The edge evaluates before the var is set.
     let event = site.event("demo.ping", &json!({ "n": 1 }));
     site.when(set_var("n", &json!(1)));
-    site.when(received(vec![event])).then(&["event.received"]);
+    site.when(receive_events(vec![event])).then(&["event.received"]);
     let outcome = site.receive("demo.ping", &json!({ "n": 2 }));
-    assert_eq!(asked(&outcome), [json!({ "of": 1 })]);
+    assert_eq!(requested_params(&outcome), [json!({ "of": 1 })]);
     let Some(Fact::EventReceived(fact)) = outcome.facts().next() else { panic!("an event was received") };
     assert_eq!((fact.matched, fact.erred, fact.undecided), (0, 0, 1));
 }
@@ -147,7 +147,7 @@ fn condition_without_vars_is_evaluated_at_the_edge() {
     let mut site = site(&watching("event.payload.n > 0"));
     let outcome = site.receive("demo.ping", &json!({ "n": 0 })).then(&["event.received"]);
     assert!(matches!(outcome.facts().next(), Some(Fact::EventReceived(fact)) if fact.undecided == 0));
-    assert_eq!(asked(&site.receive("demo.ping", &json!({ "n": 1 }))), [json!({ "of": 0 })]);
+    assert_eq!(requested_params(&site.receive("demo.ping", &json!({ "n": 1 }))), [json!({ "of": 0 })]);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn var_can_be_read_in_every_way_of_reading_a_map() {
         let mut site = site(&watching(when));
         site.receive("demo.ping", &json!({})).then(&["event.received"]);
         site.when(set_var("n", &json!(1)));
-        assert_eq!(asked(&site.receive("demo.ping", &json!({}))).len(), 1, "{when}");
+        assert_eq!(requested_params(&site.receive("demo.ping", &json!({}))).len(), 1, "{when}");
     }
 }
 
@@ -183,8 +183,8 @@ fn held_match_reads_vars_at_its_release() {
     // It has another key now: the first one is independent.
     site.receive("demo.ping", &json!({}));
     let outcome = site.after(1_000);
-    assert_eq!(asked(&outcome), [json!({ "of": 1 }), json!({ "of": 1 })]);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(requested_params(&outcome), [json!({ "of": 1 }), json!({ "of": 1 })]);
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn rule_uses_the_vars_of_its_event_even_after_a_restart() {
     site.restart();
     site.when(note_start());
     site.receive("demo.ping", &json!({ "n": 1 })).then(&["event.received"]);
-    assert_eq!(asked(&site.receive("demo.ping", &json!({ "n": 2 }))), [json!({ "of": 1 })]);
+    assert_eq!(requested_params(&site.receive("demo.ping", &json!({ "n": 2 }))), [json!({ "of": 1 })]);
 }
 
 fn workflow<const N: usize>(steps: [StepPiece; N]) -> Pieces {
@@ -210,15 +210,15 @@ fn each_step_reads_vars_at_its_start() {
         does("each", "demo.say").needs(["first"]).over("[vars.n, vars.n + 1]").with(&json!({ "of": "${{ item }}" })),
     ]));
     let (_, outcome) = begin(&mut site, &json!({}));
-    assert_eq!(asked(&outcome)[1..], [json!({ "of": 0 })]);
+    assert_eq!(requested_params(&outcome)[1..], [json!({ "of": 0 })]);
     site.when(set_var("n", &json!(1)));
     let first =
         site.engine().executions().iter().find(|(_, execution)| execution.action.as_str() == "demo.say").map(|(id, _)| *id).unwrap();
     let attempt = site.attempt(first);
     let outcome = site.when(report_changing(first, attempt, &[("n", json!(2))]));
     // The next step reads the value that the previous one set when it ended.
-    assert_eq!(asked(&outcome), [json!({ "of": 2 }), json!({ "of": 2 }), json!({ "of": 3 })]);
-    assert!(reported(&outcome).contains(&"never skipped: condition".to_owned()), "{:?}", reported(&outcome));
+    assert_eq!(requested_params(&outcome), [json!({ "of": 2 }), json!({ "of": 2 }), json!({ "of": 3 })]);
+    assert!(summarize(&outcome).contains(&"never skipped: condition".to_owned()), "{:?}", summarize(&outcome));
 }
 
 #[test]
@@ -241,15 +241,15 @@ fn waiting_step_reads_vars_when_its_event_arrives() {
             expires: None,
             on_expire: OnExpire::Fail,
         };
-        let pieces =
-            workflow([awaits("wait", wait)]).changed("demo.flow", |action| action.local = vec![("n".to_owned(), expression("vars.n"))]);
+        let pieces = workflow([awaits("wait", wait)])
+            .change_action("demo.flow", |action| action.local = vec![("n".to_owned(), expression("vars.n"))]);
         let mut site = site(&pieces);
         site.when(set_var("n", &json!(1)));
         begin(&mut site, &json!({}));
         site.when(set_var("n", &json!(2)));
         site.receive("demo.ping", &json!({ "n": 1 })).then(&["event.received"]);
         let outcome = site.receive("demo.ping", &json!({ "n": 2 }));
-        assert!(outcome.facts().any(|fact| matches!(fact, Fact::WaitMatched(_))), "{:?}", reported(&outcome));
+        assert!(outcome.facts().any(|fact| matches!(fact, Fact::WaitMatched(_))), "{:?}", summarize(&outcome));
     }
 }
 
@@ -280,5 +280,5 @@ fn step_result_and_var_with_equal_content_are_distinguished() {
         site.engine().executions().iter().find(|(_, execution)| execution.action.as_str() == "demo.say").map(|(id, _)| *id).unwrap();
     let attempt = site.attempt(first);
     let outcome = site.when(report_giving(first, attempt, Body::json(r#"{"same":true}"#)));
-    assert_eq!(asked(&outcome), [json!({ "a": { "same": true }, "b": { "same": true } })]);
+    assert_eq!(requested_params(&outcome), [json!({ "a": { "same": true }, "b": { "same": true } })]);
 }

@@ -1,7 +1,7 @@
 //! Golden vectors of ids and of the hash chain, for people who check a log with their own tools.
 //!
 //! `golden/ids.json` and `golden/chain.json` hold inputs and outputs. The computation is written out here
-//! again, without the crate's code, from the documentation of [`Id::derived`] and
+//! again, without the crate's code, from the documentation of [`Id::derive`] and
 //! [`Chain::over`](ensue_engine::record::Chain::over).
 
 use ensue_engine::catalog::Mode;
@@ -101,7 +101,7 @@ fn ids() -> Ids {
         log: log.to_string(),
         cause: cause.to_string(),
         role: role.to_string(),
-        id: Id::derived(log, cause, role).to_string(),
+        id: Id::derive(log, cause, role).to_string(),
     };
     Ids {
         about: lines(&[
@@ -129,7 +129,7 @@ fn short_log() -> Site {
     site
 }
 
-fn chained(record: &Record) -> ChainedRecord {
+fn to_chained(record: &Record) -> ChainedRecord {
     ChainedRecord {
         position: record.position.0,
         log: record.log.to_string(),
@@ -160,7 +160,7 @@ fn chain() -> ChainOfRecords {
             "an integer is 8 bytes, little-endian; a text is its UTF-8; the digest of the body is its 32 bytes",
             "what is null has the length 0xFFFFFFFF and no bytes",
         ]),
-        records: short_log().records().iter().map(chained).collect(),
+        records: short_log().records().iter().map(to_chained).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Does, Fields, Given, OnExpire, Period, Run, Schema, Since, Type, Wait, Workflow};
+use ensue_engine::catalog::{Action, Does, Fields, OnExpire, Period, Run, Schema, Since, Type, Wait, Workflow, WorkflowInput};
 use ensue_engine::command::{Answer, Refusal};
 use ensue_engine::events::facts::EventReceived;
 use ensue_engine::events::version::TriggerVersion;
@@ -18,8 +18,8 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{fields, flow, template};
-use crate::support::site::received;
-use crate::support::workflow::{awaits, does, expression, reported, steps_of};
+use crate::support::site::receive_events;
+use crate::support::workflow::{awaits, does, expression, steps_of, summarize};
 use crate::support::{Pieces, Site, workers};
 
 const ORDERED: &str = "shop.ordered";
@@ -60,7 +60,7 @@ fn event(outcome: &Outcome) -> (EventReceived, Value) {
     (fact.clone(), serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap())
 }
 
-fn asked(outcome: &Outcome) -> Vec<Value> {
+fn requested_params(outcome: &Outcome) -> Vec<Value> {
     let asked = outcome.records().iter().filter(|record| record.kind() == "execution.requested");
     asked.map(|record| serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()).collect()
 }
@@ -75,7 +75,7 @@ fn event_of_an_old_version_is_upcast_for_rules_and_stored_as_it_came() {
     let outcome = site.receive("shop.ordered@1", &json!({ "item": "tea" }));
     let (fact, stored) = event(&outcome);
     assert_eq!((fact.version.number(), stored, fact.matched), (1, json!({ "item": "tea" }), 1));
-    assert_eq!(asked(&outcome), [json!({ "order": { "sku": "tea", "qty": 1 } })]);
+    assert_eq!(requested_params(&outcome), [json!({ "order": { "sku": "tea", "qty": 1 } })]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn event_without_a_version_is_of_the_newest() {
     let outcome = site.receive(ORDERED, &json!({ "sku": "tea", "qty": 1 }));
     let (fact, stored) = event(&outcome);
     assert_eq!((fact.version.number(), stored), (2, json!({ "sku": "tea", "qty": 1 })));
-    assert_eq!(asked(&outcome), [json!({ "order": { "sku": "tea", "qty": 1 } })]);
+    assert_eq!(requested_params(&outcome), [json!({ "order": { "sku": "tea", "qty": 1 } })]);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn upcasts_are_applied_one_after_the_other() {
     let mut site = site(&third);
     for (trigger, payload) in [("shop.ordered@1", json!({ "a": 1 })), ("shop.ordered@2", json!({ "b": 2 })), (ORDERED, json!({ "c": 20 }))]
     {
-        assert_eq!(asked(&site.receive(trigger, &payload)), [json!({ "c": 20 })], "{trigger}");
+        assert_eq!(requested_params(&site.receive(trigger, &payload)), [json!({ "c": 20 })], "{trigger}");
     }
 }
 
@@ -109,11 +109,11 @@ fn event_that_was_judged_by_an_older_catalog_is_checked_and_upcast_by_the_newest
     let unfit = site.event(ORDERED, &json!({ "item": 7 }));
     let wrong = site.event(ORDERED, &json!({ "other": "tea" }));
     site.install(&second());
-    let outcome = site.when(received(vec![seen]));
-    assert_eq!(asked(&outcome), [json!({ "order": { "sku": "tea", "qty": 1 } })]);
-    let refused = refusal(&site.when(received(vec![unfit])));
+    let outcome = site.when(receive_events(vec![seen]));
+    assert_eq!(requested_params(&outcome), [json!({ "order": { "sku": "tea", "qty": 1 } })]);
+    let refused = refusal(&site.when(receive_events(vec![unfit])));
     assert!(matches!(&refused, Refusal::PayloadMisfit { .. }), "{refused}");
-    let refused = refusal(&site.when(received(vec![wrong])));
+    let refused = refusal(&site.when(receive_events(vec![wrong])));
     assert!(matches!(&refused, Refusal::NoNewest(_)), "{refused}");
     assert!(refused.to_string().contains("`upcasts` of version 1 fails"), "{refused}");
 }
@@ -123,7 +123,7 @@ fn event_of_a_version_that_the_newest_catalog_does_not_know_is_refused() {
     let mut site = site(&second());
     let event = site.event(ORDERED, &json!({ "sku": "tea", "qty": 1 }));
     site.install(&first());
-    let refused = refusal(&site.when(received(vec![event])));
+    let refused = refusal(&site.when(receive_events(vec![event])));
     assert_eq!(refused.to_string(), "the trigger `shop.ordered` has no version 2; it has only version 1");
 }
 
@@ -133,11 +133,11 @@ fn rule_that_reads_vars_judges_the_newest_form() {
         rule.when = Some(expression("event.payload.sku == 'tea' && vars[?'open'].orValue(true)"));
     }));
     let outcome = site.receive("shop.ordered@1", &json!({ "item": "tea" }));
-    assert_eq!(asked(&outcome), [json!({ "order": { "sku": "tea", "qty": 1 } })]);
+    assert_eq!(requested_params(&outcome), [json!({ "order": { "sku": "tea", "qty": 1 } })]);
 }
 
 /// The rule acts on two events of any payload at once.
-fn windowed(pieces: Pieces) -> Pieces {
+fn with_window(pieces: Pieces) -> Pieces {
     pieces.changed_rule("demo.pack", |rule| {
         rule.when = Some(expression("true"));
         rule.with = template(&json!({ "all": "${{ events }}" }));
@@ -147,26 +147,26 @@ fn windowed(pieces: Pieces) -> Pieces {
 
 #[test]
 fn window_acts_on_events_of_both_versions_in_the_newest_form() {
-    let mut site = site(&windowed(first()));
+    let mut site = site(&with_window(first()));
     let held = site.receive(ORDERED, &json!({ "item": "tea" }));
     let is_held = |fact: &Fact| matches!(fact, Fact::EnforcementMade(made) if matches!(made.outcome, Enforced::Held { .. }));
     assert!(held.facts().any(is_held));
-    site.install(&windowed(second()));
+    site.install(&with_window(second()));
     let outcome = site.receive(ORDERED, &json!({ "sku": "milk", "qty": 3 }));
-    let all = asked(&outcome);
+    let all = requested_params(&outcome);
     let payloads: Vec<&Value> = all[0]["all"].as_array().unwrap().iter().map(|event| &event["payload"]).collect();
     assert_eq!(payloads, [&json!({ "sku": "tea", "qty": 1 }), &json!({ "sku": "milk", "qty": 3 })]);
 }
 
 #[test]
 fn window_is_rejected_with_the_reason_if_an_upcast_fails_on_a_held_event() {
-    let mut site = site(&windowed(first()));
+    let mut site = site(&with_window(first()));
     site.receive(ORDERED, &json!({ "other": "tea" }));
-    site.install(&windowed(second()));
+    site.install(&with_window(second()));
     let outcome = site.receive(ORDERED, &json!({ "sku": "milk", "qty": 3 }));
     let told: Vec<String> = outcome.facts().map(|fact| format!("{fact:?}")).collect();
     assert!(told.iter().any(|fact| fact.contains("Rejected") && fact.contains("`upcasts` of version 1 fails")), "{told:#?}");
-    assert_eq!(asked(&outcome), [] as [Value; 0]);
+    assert_eq!(requested_params(&outcome), [] as [Value; 0]);
 }
 
 #[test]
@@ -211,19 +211,19 @@ fn step_waits_for_an_event_in_the_newest_form_of_its_own_catalog() {
     site.install(&new);
     begin(&mut site);
     let outcome = site.receive("shop.ordered@1", &json!({ "item": "tea" }));
-    assert_eq!(reported(&outcome).iter().filter(|text| **text == "order has come").count(), 2);
-    assert_eq!(asked(&outcome), [json!({ "said": "tea" }), json!({ "said": "tea" })]);
+    assert_eq!(summarize(&outcome).iter().filter(|text| **text == "order has come").count(), 2);
+    assert_eq!(requested_params(&outcome), [json!({ "said": "tea" }), json!({ "said": "tea" })]);
 }
 
 #[test]
 fn steps_of_a_rule_read_the_newest_form() {
     let then = does("pack", "demo.say").with(&json!({ "said": "${{ event.payload.sku }}" }));
-    let steps = Workflow::new(Given::Event, steps_of(vec![then]), None).unwrap();
+    let steps = Workflow::new(WorkflowInput::Event, steps_of(vec![then]), None).unwrap();
     let mut site = site(&second().changed_rule("demo.pack", |rule| {
         let (name, run) = ("demo.pack".parse().unwrap(), Run::Workflow(Arc::new(steps)));
         rule.with = template(&json!({}));
         rule.action = Arc::new(Action { name, run, parameters: Schema::Fields(Fields::default()), ..Action::clone(&rule.action) });
     }));
     let outcome = site.receive("shop.ordered@1", &json!({ "item": "tea" }));
-    assert_eq!(asked(&outcome).last(), Some(&json!({ "said": "tea" })));
+    assert_eq!(requested_params(&outcome).last(), Some(&json!({ "said": "tea" })));
 }

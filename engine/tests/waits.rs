@@ -9,14 +9,14 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::{Body, Position};
-use ensue_engine::workflows::awaited::Form;
 use ensue_engine::workflows::facts::SkippedBecause;
+use ensue_engine::workflows::wait_index::Form;
 use ensue_expression::Document;
 use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::site::report_giving;
-use crate::support::workflow::{StepPiece, awaits, does, expression, reported};
+use crate::support::workflow::{StepPiece, awaits, does, expression, summarize};
 use crate::support::{Pieces, Site, cancel, workers};
 
 fn site<const N: usize>(steps: [StepPiece; N]) -> Site {
@@ -46,14 +46,14 @@ fn begin(site: &mut Site, n: &Value) -> (ExecutionId, Vec<String>) {
     let command = site.request_with("demo.flow", &json!({ "n": n }), None);
     let outcome = site.when(command);
     let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
-    (flow, reported(&outcome))
+    (flow, summarize(&outcome))
 }
 
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
-fn asked(outcome: &Outcome) -> Value {
+fn last_params(outcome: &Outcome) -> Value {
     let record = outcome.records().iter().rev().find(|record| record.kind() == "execution.requested").expect("a step was asked for");
     serde_json::from_slice(record.body.as_ref().unwrap().content.as_ref().unwrap()).unwrap()
 }
@@ -74,12 +74,12 @@ fn step_waits_for_its_event_and_later_steps_read_it() {
     assert_eq!(begun[1..], ["ci awaits demo.done", "ci asked"]);
     assert_eq!(site.phase(step(&site, flow, "ci")), Some(Phase::Awaiting));
     assert_eq!(site.engine().executions().open_work(), 0);
-    assert_eq!(reported(&site.receive("demo.done", &json!({ "n": 8 }))), [""; 0]);
-    assert_eq!(reported(&site.receive("demo.other", &json!({ "n": 7 }))), [""; 0]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({ "n": 8 }))), [""; 0]);
+    assert_eq!(summarize(&site.receive("demo.other", &json!({ "n": 7 }))), [""; 0]);
     site.restart();
     let outcome = site.receive("demo.done", &json!({ "n": 7.0, "said": "green" }));
-    assert_eq!(reported(&outcome), ["ci has come", "ci succeeded", "then asked"]);
-    assert_eq!(asked(&outcome), json!({ "said": "green", "by": "demo.done" }));
+    assert_eq!(summarize(&outcome), ["ci has come", "ci succeeded", "then asked"]);
+    assert_eq!(last_params(&outcome), json!({ "said": "green", "by": "demo.done" }));
     site.succeed(step(&site, flow, "then"));
     assert_nothing_waits(&site);
 }
@@ -90,9 +90,9 @@ fn event_before_the_step_counts_with_since_start() {
     site.receive("demo.done", &json!({ "n": 7 }));
     let (flow, begun) = begin(&mut site, &json!(7));
     assert_eq!(begun[1..], ["ci awaits demo.done", "build asked"]);
-    assert_eq!(reported(&site.receive("demo.done", &json!({ "n": 7 }))), ["ci has come"]);
-    assert_eq!(reported(&site.receive("demo.done", &json!({ "n": 7 }))), [""; 0]);
-    assert_eq!(reported(&site.succeed(step(&site, flow, "build"))), ["build succeeded", "ci asked", "ci succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({ "n": 7 }))), ["ci has come"]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({ "n": 7 }))), [""; 0]);
+    assert_eq!(summarize(&site.succeed(step(&site, flow, "build"))), ["build succeeded", "ci asked", "ci succeeded", "flow succeeded"]);
     assert_nothing_waits(&site);
 }
 
@@ -102,11 +102,11 @@ fn since_step_counts_only_later_events_and_its_condition_reads_steps() {
     let mut site = site([does("build", "demo.say"), ci]);
     let (flow, begun) = begin(&mut site, &json!(0));
     assert_eq!(begun[1..], ["build asked"]);
-    assert_eq!(reported(&site.receive("demo.done", &json!({ "n": 3 }))), [""; 0]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({ "n": 3 }))), [""; 0]);
     let build = step(&site, flow, "build");
     let report = report_giving(build, site.attempt(build), Body::json(r#"{"n":3}"#));
-    assert_eq!(reported(&site.when(report)), ["build succeeded", "ci awaits demo.done", "ci asked"]);
-    assert_eq!(reported(&site.receive("demo.done", &json!({ "n": 3 }))), ["ci has come", "ci succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&site.when(report)), ["build succeeded", "ci awaits demo.done", "ci asked"]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({ "n": 3 }))), ["ci has come", "ci succeeded", "flow succeeded"]);
 }
 
 #[test]
@@ -117,14 +117,14 @@ fn expirable_wait_succeeds_without_an_event_at_its_timeout() {
     let (flow, _) = begin(&mut site, &json!(7));
     site.restart();
     let outcome = site.after(60_000);
-    assert_eq!(reported(&outcome), ["ci succeeded", "then asked"]);
-    assert_eq!(asked(&outcome), json!({ "came": false }));
-    assert_eq!(reported(&site.succeed(step(&site, flow, "then"))), ["then succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&outcome), ["ci succeeded", "then asked"]);
+    assert_eq!(last_params(&outcome), json!({ "came": false }));
+    assert_eq!(summarize(&site.succeed(step(&site, flow, "then"))), ["then succeeded", "flow succeeded"]);
     assert_nothing_waits(&site);
 
     let (flow, _) = begin(&mut site, &json!(7));
     let outcome = site.receive("demo.done", &json!({ "n": 7 }));
-    assert_eq!(asked(&outcome), json!({ "came": true }), "an event in time counts as ever");
+    assert_eq!(last_params(&outcome), json!({ "came": true }), "an event in time counts as ever");
     site.succeed(step(&site, flow, "then"));
 }
 
@@ -133,13 +133,13 @@ fn wait_ends_with_its_event_or_its_timeout_but_never_both() {
     let mut site = site([awaits("ci", for_n(Since::Start))]);
     let (flow, _) = begin(&mut site, &json!(7));
     let outcome = site.after(60_000);
-    assert_eq!(reported(&outcome), ["ci failed", "flow failed"]);
+    assert_eq!(summarize(&outcome), ["ci failed", "flow failed"]);
     let error = outcome.records().iter().find_map(|record| match &record.fact {
         Fact::ExecutionFailed(fact) if fact.part_of.is_some() => Some((fact.error.kind, fact.error.message.clone())),
         _ => None,
     });
     assert_eq!(error, Some((FailureKind::Expired, "no such event came within 1m".to_owned())));
-    assert_eq!(reported(&site.receive("demo.done", &json!({ "n": 7 }))), [""; 0]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({ "n": 7 }))), [""; 0]);
     assert!(site.engine().executions().get(&flow).is_none());
     assert_nothing_waits(&site);
 }
@@ -148,7 +148,7 @@ fn wait_ends_with_its_event_or_its_timeout_but_never_both() {
 fn cancel_ends_waiting_steps() {
     let mut site = site([awaits("ci", for_n(Since::Start)), awaits("late", for_n(Since::Start)).needs(["ci"])]);
     let (flow, _) = begin(&mut site, &json!(7));
-    let outcome = reported(&site.when(cancel(flow)));
+    let outcome = summarize(&site.when(cancel(flow)));
     assert_eq!(
         outcome,
         ["ci cancelled".to_owned(), format!("late skipped: {}", SkippedBecause::Cancelled.as_str()), "flow cancelled".to_owned()]
@@ -160,9 +160,9 @@ fn cancel_ends_waiting_steps() {
 fn wait_condition_that_errs_is_no_match_and_is_reported_once() {
     let mut site = site([awaits("ci", wait("event.payload.deep.n > params.n", Since::Start))]);
     begin(&mut site, &json!(7));
-    assert_eq!(reported(&site.receive("demo.done", &json!({}))), ["ci erred"]);
-    assert_eq!(reported(&site.receive("demo.done", &json!({}))), [""; 0]);
-    assert_eq!(reported(&site.receive("demo.done", &json!({ "deep": { "n": 8 } }))), ["ci has come", "ci succeeded", "flow succeeded"]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({}))), ["ci erred"]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({}))), [""; 0]);
+    assert_eq!(summarize(&site.receive("demo.done", &json!({ "deep": { "n": 8 } }))), ["ci has come", "ci succeeded", "flow succeeded"]);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn event_wakes_only_the_matching_waits_of_many() {
     let payload = Document::from_value(&json!({ "n": 1 }));
     let waits = site.engine().workflows().waits();
     assert_eq!(waits.candidates(&"demo.done".parse().unwrap(), (&payload, Form::AsItCame), Position(u64::MAX)).len(), 100);
-    let ended = reported(&site.receive("demo.done", &json!({ "n": 1 }))).iter().filter(|line| *line == "flow succeeded").count();
+    let ended = summarize(&site.receive("demo.done", &json!({ "n": 1 }))).iter().filter(|line| *line == "flow succeeded").count();
     assert_eq!((ended, flows.len()), (100, 300));
     let left = site.engine().executions().iter().filter(|(_, open)| open.phase == Phase::Awaiting).count();
     assert_eq!(left, 200);
@@ -185,7 +185,7 @@ fn waiting_steps_are_served_before_rules() {
     let mut site = Site::with(&pieces.workflow("demo.flow", [awaits("ci", for_n(Since::Start))]));
     site.set(workers(100));
     begin(&mut site, &json!(7));
-    let outcome = reported(&site.receive("demo.done", &json!({ "n": 7 })));
+    let outcome = summarize(&site.receive("demo.done", &json!({ "n": 7 })));
     assert_eq!(outcome, ["ci has come", "ci succeeded", "flow succeeded", "flow asked"]);
 }
 

@@ -10,7 +10,7 @@ use ensue_test_support::spec::CatalogsHealth;
 use serde_json::{Value, json};
 
 use crate::support::site::report;
-use crate::support::workflow::{StepPiece, does, fails, reported, short};
+use crate::support::workflow::{StepPiece, does, fails, short, summarize};
 use crate::support::{Pieces, Site, cancel, dismiss, settle, workers};
 
 /// A site whose workflow `demo.flow` has these steps; `demo.say` needs a worker, the node itself runs
@@ -28,30 +28,30 @@ fn giving<const N: usize>(steps: [StepPiece; N], result: Option<&Value>) -> Site
 
 /// The execution of a step of the workflow.
 fn step(site: &Site, flow: ExecutionId, name: &str) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
+    ExecutionId(Id::derive(site.engine().log(), flow.0, Role::Step(&name.parse().unwrap())))
 }
 
 fn item(site: &Site, flow: ExecutionId, name: &str, index: u32) -> ExecutionId {
-    ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
+    ExecutionId(Id::derive(site.engine().log(), step(site, flow, name).0, Role::Item(index)))
 }
 
 #[track_caller]
 fn begin(site: &mut Site) -> (ExecutionId, Vec<String>) {
     let outcome = site.ask("demo.flow");
     let Answer::Execution(flow) = outcome.answer() else { panic!("an execution was asked for") };
-    (flow, reported(&outcome))
+    (flow, summarize(&outcome))
 }
 
 #[track_caller]
 fn succeed(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
     let child = step(site, flow, name);
-    reported(&site.succeed(child))
+    summarize(&site.succeed(child))
 }
 
 #[track_caller]
 fn fail(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
     let child = step(site, flow, name);
-    reported(&site.fail(child, FailureKind::ExitCode))
+    summarize(&site.fail(child, FailureKind::ExitCode))
 }
 
 /// The body of the last record of a kind.
@@ -147,7 +147,7 @@ fn failed_workflow_ends_once_its_running_steps_have_ended() {
 #[test]
 fn tolerated_failure_does_not_fail_the_workflow_and_is_readable() {
     let steps = [
-        does("try", "demo.say").tolerated(),
+        does("try", "demo.say").tolerate_failure(),
         does("next", "demo.say").needs(["try"]),
         does("mend", "demo.say").needs(["try"]).starts_if("failed()").with(&json!({ "why": "${{ steps.try.error.kind }}" })),
     ];
@@ -187,8 +187,8 @@ fn workflow_whose_steps_are_all_skipped_succeeds_at_once() {
 fn expression_error_fails_its_step() {
     let steps = [
         does("first", "demo.say"),
-        does("unless", "demo.say").needs(["first"]).starts_if("steps.first.result.nothing == 1").tolerated(),
-        does("given", "demo.say").needs(["first"]).with(&json!({ "n": "${{ steps.first.result.nothing }}" })).tolerated(),
+        does("unless", "demo.say").needs(["first"]).starts_if("steps.first.result.nothing == 1").tolerate_failure(),
+        does("given", "demo.say").needs(["first"]).with(&json!({ "n": "${{ steps.first.result.nothing }}" })).tolerate_failure(),
         fails("stop", "rate ${{ 1 + 1 }}").needs(["first"]),
     ];
     let mut site = site(steps);
@@ -209,7 +209,7 @@ fn step_runs_for_each_item_with_limited_parallelism() {
     assert_eq!(begun, ["flow asked", "each of 3", "each[0] asked", "each[1] asked"]);
     assert_eq!(body(&site, "execution.requested"), json!({ "of": "b", "n": 1 }));
     let first = item(&site, flow, "each", 0);
-    assert_eq!(reported(&site.succeed(first)), ["each[0] succeeded", "each[2] asked"]);
+    assert_eq!(summarize(&site.succeed(first)), ["each[0] succeeded", "each[2] asked"]);
     for index in [2, 1] {
         let next = item(&site, flow, "each", index);
         site.succeed(next);
@@ -235,9 +235,9 @@ fn failed_item_fails_the_step_once_the_others_have_ended() {
     let mut site = site([does("each", "demo.say").over("[1, 2, 3]").parallel(2)]);
     let (flow, _) = begin(&mut site);
     let items: Vec<ExecutionId> = (0..3).map(|index| item(&site, flow, "each", index)).collect();
-    assert_eq!(reported(&site.fail(items[1], FailureKind::ExitCode)), ["each[1] failed", "each[2] asked"]);
+    assert_eq!(summarize(&site.fail(items[1], FailureKind::ExitCode)), ["each[1] failed", "each[2] asked"]);
     site.succeed(items[0]);
-    let ended = reported(&site.succeed(items[2]));
+    let ended = summarize(&site.succeed(items[2]));
     let why = "1 of 3 items failed; the first was item 1: it did not work";
     assert_eq!(ended, ["each[2] succeeded".to_owned(), format!("each ended: {why}"), "flow failed".to_owned()]);
 }
@@ -249,7 +249,7 @@ fn fail_fast_stops_the_other_items_after_a_failure() {
     let items: Vec<ExecutionId> = (0..2).map(|index| item(&site, flow, "each", index)).collect();
     let outcome = site.fail(items[0], FailureKind::ExitCode);
     assert_eq!(outcome.kinds(), ["attempt.failed", "execution.failed", "execution.cancel_requested"]);
-    let ended = reported(&site.fail(items[1], FailureKind::Cancelled));
+    let ended = summarize(&site.fail(items[1], FailureKind::Cancelled));
     assert_eq!(ended.last().unwrap(), "flow failed");
     assert!(ended[1].starts_with("each ended: 2 of 3 items failed"), "{ended:?}");
 }
@@ -258,8 +258,8 @@ fn fail_fast_stops_the_other_items_after_a_failure() {
 fn empty_list_succeeds_at_once_and_a_non_list_fails() {
     let mut site = site([
         does("none", "demo.say").over("[]"),
-        does("no_list", "demo.say").over("params.text").tolerated(),
-        does("no_item", "demo.say").over("[1, 2]").with(&json!({ "n": "${{ 1 / (index - 1) }}" })).tolerated(),
+        does("no_list", "demo.say").over("params.text").tolerate_failure(),
+        does("no_item", "demo.say").over("[1, 2]").with(&json!({ "n": "${{ 1 / (index - 1) }}" })).tolerate_failure(),
     ]);
     let (flow, begun) = begin(&mut site);
     let expected = [
@@ -273,7 +273,7 @@ fn empty_list_succeeds_at_once_and_a_non_list_fails() {
     assert_eq!(begun[..6], expected);
     assert!(begun[6].starts_with("no_item[1] did not start: "), "{begun:?}");
     let first = item(&site, flow, "no_item", 0);
-    let ended = reported(&site.succeed(first));
+    let ended = summarize(&site.succeed(first));
     assert!(ended[1].starts_with("no_item ended: 1 of 2 items failed"), "{ended:?}");
     assert_eq!(ended[2], "flow succeeded");
 }
@@ -323,7 +323,7 @@ fn cancel_leaves_only_always_steps_and_a_second_cancel_ends_those_too() {
 #[track_caller]
 fn fail_cancelled(site: &mut Site, flow: ExecutionId, name: &str) -> Vec<String> {
     let child = step(site, flow, name);
-    reported(&site.fail(child, FailureKind::Cancelled))
+    summarize(&site.fail(child, FailureKind::Cancelled))
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn step_can_be_a_nested_workflow() {
     assert_eq!(begun, ["flow asked", "inside asked", "deep asked"]);
     let inside = step(&site, flow, "inside");
     let deep = step(&site, inside, "deep");
-    assert_eq!(reported(&site.succeed(deep)), ["deep succeeded", "inside succeeded", "out asked"]);
+    assert_eq!(summarize(&site.succeed(deep)), ["deep succeeded", "inside succeeded", "out asked"]);
     assert_eq!(body(&site, "execution.requested"), json!({ "of": true }));
     assert_eq!(succeed(&mut site, flow, "out"), ["out succeeded", "flow succeeded"]);
 }
@@ -370,7 +370,7 @@ fn cancel_reaches_the_innermost_workflow() {
     let inside = step(&site, flow, "inside");
     site.when(cancel(flow));
     let deep = step(&site, inside, "deep");
-    let ended = reported(&site.fail(deep, FailureKind::Cancelled));
+    let ended = summarize(&site.fail(deep, FailureKind::Cancelled));
     assert_eq!(ended, ["deep cancelled", "after skipped: cancelled", "inside cancelled", "flow cancelled"]);
     assert_nothing_is_left(&site);
 }
@@ -380,11 +380,11 @@ fn recursive_workflow_ends_at_a_depth_of_sixteen() {
     let pieces = Pieces::default().workflow("demo.flow", [does("again", "demo.flow")]);
     let mut site = Site::with(&pieces);
     let outcome = site.ask("demo.flow");
-    let asked = reported(&outcome).iter().filter(|line| *line == "again asked").count();
+    let asked = summarize(&outcome).iter().filter(|line| *line == "again asked").count();
     assert_eq!(asked, 16);
     let deepest = "again did not start: `demo.flow` would be nested 17 workflows deep; the limit is 16";
-    assert!(reported(&outcome).iter().any(|line| line == deepest));
-    assert_eq!(reported(&outcome).last().unwrap(), "flow failed");
+    assert!(summarize(&outcome).iter().any(|line| line == deepest));
+    assert_eq!(summarize(&outcome).last().unwrap(), "flow failed");
     assert_nothing_is_left(&site);
 }
 
@@ -394,7 +394,7 @@ fn indeterminate_step_waits_for_a_person_and_continues_with_the_answer() {
     let (flow, _) = begin(&mut site);
     let child = step(&site, flow, "run");
     assert_eq!(site.lose(child, Evidence::MayHaveBegun).kinds(), ["attempt.lost", "execution.became_indeterminate", "inquiry.opened"]);
-    let settled = reported(&site.when(settle(child, Settlement::Succeeded)));
+    let settled = summarize(&site.when(settle(child, Settlement::Succeeded)));
     assert_eq!(settled, ["run succeeded", "after asked"]);
 }
 
@@ -415,7 +415,7 @@ fn late_report_on_a_step_of_an_ended_workflow_is_rejected() {
 fn steps_are_ordered_by_their_priority_or_the_workflow_s() {
     let steps = [does("plain", "demo.say"), does("urgent", "demo.say").priority(50), does("late", "demo.say").priority(-1)];
     let pieces = Pieces::default().action("demo.say").workflow("demo.flow", steps);
-    let mut site = Site::with(&pieces.prioritized("demo.flow", 10));
+    let mut site = Site::with(&pieces.with_priority("demo.flow", 10));
     site.set(workers(1));
     let first = site.run("demo.say");
     let between = site.run("demo.say");
@@ -438,9 +438,9 @@ fn queued_step_never_starts_once_its_workflow_is_cancelled() {
     let (flow, _) = begin(&mut site);
     let running = item(&site, flow, "each", 0);
     site.set(Settings { turn: TurnLimits { drafts: 2, ..TurnLimits::default() }, ..workers(4) });
-    let ended = reported(&site.when(cancel(flow)));
+    let ended = summarize(&site.when(cancel(flow)));
     assert_eq!(ended, ["each[1] cancelled", "each[2] cancelled", "beside cancelled"]);
-    let ended = reported(&site.fail(running, FailureKind::Cancelled));
+    let ended = summarize(&site.fail(running, FailureKind::Cancelled));
     assert_eq!(ended.last().unwrap(), "flow cancelled");
     assert_eq!(site.records().iter().filter(|record| record.kind() == "attempt.started").count(), 1);
     assert_eq!(site.records().iter().filter(|record| record.kind() == "execution.cancel_requested").count(), 5);
@@ -453,7 +453,7 @@ fn failure_that_cancels_siblings_also_ends_items_not_yet_started() {
     let (flow, _) = begin(&mut site);
     fail(&mut site, flow, "check");
     let first = item(&site, flow, "each", 0);
-    let ended = reported(&site.fail(first, FailureKind::Cancelled));
+    let ended = summarize(&site.fail(first, FailureKind::Cancelled));
     let why = "1 of 3 items failed; the first was item 0: it was cancelled";
     assert_eq!(ended, ["each[0] cancelled".to_owned(), format!("each ended: {why}"), "flow failed".to_owned()]);
     assert_nothing_is_left(&site);
@@ -466,14 +466,14 @@ fn cancel_ends_items_of_an_always_step_only_if_it_started_before() {
     let (flow, _) = begin(&mut before);
     before.when(cancel(flow));
     let first = item(&before, flow, "each", 0);
-    assert_eq!(reported(&before.fail(first, FailureKind::Cancelled)).last().unwrap(), "flow cancelled");
+    assert_eq!(summarize(&before.fail(first, FailureKind::Cancelled)).last().unwrap(), "flow cancelled");
 
     let mut after = site([does("run", "demo.say"), each().needs(["run"])]);
     let (flow, _) = begin(&mut after);
     after.when(cancel(flow));
     assert_eq!(fail_cancelled(&mut after, flow, "run"), ["run cancelled", "each of 3", "each[0] asked"]);
     let first = item(&after, flow, "each", 0);
-    assert_eq!(reported(&after.succeed(first)), ["each[0] succeeded", "each[1] asked"]);
+    assert_eq!(summarize(&after.succeed(first)), ["each[0] succeeded", "each[1] asked"]);
 }
 
 #[test]
@@ -505,7 +505,7 @@ fn second_cancel_reaches_cleanup_steps_of_nested_workflows() {
 }
 
 /// A workflow whose first step had no consequences: its reaction was parked and dismissed.
-fn stuck() -> (Site, ExecutionId) {
+fn stuck_workflow() -> (Site, ExecutionId) {
     let mut site =
         site([does("first", "demo.say"), does("second", "demo.say").needs(["first"]), does("third", "demo.say").needs(["second"])]);
     let (flow, _) = begin(&mut site);
@@ -521,9 +521,9 @@ fn stuck() -> (Site, ExecutionId) {
 
 #[test]
 fn cancel_ends_a_stuck_workflow() {
-    let (mut site, flow) = stuck();
+    let (mut site, flow) = stuck_workflow();
     assert!(site.engine().executions().get(&flow).is_some());
-    assert_eq!(reported(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
+    assert_eq!(summarize(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
     assert_nothing_is_left(&site);
 }
 
@@ -539,7 +539,7 @@ fn cancel_ends_a_workflow_whose_catalog_cannot_be_built() {
 
 #[test]
 fn stuck_workflow_that_was_cancelled_twice_ends_with_another_cancel() {
-    let (mut site, flow) = stuck();
+    let (mut site, flow) = stuck_workflow();
     site.set(Settings { turn: TurnLimits { drafts: 1, ..TurnLimits::default() }, ..workers(1) });
     for _ in 0..2 {
         site.turn(cancel(flow));
@@ -548,7 +548,7 @@ fn stuck_workflow_that_was_cancelled_twice_ends_with_another_cancel() {
         site.turn(dismiss(of));
     }
     site.set(workers(1));
-    assert_eq!(reported(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
+    assert_eq!(summarize(&site.when(cancel(flow))), ["second skipped: cancelled", "third skipped: cancelled", "flow cancelled"]);
 }
 
 #[test]
@@ -567,7 +567,7 @@ fn cancel_of_many_waiting_executions_leaves_little_owed() {
     failed.set(workers(1));
     let (flow, _) = begin(&mut failed);
     let first = item(&failed, flow, "each", 0);
-    let report = report(first, failed.attempt(first), crate::support::site::failed(FailureKind::ExitCode));
+    let report = report(first, failed.attempt(first), crate::support::site::failed_outcome(FailureKind::ExitCode));
     failed.turn(report);
     assert!(failed.engine().health().owed_count() <= 101, "{}", failed.engine().health().owed_count());
     failed.serve_all();
@@ -595,7 +595,7 @@ fn items_that_cannot_start_leave_no_reactions_owed() {
     site.turn(request);
     assert_eq!(site.engine().health().owed_count(), 1);
     let rest = site.serve_all();
-    assert_eq!(reported(&rest).last().unwrap(), "flow failed");
+    assert_eq!(summarize(&rest).last().unwrap(), "flow failed");
     assert_nothing_is_left(&site);
 }
 
@@ -659,9 +659,9 @@ fn cancelled_items_and_turns_do_not_cancel_others_themselves() {
         assert_eq!(fail(&mut site, flow, "check"), ["check failed", "mend asked"]);
         let of_step = step(&site, flow, "beside").0;
         let log = site.engine().log();
-        let children = [Role::Item(0), Role::Iteration(1)].map(|role| ExecutionId(Id::derived(log, of_step, role)));
+        let children = [Role::Item(0), Role::Iteration(1)].map(|role| ExecutionId(Id::derive(log, of_step, role)));
         let child = children.into_iter().find(|child| site.engine().executions().get(child).is_some()).expect("it runs");
-        let ended = reported(&site.fail(child, FailureKind::Cancelled));
+        let ended = summarize(&site.fail(child, FailureKind::Cancelled));
         assert!(ended.iter().all(|line| !line.starts_with("mend")), "{ended:?}");
         assert_eq!(succeed(&mut site, flow, "mend"), ["mend succeeded", "flow failed"]);
     }

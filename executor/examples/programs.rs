@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use ensue_engine::ids::{AttemptId, Id};
 use ensue_engine::time::Timestamp;
 use ensue_executor::programs::{
-    Exit, Heard, Isolation, IsolationMode, Order, ProgramLimits, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
+    Exit, Isolation, IsolationMode, Order, ProgramLimits, ProgramUpdate, Programs, SupervisedPrograms, SupervisedSettings,
+    SupervisorCommand,
 };
 
 /// The number of programs run in a round.
@@ -31,7 +32,7 @@ fn main() {
         return ensue_executor::supervisor::run(&folder, "measured").unwrap();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (bare, piped) = (best(bare), best(piped));
+    let (bare, piped) = (best(bare), best(run_piped));
     println!("bare, no pipes           {bare:>6.0} a second");
     println!("bare, three pipes        {piped:>6.0} a second  {:>4.0} %", percent(piped, bare));
     for (what, mode, at_once) in [
@@ -74,7 +75,7 @@ fn bare() {
     assert!(command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
 }
 
-fn piped() {
+fn run_piped() {
     let mut command = Command::new("/bin/true");
     let child = command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
@@ -126,11 +127,11 @@ async fn run_one(programs: &SupervisedPrograms, number: u128) {
     };
     let mut program = programs.start(order).await.unwrap();
     loop {
-        if let Heard::Ended(end) = program.hear().await {
+        if let ProgramUpdate::Ended(end) = program.hear().await {
             assert_eq!(end.exit, Exit::Code(0));
             break;
         }
     }
     program.clear().await;
-    programs.collected(attempt);
+    programs.forget(attempt);
 }

@@ -11,11 +11,11 @@ use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
 
-use crate::begun::Previous;
+use crate::begun_file::Previous;
 use crate::lease::Lease;
-use crate::programs::{Left, LeftProgram};
+use crate::programs::{AttemptRemains, LeftProgram};
 use crate::report::Loss;
-use crate::running::{RunningAttempt, Signal};
+use crate::running_attempts::{RunningAttempt, Signal};
 use crate::worker::{Begin, Executor, Worker};
 
 impl Executor {
@@ -25,8 +25,8 @@ impl Executor {
     /// the program was never started; otherwise the `begun` file is the evidence. An attempt of another worker may have begun.
     pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
         let worker = &self.worker;
-        let left = worker.means.ports.programs.left().await;
-        let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt(), left)).collect();
+        let left = worker.means.ports.programs.find_left().await;
+        let mut left: BTreeMap<AttemptId, AttemptRemains> = left.into_iter().map(|left| (left.attempt(), left)).collect();
         let owed: Vec<Effect> = owed.into_iter().collect();
         let stopped: BTreeSet<AttemptId> = owed.iter().filter_map(stops).collect();
         let own = worker.means.ports.begun.worker();
@@ -34,10 +34,10 @@ impl Executor {
             match effect {
                 Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
                     // The proof is about this worker's start of the attempt, and no other.
-                    Some(Left::NotBegun { token, .. }) if token == dispatch.token && *dispatch.worker == *own => {
+                    Some(AttemptRemains::NotBegun { token, .. }) if token == dispatch.token && *dispatch.worker == *own => {
                         worker.lose_of_earlier_node(*dispatch, Evidence::NotBegun);
                     }
-                    Some(Left::Program(left)) if left.token == dispatch.token => {
+                    Some(AttemptRemains::Program(left)) if left.token == dispatch.token => {
                         let signal = if stopped.contains(&dispatch.attempt) { Signal::Stop } else { Signal::GoOn };
                         worker.adopt(*dispatch, left, signal);
                     }
@@ -65,8 +65,8 @@ impl Worker {
     /// signal is delivered before the program's end can be heard.
     fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: LeftProgram, signal: Signal) {
         let lease = Lease::begin(self.means.ports.clock.now(), self.means.settings.lease);
-        let running = RunningAttempt::begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
-        running.tell(signal);
+        let running = RunningAttempt::new_begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
+        running.send_signal(signal);
         if let Some(running) = self.running.take_in(running) {
             tracing::info!(attempt = %dispatch.attempt, "an attempt that an earlier node began is adopted");
             self.runtime.spawn(Arc::clone(self).carry(dispatch, running, Begin::Adopted(left)));
@@ -82,16 +82,16 @@ impl Worker {
     }
 
     /// Ends a program that the log no longer waits for, and forgets a proof that it has no use for.
-    fn discard(&self, left: Left) {
+    fn discard(&self, left: AttemptRemains) {
         let attempt = left.attempt();
         match left {
-            Left::Program(left) => {
+            AttemptRemains::Program(left) => {
                 tracing::info!(%attempt, "a program that nobody waits for is ended");
                 drop(left.program);
             }
-            Left::NotBegun { .. } => {}
+            AttemptRemains::NotBegun { .. } => {}
         }
-        self.means.ports.programs.collected(attempt);
+        self.means.ports.programs.forget(attempt);
     }
 }
 

@@ -18,19 +18,19 @@ use ensue_engine::trace::{SpanId, TraceContext};
 use ensue_expression::Document;
 
 use crate::masks::Masks;
-use crate::means::Means;
 use crate::programs::{GivenKey, NodeSecrets};
-use crate::running::{BeginError, RunningAttempt, Signal};
-use crate::settings::Traced;
+use crate::running_attempts::{BeginError, RunningAttempt, Signal};
+use crate::settings::TraceNesting;
+use crate::worker_context::WorkerContext;
 
 /// The longest time that a program may continue after it was asked to stop because the node is shutting down.
 /// It applies even if the action allows more.
 pub const LEAVING_GRACE_MAX: Duration = Duration::from_secs(5);
 
 /// A running attempt.
-pub(crate) struct Attempt<'w> {
+pub(crate) struct AttemptContext<'w> {
     /// What it shares with the worker's other attempts.
-    pub(crate) means: &'w Means,
+    pub(crate) means: &'w WorkerContext,
     /// What the log says of it.
     pub(crate) dispatch: &'w Dispatch,
     /// The action.
@@ -87,7 +87,7 @@ impl GivenKeys {
 
 /// What a successful attempt returns.
 #[derive(Default)]
-pub(crate) struct Given {
+pub(crate) struct AttemptResult {
     /// The result.
     pub(crate) body: Option<Body>,
     /// The events it emits.
@@ -97,9 +97,9 @@ pub(crate) struct Given {
 }
 
 /// Why an attempt has no result.
-pub(crate) enum Broken {
+pub(crate) enum AttemptError {
     /// It failed.
-    Failed(Box<Failed>),
+    Failed(Box<AttemptFailure>),
     /// It was cut off. Holds how its program ended, in words, if it had one.
     Cut(Cut, Option<String>),
     /// The process that ran it is gone, and its outcome is unknown. Holds the reason if it is known.
@@ -107,7 +107,7 @@ pub(crate) enum Broken {
 }
 
 /// A failure, and the body that was produced nevertheless.
-pub(crate) struct Failed {
+pub(crate) struct AttemptFailure {
     /// Why it failed.
     pub(crate) failure: Failure,
     /// The body that was produced.
@@ -130,47 +130,47 @@ pub(crate) enum Cut {
 }
 
 /// How an attempt ends.
-pub(crate) type Ending = Result<Given, Broken>;
+pub(crate) type Ending = Result<AttemptResult, AttemptError>;
 
-impl Given {
+impl AttemptResult {
     /// Returns a result.
     pub(crate) fn result(body: Body) -> Self {
         Self { body: Some(body), ..Self::default() }
     }
 }
 
-impl Broken {
+impl AttemptError {
     /// Returns a failure that keeps the body that was produced.
     pub(crate) fn with_body(failure: Failure, body: Option<Body>) -> Self {
-        Self::Failed(Box::new(Failed { failure, body, retry_after: None }))
+        Self::Failed(Box::new(AttemptFailure { failure, body, retry_after: None }))
     }
 }
 
-impl From<Failure> for Broken {
+impl From<Failure> for AttemptError {
     fn from(failure: Failure) -> Self {
         Self::with_body(failure, None)
     }
 }
 
-impl From<Cut> for Broken {
+impl From<Cut> for AttemptError {
     fn from(cut: Cut) -> Self {
         Self::Cut(cut, None)
     }
 }
 
 /// Returns a failure without a body.
-pub(crate) fn failed(kind: FailureKind, message: impl Into<String>) -> Broken {
+pub(crate) fn attempt_failure(kind: FailureKind, message: impl Into<String>) -> AttemptError {
     Failure::new(kind, message).into()
 }
 
-impl Attempt<'_> {
+impl AttemptContext<'_> {
     /// Returns the W3C trace that the attempt's work belongs to, or none if the log has no trace. A node that
     /// does not record a trace passes it on unchanged.
     pub(crate) fn trace(&self) -> Option<TraceContext> {
         let TraceContext { parent, state } = self.dispatch.trace.as_ref()?.parse().ok()?;
         let parent = match self.means.settings.traced {
-            Traced::UnderAttempt if parent.is_sampled() => parent.under(SpanId::of(self.dispatch.attempt.0)),
-            Traced::UnderAttempt | Traced::UnderCaller => parent,
+            TraceNesting::UnderAttempt if parent.is_sampled() => parent.under(SpanId::of(self.dispatch.attempt.0)),
+            TraceNesting::UnderAttempt | TraceNesting::UnderCaller => parent,
         };
         Some(TraceContext { parent, state })
     }
@@ -180,7 +180,7 @@ impl Attempt<'_> {
         let clock = &self.means.ports.clock;
         tokio::select! {
             biased;
-            signal = self.running.told(Signal::Stop) => match signal {
+            signal = self.running.wait_for_signal(Signal::Stop) => match signal {
                 Signal::GoOn | Signal::Stop => Cut::Cancelled,
                 Signal::Release => Cut::Released,
                 Signal::Leave => Cut::Left,
@@ -190,7 +190,7 @@ impl Attempt<'_> {
     }
 
     /// Runs `work` until it finishes or the attempt is cut off.
-    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, Broken>>) -> Result<T, Broken> {
+    pub(crate) async fn within<T>(&self, work: impl Future<Output = Result<T, AttemptError>>) -> Result<T, AttemptError> {
         tokio::select! {
             biased;
             done = work => done,
@@ -200,34 +200,34 @@ impl Attempt<'_> {
 
     /// Does blocking work. If the work does not end, the attempt is left to the next node while this one stops; otherwise
     /// the work panicked.
-    pub(crate) async fn do_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Broken> {
-        match self.means.settings.blocking.done(work).await {
+    pub(crate) async fn do_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, AttemptError> {
+        match self.means.settings.blocking.run(work).await {
             Some(done) => Ok(done),
             None if self.means.is_draining() => Err(Cut::Left.into()),
-            None => Err(failed(FailureKind::Sandbox, "an internal error of the node interrupted the attempt; its log says more")),
+            None => Err(attempt_failure(FailureKind::Sandbox, "an internal error of the node interrupted the attempt; its log says more")),
         }
     }
 
     /// Masks the values of keys in the message of a failure.
-    pub(crate) fn masked(&self, broken: Broken) -> Broken {
+    pub(crate) fn mask(&self, broken: AttemptError) -> AttemptError {
         match (broken, self.keys.masks()) {
-            (Broken::Failed(mut failed), Some(masks)) => {
+            (AttemptError::Failed(mut failed), Some(masks)) => {
                 failed.failure.message = masks.text(&failed.failure.message);
-                Broken::Failed(failed)
+                AttemptError::Failed(failed)
             }
             (broken, _) => broken,
         }
     }
 
     /// Records that the attempt begins. Nothing outside the node may be touched before this.
-    pub(crate) async fn begin(&self) -> Result<(), Broken> {
+    pub(crate) async fn begin(&self) -> Result<(), AttemptError> {
         match self.running.begin(&self.means.ports.begun) {
             Ok(()) => Ok(()),
             Err(BeginError::Over) => {
                 // It was told to stop, or its lease has ended and its release is on the way.
                 Err(self.cut().await.into())
             }
-            Err(BeginError::Begun(error)) => Err(failed(FailureKind::Sandbox, error.to_string())),
+            Err(BeginError::Begun(error)) => Err(attempt_failure(FailureKind::Sandbox, error.to_string())),
         }
     }
 

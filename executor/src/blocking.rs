@@ -15,7 +15,7 @@ pub enum Blocking {
 
 impl Blocking {
     /// Runs blocking work. Returns none if it panicked or the runtime is shutting down.
-    pub async fn done<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         match self {
             Self::Pool => tokio::task::spawn_blocking(work).await.ok(),
             Self::InPlace => Some(work()),

@@ -5,12 +5,12 @@
 //! `runners/http` and `pulling/web.rs`. Reading `ensue.yaml` is left to the node.
 
 mod breaker;
+mod connection_test;
 mod http;
 mod oauth;
 mod settings;
 mod smtp;
 mod status;
-mod test;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,18 +31,18 @@ use crate::blocking::Blocking;
 use crate::clock::Clock;
 use crate::destinations::Destinations;
 use crate::egress::EgressPolicy;
+use crate::key_opening::{KeyError, KeyUser};
 use crate::masks::Masks;
-use crate::opening::{KeyError, KeyUser};
 use breaker::{Breaker, Pass};
 use oauth::Token;
 
 pub use breaker::BreakerState;
+pub use connection_test::ConnectionTestOutcome;
 pub use settings::{BreakerSettings, ConnectionSettings, Endpoint, HttpAuth, HttpEndpoint, OAuthClient, SmtpEndpoint, SmtpTls};
 pub use status::{ConnectionError, ConnectionErrorKind, ConnectionStatus};
-pub use test::Tested;
 
-pub(crate) use http::{Credentials, NoCredentials, Proof};
-pub(crate) use test::kind_of_broken;
+pub(crate) use connection_test::kind_of_broken;
+pub(crate) use http::{CredentialPlacement, Credentials, NoCredentials};
 
 /// How long the sockets of a connection that nobody uses are kept.
 pub const UNUSED_FOR: Duration = Duration::from_secs(600);
@@ -167,7 +167,7 @@ pub(crate) struct Pool {
 }
 
 /// A connection in use. Its slot is free again when this is dropped.
-pub(crate) struct Lent {
+pub(crate) struct LentConnection {
     pub(crate) connection: Arc<Connection>,
     pub(crate) pool: Arc<Pool>,
     pass: Option<Pass>,
@@ -178,7 +178,7 @@ pub(crate) struct Lent {
 
 /// How a use of a connection ended.
 #[derive(Debug)]
-pub(crate) enum Used {
+pub(crate) enum UseOutcome {
     /// The server answered.
     Well,
     /// The server failed, or could not be reached.
@@ -224,7 +224,7 @@ impl Connections {
     }
 
     /// Returns the connection of this kind that somebody asks for, if they may use it.
-    pub(crate) fn found(&self, name: &str, kind: ConnectionKind, asker: &Asker<'_>) -> Result<Arc<Connection>, NotLent> {
+    pub(crate) fn find(&self, name: &str, kind: ConnectionKind, asker: &Asker<'_>) -> Result<Arc<Connection>, NotLent> {
         let unknown = || NotLent::Unknown(name.chars().take(80).collect());
         let connection = self.all.iter().find(|(known, _)| known.as_str() == name).map(|(_, connection)| connection).ok_or_else(unknown)?;
         connection.check(asker)?;
@@ -236,25 +236,25 @@ impl Connections {
     }
 
     /// Lends a connection: waits for a slot, opens its keys, and opens its pool at the first use or after a key changed.
-    pub(crate) async fn lend(&self, connection: &Arc<Connection>, user: ConnectionUser) -> Result<Lent, NotLent> {
+    pub(crate) async fn lend(&self, connection: &Arc<Connection>, user: ConnectionUser) -> Result<LentConnection, NotLent> {
         // While it is paused, nobody waits for a slot.
-        connection.changing().breaker.check(self.clock.now()).map_err(|retry_after| connection.paused(retry_after))?;
+        connection.changing().breaker.check(self.clock.now()).map_err(|retry_after| connection.paused_error(retry_after))?;
         let slot = Arc::clone(&connection.slots).acquire_owned().await;
         // The semaphore is never closed.
-        let slot = slot.map_err(|_| connection.paused(Duration::ZERO))?;
+        let slot = slot.map_err(|_| connection.paused_error(Duration::ZERO))?;
         let pool = self.pool(connection, user).await?;
-        let pass = connection.changing().breaker.enter(self.clock.now()).map_err(|retry_after| connection.paused(retry_after))?;
-        Ok(self.lent(connection, pool, pass, slot))
+        let pass = connection.changing().breaker.enter(self.clock.now()).map_err(|retry_after| connection.paused_error(retry_after))?;
+        Ok(self.start_use(connection, pool, pass, slot))
     }
 
-    fn lent(&self, connection: &Arc<Connection>, pool: Arc<Pool>, pass: Pass, slot: OwnedSemaphorePermit) -> Lent {
+    fn start_use(&self, connection: &Arc<Connection>, pool: Arc<Pool>, pass: Pass, slot: OwnedSemaphorePermit) -> LentConnection {
         let now = self.host.now();
         {
             let mut changing = connection.changing();
             (changing.used_at, changing.last_used_at) = (self.clock.now(), Some(now));
         }
         let clock = Arc::clone(&self.clock);
-        Lent { connection: Arc::clone(connection), pool, pass: Some(pass), now, clock, _slot: slot }
+        LentConnection { connection: Arc::clone(connection), pool, pass: Some(pass), now, clock, _slot: slot }
     }
 
     /// Closes the pools that nobody has used for ten minutes. Called about once a second.
@@ -273,7 +273,7 @@ impl Connections {
         let (host, egress, clock) = (Arc::clone(&self.host), self.egress.clone(), Arc::clone(&self.clock));
         let of = Arc::clone(connection);
         // Keys and files may wait for the disk.
-        let opened = self.blocking.done(move || of.open(&*host, &user, egress, clock)).await;
+        let opened = self.blocking.run(move || of.open(&*host, &user, egress, clock)).await;
         opened.unwrap_or_else(|| {
             let why = "opening it stopped at an internal error".to_owned();
             Err(NotLent::NoTrust { name: connection.name.clone(), why })
@@ -304,7 +304,7 @@ impl Connection {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn paused(&self, retry_after: Duration) -> NotLent {
+    fn paused_error(&self, retry_after: Duration) -> NotLent {
         NotLent::Paused { name: self.name.clone(), retry_after }
     }
 
@@ -379,20 +379,20 @@ impl Pool {
         &self.secrets
     }
 
-    fn masked(&self, text: &str) -> String {
+    fn mask(&self, text: &str) -> String {
         let masks = Masks::of_values(self.secrets.iter().map(|(key, value)| (key.as_str(), value.reveal())));
         masks.map_or_else(|| text.to_owned(), |masks| masks.text(text))
     }
 }
 
-impl Lent {
+impl LentConnection {
     /// Notes how the use ended.
-    pub(crate) fn ended(mut self, used: &Used) {
+    pub(crate) fn finish(mut self, used: &UseOutcome) {
         let pass = self.pass.take();
         let error = match used {
-            Used::Well => None,
-            Used::Fault(kind, message) | Used::Rejected(kind, message) => {
-                Some(ConnectionError { time: self.now, kind: *kind, message: self.pool.masked(message) })
+            UseOutcome::Well => None,
+            UseOutcome::Fault(kind, message) | UseOutcome::Rejected(kind, message) => {
+                Some(ConnectionError { time: self.now, kind: *kind, message: self.pool.mask(message) })
             }
         };
         let now = self.clock.now();
@@ -400,8 +400,8 @@ impl Lent {
         changing.used_at = now;
         if let Some(pass) = pass {
             match used {
-                Used::Fault(..) => changing.breaker.fault(now, pass),
-                Used::Well | Used::Rejected(..) => changing.breaker.success(now, pass),
+                UseOutcome::Fault(..) => changing.breaker.fault(now, pass),
+                UseOutcome::Well | UseOutcome::Rejected(..) => changing.breaker.success(now, pass),
             }
         }
         changing.is_failing = error.is_some();
@@ -415,7 +415,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for LentConnection {
     fn drop(&mut self) {
         // It was cut off: nothing is known about the server.
         if let Some(pass) = self.pass.take() {

@@ -20,11 +20,11 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use thiserror::Error;
 use url::{Host, Position, Url};
 
+use crate::checked_line::CheckedLine;
 use crate::clock::Clock;
 use crate::egress::EgressPolicy;
-use crate::lines::CheckedLine;
 use crate::programs::Pending;
-use crate::web::{Answered, AnsweredBody, BrokenOff, Letter, Line, NoWay, Way, Web};
+use crate::web::{AnsweredBody, BrokenOff, HttpAnswer, HttpTransport, Letter, Line, NoWay, Web};
 
 /// The number of servers that are remembered. The least recently used one is dropped to make room.
 pub(crate) const DESTINATIONS_MAX: usize = 256;
@@ -42,12 +42,12 @@ pub struct Destinations {
     policy: EgressPolicy,
     clock: Arc<dyn Clock>,
     names: Box<dyn Names>,
-    known: Mutex<BTreeMap<String, Known>>,
+    known: Mutex<BTreeMap<String, KnownServer>>,
     connect_timeout: Duration,
     tls: OnceLock<ClientConfig>,
 }
 
-struct Known {
+struct KnownServer {
     client: Client,
     addresses: Vec<IpAddr>,
     checked_at: Duration,
@@ -90,10 +90,10 @@ enum DestinationError {
 }
 
 impl Web for Destinations {
-    fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn Way>, NoWay>> {
+    fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn HttpTransport>, NoWay>> {
         Box::pin(async move {
             let client = self.client(to).await?;
-            Ok(Box::new(client) as Box<dyn Way>)
+            Ok(Box::new(client) as Box<dyn HttpTransport>)
         })
     }
 
@@ -101,21 +101,21 @@ impl Web for Destinations {
         Box::pin(async move {
             let sockets = self.sockets(host, port).await?;
             // A server may be trusted by its own authority, or not be encrypted at all.
-            let trust = self.trusted().await.map_err(|error| error.to_string());
+            let trust = self.trusted_config().await.map_err(|error| error.to_string());
             Ok(Box::new(CheckedLine::new(host, sockets, trust)) as Box<dyn Line>)
         })
     }
 }
 
-impl Way for Client {
-    fn send(&self, letter: Letter) -> Pending<'_, Result<Answered, BrokenOff>> {
+impl HttpTransport for Client {
+    fn send(&self, letter: Letter) -> Pending<'_, Result<HttpAnswer, BrokenOff>> {
         let mut request = reqwest::Request::new(letter.method, letter.url);
         *request.headers_mut() = letter.headers;
         *request.body_mut() = letter.body.map(Into::into);
         Box::pin(async move {
             let mut answer = self.execute(request).await.map_err(broken_off)?;
             let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
-            Ok(Answered { status, headers, body: Box::new(answer) })
+            Ok(HttpAnswer { status, headers, body: Box::new(answer) })
         })
     }
 }
@@ -195,16 +195,16 @@ impl Destinations {
     async fn client(&self, url: &Url) -> Result<Client, DestinationError> {
         let name = &url[..Position::BeforePath];
         let now = self.clock.now();
-        if let Some(client) = self.remembered(name, now) {
+        if let Some(client) = self.recent_client(name, now) {
             return Ok(client);
         }
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(DestinationError::Denied);
         };
-        let (addresses, domain) = self.resolved(&host).await?;
+        let (addresses, domain) = self.resolve(&host).await?;
         let text = domain.map_or_else(|| host.to_string(), str::to_owned);
         self.policy.check(&text, port, &addresses).map_err(|_| DestinationError::Denied)?;
-        if let Some(client) = self.confirmed(name, &addresses, now) {
+        if let Some(client) = self.confirm_client(name, &addresses, now) {
             return Ok(client);
         }
         let tls = self.tls(url.scheme()).await?;
@@ -230,12 +230,12 @@ impl Destinations {
             builder = builder.resolve_to_addrs(domain, &sockets);
         }
         let client = builder.build().map_err(DestinationError::NoClient)?;
-        self.remember(name, Known { client: client.clone(), addresses, checked_at: now, used_at: now });
+        self.remember(name, KnownServer { client: client.clone(), addresses, checked_at: now, used_at: now });
         Ok(client)
     }
 
     /// Returns the addresses of a host, and its name if it is not an address.
-    async fn resolved<'h>(&self, host: &Host<&'h str>) -> Result<(Vec<IpAddr>, Option<&'h str>), DestinationError> {
+    async fn resolve<'h>(&self, host: &Host<&'h str>) -> Result<(Vec<IpAddr>, Option<&'h str>), DestinationError> {
         match host {
             Host::Ipv4(address) => Ok((vec![IpAddr::V4(*address)], None)),
             Host::Ipv6(address) => Ok((vec![IpAddr::V6(*address)], None)),
@@ -255,26 +255,26 @@ impl Destinations {
             IpAddr::V4(address) => Host::Ipv4(address),
             IpAddr::V6(address) => Host::Ipv6(address),
         });
-        let (addresses, _) = self.resolved(&parsed).await?;
+        let (addresses, _) = self.resolve(&parsed).await?;
         self.policy.check(host, port, &addresses).map_err(|_| DestinationError::Denied)?;
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 
-    fn remembered(&self, name: &str, now: Duration) -> Option<Client> {
+    fn recent_client(&self, name: &str, now: Duration) -> Option<Client> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get_mut(name).filter(|known| now < known.checked_at + RESOLVED_FOR)?;
         known.used_at = now;
         Some(known.client.clone())
     }
 
-    fn confirmed(&self, name: &str, addresses: &[IpAddr], now: Duration) -> Option<Client> {
+    fn confirm_client(&self, name: &str, addresses: &[IpAddr], now: Duration) -> Option<Client> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get_mut(name).filter(|known| known.addresses == addresses)?;
         (known.checked_at, known.used_at) = (now, now);
         Some(known.client.clone())
     }
 
-    fn remember(&self, name: &str, server: Known) {
+    fn remember(&self, name: &str, server: KnownServer) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= DESTINATIONS_MAX && !known.contains_key(name) {
             let oldest = known.iter().min_by_key(|(_, server)| server.used_at).map(|(name, _)| name.clone());
@@ -291,10 +291,10 @@ impl Destinations {
         if scheme != "https" {
             return untrusting();
         }
-        self.trusted().await
+        self.trusted_config().await
     }
 
-    async fn trusted(&self) -> Result<ClientConfig, DestinationError> {
+    async fn trusted_config(&self) -> Result<ClientConfig, DestinationError> {
         if let Some(tls) = self.tls.get() {
             return Ok(tls.clone());
         }

@@ -21,12 +21,12 @@ pub struct EgressPolicy {
 /// One line of `egress.allow`: an address, a network or a host, each with or without a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    target: Target,
+    target: AllowedTarget,
     port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Target {
+enum AllowedTarget {
     Network(IpNet),
     Host(String),
 }
@@ -43,7 +43,7 @@ pub struct AllowanceError {
 /// The address may not be reached. The error shows neither the rule that denied it nor the addresses that the
 /// name resolved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Denied;
+pub(crate) struct AddressDenied;
 
 impl EgressPolicy {
     /// Allows the addresses that the operator lists.
@@ -52,21 +52,21 @@ impl EgressPolicy {
     }
 
     /// Checks all addresses that a host resolves to. If one may not be reached, the host is denied.
-    pub(crate) fn check(&self, host: &str, port: u16, addresses: &[IpAddr]) -> Result<(), Denied> {
+    pub(crate) fn check(&self, host: &str, port: u16, addresses: &[IpAddr]) -> Result<(), AddressDenied> {
         let host = plain_host(host);
         let may_reach = |address: &IpAddr| {
             (is_public(*address) && PUBLIC_PORTS.contains(&port))
                 || self.allow.iter().any(|allowance| allowance.covers(&host, port, *address))
         };
-        if !addresses.is_empty() && addresses.iter().all(may_reach) { Ok(()) } else { Err(Denied) }
+        if !addresses.is_empty() && addresses.iter().all(may_reach) { Ok(()) } else { Err(AddressDenied) }
     }
 }
 
 impl Allowance {
     fn covers(&self, host: &str, port: u16, address: IpAddr) -> bool {
         let is_target = match &self.target {
-            Target::Network(network) => network.contains(&address.to_canonical()),
-            Target::Host(allowed) => allowed == host,
+            AllowedTarget::Network(network) => network.contains(&address.to_canonical()),
+            AllowedTarget::Host(allowed) => allowed == host,
         };
         is_target && self.port.is_none_or(|allowed| allowed == port)
     }
@@ -92,13 +92,13 @@ impl FromStr for Allowance {
             && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
             // A host that ends in a number is meant to be an address.
             && !host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-        if is_host { Ok(Self { target: Target::Host(host), port }) } else { Err(refused()) }
+        if is_host { Ok(Self { target: AllowedTarget::Host(host), port }) } else { Err(refused()) }
     }
 }
 
-fn network(text: &str) -> Option<Target> {
+fn network(text: &str) -> Option<AllowedTarget> {
     let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    network.map(|network| Target::Network(network.trunc()))
+    network.map(|network| AllowedTarget::Network(network.trunc()))
 }
 
 fn plain_host(host: &str) -> String {

@@ -3,7 +3,7 @@
 //!
 //! Nothing from the server's own environment is passed on except the operator's `PATH`.
 
-mod computed;
+mod computed_names;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,8 +14,8 @@ use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::KeyRef;
 use ensue_engine::record::AttemptOf;
 
-use crate::attempt::{Attempt, Broken, failed};
-use crate::render::shown;
+use crate::attempt::{AttemptContext, AttemptError, attempt_failure};
+use crate::render::quote;
 
 /// The maximum length of a variable's name, in bytes.
 pub(crate) const VARIABLE_NAME_BYTES_MAX: usize = 128;
@@ -83,7 +83,7 @@ const GIT_ALLOWED: &[&str] = &[
 pub(crate) type Variables = BTreeMap<String, OsString>;
 
 /// Returns the variables that the contract promises to every program.
-pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
+pub(crate) fn contract(attempt: &AttemptContext<'_>, private: &Path) -> Variables {
     let dispatch = attempt.dispatch;
     let settings = &attempt.means.settings;
     let execution = dispatch.execution.to_string();
@@ -113,12 +113,12 @@ pub(crate) fn contract(attempt: &Attempt<'_>, private: &Path) -> Variables {
 static TOKEN: LazyLock<KeyRef> = LazyLock::new(|| "ensue.token".parse().expect("it is a ref"));
 
 /// Returns the variables with which a program calls the API as its execution. Waits until the node listens.
-pub(crate) async fn access(attempt: &Attempt<'_>) -> Result<Variables, Broken> {
+pub(crate) async fn access(attempt: &AttemptContext<'_>) -> Result<Variables, AttemptError> {
     let access = &attempt.means.ports.access;
     let mut url = access.url();
     let listening = async {
         let url = url.wait_for(Option::is_some).await.ok().and_then(|url| url.clone());
-        url.ok_or_else(|| failed(FailureKind::Spawn, "the node stopped before it listened, so the program could not call its API"))
+        url.ok_or_else(|| attempt_failure(FailureKind::Spawn, "the node stopped before it listened, so the program could not call its API"))
     };
     let url = attempt.within(listening).await?;
     let token = access.token(AttemptOf { execution: attempt.dispatch.execution, number: attempt.dispatch.number });
@@ -139,7 +139,7 @@ pub(crate) enum NamedBy {
 }
 
 /// Checks the variables that an action adds, before anything is started.
-pub(crate) fn checked(added: &[(String, String)], named_by: NamedBy) -> Result<(), Broken> {
+pub(crate) fn check_variables(added: &[(String, String)], named_by: NamedBy) -> Result<(), AttemptError> {
     let mut bytes = 0;
     for (name, value) in added {
         check_name(name)?;
@@ -147,10 +147,10 @@ pub(crate) fn checked(added: &[(String, String)], named_by: NamedBy) -> Result<(
             check_computed_name(name)?;
         }
         if value.contains('\0') {
-            return Err(refused(format!("the variable `{name}` contains a NUL, which is not possible in a variable")));
+            return Err(sandbox_failure(format!("the variable `{name}` contains a NUL, which is not possible in a variable")));
         }
         if value.len() > VARIABLE_BYTES_MAX {
-            return Err(refused(format!(
+            return Err(sandbox_failure(format!(
                 "the variable `{name}` has {} bytes; the limit is {VARIABLE_BYTES_MAX}; pass it with `input` or `files`",
                 value.len()
             )));
@@ -158,7 +158,7 @@ pub(crate) fn checked(added: &[(String, String)], named_by: NamedBy) -> Result<(
         bytes += name.len() + value.len();
     }
     if bytes > ENVIRONMENT_BYTES_MAX {
-        return Err(refused(format!(
+        return Err(sandbox_failure(format!(
             "the variables have {bytes} bytes; the limit is {ENVIRONMENT_BYTES_MAX}; pass them with `input` or `files`"
         )));
     }
@@ -166,15 +166,15 @@ pub(crate) fn checked(added: &[(String, String)], named_by: NamedBy) -> Result<(
 }
 
 /// Checks the name of a variable.
-pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
+pub(crate) fn check_name(name: &str) -> Result<(), AttemptError> {
     let mut bytes = name.bytes();
     let is_shaped = name.len() <= VARIABLE_NAME_BYTES_MAX
         && bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_shaped {
-        return Err(refused(format!(
+        return Err(sandbox_failure(format!(
             "{} is not a valid name for a variable; use A-Z, a-z, 0-9 and `_`",
-            shown(name, VARIABLE_NAME_BYTES_MAX)
+            quote(name, VARIABLE_NAME_BYTES_MAX)
         )));
     }
     let upper = name.to_ascii_uppercase();
@@ -182,7 +182,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
         || REFUSED_BEGINNINGS.iter().any(|beginning| upper.starts_with(beginning))
         || (upper.starts_with("GIT_") && !GIT_ALLOWED.contains(&upper.as_str()));
     if is_refused {
-        return Err(refused(format!(
+        return Err(sandbox_failure(format!(
             "the variable `{name}` cannot be set: it belongs to the engine, or would make the program run other code than the action's"
         )));
     }
@@ -191,9 +191,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), Broken> {
 
 /// Applies further checks to a computed name, beyond [`check_name`]: it must not make a common program run
 /// other code.
-fn check_computed_name(name: &str) -> Result<(), Broken> {
-    if computed::can_run_code(&name.to_ascii_uppercase()) {
-        return Err(refused(format!(
+fn check_computed_name(name: &str) -> Result<(), AttemptError> {
+    if computed_names::can_run_code(&name.to_ascii_uppercase()) {
+        return Err(sandbox_failure(format!(
             "the variable `{name}` cannot be named by an expression, because common programs run the code in it; set it in the script, \
              or write its name in the `env` of your own action"
         )));
@@ -201,8 +201,8 @@ fn check_computed_name(name: &str) -> Result<(), Broken> {
     Ok(())
 }
 
-fn refused(message: String) -> Broken {
-    failed(FailureKind::Sandbox, message)
+fn sandbox_failure(message: String) -> AttemptError {
+    attempt_failure(FailureKind::Sandbox, message)
 }
 
 #[cfg(test)]
@@ -285,8 +285,8 @@ mod tests {
             "npm_config_script_shell",
         ] {
             let added = [(name.to_owned(), String::new())];
-            assert!(checked(&added, NamedBy::Expression).is_err(), "{name}");
-            assert!(checked(&added, NamedBy::Author).is_ok(), "{name}");
+            assert!(check_variables(&added, NamedBy::Expression).is_err(), "{name}");
+            assert!(check_variables(&added, NamedBy::Author).is_ok(), "{name}");
         }
     }
 
@@ -306,7 +306,7 @@ mod tests {
             "KUBECONFIG",
             "JAVA_HOME",
         ] {
-            assert!(checked(&[(name.to_owned(), String::new())], NamedBy::Expression).is_ok(), "{name}");
+            assert!(check_variables(&[(name.to_owned(), String::new())], NamedBy::Expression).is_ok(), "{name}");
         }
     }
 
@@ -323,16 +323,16 @@ mod tests {
     #[test]
     fn value_that_cannot_be_passed_to_a_program_is_rejected() {
         let variable = |value: String| vec![("A".to_owned(), value)];
-        assert!(checked(&variable("a\0b".into()), NamedBy::Author).is_err());
-        assert!(checked(&variable("a".repeat(VARIABLE_BYTES_MAX + 1)), NamedBy::Author).is_err());
-        assert!(checked(&variable("a\nb $(id)".into()), NamedBy::Author).is_ok());
+        assert!(check_variables(&variable("a\0b".into()), NamedBy::Author).is_err());
+        assert!(check_variables(&variable("a".repeat(VARIABLE_BYTES_MAX + 1)), NamedBy::Author).is_err());
+        assert!(check_variables(&variable("a\nb $(id)".into()), NamedBy::Author).is_ok());
     }
 
     #[test]
     fn one_variable_and_all_of_them_have_a_limit() {
         let is_accepted = |lengths: &[usize]| {
             let added: Vec<_> = lengths.iter().enumerate().map(|(at, length)| (format!("V{at:03}"), "x".repeat(*length))).collect();
-            checked(&added, NamedBy::Author).is_ok()
+            check_variables(&added, NamedBy::Author).is_ok()
         };
         assert!(is_accepted(&[VARIABLE_BYTES_MAX]) && !is_accepted(&[VARIABLE_BYTES_MAX + 1]));
         let (each, name) = (100 << 10, 4);

@@ -21,26 +21,25 @@
 //!
 //! Nothing here decides what an attempt's end means: the core does.
 
-pub mod absent;
+pub mod absent_ports;
 mod adoption;
-mod answers;
+mod answer_body;
+mod answer_links;
 mod attempt;
-pub mod begun;
+pub mod begun_file;
 mod blocking;
+mod checked_line;
 mod clock;
 mod conduct;
 pub mod connections;
 mod destinations;
 mod egress;
 mod environment;
+mod key_opening;
 mod lease;
-mod lines;
-mod links;
-mod mapped;
+mod mapped_result;
 mod masks;
-mod means;
 mod messages;
-mod opening;
 mod output;
 pub mod ports;
 pub mod probes;
@@ -50,7 +49,7 @@ mod render;
 mod report;
 mod result;
 mod runners;
-mod running;
+mod running_attempts;
 mod settings;
 #[cfg(all(test, target_os = "linux"))]
 #[path = "../../tests/support/skipped.rs"]
@@ -59,6 +58,7 @@ mod skipped;
 pub mod supervisor;
 pub mod web;
 mod worker;
+mod worker_context;
 
 pub use attempt::LEAVING_GRACE_MAX;
 pub use blocking::Blocking;
@@ -67,5 +67,5 @@ pub use destinations::Destinations;
 pub use egress::{Allowance, AllowanceError, EgressPolicy};
 pub use messages::LINE_BYTES_MAX;
 pub use ports::{ExecutorPorts, RequestSpans, SentRequest};
-pub use settings::{ARTIFACT_BYTES_MAX, AtStop, ExecutorSettings, Traced};
-pub use worker::{Executor, Stopped};
+pub use settings::{ARTIFACT_BYTES_MAX, AtStop, ExecutorSettings, TraceNesting};
+pub use worker::{Executor, UnfinishedAttempts};

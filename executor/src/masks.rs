@@ -20,11 +20,11 @@ const HEAD_BYTES_MAX: usize = 32;
 pub(crate) struct Masks {
     heads: AhoCorasick,
     /// Longest first.
-    patterns: Vec<Pattern>,
+    patterns: Vec<MaskPattern>,
 }
 
 /// A form of a value, and the text that replaces it.
-struct Pattern {
+struct MaskPattern {
     form: Vec<u8>,
     mask: Arc<str>,
 }
@@ -50,7 +50,7 @@ impl Masks {
         if masked.is_empty() {
             return None;
         }
-        let mut patterns: Vec<Pattern> = masked.into_iter().map(|(form, mask)| Pattern { form, mask }).collect();
+        let mut patterns: Vec<MaskPattern> = masked.into_iter().map(|(form, mask)| MaskPattern { form, mask }).collect();
         patterns.sort_by_key(|pattern| std::cmp::Reverse(pattern.form.len()));
         let heads = patterns.iter().map(|pattern| &pattern.form[..pattern.form.len().min(HEAD_BYTES_MAX)]);
         let heads = AhoCorasick::builder()
@@ -95,7 +95,7 @@ impl Masks {
                 return start;
             }
             from = match self.patterns.iter().find(|pattern| rest.starts_with(&pattern.form)) {
-                Some(Pattern { form, mask }) => {
+                Some(MaskPattern { form, mask }) => {
                     to.extend_from_slice(&bytes[written..start]);
                     to.extend_from_slice(mask.as_bytes());
                     written = start + form.len();
@@ -115,7 +115,7 @@ impl Masks {
 
     /// Returns true if more bytes could make these a form.
     fn is_open(&self, bytes: &[u8]) -> bool {
-        self.patterns.iter().any(|Pattern { form, .. }| form.len() > bytes.len() && form.starts_with(bytes))
+        self.patterns.iter().any(|MaskPattern { form, .. }| form.len() > bytes.len() && form.starts_with(bytes))
     }
 }
 

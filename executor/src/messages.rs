@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::command::{Message, Refusal, Said, SaidArtifact};
+use ensue_engine::command::{Message, MessageContent, Refusal, SaidArtifact};
 use ensue_engine::executions::messages::{ARTIFACTS_MAX, EMITTED_MAX, PROGRESS_MAX, REFUSED_MAX};
 use ensue_engine::ports::Blobs;
 use ensue_engine::record::Body;
@@ -20,12 +20,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::attempt::Attempt;
+use crate::attempt::AttemptContext;
 use crate::blocking::Blocking;
 use crate::clock::Clock;
 use crate::ports::{Emission, Observe};
-use crate::report::{Heard, Reporter, Told};
-use line::{Given, Kind, Line, Progress};
+use crate::report::{LogAnswer, Reporter, SubmitOutcome};
+use line::{EventOrArtifact, Kind, MessageLine, ProgramProgress};
 use pickup::PickUp;
 
 pub use line::LINE_BYTES_MAX;
@@ -48,12 +48,12 @@ const PROGRESS_SHARE: u32 = 1_000;
 /// adopts the program hears them again.
 pub(crate) struct Messages {
     to: mpsc::Sender<(u32, Bytes)>,
-    task: JoinHandle<Told>,
+    task: JoinHandle<SubmitOutcome>,
 }
 
 impl Messages {
     /// Starts taking the messages of an attempt.
-    pub(crate) fn begin(attempt: &Attempt<'_>) -> Self {
+    pub(crate) fn begin(attempt: &AttemptContext<'_>) -> Self {
         let (to, from) = mpsc::channel(LINES_WAITING_MAX);
         let ports = &attempt.means.ports;
         let teller = Teller {
@@ -64,19 +64,19 @@ impl Messages {
             directory: ports.programs.directory(attempt.dispatch.attempt),
             artifact_bytes_max: attempt.means.settings.artifact_bytes_max,
             blocking: attempt.means.settings.blocking,
-            about: About {
+            about: MessageEnvelope {
                 message: Message {
                     execution: attempt.dispatch.execution,
                     attempt: attempt.dispatch.attempt,
                     token: attempt.dispatch.token,
                     index: 0,
-                    said: Said::Unusable { reason: String::new() },
+                    said: MessageContent::Unusable { reason: String::new() },
                 },
                 catalog: attempt.dispatch.catalog,
                 trace: attempt.dispatch.trace.clone(),
             },
         };
-        Self { to, task: tokio::spawn(teller.tell_all(from)) }
+        Self { to, task: tokio::spawn(teller.forward_all(from)) }
     }
 
     /// Takes the waiting line, with its index, as soon as there is room. May be dropped while waiting without
@@ -97,12 +97,12 @@ impl Messages {
 
     /// Completes once everything that was said is in the log or no longer wanted there, or once the node
     /// stops and the log accepts no more. Returns which of these happened.
-    pub(crate) async fn finish(mut self) -> Told {
+    pub(crate) async fn finish(mut self) -> SubmitOutcome {
         let (closed, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut self.to, closed));
         (&mut self.task).await.unwrap_or_else(|error| {
             tracing::error!(%error, "recording the messages of a program was interrupted");
-            Told::Settled
+            SubmitOutcome::Settled
         })
     }
 }
@@ -122,11 +122,11 @@ struct Teller {
     directory: PathBuf,
     artifact_bytes_max: u64,
     blocking: Blocking,
-    about: About,
+    about: MessageEnvelope,
 }
 
 /// What all messages of an attempt have in common.
-struct About {
+struct MessageEnvelope {
     /// A message without content.
     message: Message,
     catalog: ensue_engine::record::CatalogRevision,
@@ -135,7 +135,7 @@ struct About {
 
 /// Whether the log accepts more from an attempt.
 #[derive(Clone, Copy)]
-enum Next {
+enum ForwardOutcome {
     GoOn,
     /// The line was reported as rejected.
     Refused,
@@ -148,11 +148,11 @@ enum Next {
 }
 
 impl Teller {
-    async fn tell_all(self, mut from: mpsc::Receiver<(u32, Bytes)>) -> Told {
+    async fn forward_all(self, mut from: mpsc::Receiver<(u32, Bytes)>) -> SubmitOutcome {
         let began = self.clock.now();
         let mut due = began;
-        let mut newest: Option<(u32, Progress, usize)> = None;
-        let mut lines = Lines::default();
+        let mut newest: Option<(u32, ProgramProgress, usize)> = None;
+        let mut lines = LineFilter::default();
         loop {
             let heard = tokio::select! {
                 biased;
@@ -165,47 +165,49 @@ impl Teller {
             // Another message must not overtake the progress reported before it. Of consecutive progress
             // reports, only the newest counts.
             let other = match line {
-                Some((index, Ok(Line::Progress(progress)))) => {
+                Some((index, Ok(MessageLine::Progress(progress)))) => {
                     newest = Some((index, progress, bytes));
                     None
                 }
-                Some((index, Ok(Line::Given(given)))) => Some((index, Ok(given))),
+                Some((index, Ok(MessageLine::Given(given)))) => Some((index, Ok(given))),
                 Some((index, Err(reason))) => Some((index, Err(reason))),
                 None => None,
             };
             if (is_last || other.is_some() || self.clock.now() >= due)
                 && let Some((index, progress, bytes)) = newest.take()
             {
-                match self.say(index, said(progress)).await {
-                    Next::GoOn => {}
-                    Next::Refused => lines.refused += 1,
-                    Next::Full => lines.close(Kind::Progress, bytes),
-                    Next::Over => return Told::Settled,
-                    Next::Left => return Told::Left,
+                match self.say(index, progress_content(progress)).await {
+                    ForwardOutcome::GoOn => {}
+                    ForwardOutcome::Refused => lines.refused += 1,
+                    ForwardOutcome::Full => lines.close(Kind::Progress, bytes),
+                    ForwardOutcome::Over => return SubmitOutcome::Settled,
+                    ForwardOutcome::Left => return SubmitOutcome::Left,
                 }
                 let now = self.clock.now();
                 due = now + progress_interval(now.saturating_sub(began));
             }
             if let Some((index, given)) = other {
-                let kind = given.as_ref().map_or(Kind::Unusable, Given::kind);
+                let kind = given.as_ref().map_or(Kind::Unusable, EventOrArtifact::kind);
                 let said = match given {
                     Ok(given) => self.taken_in(index, given).await,
-                    Err(reason) => Said::Unusable { reason },
+                    Err(reason) => MessageContent::Unusable { reason },
                 };
                 match self.say(index, said).await {
-                    Next::GoOn => {}
-                    Next::Refused => lines.refused += 1,
-                    Next::Full => lines.close(kind, bytes),
-                    Next::Over => return Told::Settled,
-                    Next::Left => return Told::Left,
+                    ForwardOutcome::GoOn => {}
+                    ForwardOutcome::Refused => lines.refused += 1,
+                    ForwardOutcome::Full => lines.close(kind, bytes),
+                    ForwardOutcome::Over => return SubmitOutcome::Settled,
+                    ForwardOutcome::Left => return SubmitOutcome::Left,
                 }
             }
             if is_last {
                 return match lines.not_taken() {
-                    None => Told::Settled,
-                    Some(reason) => match self.say(lines.next, Said::Unusable { reason }).await {
-                        Next::GoOn | Next::Refused | Next::Full | Next::Over => Told::Settled,
-                        Next::Left => Told::Left,
+                    None => SubmitOutcome::Settled,
+                    Some(reason) => match self.say(lines.next, MessageContent::Unusable { reason }).await {
+                        ForwardOutcome::GoOn | ForwardOutcome::Refused | ForwardOutcome::Full | ForwardOutcome::Over => {
+                            SubmitOutcome::Settled
+                        }
+                        ForwardOutcome::Left => SubmitOutcome::Left,
                     },
                 };
             }
@@ -213,58 +215,58 @@ impl Teller {
     }
 
     /// Turns an emission into an event, or a file into a blob.
-    async fn taken_in(&self, index: u32, given: Given) -> Said {
+    async fn taken_in(&self, index: u32, given: EventOrArtifact) -> MessageContent {
         match given {
-            Given::Event { trigger, payload } => {
+            EventOrArtifact::Event { trigger, payload } => {
                 let Message { execution, attempt, .. } = self.about.message;
                 let emission =
                     Emission { execution, attempt, cause: attempt.0, index, catalog: self.about.catalog, trigger, payload, dedupe: None };
                 match self.observe.observe(emission) {
-                    Ok(event) => Said::Event(Box::new(event)),
-                    Err(error) => Said::Unusable { reason: error.to_string() },
+                    Ok(event) => MessageContent::Event(Box::new(event)),
+                    Err(error) => MessageContent::Unusable { reason: error.to_string() },
                 }
             }
-            Given::Artifact { name, path, media_type } => {
+            EventOrArtifact::Artifact { name, path, media_type } => {
                 let pick_up = PickUp { directory: self.directory.clone(), path, bytes_max: self.artifact_bytes_max };
                 let blobs = Arc::clone(&self.blobs);
-                let taken = self.blocking.done(move || pick_up.take(&*blobs)).await;
+                let taken = self.blocking.run(move || pick_up.take(&*blobs)).await;
                 match taken {
-                    Some(Ok(kept)) => Said::Artifact(SaidArtifact { name, media_type, blob: kept.digest, bytes: kept.bytes }),
-                    Some(Err(error)) => Said::Unusable { reason: format!("the artifact `{name}` was rejected: {error}") },
-                    None => Said::Unusable { reason: format!("the artifact `{name}` was rejected: storing it was interrupted") },
+                    Some(Ok(kept)) => MessageContent::Artifact(SaidArtifact { name, media_type, blob: kept.digest, bytes: kept.bytes }),
+                    Some(Err(error)) => MessageContent::Unusable { reason: format!("the artifact `{name}` was rejected: {error}") },
+                    None => MessageContent::Unusable { reason: format!("the artifact `{name}` was rejected: storing it was interrupted") },
                 }
             }
         }
     }
 
     /// Submits one message to the log. If the log refuses it, reports it as unusable, with the reason.
-    async fn say(&self, index: u32, said: Said) -> Next {
+    async fn say(&self, index: u32, said: MessageContent) -> ForwardOutcome {
         let message = |said| Message { index, said, ..self.about.message.clone() };
-        let is_unusable = matches!(said, Said::Unusable { .. });
+        let is_unusable = matches!(said, MessageContent::Unusable { .. });
         let refusal = match self.reporter.say(message(said), self.about.trace.clone()).await {
-            Heard::Taken(_) if is_unusable => return Next::Refused,
-            Heard::Taken(_) => return Next::GoOn,
-            Heard::Left => return Next::Left,
-            Heard::Refused(refusal) => refusal,
+            LogAnswer::Taken(_) if is_unusable => return ForwardOutcome::Refused,
+            LogAnswer::Taken(_) => return ForwardOutcome::GoOn,
+            LogAnswer::Left => return ForwardOutcome::Left,
+            LogAnswer::Refused(refusal) => refusal,
         };
         match refusal {
-            Refusal::NotOpen(_) | Refusal::NotRunning(_) | Refusal::WrongToken { .. } => return Next::Over,
+            Refusal::NotOpen(_) | Refusal::NotRunning(_) | Refusal::WrongToken { .. } => return ForwardOutcome::Over,
             Refusal::TooManyMessages { attempt, .. } => {
                 tracing::debug!(%attempt, %refusal, "a message of an attempt is skipped");
-                return Next::Full;
+                return ForwardOutcome::Full;
             }
             _ => {}
         }
-        match self.reporter.say(message(Said::Unusable { reason: refusal.to_string() }), self.about.trace.clone()).await {
-            Heard::Left => Next::Left,
-            Heard::Taken(_) | Heard::Refused(_) => Next::Refused,
+        match self.reporter.say(message(MessageContent::Unusable { reason: refusal.to_string() }), self.about.trace.clone()).await {
+            LogAnswer::Left => ForwardOutcome::Left,
+            LogAnswer::Taken(_) | LogAnswer::Refused(_) => ForwardOutcome::Refused,
         }
     }
 }
 
 /// The state of an attempt's lines, and the kinds that are no longer reported one by one.
 #[derive(Default)]
-struct Lines {
+struct LineFilter {
     /// The index after the last line.
     next: u32,
     /// The number of lines that were reported as rejected.
@@ -276,9 +278,9 @@ struct Lines {
     bytes: u64,
 }
 
-impl Lines {
+impl LineFilter {
     /// Parses a line. Returns none if the line is skipped.
-    fn read(&mut self, index: u32, line: &[u8]) -> Option<(u32, Result<Line, String>)> {
+    fn read(&mut self, index: u32, line: &[u8]) -> Option<(u32, Result<MessageLine, String>)> {
         self.next = index.saturating_add(1);
         // After this many useless lines the rest are not parsed: parsing them would occupy the worker for
         // nothing.
@@ -286,10 +288,10 @@ impl Lines {
             self.pass_over(line.len());
             return None;
         }
-        let parsed = Line::parse(line);
+        let parsed = MessageLine::parse(line);
         let kind = match &parsed {
-            Ok(Line::Progress(_)) => Kind::Progress,
-            Ok(Line::Given(given)) => given.kind(),
+            Ok(MessageLine::Progress(_)) => Kind::Progress,
+            Ok(MessageLine::Given(given)) => given.kind(),
             Err(_) => Kind::Unusable,
         };
         if self.closed.contains(&kind) {
@@ -322,9 +324,9 @@ impl Lines {
     }
 }
 
-fn said(progress: Progress) -> Said {
-    let Progress { thousandths, message } = progress;
-    Said::Progress { thousandths, body: message.map(|message| Body::json(json!({ "message": message }).to_string())) }
+fn progress_content(progress: ProgramProgress) -> MessageContent {
+    let ProgramProgress { thousandths, message } = progress;
+    MessageContent::Progress { thousandths, body: message.map(|message| Body::json(json!({ "message": message }).to_string())) }
 }
 
 /// Returns how many of the places for waiting lines a line takes.

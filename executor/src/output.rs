@@ -35,7 +35,7 @@ impl Output {
     /// Keeps the bytes that were printed to a stream at this offset.
     pub(crate) async fn append(&mut self, stream: OutputStream, offset: u64, bytes: Bytes) {
         let (outputs, attempt) = (Arc::clone(&self.outputs), self.attempt);
-        let appended = self.blocking.done(move || outputs.append_at(attempt, stream, offset, &bytes)).await;
+        let appended = self.blocking.run(move || outputs.append_at(attempt, stream, offset, &bytes)).await;
         if let Some(Err(error)) = appended
             && self.state == State::Kept
         {
@@ -51,7 +51,7 @@ impl Output {
             let streams = OutputStream::ALL;
             streams.into_iter().zip(printed).try_for_each(|(stream, bytes)| outputs.note_printed(attempt, stream, bytes))
         };
-        if let Some(Err(error)) = self.blocking.done(noted).await {
+        if let Some(Err(error)) = self.blocking.run(noted).await {
             tracing::warn!(%attempt, %error, "the total size of an attempt's output could not be recorded");
         }
     }
@@ -59,7 +59,7 @@ impl Output {
     /// Ends the output: nothing more comes.
     pub(crate) async fn finish(self) {
         let Self { outputs, attempt, blocking, .. } = self;
-        let finished = blocking.done(move || outputs.finish(attempt)).await;
+        let finished = blocking.run(move || outputs.finish(attempt)).await;
         if let Some(Err(error)) = finished {
             tracing::warn!(%attempt, %error, "the output of an attempt could not be closed");
         }

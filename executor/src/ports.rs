@@ -23,10 +23,10 @@ use ensue_expression::Document;
 use thiserror::Error;
 use tokio::sync::watch;
 
-use crate::begun::Begun;
+use crate::begun_file::BegunFile;
 use crate::clock::Clock;
 use crate::connections::Connections;
-pub use crate::opening::{KeyError, KeyUser};
+pub use crate::key_opening::{KeyError, KeyUser};
 use crate::programs::Programs;
 use crate::web::Web;
 
@@ -65,14 +65,14 @@ pub struct ExecutorPorts {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The file of attempts that have begun.
-    pub begun: Begun,
+    pub begun: BegunFile,
 }
 
 /// Receives requests for their spans.
 pub trait RequestSpans: Send + Sync {
     /// Takes a request that has ended. Returns quickly. If there is no room, the request is dropped and
     /// counted.
-    fn ended(&self, request: SentRequest);
+    fn note_request(&self, request: SentRequest);
 }
 
 /// A request that an attempt sent, with its span.
@@ -204,7 +204,7 @@ pub enum EmissionError {
     #[error("only the engine itself creates events of its own trigger `{0}`")]
     OfTheEngine(TriggerRef),
     /// The payload does not match the trigger's schema.
-    #[error("the payload does not fit the trigger `{trigger}`: {}", listed(.misfits))]
+    #[error("the payload does not fit the trigger `{trigger}`: {}", format_misfits(.misfits))]
     #[explain(hint = "see what it accepts with `ensue triggers show {trigger}`")]
     Misfit {
         /// The trigger.
@@ -229,7 +229,7 @@ impl EmissionError {
 }
 
 /// Formats misfits as one line.
-pub(crate) fn listed(misfits: &[Misfit]) -> String {
+pub(crate) fn format_misfits(misfits: &[Misfit]) -> String {
     let texts: Vec<String> = misfits.iter().map(ToString::to_string).collect();
     texts.join("; ")
 }

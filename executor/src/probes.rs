@@ -5,7 +5,7 @@
 use crate::programs::Wall;
 use crate::programs::{ProcessBound, ProgramUsers, SupervisorCommand, Walls};
 #[cfg(target_os = "linux")]
-use crate::supervisor::{bound, isolation, user};
+use crate::supervisor::{isolation, process_limit, user};
 
 /// Returns the walls that this machine has for programs of these users, by trying them on a thread that is then discarded, and by
 /// starting a supervisor with this command. Blocks.
@@ -34,7 +34,7 @@ pub fn why_not_as(users: ProgramUsers) -> Option<String> {
 /// Returns what limits the number of a program's processes on this machine. Blocks briefly.
 pub fn process_bound_of_this_machine() -> ProcessBound {
     #[cfg(target_os = "linux")]
-    return bound::probe();
+    return process_limit::probe();
     #[cfg(not(target_os = "linux"))]
     ProcessBound::Missing { why: "processes can be limited only on Linux".to_owned() }
 }

@@ -71,10 +71,10 @@ pub trait Programs: Send + Sync {
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>>;
     /// Finds what an earlier node left: running programs, ends that nobody collected, programs that were lost
     /// meanwhile, and those that were provably never started. Called once, before anything is started.
-    fn left(&self) -> Pending<'_, Vec<Left>>;
+    fn find_left(&self) -> Pending<'_, Vec<AttemptRemains>>;
     /// Forgets an attempt because its end is in the log or nobody asks for it any longer. Kills whatever of
     /// it still runs. Never blocks.
-    fn collected(&self, attempt: AttemptId);
+    fn forget(&self, attempt: AttemptId);
     /// Returns what happens to programs when the node ends.
     fn at_end(&self) -> AtEnd;
     /// Returns what programs are isolated from, and the users that they run as.
@@ -86,7 +86,7 @@ pub trait Programs: Send + Sync {
 pub enum AtEnd {
     /// They end with it.
     Ended,
-    /// They continue, and the next start finds them through [`Programs::left`].
+    /// They continue, and the next start finds them through [`Programs::find_left`].
     GoOn,
 }
 
@@ -95,9 +95,9 @@ pub enum AtEnd {
 pub trait Program: Send {
     /// Returns the next thing heard. May be dropped while waiting without losing anything. After the end,
     /// nothing more comes.
-    fn hear(&mut self) -> Pending<'_, Heard>;
+    fn hear(&mut self) -> Pending<'_, ProgramUpdate>;
     /// Tells it to end. Never blocks.
-    fn tell(&self, tell: Tell);
+    fn instruct(&self, tell: Tell);
     /// Removes its private directory. Call it after the end was heard and all wanted files were taken.
     fn clear(self: Box<Self>) -> Pending<'static, ()>;
     /// Leaves it running for the next node, with nobody listening. Programs that end with the node are
@@ -250,7 +250,7 @@ pub struct PrivateFile {
 }
 
 /// What an earlier node left of an attempt.
-pub enum Left {
+pub enum AttemptRemains {
     /// Its program, which was started.
     Program(LeftProgram),
     /// Proof that its program was never started.
@@ -262,7 +262,7 @@ pub enum Left {
     },
 }
 
-impl Left {
+impl AttemptRemains {
     /// Returns the attempt.
     pub fn attempt(&self) -> AttemptId {
         match self {
@@ -286,7 +286,7 @@ pub struct LeftProgram {
 
 /// What is heard of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum ProgramUpdate {
     /// It printed.
     Output {
         /// The stream.

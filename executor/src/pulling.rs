@@ -19,7 +19,7 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_expression::{Expression, Template};
 
-use crate::attempt::Broken;
+use crate::attempt::AttemptError;
 use crate::render::KEYS;
 
 pub use actions::{CurrentCatalog, SensorActions, SensorActionsPorts};
@@ -44,7 +44,7 @@ fn open_keys<'t>(
                 };
                 vec![name.parse::<KeyRef>().map_err(|why| invalid(&why))?]
             }
-            None => keys.listed(&sensor.name.pack()),
+            None => keys.listed_keys(&sensor.name.pack()),
         };
         for key in wanted {
             if let Entry::Vacant(entry) = opened.entry(key) {
@@ -57,11 +57,11 @@ fn open_keys<'t>(
 }
 
 /// Returns the error of a source for what broke while something was rendered or sent.
-fn source_error(broken: Broken) -> SourceError {
+fn source_error(broken: AttemptError) -> SourceError {
     let failure = match broken {
-        Broken::Failed(failed) => failed.failure,
-        Broken::Lost(Some(failure)) => failure,
-        Broken::Cut(..) | Broken::Lost(None) => return SourceError::new(SensorErrorKind::Bug, "it was interrupted"),
+        AttemptError::Failed(failed) => failed.failure,
+        AttemptError::Lost(Some(failure)) => failure,
+        AttemptError::Cut(..) | AttemptError::Lost(None) => return SourceError::new(SensorErrorKind::Bug, "it was interrupted"),
     };
     SourceError::new(kind_of(&failure), failure.message)
 }

@@ -11,13 +11,13 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::AttemptOf;
 use ensue_engine::vars::reads::{VARS, VarReads};
-use ensue_engine::vars::seen::SeenVars;
+use ensue_engine::vars::values::SeenVars;
 use ensue_expression::{
     Access, Budget, Document, EVALUATION_BYTES_MAX, EvaluationError, Expression, Path, Scope, Template, Value as Computed,
 };
 use serde_json::Value;
 
-use crate::attempt::{Attempt, Broken, failed};
+use crate::attempt::{AttemptContext, AttemptError, attempt_failure};
 use crate::ports::{KeyError, KeyUser};
 
 /// The name of the keys in scope.
@@ -25,35 +25,35 @@ pub(crate) const KEYS: &str = "keys";
 
 /// What an attempt's templates read in addition to its parameters: opened keys, and the current vars.
 #[derive(Default)]
-pub(crate) struct Opened {
+pub(crate) struct TemplateInputs {
     keys: BTreeMap<KeyRef, Secret>,
     vars: SeenVars,
 }
 
-impl Attempt<'_> {
+impl AttemptContext<'_> {
     /// Opens the keys and fetches the vars that these templates read. A template that reads a key by a
     /// computed name gets all keys of the pack.
-    pub(crate) async fn open(&self, templates: impl IntoIterator<Item = &Template>) -> Result<Opened, Broken> {
+    pub(crate) async fn open(&self, templates: impl IntoIterator<Item = &Template>) -> Result<TemplateInputs, AttemptError> {
         let paths: Vec<Path> = templates.into_iter().flat_map(Template::reads).collect();
         let keys = self.open_keys(&paths).await?;
         self.keys.note(&keys);
-        Ok(Opened { keys, vars: self.fetch_vars(&paths).await? })
+        Ok(TemplateInputs { keys, vars: self.fetch_vars(&paths).await? })
     }
 
     /// Fetches the vars that a template reads. The template must not read keys.
-    pub(crate) async fn open_without_keys(&self, template: &Template) -> Result<Opened, Broken> {
-        Ok(Opened { keys: BTreeMap::new(), vars: self.fetch_vars(&template.reads()).await? })
+    pub(crate) async fn open_without_keys(&self, template: &Template) -> Result<TemplateInputs, AttemptError> {
+        Ok(TemplateInputs { keys: BTreeMap::new(), vars: self.fetch_vars(&template.reads()).await? })
     }
 
     /// Fetches the vars that these paths or the local values read.
-    async fn fetch_vars(&self, paths: &[Path]) -> Result<SeenVars, Broken> {
+    async fn fetch_vars(&self, paths: &[Path]) -> Result<SeenVars, AttemptError> {
         let mut reads = VarReads::of(paths);
         let locals = self.action.local.iter().filter(|(_, local)| local.reads_root(VARS));
         locals.flat_map(|(_, local)| local.reads()).for_each(|path| reads.note(&path));
         if reads.is_nothing() {
             return Ok(SeenVars::default());
         }
-        let unreadable = |why: String| failed(FailureKind::Expression, format!("`vars` cannot be read: {why}"));
+        let unreadable = |why: String| attempt_failure(FailureKind::Expression, format!("`vars` cannot be read: {why}"));
         let handles = self.means.ports.vars.read_by(&reads);
         let bytes: u64 = handles.iter().map(|(_, value)| value.bytes).sum();
         if bytes > EVALUATION_BYTES_MAX {
@@ -67,12 +67,11 @@ impl Attempt<'_> {
             });
             fetched.collect::<Result<Vec<_>, String>>()
         };
-        let fetched =
-            self.means.settings.blocking.done(fetch).await.ok_or_else(|| unreadable("reading them was interrupted".to_owned()))?;
-        fetched.map(SeenVars::given).map_err(unreadable)
+        let fetched = self.means.settings.blocking.run(fetch).await.ok_or_else(|| unreadable("reading them was interrupted".to_owned()))?;
+        fetched.map(SeenVars::from_values).map_err(unreadable)
     }
 
-    async fn open_keys(&self, paths: &[Path]) -> Result<BTreeMap<KeyRef, Secret>, Broken> {
+    async fn open_keys(&self, paths: &[Path]) -> Result<BTreeMap<KeyRef, Secret>, AttemptError> {
         let wanted = self.wanted_keys(paths)?;
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
@@ -82,7 +81,7 @@ impl Attempt<'_> {
         let by = KeyUser { attempt, action: self.dispatch.action.clone() };
         let open = move || {
             let mut values = BTreeMap::new();
-            for Wanted { key, need } in wanted {
+            for WantedKey { key, need } in wanted {
                 match (keys.open(&key, &by), need) {
                     (Ok(Some(value)), Need::Required | Need::MayBeAbsent) => {
                         values.insert(key, value);
@@ -90,25 +89,25 @@ impl Attempt<'_> {
                     (Ok(None), Need::MayBeAbsent) => {}
                     (Ok(None), Need::Required) => {
                         let message = format!("the key `{key}` is not set; set it with `ensue keys set {key}`");
-                        return Err(failed(FailureKind::KeyMissing, message));
+                        return Err(attempt_failure(FailureKind::KeyMissing, message));
                     }
                     (Err(error @ KeyError::Unavailable(_)), Need::Required | Need::MayBeAbsent) => {
-                        return Err(failed(FailureKind::Network, error.to_string()));
+                        return Err(attempt_failure(FailureKind::Network, error.to_string()));
                     }
                     (Err(error @ KeyError::Unusable { .. }), Need::Required | Need::MayBeAbsent) => {
-                        return Err(failed(FailureKind::KeyMissing, error.to_string()));
+                        return Err(attempt_failure(FailureKind::KeyMissing, error.to_string()));
                     }
                 }
             }
             Ok(values)
         };
-        match self.means.settings.blocking.done(open).await {
+        match self.means.settings.blocking.run(open).await {
             Some(opened) => opened,
-            None => Err(failed(FailureKind::KeyMissing, "the keys could not be opened")),
+            None => Err(attempt_failure(FailureKind::KeyMissing, "the keys could not be opened")),
         }
     }
 
-    fn wanted_keys(&self, paths: &[Path]) -> Result<Vec<Wanted>, Broken> {
+    fn wanted_keys(&self, paths: &[Path]) -> Result<Vec<WantedKey>, AttemptError> {
         let none = BTreeSet::new();
         let allowed = self.pack.as_ref().map_or(&none, |pack| &pack.keys);
         let mut wanted: BTreeMap<KeyRef, Need> = BTreeMap::new();
@@ -120,25 +119,25 @@ impl Attempt<'_> {
                 continue;
             };
             let key: KeyRef =
-                name.parse().map_err(|error| failed(FailureKind::KeyMissing, format!("`{name}` does not name a key: {error}")))?;
+                name.parse().map_err(|error| attempt_failure(FailureKind::KeyMissing, format!("`{name}` does not name a key: {error}")))?;
             if !self.pack.as_ref().is_some_and(|pack| pack.may_read(&key)) {
                 let message = format!(
                     "the pack `{}` neither lists the key `{key}` in its `keys` nor has the permission `keys:use on pack={}`",
                     self.action.name.pack(),
                     key.pack()
                 );
-                return Err(failed(FailureKind::KeyMissing, message));
+                return Err(attempt_failure(FailureKind::KeyMissing, message));
             }
             match path.access {
                 Access::Required => wanted.insert(key, Need::Required),
                 _ => Some(*wanted.entry(key).or_insert(Need::MayBeAbsent)),
             };
         }
-        Ok(wanted.into_iter().map(|(key, need)| Wanted { key, need }).collect())
+        Ok(wanted.into_iter().map(|(key, need)| WantedKey { key, need }).collect())
     }
 
     /// Assembles the scope of the action's expressions.
-    pub(crate) fn renderer<'r>(&'r self, opened: &'r Opened) -> Result<Renderer<'r>, Broken> {
+    pub(crate) fn renderer<'r>(&'r self, opened: &'r TemplateInputs) -> Result<Renderer<'r>, AttemptError> {
         let scope = opened.vars.within(Scope::new());
         // The parameters of a notification may contain a link, which is noted like a key.
         let mut renderer = Renderer { scope, budget: Budget::default(), has_keys: !opened.keys.is_empty() || !self.keys.is_empty() };
@@ -158,7 +157,7 @@ impl Attempt<'_> {
             // No key is in scope yet, so the message may say everything, unless the parameters contain a link.
             let value = expression.evaluate(&renderer.scope, &mut renderer.budget).map_err(|error| {
                 let place = format!("local.{name}");
-                if self.dispatch.link.is_some() { renderer.broken(&place, &error) } else { broken(&place, &error) }
+                if self.dispatch.link.is_some() { renderer.evaluation_failure(&place, &error) } else { evaluation_failure(&place, &error) }
             })?;
             locals.push((name, value));
             renderer.scope.set("local", Computed::map(locals.iter().cloned()));
@@ -180,7 +179,7 @@ fn shown_to_templates(keys: &BTreeMap<KeyRef, Secret>) -> Computed<'_> {
     }))
 }
 
-struct Wanted {
+struct WantedKey {
     key: KeyRef,
     need: Need,
 }
@@ -210,81 +209,81 @@ impl<'r> Renderer<'r> {
     }
 
     /// Renders a template; `place` names it in an error.
-    pub(crate) fn value(&mut self, place: &str, template: &'r Template) -> Result<Value, Broken> {
-        template.render(&self.scope, &mut self.budget).map_err(|error| self.broken(place, &error))
+    pub(crate) fn value(&mut self, place: &str, template: &'r Template) -> Result<Value, AttemptError> {
+        template.render(&self.scope, &mut self.budget).map_err(|error| self.evaluation_failure(place, &error))
     }
 
     /// Renders a template to the document that it is sent or stored as.
-    pub(crate) fn document(&mut self, place: &str, template: &'r Template) -> Result<Document, Broken> {
-        template.render_document(&self.scope, &mut self.budget).map_err(|error| self.broken(place, &error))
+    pub(crate) fn document(&mut self, place: &str, template: &'r Template) -> Result<Document, AttemptError> {
+        template.render_document(&self.scope, &mut self.budget).map_err(|error| self.evaluation_failure(place, &error))
     }
 
     /// Renders the `output` of an action, which reads the fields of `raw` by their names.
-    pub(crate) fn mapped(mut self, template: &'r Template, raw: &'r Document) -> Result<Document, Broken> {
+    pub(crate) fn render_output(mut self, template: &'r Template, raw: &'r Document) -> Result<Document, AttemptError> {
         for name in RAW_FIELDS {
             if let Some(value) = raw.root().get(name) {
                 self.scope.set(name, value);
             }
         }
-        template.render_document(&self.scope, &mut self.budget).map_err(|error| self.broken("output", &error))
+        template.render_document(&self.scope, &mut self.budget).map_err(|error| self.evaluation_failure("output", &error))
     }
 
     /// Renders a template that is one string, and applies `encode` to the result of each expression.
-    pub(crate) fn text(&mut self, place: &str, template: &'r Template, encode: impl FnMut(&str) -> String) -> Result<String, Broken> {
+    pub(crate) fn text(&mut self, place: &str, template: &'r Template, encode: impl FnMut(&str) -> String) -> Result<String, AttemptError> {
         match template.render_text(&self.scope, &mut self.budget, encode) {
-            Some(rendered) => rendered.map_err(|error| self.broken(place, &error)),
-            None => Err(failed(FailureKind::Expression, format!("`{place}` is not a string"))),
+            Some(rendered) => rendered.map_err(|error| self.evaluation_failure(place, &error)),
+            None => Err(attempt_failure(FailureKind::Expression, format!("`{place}` is not a string"))),
         }
     }
 
     /// Renders a template to a text for a program or a header. Numbers and booleans are written out, and null
     /// becomes none.
-    pub(crate) fn scalar(&mut self, place: &str, template: &'r Template) -> Result<Option<String>, Broken> {
+    pub(crate) fn scalar(&mut self, place: &str, template: &'r Template) -> Result<Option<String>, AttemptError> {
         scalar(place, self.value(place, template)?)
     }
 
-    fn broken(&self, place: &str, error: &EvaluationError) -> Broken {
+    fn evaluation_failure(&self, place: &str, error: &EvaluationError) -> AttemptError {
         if !self.has_keys {
-            return broken(place, error);
+            return evaluation_failure(place, error);
         }
         let message = format!("`{place}` cannot be computed ({}); no details are shown, because it reads keys", error.kind);
-        failed(FailureKind::Expression, message)
+        attempt_failure(FailureKind::Expression, message)
     }
 }
 
-fn broken(place: &str, error: &EvaluationError) -> Broken {
+fn evaluation_failure(place: &str, error: &EvaluationError) -> AttemptError {
     let hint = error.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
-    failed(FailureKind::Expression, format!("`{place}` cannot be computed: {}{hint}", error.message))
+    attempt_failure(FailureKind::Expression, format!("`{place}` cannot be computed: {}{hint}", error.message))
 }
 
 /// Returns a value as a text: a text as it is, numbers and booleans written out, and null as none. Lists and
 /// objects are an error.
-pub(crate) fn scalar(place: &str, value: Value) -> Result<Option<String>, Broken> {
+pub(crate) fn scalar(place: &str, value: Value) -> Result<Option<String>, AttemptError> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text)),
         Value::Bool(value) => Ok(Some(value.to_string())),
         Value::Number(number) => Ok(Some(number.to_string())),
         Value::Array(_) | Value::Object(_) => {
-            Err(failed(FailureKind::Expression, format!("`{place}` is not a string, a number or a boolean")))
+            Err(attempt_failure(FailureKind::Expression, format!("`{place}` is not a string, a number or a boolean")))
         }
     }
 }
 
 /// Returns an object's entries, or no entries for null.
-pub(crate) fn entries(place: &str, value: Value) -> Result<Vec<(String, Value)>, Broken> {
+pub(crate) fn entries(place: &str, value: Value) -> Result<Vec<(String, Value)>, AttemptError> {
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Object(entries) => Ok(entries.into_iter().collect()),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err(failed(FailureKind::Expression, format!("`{place}` is not an object")))
+            Err(attempt_failure(FailureKind::Expression, format!("`{place}` is not an object")))
         }
     }
 }
 
 /// Quotes a rendered text for a message. A text that is too long is not shown, because a part of a key's
 /// value in it could not be masked.
-pub(crate) fn shown(text: &str, bytes_max: usize) -> String {
+pub(crate) fn quote(text: &str, bytes_max: usize) -> String {
     if text.len() > bytes_max { format!("a string of {} bytes", text.len()) } else { format!("`{}`", text.escape_debug()) }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ensue_engine::command::{Answer, Ask, Command, Message, Refusal, Report, ReportOutcome};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
-use ensue_engine::ports::{Committed, Submit, SubmitError};
+use ensue_engine::ports::{CommitReceipt, Submit, SubmitError};
 use ensue_engine::record::Actor;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -33,7 +33,7 @@ pub(crate) struct Reporter {
 
 /// The outcome of a submission.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum SubmitOutcome {
     /// The log has it, or no longer needs it.
     Settled,
     /// The node stops; the next start finds the attempt open.
@@ -55,7 +55,7 @@ pub(crate) struct Loss {
 }
 
 /// The log's answer.
-pub(crate) enum Heard {
+pub(crate) enum LogAnswer {
     /// It accepted it.
     Taken(Answer),
     /// It refused it.
@@ -82,7 +82,7 @@ impl Reporter {
     pub(crate) fn report_at_once(self: &Arc<Self>, report: Report, trace: Option<String>) {
         let command = self.command(Ask::ReportAttempt(report.clone()), trace.clone());
         let again = Arc::clone(self);
-        let reply = move |heard: Result<Committed, SubmitError>| {
+        let reply = move |heard: Result<CommitReceipt, SubmitError>| {
             if heard.is_err() {
                 let runtime = again.runtime.clone();
                 runtime.spawn(async move { again.report(report, trace).await });
@@ -93,21 +93,21 @@ impl Reporter {
 
     /// Reports the end of an attempt. A report that the log refuses to keep becomes a failure, and one that
     /// it cannot accept at all becomes a loss.
-    pub(crate) async fn report(&self, report: Report, trace: Option<String>) -> Told {
+    pub(crate) async fn report(&self, report: Report, trace: Option<String>) -> SubmitOutcome {
         let (execution, attempt, token, ended_before) = (report.execution, report.attempt, report.token, report.ended_before);
-        let refusal = match self.told(Ask::ReportAttempt(report), trace.clone()).await {
-            Heard::Taken(answer) => {
+        let refusal = match self.submit_until_answered(Ask::ReportAttempt(report), trace.clone()).await {
+            LogAnswer::Taken(answer) => {
                 if answer == Answer::ReportedLate {
                     tracing::info!(%attempt, "the attempt had already been given up when it was reported");
                 }
-                return Told::Settled;
+                return SubmitOutcome::Settled;
             }
-            Heard::Left => return left(attempt),
-            Heard::Refused(refusal) => refusal,
+            LogAnswer::Left => return note_unreported(attempt),
+            LogAnswer::Refused(refusal) => refusal,
         };
         if is_over(&refusal) {
             tracing::debug!(%attempt, %refusal, "the attempt had already ended when it was reported");
-            return Told::Settled;
+            return SubmitOutcome::Settled;
         }
         let Some(failure) = instead(&refusal) else {
             tracing::error!(%attempt, %refusal, "the report of an attempt was refused");
@@ -125,11 +125,11 @@ impl Reporter {
             vars: Vec::new(),
             ended_before,
         };
-        match self.told(Ask::ReportAttempt(report), trace.clone()).await {
-            Heard::Taken(_) => Told::Settled,
-            Heard::Left => left(attempt),
-            Heard::Refused(refusal) if is_over(&refusal) => Told::Settled,
-            Heard::Refused(refusal) => {
+        match self.submit_until_answered(Ask::ReportAttempt(report), trace.clone()).await {
+            LogAnswer::Taken(_) => SubmitOutcome::Settled,
+            LogAnswer::Left => note_unreported(attempt),
+            LogAnswer::Refused(refusal) if is_over(&refusal) => SubmitOutcome::Settled,
+            LogAnswer::Refused(refusal) => {
                 tracing::error!(%attempt, %refusal, "the failure of an attempt was refused");
                 self.lose(Loss { execution, attempt, evidence: Evidence::MayHaveBegun, error: None, trace }).await
             }
@@ -137,32 +137,32 @@ impl Reporter {
     }
 
     /// Reports that the worker of an attempt is gone.
-    pub(crate) async fn lose(&self, loss: Loss) -> Told {
+    pub(crate) async fn lose(&self, loss: Loss) -> SubmitOutcome {
         let Loss { execution, attempt, evidence, error, trace } = loss;
         let ask = Ask::LoseAttempt { execution, attempt, evidence, error };
-        match self.told(ask, trace).await {
-            Heard::Taken(_) => Told::Settled,
-            Heard::Left => left(attempt),
-            Heard::Refused(refusal) => {
+        match self.submit_until_answered(ask, trace).await {
+            LogAnswer::Taken(_) => SubmitOutcome::Settled,
+            LogAnswer::Left => note_unreported(attempt),
+            LogAnswer::Refused(refusal) => {
                 tracing::error!(%attempt, %refusal, "the loss of an attempt was refused; it stays open until the next start");
-                Told::Left
+                SubmitOutcome::Left
             }
         }
     }
 
     /// Submits a message of a running attempt.
-    pub(crate) async fn say(&self, message: Message, trace: Option<String>) -> Heard {
-        self.told(Ask::TakeMessage(message), trace).await
+    pub(crate) async fn say(&self, message: Message, trace: Option<String>) -> LogAnswer {
+        self.submit_until_answered(Ask::TakeMessage(message), trace).await
     }
 
-    async fn told(&self, ask: Ask, trace: Option<String>) -> Heard {
+    async fn submit_until_answered(&self, ask: Ask, trace: Option<String>) -> LogAnswer {
         let mut is_leaving = self.is_leaving.subscribe();
         let mut pause = PAUSE_FIRST;
         loop {
-            let error = match self.heard(ask.clone(), trace.clone()).await {
-                Ok(committed) => return Heard::Taken(committed.answer),
-                Err(SubmitError::Refused(refusal)) => return Heard::Refused(refusal),
-                Err(SubmitError::Stopping) => return Heard::Left,
+            let error = match self.submit_once(ask.clone(), trace.clone()).await {
+                Ok(committed) => return LogAnswer::Taken(committed.answer),
+                Err(SubmitError::Refused(refusal)) => return LogAnswer::Refused(refusal),
+                Err(SubmitError::Stopping) => return LogAnswer::Left,
                 // Also if it is unknown whether it was saved: the core accepts the same message twice.
                 Err(error) => error,
             };
@@ -170,13 +170,13 @@ impl Reporter {
             tokio::select! {
                 biased;
                 () = self.clock.until(self.clock.now() + pause) => {}
-                _ = is_leaving.wait_for(|is_leaving| *is_leaving) => return Heard::Left,
+                _ = is_leaving.wait_for(|is_leaving| *is_leaving) => return LogAnswer::Left,
             }
             pause = PAUSE_MAX.min(pause * 2);
         }
     }
 
-    async fn heard(&self, ask: Ask, trace: Option<String>) -> Result<Committed, SubmitError> {
+    async fn submit_once(&self, ask: Ask, trace: Option<String>) -> Result<CommitReceipt, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let reply = move |heard| {
             // The caller may be gone with its runtime.
@@ -192,9 +192,9 @@ impl Reporter {
     }
 }
 
-fn left(attempt: AttemptId) -> Told {
+fn note_unreported(attempt: AttemptId) -> SubmitOutcome {
     tracing::warn!(%attempt, "the end of an attempt could not be reported before the stop; the next start finds it open");
-    Told::Left
+    SubmitOutcome::Left
 }
 
 /// Returns true if nothing more is to be reported of the attempt.

@@ -11,22 +11,22 @@ use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::record::Body;
 use ensue_expression::{Document, NodeKind};
 
-use crate::attempt::Broken;
-use crate::ports::listed;
+use crate::attempt::AttemptError;
+use crate::ports::format_misfits;
 
 /// The maximum number of bytes of standard output that become a program's result.
 pub(crate) const RESULT_BYTES_MAX: usize = 1 << 20;
 
 /// The beginning of a program's output.
 #[derive(Debug, Default)]
-pub(crate) struct Head {
+pub(crate) struct OutputHead {
     /// The first [`RESULT_BYTES_MAX`] bytes.
     pub(crate) bytes: Vec<u8>,
     /// The total number of bytes.
     pub(crate) total: u64,
 }
 
-impl Head {
+impl OutputHead {
     /// Adds the bytes that were printed next.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let room = RESULT_BYTES_MAX - self.bytes.len();
@@ -84,41 +84,41 @@ impl Tail {
 
 /// Converts a program's output to its result: JSON if the action declares a result or if the output is an
 /// object, otherwise the text without the last line break.
-pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
+pub(crate) fn parse_printed(action: &Action, head: OutputHead) -> Result<Body, AttemptError> {
     if action.result.is_none() {
-        return Ok(undeclared(head));
+        return Ok(undeclared_result(head));
     }
     if !head.is_whole() {
         let message = format!("the program printed {} bytes; the limit for a declared result is {RESULT_BYTES_MAX}", head.total);
-        return Err(Broken::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
+        return Err(AttemptError::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
     }
     let bytes = Bytes::from(head.bytes);
     match document(&bytes) {
         Ok(document) => fitting(action, &document),
         Err(error) => {
             let message = format!("the action declares a result, so its standard output must contain only JSON: {error}");
-            Err(Broken::with_body(Failure::new(FailureKind::ResultInvalid, message), Some(text(&bytes))))
+            Err(AttemptError::with_body(Failure::new(FailureKind::ResultInvalid, message), Some(text(&bytes))))
         }
     }
 }
 
 /// Returns all that a program printed as text, without the last line break.
-pub(crate) fn whole_text(head: &Head) -> Result<String, Broken> {
+pub(crate) fn whole_text(head: &OutputHead) -> Result<String, AttemptError> {
     if !head.is_whole() {
         let message = format!("the program printed {} bytes; the limit for `output` is {RESULT_BYTES_MAX}", head.total);
-        return Err(Broken::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
+        return Err(AttemptError::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
     }
     Ok(without_line_break(&decode_output(&head.bytes)).to_owned())
 }
 
 /// Converts a program's output as far as possible, for the record of its failure. Returns none if it printed
 /// nothing.
-pub(crate) fn printed_nevertheless(head: Head) -> Option<Body> {
-    (head.total > 0).then(|| undeclared(head))
+pub(crate) fn printed_nevertheless(head: OutputHead) -> Option<Body> {
+    (head.total > 0).then(|| undeclared_result(head))
 }
 
 /// Checks a result against the action's schema, if it has one.
-pub(crate) fn fitting(action: &Action, document: &Document) -> Result<Body, Broken> {
+pub(crate) fn fitting(action: &Action, document: &Document) -> Result<Body, AttemptError> {
     let body = Body::json(document.bytes().clone());
     let Some(schema) = &action.result else {
         return Ok(body);
@@ -127,11 +127,11 @@ pub(crate) fn fitting(action: &Action, document: &Document) -> Result<Body, Brok
     if misfits.is_empty() {
         return Ok(body);
     }
-    let message = format!("the result does not fit: {}", listed(&misfits));
-    Err(Broken::with_body(Failure::new(FailureKind::ResultInvalid, message), Some(body)))
+    let message = format!("the result does not fit: {}", format_misfits(&misfits));
+    Err(AttemptError::with_body(Failure::new(FailureKind::ResultInvalid, message), Some(body)))
 }
 
-fn undeclared(head: Head) -> Body {
+fn undeclared_result(head: OutputHead) -> Body {
     let is_whole = head.is_whole();
     let bytes = Bytes::from(head.bytes);
     let text = decode_output(&bytes);
@@ -176,8 +176,8 @@ pub(crate) fn json_text(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn head(bytes: &[u8]) -> Head {
-        let mut head = Head::default();
+    fn head(bytes: &[u8]) -> OutputHead {
+        let mut head = OutputHead::default();
         head.push(bytes);
         head
     }
@@ -188,28 +188,28 @@ mod tests {
 
     #[test]
     fn json_object_is_the_result_byte_for_byte() {
-        assert_eq!(json_of(&undeclared(head(b" {\"n\": 1.0}\n"))), " {\"n\": 1.0}\n");
+        assert_eq!(json_of(&undeclared_result(head(b" {\"n\": 1.0}\n"))), " {\"n\": 1.0}\n");
     }
 
     #[test]
     fn other_output_is_text_without_its_last_line_break() {
-        assert_eq!(json_of(&undeclared(head(b"v1.2\n"))), r#""v1.2""#);
-        assert_eq!(json_of(&undeclared(head(b"[1]\r\n"))), r#""[1]""#);
-        assert_eq!(json_of(&undeclared(head(b"{oops}"))), r#""{oops}""#);
-        assert_eq!(json_of(&undeclared(head(b""))), r#""""#);
+        assert_eq!(json_of(&undeclared_result(head(b"v1.2\n"))), r#""v1.2""#);
+        assert_eq!(json_of(&undeclared_result(head(b"[1]\r\n"))), r#""[1]""#);
+        assert_eq!(json_of(&undeclared_result(head(b"{oops}"))), r#""{oops}""#);
+        assert_eq!(json_of(&undeclared_result(head(b""))), r#""""#);
     }
 
     #[test]
     fn invalid_utf_8_is_replaced() {
-        assert_eq!(json_of(&undeclared(head(b"a\xffb"))), "\"a\u{fffd}b\"");
+        assert_eq!(json_of(&undeclared_result(head(b"a\xffb"))), "\"a\u{fffd}b\"");
     }
 
     #[test]
     fn byte_order_mark_is_skipped() {
-        assert_eq!(json_of(&undeclared(head(b"\xef\xbb\xbf{\"n\": 1.0}\n"))), "{\"n\": 1.0}\n");
-        assert_eq!(json_of(&undeclared(head(b"\xef\xbb\xbfdone\r\n"))), r#""done""#);
+        assert_eq!(json_of(&undeclared_result(head(b"\xef\xbb\xbf{\"n\": 1.0}\n"))), "{\"n\": 1.0}\n");
+        assert_eq!(json_of(&undeclared_result(head(b"\xef\xbb\xbfdone\r\n"))), r#""done""#);
         let wide: Vec<u8> = "\u{feff}{\"n\": \"é\"}\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_eq!(json_of(&undeclared(head(&wide))), "{\"n\": \"é\"}\r\n");
+        assert_eq!(json_of(&undeclared_result(head(&wide))), "{\"n\": \"é\"}\r\n");
         assert_eq!(whole_text(&head(b"\xef\xbb\xbfdone\n")).ok().as_deref(), Some("done"));
     }
 

@@ -35,7 +35,7 @@ pub struct ExecutorSettings {
     /// The limits of each process of a program.
     pub limits: ProgramLimits,
     /// The trace that programs and requests of attempts see.
-    pub traced: Traced,
+    pub traced: TraceNesting,
     /// Where blocking work is done.
     pub blocking: Blocking,
     /// The secrets of the node.
@@ -44,7 +44,7 @@ pub struct ExecutorSettings {
 
 /// The trace that programs and requests of attempts see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Traced {
+pub enum TraceNesting {
     /// They are children of what led to the execution, because nobody has spans of attempts.
     #[default]
     UnderCaller,
@@ -74,7 +74,7 @@ impl ExecutorSettings {
             artifact_bytes_max: ARTIFACT_BYTES_MAX,
             at_stop: AtStop::default(),
             limits: ProgramLimits::default(),
-            traced: Traced::default(),
+            traced: TraceNesting::default(),
             blocking: Blocking::default(),
             masked: NodeSecrets::default(),
         }

@@ -5,12 +5,12 @@
 //! its key. It reads no settings and knows neither the log nor what an action is. It ends when it has neither
 //! a node nor a program.
 
-pub(crate) mod bound;
 pub(crate) mod folder;
 pub(crate) mod isolation;
 pub(crate) mod keeper;
 mod memory;
 pub(crate) mod namespace;
+pub(crate) mod process_limit;
 mod program;
 pub(crate) mod protocol;
 pub(crate) mod spool;
@@ -32,12 +32,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use bound::Bound;
 use folder::Folder;
 use isolation::System;
 use namespace::UserNamespace;
-use program::{Descriptor3, Held, NoStart, Told};
-use protocol::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
+use process_limit::Bound;
+use program::{Descriptor3, HeldProgram, NoStart, StopOrder};
+use protocol::{
+    FRAME_BYTES_MAX, GREETING_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_NEWEST, PROTOCOL_OLDEST, ProgramStream, SupervisorSays,
+};
 use user::User;
 
 /// How long a supervisor without a program waits for its first node.
@@ -103,7 +105,7 @@ struct Supervisor {
     bound: Bound,
     system: System,
     user_namespace: UserNamespace,
-    held: Option<Arc<Held>>,
+    held: Option<Arc<HeldProgram>>,
     /// Nobody wants to know how it ends.
     is_discarded: bool,
 }
@@ -118,7 +120,7 @@ struct Node {
 enum Say {
     Word(SupervisorSays),
     /// Everything that this program prints, from the beginning, and its end.
-    Follow(Arc<Held>),
+    Follow(Arc<HeldProgram>),
 }
 
 impl Supervisor {
@@ -139,14 +141,14 @@ impl Supervisor {
                 return self.leave();
             }
             let is_end_awaited = node.is_none() || self.is_discarded;
-            let ended = self.ended();
+            let ended = self.wait_for_end();
             tokio::select! {
                 biased;
                 Some((stream, protocol)) = greeted.recv() => {
                     first = None;
                     node = Some(self.meet(stream, protocol));
                 }
-                said = said(&mut node) => match said {
+                said = next_message(&mut node) => match said {
                     Some((word, tail)) => self.hear(word, &tail, node.as_ref()),
                     None => node = None,
                 },
@@ -164,7 +166,7 @@ impl Supervisor {
                     }
                 }
                 _ = terminate.recv() => match &self.held {
-                    Some(held) => held.tell(Told::abandoned()),
+                    Some(held) => held.order_stop(StopOrder::by_machine()),
                     None => return self.leave(),
                 },
                 () = ended, if is_end_awaited => {}
@@ -190,7 +192,7 @@ impl Supervisor {
     }
 
     /// Completes when the held program ends. Never completes if there is none.
-    fn ended(&self) -> impl Future<Output = ()> + use<> {
+    fn wait_for_end(&self) -> impl Future<Output = ()> + use<> {
         let end = self.held.as_ref().map(|held| held.end.clone());
         async move {
             match end {
@@ -211,9 +213,9 @@ impl Supervisor {
         tokio::spawn(speak(write, to_say));
         let holds = self.held.as_ref().map(|held| held.holds());
         let node = Node { said, say };
-        node.tell(Say::Word(SupervisorSays::Hello { protocol, release: self.release.clone(), holds }));
+        node.send(Say::Word(SupervisorSays::Hello { protocol, release: self.release.clone(), holds }));
         if let Some(held) = &self.held {
-            node.tell(Say::Follow(Arc::clone(held)));
+            node.send(Say::Follow(Arc::clone(held)));
         }
         node
     }
@@ -221,7 +223,7 @@ impl Supervisor {
     fn hear(&mut self, word: NodeSays, tail: &Bytes, node: Option<&Node>) {
         let answer = |say| {
             if let Some(node) = node {
-                node.tell(say);
+                node.send(say);
             }
         };
         match word {
@@ -234,9 +236,9 @@ impl Supervisor {
             NodeSays::Start(order) => {
                 let user = User::of(order.isolation.users, std::process::id());
                 let raised = self.bound.raise(order.limits.processes, user.as_ref().ok().copied().flatten(), &self.user_namespace);
-                let started = user
-                    .map_err(|why| NoStart { kind: NotStarted::Isolation, why })
-                    .and_then(|user| Held::start(&self.folder, &mut self.slot, &self.system, &order, tail, (user, &self.user_namespace)));
+                let started = user.map_err(|why| NoStart { kind: NotStarted::Isolation, why }).and_then(|user| {
+                    HeldProgram::start(&self.folder, &mut self.slot, &self.system, &order, tail, (user, &self.user_namespace))
+                });
                 if let Some(raised) = raised {
                     raised.fasten();
                 }
@@ -254,10 +256,10 @@ impl Supervisor {
                     }
                 }
             }
-            NodeSays::Stop { grace_millis } => self.tell(Told::by_node(Duration::from_millis(grace_millis))),
-            NodeSays::Kill => self.tell(Told::by_node(Duration::ZERO)),
+            NodeSays::Stop { grace_millis } => self.order_stop(StopOrder::by_node(Duration::from_millis(grace_millis))),
+            NodeSays::Kill => self.order_stop(StopOrder::by_node(Duration::ZERO)),
             NodeSays::Collected => {
-                self.tell(Told::by_node(Duration::ZERO));
+                self.order_stop(StopOrder::by_node(Duration::ZERO));
                 self.is_discarded = true;
             }
             NodeSays::Ping => answer(Say::Word(SupervisorSays::Pong)),
@@ -280,26 +282,26 @@ impl Supervisor {
             return Err(io::Error::other("processes of its last program do not end although they were killed"));
         }
         if let Some(node) = node {
-            node.tell(Say::Word(SupervisorSays::Idle));
+            node.send(Say::Word(SupervisorSays::Idle));
         }
         Ok(())
     }
 
-    fn tell(&self, told: Told) {
+    fn order_stop(&self, told: StopOrder) {
         if let Some(held) = &self.held {
-            held.tell(told);
+            held.order_stop(told);
         }
     }
 }
 
 impl Node {
-    fn tell(&self, say: Say) {
+    fn send(&self, say: Say) {
         // The node may be gone. It hears what it misses when it connects again.
         let _ = self.say.try_send(say);
     }
 }
 
-async fn said(node: &mut Option<Node>) -> Option<(NodeSays, Bytes)> {
+async fn next_message(node: &mut Option<Node>) -> Option<(NodeSays, Bytes)> {
     match node {
         Some(node) => node.said.recv().await,
         None => std::future::pending().await,
@@ -369,7 +371,7 @@ async fn speak(mut to: OwnedWriteHalf, mut say: mpsc::Receiver<Say>) {
 
 /// How much of a program's output was sent.
 struct Following {
-    held: Arc<Held>,
+    held: Arc<HeldProgram>,
     sent: [u64; 3],
 }
 
@@ -378,12 +380,12 @@ struct Following {
 async fn piece(following: &mut Option<Following>) -> Option<(SupervisorSays, Vec<u8>)> {
     let Some(Following { held, sent }) = following else { return std::future::pending().await };
     loop {
-        let grown = held.spools.grown().notified();
+        let grown = held.spools.growth().notified();
         tokio::pin!(grown);
         grown.as_mut().enable();
         // The end is read first: the output that is there after it is complete.
         let end = *held.end.borrow();
-        for stream in Stream::ALL {
+        for stream in ProgramStream::ALL {
             let offset = sent[stream.index()];
             let bytes = held.spools.read(stream, offset).ok()?;
             if !bytes.is_empty() {

@@ -18,7 +18,7 @@ use crate::programs::Pending;
 pub trait Web: Send + Sync {
     /// Returns the way to a URL's server, after checking that requests may go there. Nothing outside the node
     /// is touched except that a name is resolved, so the attempt need not have begun.
-    fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn Way>, NoWay>>;
+    fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn HttpTransport>, NoWay>>;
 
     /// Returns the line to a server that does not speak HTTP, after the same check. A web without such servers has none.
     fn line<'a>(&'a self, host: &'a str, port: u16) -> Pending<'a, Result<Box<dyn Line>, NoWay>> {
@@ -28,10 +28,10 @@ pub trait Web: Send + Sync {
 }
 
 /// The way to one server.
-pub trait Way: Send + Sync {
+pub trait HttpTransport: Send + Sync {
     /// Sends a request and waits for the head of its answer. The attempt was recorded as begun before. If
     /// dropped while waiting, the server may have received the request even so.
-    fn send(&self, letter: Letter) -> Pending<'_, Result<Answered, BrokenOff>>;
+    fn send(&self, letter: Letter) -> Pending<'_, Result<HttpAnswer, BrokenOff>>;
 }
 
 /// A request with everything rendered. It holds secrets, so it has no `Debug`.
@@ -47,7 +47,7 @@ pub struct Letter {
 }
 
 /// An answer whose head has arrived.
-pub struct Answered {
+pub struct HttpAnswer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -74,7 +74,7 @@ pub trait Line: Send + Sync {
 
     /// Encrypts a connection by TLS, and verifies that the server's certificate has its name. `authority` is the
     /// certificate, as PEM, of the authority to trust instead of those that the machine trusts.
-    fn encrypted<'a>(&'a self, stream: Box<dyn Stream>, authority: Option<&'a str>) -> Pending<'a, Result<Box<dyn Stream>, BrokenOff>>;
+    fn encrypt<'a>(&'a self, stream: Box<dyn Stream>, authority: Option<&'a str>) -> Pending<'a, Result<Box<dyn Stream>, BrokenOff>>;
 }
 
 /// Why a server cannot be reached.

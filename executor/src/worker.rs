@@ -21,21 +21,21 @@ use ensue_expression::Document;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::attempt::{Attempt, Broken, Cut, Ending, Given, GivenKeys, LEAVING_GRACE_MAX, failed};
+use crate::answer_links;
+use crate::attempt::{AttemptContext, AttemptError, AttemptResult, Cut, Ending, GivenKeys, LEAVING_GRACE_MAX, attempt_failure};
 use crate::lease::Lease;
-use crate::links;
-use crate::means::Means;
 use crate::ports::ExecutorPorts;
 use crate::programs::{KILLED_PATIENCE, LeftProgram};
-use crate::report::{Loss, Told};
+use crate::report::{Loss, SubmitOutcome};
 use crate::runners;
-use crate::running::{Running, RunningAttempt, Signal};
+use crate::running_attempts::{Running, RunningAttempt, Signal};
 use crate::settings::ExecutorSettings;
-use watch::{Task, watch_leases};
+use crate::worker_context::WorkerContext;
+use watch::{AttemptTask, watch_leases};
 
 /// The attempts that had not ended at a stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stopped {
+pub struct UnfinishedAttempts {
     /// Attempts whose programs continue without a node, or whose ends wait for the next node. The next start
     /// adopts them.
     pub left_running: Vec<AttemptId>,
@@ -52,7 +52,7 @@ pub struct Executor {
 
 /// The attempts of a worker, and what they share.
 pub(crate) struct Worker {
-    pub(crate) means: Means,
+    pub(crate) means: WorkerContext,
     pub(crate) running: Running,
     pub(crate) runtime: Handle,
     task_deserted: Notify,
@@ -62,7 +62,7 @@ impl Executor {
     /// Starts a worker on the current tokio runtime, which must have timers and I/O enabled.
     pub fn start(ports: ExecutorPorts, settings: ExecutorSettings) -> Self {
         let runtime = Handle::current();
-        let means = Means::new(ports, settings, runtime.clone());
+        let means = WorkerContext::new(ports, settings, runtime.clone());
         let worker = Arc::new(Worker { means, running: Running::default(), runtime, task_deserted: Notify::new() });
         worker.runtime.spawn(watch_leases(Arc::downgrade(&worker)));
         Self { worker }
@@ -76,7 +76,7 @@ impl Executor {
             Effect::Stop { execution, attempt } => self.worker.stop(execution, attempt),
             Effect::Release { attempt, .. } => {
                 if let Some(running) = self.worker.running.get(attempt) {
-                    running.tell(Signal::Release);
+                    running.send_signal(Signal::Release);
                 }
             }
             // The node runs sensors.
@@ -106,36 +106,36 @@ impl Executor {
     /// is ended as if cancelled, within 5 s at most, but not reported, because it did not end by itself: the
     /// next start finds it open, and lost if it had begun. Attempts that were passed in since the call stay
     /// open too; they have not begun.
-    pub async fn stop(&self, patience: Duration) -> Stopped {
+    pub async fn stop(&self, patience: Duration) -> UnfinishedAttempts {
         let worker = &self.worker;
         worker.means.drain();
         let clock = &worker.means.ports.clock;
         tokio::select! {
             biased;
-            () = worker.running.emptied() => return self.stopped(Vec::new()),
+            () = worker.running.wait_until_empty() => return self.unfinished_attempts(Vec::new()),
             () = clock.until(clock.now().saturating_add(patience)) => {}
         }
         let left = worker.running.all();
         for running in &left {
-            running.tell(Signal::Leave);
+            running.send_signal(Signal::Leave);
         }
         worker.means.reporter.leave();
         // SIGTERM and the grace, SIGKILL, and the end of reading.
         let most = LEAVING_GRACE_MAX + KILLED_PATIENCE * 3;
         tokio::select! {
             biased;
-            () = worker.running.emptied() => {}
+            () = worker.running.wait_until_empty() => {}
             () = clock.until(clock.now() + most) => {
                 tracing::warn!(attempts = worker.running.count(), "attempts that did not end are left running");
             }
         }
-        self.stopped(left.iter().map(|running| running.attempt).collect())
+        self.unfinished_attempts(left.iter().map(|running| running.attempt).collect())
     }
 
-    fn stopped(&self, ended: Vec<AttemptId>) -> Stopped {
+    fn unfinished_attempts(&self, ended: Vec<AttemptId>) -> UnfinishedAttempts {
         let left_running = self.worker.means.left_running().clone();
         let ended = ended.into_iter().filter(|attempt| !left_running.contains(attempt)).collect();
-        Stopped { left_running, ended }
+        UnfinishedAttempts { left_running, ended }
     }
 }
 
@@ -161,7 +161,7 @@ impl Worker {
     }
 
     /// Runs an action that takes no time. Returns none if the attempt needs a task.
-    fn given_at_once(&self, dispatch: &Dispatch, params: impl FnOnce() -> Option<Bytes>) -> Option<Given> {
+    fn given_at_once(&self, dispatch: &Dispatch, params: impl FnOnce() -> Option<Bytes>) -> Option<AttemptResult> {
         let catalog = self.means.ports.catalogs.at(dispatch.catalog)?;
         let action = catalog.actions().get(&dispatch.action)?;
         match (&action.run, &action.result) {
@@ -172,7 +172,7 @@ impl Worker {
 
     fn stop(self: &Arc<Self>, execution: ExecutionId, attempt: AttemptId) {
         if let Some(running) = self.running.get(attempt) {
-            running.tell(Signal::Stop);
+            running.send_signal(Signal::Stop);
             return;
         }
         if self.means.is_draining() {
@@ -189,7 +189,7 @@ impl Worker {
     pub(crate) async fn carry(self: Arc<Self>, dispatch: Dispatch, running: Arc<RunningAttempt>, begin: Begin) {
         let clock = Arc::clone(&self.means.ports.clock);
         let beat = Lease::beat(self.means.settings.lease);
-        let task = Task::begin(&self, &running);
+        let task = AttemptTask::begin(&self, &running);
         let work = self.run_and_report(&dispatch, &running, begin);
         tokio::pin!(work);
         loop {
@@ -210,15 +210,15 @@ impl Worker {
         let mut retry_after = None;
         let (outcome, given) = match ending {
             Ok(given) => (ReportOutcome::Succeeded, given),
-            Err(Broken::Failed(failed)) => {
+            Err(AttemptError::Failed(failed)) => {
                 retry_after = failed.retry_after;
-                (ReportOutcome::Failed(failed.failure), Given { body: failed.body, ..Given::default() })
+                (ReportOutcome::Failed(failed.failure), AttemptResult { body: failed.body, ..AttemptResult::default() })
             }
-            Err(Broken::Cut(cut, how)) => match failure_of(cut, how.as_deref(), dispatch) {
-                Some(failure) => (ReportOutcome::Failed(failure), Given::default()),
+            Err(AttemptError::Cut(cut, how)) => match failure_of(cut, how.as_deref(), dispatch) {
+                Some(failure) => (ReportOutcome::Failed(failure), AttemptResult::default()),
                 None => return self.end_unreported(dispatch.attempt, cut),
             },
-            Err(Broken::Lost(error)) => {
+            Err(AttemptError::Lost(error)) => {
                 if let Some(evidence) = running.give_up() {
                     let Dispatch { execution, attempt, ref trace, .. } = *dispatch;
                     self.lose(Loss { execution, attempt, evidence, error, trace: trace.clone() }).await;
@@ -241,10 +241,10 @@ impl Worker {
         match cut {
             Cut::Released => {
                 self.means.ports.begun.forget(attempt);
-                self.means.ports.programs.collected(attempt);
+                self.means.ports.programs.forget(attempt);
             }
             // That it had begun is for the next start to find.
-            Cut::Left if !self.means.left_running().contains(&attempt) => self.means.ports.programs.collected(attempt),
+            Cut::Left if !self.means.left_running().contains(&attempt) => self.means.ports.programs.forget(attempt),
             Cut::Left | Cut::TimedOut | Cut::Cancelled => {}
         }
     }
@@ -255,12 +255,12 @@ impl Worker {
         let ends_at = self.means.ports.clock.now().saturating_add(Duration::from_millis(dispatch.timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
         let (mut params, keys) = (self.params(dispatch).await?, GivenKeys::with_node_secrets(&self.means.settings.masked));
-        if let Some((filled, link)) = links::filled_in(&self.means, dispatch, &action, &params).await {
-            keys.note([(&*links::LINK, &link.code)]);
+        if let Some((filled, link)) = answer_links::filled_in(&self.means, dispatch, &action, &params).await {
+            keys.note([(&*answer_links::LINK, &link.code)]);
             params = filled;
         }
-        let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys };
-        runners::run(&attempt).await.map_err(|broken| attempt.masked(broken))
+        let attempt = AttemptContext { means: &self.means, dispatch, action, pack, params, ends_at, running, keys };
+        runners::run(&attempt).await.map_err(|broken| attempt.mask(broken))
     }
 
     /// Continues a program that is already running.
@@ -271,14 +271,14 @@ impl Worker {
         let params = self.params(dispatch).await.unwrap_or_else(|_| no_params());
         // What holds the program has masked what it printed.
         let keys = GivenKeys::with_node_secrets(&self.means.settings.masked);
-        let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys };
+        let attempt = AttemptContext { means: &self.means, dispatch, action, pack, params, ends_at, running, keys };
         runners::heard_to_its_end(&attempt, left.program).await
     }
 
-    fn definition(&self, dispatch: &Dispatch) -> Result<(Arc<Action>, Option<Arc<Pack>>), Broken> {
+    fn definition(&self, dispatch: &Dispatch) -> Result<(Arc<Action>, Option<Arc<Pack>>), AttemptError> {
         let missing = || {
             let message = format!("the action `{}` is not in the catalog of revision {}", dispatch.action, dispatch.catalog);
-            failed(FailureKind::Sandbox, message)
+            attempt_failure(FailureKind::Sandbox, message)
         };
         let catalog = self.means.ports.catalogs.at(dispatch.catalog).ok_or_else(missing)?;
         let action = catalog.actions().get(&dispatch.action).cloned().ok_or_else(missing)?;
@@ -286,13 +286,13 @@ impl Worker {
         Ok((action, pack))
     }
 
-    async fn params(&self, dispatch: &Dispatch) -> Result<Document, Broken> {
-        let invalid = |why: String| failed(FailureKind::ParametersInvalid, format!("the parameters cannot be read: {why}"));
+    async fn params(&self, dispatch: &Dispatch) -> Result<Document, AttemptError> {
+        let invalid = |why: String| attempt_failure(FailureKind::ParametersInvalid, format!("the parameters cannot be read: {why}"));
         let bytes: Bytes = match self.means.ports.bodies.at_hand(&dispatch.params.digest) {
             Some(bytes) => bytes,
             None => {
                 let (bodies, handle) = (Arc::clone(&self.means.ports.bodies), dispatch.params);
-                let read = self.means.settings.blocking.done(move || bodies.read(&handle)).await;
+                let read = self.means.settings.blocking.run(move || bodies.read(&handle)).await;
                 let read = read.ok_or_else(|| invalid("reading them was interrupted".to_owned()))?;
                 read.map_err(|error| invalid(error.to_string()))?
             }
@@ -307,8 +307,8 @@ impl Worker {
         let Loss { attempt, evidence, .. } = loss;
         let told = self.means.reporter.lose(loss).await;
         match told {
-            Told::Settled => self.end_output(attempt, evidence).await,
-            Told::Left => {}
+            SubmitOutcome::Settled => self.end_output(attempt, evidence).await,
+            SubmitOutcome::Left => {}
         }
         self.forget(attempt, &told);
     }
@@ -316,7 +316,7 @@ impl Worker {
     /// Returns the last lines that an attempt printed to standard error.
     async fn output_tail(&self, attempt: AttemptId) -> Option<String> {
         let outputs = Arc::clone(&self.means.ports.outputs);
-        self.means.settings.blocking.done(move || outputs.tail(attempt)).await.flatten()
+        self.means.settings.blocking.run(move || outputs.tail(attempt)).await.flatten()
     }
 
     /// Ends the output of an attempt that nobody listens to any longer, so that it may be deleted in due
@@ -331,19 +331,19 @@ impl Worker {
             };
             outputs.finish(attempt).and(noted)
         };
-        if let Some(Err(error)) = self.means.settings.blocking.done(end).await {
+        if let Some(Err(error)) = self.means.settings.blocking.run(end).await {
             tracing::warn!(%attempt, %error, "the output of a lost attempt could not be ended");
         }
     }
 
-    fn forget(&self, attempt: AttemptId, told: &Told) {
+    fn forget(&self, attempt: AttemptId, told: &SubmitOutcome) {
         match told {
-            Told::Settled => {
+            SubmitOutcome::Settled => {
                 self.means.ports.begun.forget(attempt);
-                self.means.ports.programs.collected(attempt);
+                self.means.ports.programs.forget(attempt);
             }
             // The next start must find that it has begun.
-            Told::Left => {}
+            SubmitOutcome::Left => {}
         }
     }
 }
@@ -360,7 +360,7 @@ fn no_params() -> Document {
     Document::parse(Bytes::from_static(b"{}")).expect("an empty object is JSON")
 }
 
-fn report(dispatch: &Dispatch, outcome: ReportOutcome, given: Given) -> Report {
+fn report(dispatch: &Dispatch, outcome: ReportOutcome, given: AttemptResult) -> Report {
     Report {
         execution: dispatch.execution,
         attempt: dispatch.attempt,

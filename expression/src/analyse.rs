@@ -13,10 +13,10 @@ use std::ops::Range;
 use crate::ast::{self, Chain, Expr, Kind, LinkKind, Operator, Presence};
 use crate::expression::Expression;
 
-pub use claim::Known;
+pub use claim::KnownBindings;
 use claim::claim_of;
 use demand::demand_of;
-pub use demand::{Astray, Check, Demand, Obstacle, Reach, Test, Wanted};
+pub use demand::{Astray, Check, Demand, Obstacle, Reach, ReadType, Test};
 pub use elements::Extent;
 pub use literal::Literal;
 
@@ -73,7 +73,7 @@ impl Expression {
 
     /// Returns what must hold for the expression to be true or to fail. If it does not hold, the expression
     /// is false.
-    pub fn demand(&self, known: &Known<'_>) -> Demand {
+    pub fn demand(&self, known: &KnownBindings<'_>) -> Demand {
         demand_of(&claim_of(self, known))
     }
 
@@ -101,7 +101,7 @@ fn note_reads(expr: &Expr, paths: &mut Vec<Path>) {
         Kind::Chain(chain) => (Access::Required, chain),
         Kind::Has(chain) => (Access::Presence, chain),
         Kind::Call(call) => {
-            if let Some(path) = elements::counted(call) {
+            if let Some(path) = elements::sized_path(call) {
                 paths.push(path);
                 return;
             }

@@ -53,14 +53,14 @@ fn add<'a>(one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Va
     match (one, other) {
         (Value::String(one), Value::String(other)) => {
             budget.charge_bytes(one.len() + other.len())?;
-            Ok(Value::shared(format!("{}{}", &**one, &**other)))
+            Ok(Value::shared_text(format!("{}{}", &**one, &**other)))
         }
         (Value::Bytes(one), Value::Bytes(other)) => {
             budget.charge_bytes(one.len() + other.len())?;
             Ok(Value::Bytes([&**one, &**other].concat().into()))
         }
         (Value::Timestamp(moment), Value::Duration(span)) | (Value::Duration(span), Value::Timestamp(moment)) => {
-            shifted(moment, Some(*span))
+            shift_moment(moment, Some(*span))
         }
         (Value::Duration(one), Value::Duration(other)) => {
             one.checked_add(*other).map(Value::Duration).ok_or_else(|| overflow(Operator::Add, Type::Duration))
@@ -81,7 +81,7 @@ fn add<'a>(one: &Value<'a>, other: &Value<'a>, budget: &mut Budget) -> Result<Va
 
 fn subtract<'a>(one: &Value<'a>, other: &Value<'a>) -> Result<Value<'a>, Fault> {
     match (one, other) {
-        (Value::Timestamp(moment), Value::Duration(span)) => shifted(moment, span.checked_neg()),
+        (Value::Timestamp(moment), Value::Duration(span)) => shift_moment(moment, span.checked_neg()),
         (Value::Timestamp(one), Value::Timestamp(other)) => one
             .signed_duration_since(*other)
             .num_nanoseconds()
@@ -104,7 +104,7 @@ pub(crate) fn negate<'a>(value: &Value<'a>) -> Result<Value<'a>, Fault> {
 }
 
 /// Returns a moment shifted by some nanoseconds, if both are in range.
-fn shifted<'a>(moment: &DateTime<Utc>, nanoseconds: Option<i64>) -> Result<Value<'a>, Fault> {
+fn shift_moment<'a>(moment: &DateTime<Utc>, nanoseconds: Option<i64>) -> Result<Value<'a>, Fault> {
     nanoseconds
         .and_then(|nanoseconds| moment.checked_add_signed(TimeDelta::nanoseconds(nanoseconds)))
         .and_then(in_range)

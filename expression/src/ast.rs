@@ -264,7 +264,7 @@ pub(crate) enum Comparison {
 
 impl Comparison {
     /// Returns the comparison with its sides exchanged: `1 < x` is `x > 1`.
-    pub(crate) fn turned(self) -> Self {
+    pub(crate) fn swap_sides(self) -> Self {
         match self {
             Self::Less => Self::Greater,
             Self::LessOrEqual => Self::GreaterOrEqual,

@@ -38,7 +38,7 @@ impl Budget {
     }
 
     /// Returns the steps used so far.
-    pub fn spent(&self) -> u64 {
+    pub fn steps_spent(&self) -> u64 {
         self.steps_spent
     }
 

@@ -11,10 +11,10 @@ mod calls;
 mod chains;
 mod facts;
 mod infer;
+mod messages;
 mod missing;
 mod operators;
 mod turns;
-mod words;
 
 use std::ops::Range;
 
@@ -54,7 +54,7 @@ pub enum Purpose {
 /// What is known about an expression.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Inferred {
+pub struct InferenceResult {
     /// The values that it can have.
     pub value: ValueType,
     /// The problems, in source order.
@@ -143,18 +143,18 @@ impl Knowledge {
 impl Expression {
     /// Determines the possible values, and the problems that do not depend on the input. Each error is
     /// reported once. Parts that the budget is not enough for can be anything.
-    pub fn infer(&self, known: &Knowledge, purpose: Purpose, budget: &mut CheckBudget) -> Inferred {
+    pub fn infer(&self, known: &Knowledge, purpose: Purpose, budget: &mut CheckBudget) -> InferenceResult {
         let tree = self.tree();
         let steps_max = budget.steps_of_one();
         let mut checker = Checker { findings: Some(Vec::new()), steps_max, ..Checker::new(self.source(), known) };
         let value = checker.whole(tree, purpose);
         if !value.is_nothing() {
-            checker.tell_what_may_be_missing(tree, purpose);
+            checker.report_suspects(tree, purpose);
         }
         budget.spend(checker.steps);
         let mut findings = checker.findings.unwrap_or_default();
         findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
-        Inferred { value, findings }
+        InferenceResult { value, findings }
     }
 }
 
@@ -166,7 +166,7 @@ enum Truth {
 }
 
 impl Truth {
-    fn turned(self) -> Self {
+    fn negate(self) -> Self {
         match self {
             Self::True => Self::False,
             Self::False => Self::True,
@@ -175,7 +175,7 @@ impl Truth {
 }
 
 /// What is known about one part.
-struct Known {
+struct InferredPart {
     value: ValueType,
     reads: Reads,
 }
@@ -247,7 +247,7 @@ impl<'c> Checker<'c> {
         if self.steps > self.steps_max { ValueType::anything() } else { one.or(other) }
     }
 
-    fn tell(&mut self, kind: FindingKind, span: Span, message: impl Into<String>, hint: Option<String>) {
+    fn report(&mut self, kind: FindingKind, span: Span, message: impl Into<String>, hint: Option<String>) {
         if let Some(findings) = &mut self.findings {
             findings.push(Finding { kind, span: span.range(), message: message.into(), hint });
         }

@@ -138,7 +138,7 @@ pub(crate) fn sorted_entries<'a>(value: &Value<'a>, budget: &mut Budget) -> Resu
                 budget.charge_bytes(key.len())?;
                 let key = match key {
                     std::borrow::Cow::Borrowed(key) => Value::from(key),
-                    std::borrow::Cow::Owned(key) => Value::shared(key),
+                    std::borrow::Cow::Owned(key) => Value::shared_text(key),
                 };
                 entries.push((key, read(value, budget)?));
             }
@@ -168,8 +168,8 @@ pub(crate) fn order(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> 
         (Value::Duration(one), Value::Duration(other)) => Some(one.cmp(other)),
         (Value::Double(one), Value::Double(other)) => one.partial_cmp(other),
         // The specification orders numbers of different types as doubles, although it keeps equality exact.
-        (Value::Double(one), Value::Int(_) | Value::Uint(_)) => one.partial_cmp(&rounded(other)),
-        (Value::Int(_) | Value::Uint(_), Value::Double(other)) => rounded(one).partial_cmp(other),
+        (Value::Double(one), Value::Int(_) | Value::Uint(_)) => one.partial_cmp(&nearest_double(other)),
+        (Value::Int(_) | Value::Uint(_), Value::Double(other)) => nearest_double(one).partial_cmp(other),
         (Value::Int(_) | Value::Uint(_), Value::Int(_) | Value::Uint(_)) => numeric_order(one, other),
         _ => {
             return Err(fault(ErrorKind::Type, format!("{} and {} cannot be ordered", one.kind(), other.kind())));
@@ -182,7 +182,7 @@ pub(crate) fn order(one: &Value<'_>, other: &Value<'_>, budget: &mut Budget) -> 
 ///
 /// # Errors
 /// Keys without an order are a type error, and NaN is not valid.
-pub(crate) fn sorted<'a, T>(mut keyed: Vec<(Value<'a>, T)>, budget: &mut Budget) -> Result<Vec<T>, Fault> {
+pub(crate) fn sort_by_keys<'a, T>(mut keyed: Vec<(Value<'a>, T)>, budget: &mut Budget) -> Result<Vec<T>, Fault> {
     // Whatever may fail is examined before: a comparison that gives up midway is not an order, and sorting by
     // it may panic.
     let mut bytes = 0;
@@ -213,7 +213,7 @@ pub(crate) fn sorted<'a, T>(mut keyed: Vec<(Value<'a>, T)>, budget: &mut Budget)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "the nearest double is what is compared")]
-fn rounded(value: &Value<'_>) -> f64 {
+fn nearest_double(value: &Value<'_>) -> f64 {
     match value {
         Value::Int(value) => *value as f64,
         Value::Uint(value) => *value as f64,

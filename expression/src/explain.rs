@@ -13,7 +13,7 @@ use std::fmt;
 use std::ops::Range;
 
 use self::explainer::{Depth, explain};
-use self::formula::{Formula, Truth, turned};
+use self::formula::{Formula, Truth, apply_turns};
 use crate::budget::Budget;
 use crate::error::EvaluationError;
 use crate::expression::Expression;
@@ -259,7 +259,7 @@ impl<'e> Conditions<'e> {
     fn flips(&self, to: bool) -> Vec<Flip<'e>> {
         let ways = self.formula.flips(&self.truths, to).into_iter().filter(|way| !way.is_empty());
         let flips = ways.map(|way| {
-            let then = turned(&self.truths, way.iter().copied());
+            let then = apply_turns(&self.truths, way.iter().copied());
             let mut already = self.formula.decisive(&then);
             already.retain(|leaf| !way.iter().any(|(turned, _)| turned == leaf));
             let turns = way.into_iter().map(|(leaf, to)| Turn { part: self.leaves[leaf], to }).collect();

@@ -16,10 +16,10 @@ use crate::value::Value;
 /// A compiled expression. A clone shares it.
 #[derive(Clone)]
 pub struct Expression {
-    compiled: Arc<Compiled>,
+    compiled: Arc<CompiledExpression>,
 }
 
-struct Compiled {
+struct CompiledExpression {
     source: String,
     tree: Expr,
     pattern_work: usize,
@@ -46,13 +46,13 @@ impl Expression {
     }
 
     fn read(source: &str, roots: &Roots, patterns: LiteralPatterns) -> Result<Self, CompileError> {
-        let inner = unwrapped(source);
+        let inner = inner_range(source);
         let (tree, pattern_work) = parse::parse(&source[inner.clone()], roots, patterns).map_err(|mut error| {
             slips::explain(&source[inner.clone()], &mut error);
             error.span = error.span.start + inner.start..error.span.end + inner.start;
             *error
         })?;
-        Ok(Self { compiled: Arc::new(Compiled { source: source[inner].to_owned(), tree, pattern_work }) })
+        Ok(Self { compiled: Arc::new(CompiledExpression { source: source[inner].to_owned(), tree, pattern_work }) })
     }
 
     /// Returns the compiled text, without a `${{ … }}` around it. All spans are relative to it.
@@ -94,7 +94,7 @@ impl fmt::Debug for Expression {
 }
 
 /// Returns the part of `source` inside a `${{ … }}` around all of it, or all of `source`.
-fn unwrapped(source: &str) -> Range<usize> {
+fn inner_range(source: &str) -> Range<usize> {
     let trimmed = source.trim();
     let start = source.len() - source.trim_start().len();
     match trimmed.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")) {

@@ -25,7 +25,7 @@ use signature::Signature;
 
 /// How a function is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum CallForm {
     /// `size(x)`, `math.least(1, 2)`
     Function,
     /// `text.trim()`
@@ -41,7 +41,7 @@ pub(crate) struct Function {
     pub(crate) name: &'static str,
     /// How to write a call, for messages.
     pub(crate) usage: &'static str,
-    form: Form,
+    form: CallForm,
     /// The ways in which it can be called.
     pub(crate) signatures: &'static [Signature],
     /// The language of the last argument, if that is a pattern.
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Function {
 }
 
 impl Function {
-    const fn new(form: Form, name: &'static str, usage: &'static str, signatures: &'static [Signature], body: Body) -> Self {
+    const fn new(form: CallForm, name: &'static str, usage: &'static str, signatures: &'static [Signature], body: Body) -> Self {
         Self { name, usage, form, signatures, pattern: None, body }
     }
 
@@ -85,8 +85,8 @@ const ALL: [&[Function]; 11] = [
 ];
 
 /// Returns the function of that name that can be called in that form.
-pub(crate) fn find(name: &str, form: Form) -> Option<&'static Function> {
-    ALL.into_iter().flatten().find(|function| function.name == name && (function.form == form || function.form == Form::Either))
+pub(crate) fn find(name: &str, form: CallForm) -> Option<&'static Function> {
+    ALL.into_iter().flatten().find(|function| function.name == name && (function.form == form || function.form == CallForm::Either))
 }
 
 /// Returns all functions.
@@ -96,13 +96,16 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Function> {
 }
 
 /// Returns the names of all functions of a form.
-pub(crate) fn names(form: Form) -> impl Iterator<Item = &'static str> {
-    ALL.into_iter().flatten().filter(move |function| function.form == form || function.form == Form::Either).map(|function| function.name)
+pub(crate) fn names(form: CallForm) -> impl Iterator<Item = &'static str> {
+    ALL.into_iter()
+        .flatten()
+        .filter(move |function| function.form == form || function.form == CallForm::Either)
+        .map(|function| function.name)
 }
 
 /// Returns true if `name` is a function's name with its namespace.
 pub(crate) fn is_namespaced(name: &str) -> bool {
-    name.contains('.') && find(name, Form::Function).is_some()
+    name.contains('.') && find(name, CallForm::Function).is_some()
 }
 
 /// A call in progress: its values, receiver first, and its budget.
@@ -163,7 +166,7 @@ impl<'a> Arguments<'_, 'a> {
     }
 
     /// Returns a text that the function made.
-    fn made(&mut self, text: String) -> Result<Value<'a>, Fault> {
+    fn charge_text(&mut self, text: String) -> Result<Value<'a>, Fault> {
         self.budget.charge_bytes(text.len())?;
         Ok(Value::from(text))
     }

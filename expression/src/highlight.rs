@@ -95,7 +95,7 @@ fn comments(source: &str, skipped: Range<usize>) -> Vec<(Range<usize>, TokenClas
 mod tests {
     use super::*;
 
-    fn shown(source: &str) -> Vec<(&str, TokenClass)> {
+    fn list_tokens(source: &str) -> Vec<(&str, TokenClass)> {
         expression_tokens(source).into_iter().map(|(at, class)| (&source[at], class)).collect()
     }
 
@@ -103,7 +103,7 @@ mod tests {
     fn each_token_of_an_expression_has_its_class() {
         use TokenClass::{Comment, Constant, Function, Identifier, Number, Operator, Punctuation, String};
         assert_eq!(
-            shown("a.b > 1.5 // more\n && size(\"x\") in [null]"),
+            list_tokens("a.b > 1.5 // more\n && size(\"x\") in [null]"),
             [
                 ("a", Identifier),
                 (".", Punctuation),
@@ -126,12 +126,12 @@ mod tests {
 
     #[test]
     fn comment_at_the_end_of_an_expression_is_a_token() {
-        assert_eq!(shown("a // x // y"), [("a", TokenClass::Identifier), ("// x // y", TokenClass::Comment)]);
+        assert_eq!(list_tokens("a // x // y"), [("a", TokenClass::Identifier), ("// x // y", TokenClass::Comment)]);
     }
 
     #[test]
     fn tokens_end_before_what_is_not_one() {
-        assert_eq!(shown("a == \"open"), [("a", TokenClass::Identifier), ("==", TokenClass::Operator)]);
+        assert_eq!(list_tokens("a == \"open"), [("a", TokenClass::Identifier), ("==", TokenClass::Operator)]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Slot {
     }
 
     /// Returns the slot as it is in a document that begins at the byte `base` and the slot `first` of this one.
-    fn moved(self, base: u32, first: u32) -> Self {
+    fn rebase(self, base: u32, first: u32) -> Self {
         // The mark for escapes is above all indices, so the subtraction leaves it as it is.
         Self { start: self.start - base, end: self.end - base, next: self.next - first }
     }
@@ -130,11 +130,11 @@ impl Document {
     /// # Panics
     /// If the value's text is longer than [`JSON_BYTES_MAX`].
     pub fn from_value(value: &serde_json::Value) -> Self {
-        Self::written(value.to_string())
+        Self::from_strict_json(value.to_string())
     }
 
     /// Returns the document of a text that was just written as strict JSON.
-    pub(crate) fn written(text: String) -> Self {
+    pub(crate) fn from_strict_json(text: String) -> Self {
         let slots = parse::parse(&text, usize::MAX).expect("it was written as strict JSON below 1 GiB");
         Self::of(Tape { text, slots })
     }
@@ -361,7 +361,7 @@ impl<'a> Node<'a> {
     /// Returns the value as a document of its own, with the text that it has here. It is not parsed again.
     pub fn to_document(self) -> Document {
         let (from, base) = (self.index as usize, self.slot().start);
-        let slots = self.tape.slots[from..self.slot().next()].iter().map(|slot| slot.moved(base, self.index)).collect();
+        let slots = self.tape.slots[from..self.slot().next()].iter().map(|slot| slot.rebase(base, self.index)).collect();
         Document::of(Tape { text: self.raw().to_owned(), slots })
     }
 

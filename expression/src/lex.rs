@@ -60,7 +60,7 @@ impl<'s> Lexer<'s> {
             return Ok(Token::End);
         };
         if let Some(prefix) = self.string_prefix() {
-            return self.quoted(prefix);
+            return self.quoted_literal(prefix);
         }
         if first.is_ascii_alphabetic() || first == b'_' {
             let len = self.rest().bytes().take_while(|&byte| is_word(byte)).count();
@@ -174,19 +174,19 @@ impl<'s> Lexer<'s> {
 
     /// Parses the prefix (`r`, `b`, both or none) of a string that begins here.
     fn string_prefix(&self) -> Option<Prefix> {
-        let mut prefix = Prefix { len: 0, raw: Escapes::Read, form: Form::Text };
+        let mut prefix = Prefix { len: 0, raw: Escapes::Read, form: LiteralForm::Text };
         loop {
             match self.peek(prefix.len)? {
                 b'"' | b'\'' => return Some(prefix),
                 b'r' | b'R' if prefix.raw == Escapes::Read => prefix.raw = Escapes::Raw,
-                b'b' | b'B' if prefix.form == Form::Text => prefix.form = Form::Bytes,
+                b'b' | b'B' if prefix.form == LiteralForm::Text => prefix.form = LiteralForm::Bytes,
                 _ => return None,
             }
             prefix.len += 1;
         }
     }
 
-    fn quoted(&mut self, prefix: Prefix) -> Result<Token> {
+    fn quoted_literal(&mut self, prefix: Prefix) -> Result<Token> {
         let start = self.at;
         self.at += prefix.len;
         let quote = &self.rest()[..1];
@@ -216,15 +216,15 @@ impl<'s> Lexer<'s> {
             }
         }
         match prefix.form {
-            Form::Bytes => Ok(Token::Bytes(bytes)),
-            Form::Text => String::from_utf8(bytes)
+            LiteralForm::Bytes => Ok(Token::Bytes(bytes)),
+            LiteralForm::Text => String::from_utf8(bytes)
                 .map(|text| Token::String(text.into()))
                 .map_err(|_| self.error(start..self.at, "the string is not valid UTF-8")),
         }
     }
 
     /// Parses the escape that begins here into `bytes`.
-    fn escape(&mut self, form: Form, bytes: &mut Vec<u8>) -> Result<()> {
+    fn escape(&mut self, form: LiteralForm, bytes: &mut Vec<u8>) -> Result<()> {
         let start = self.at;
         let Some(letter) = self.rest()[1..].chars().next() else {
             return Err(self.error(start..self.source.len(), "the string is not closed"));
@@ -240,8 +240,8 @@ impl<'s> Lexer<'s> {
             'v' => '\u{b}',
             '\\' | '?' | '"' | '\'' | '`' => letter,
             'x' | 'X' => return self.code(start, Code { radix: 16, digits: 2 }, form, bytes),
-            'u' if form == Form::Text => return self.code(start, Code { radix: 16, digits: 4 }, form, bytes),
-            'U' if form == Form::Text => return self.code(start, Code { radix: 16, digits: 8 }, form, bytes),
+            'u' if form == LiteralForm::Text => return self.code(start, Code { radix: 16, digits: 4 }, form, bytes),
+            'U' if form == LiteralForm::Text => return self.code(start, Code { radix: 16, digits: 8 }, form, bytes),
             '0'..='3' => {
                 self.at -= 1;
                 return self.code(start, Code { radix: 8, digits: 3 }, form, bytes);
@@ -257,7 +257,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    fn code(&mut self, start: usize, code: Code, form: Form, bytes: &mut Vec<u8>) -> Result<()> {
+    fn code(&mut self, start: usize, code: Code, form: LiteralForm, bytes: &mut Vec<u8>) -> Result<()> {
         let digits = self.rest().get(..code.digits).unwrap_or_default();
         let is_valid = digits.len() == code.digits && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let value = u32::from_str_radix(digits, code.radix).ok().filter(|_| is_valid);
@@ -268,15 +268,15 @@ impl<'s> Lexer<'s> {
         };
         self.at += code.digits;
         match (form, char::from_u32(value)) {
-            (Form::Bytes, _) => match u8::try_from(value) {
+            (LiteralForm::Bytes, _) => match u8::try_from(value) {
                 Ok(byte) => bytes.push(byte),
                 Err(_) => return Err(self.error(start..self.at, "the escape does not fit in a byte")),
             },
-            (Form::Text, Some(character)) => {
+            (LiteralForm::Text, Some(character)) => {
                 let mut buffer = [0; 4];
                 bytes.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
             }
-            (Form::Text, None) => return Err(self.error(start..self.at, "the escape is not a valid character")),
+            (LiteralForm::Text, None) => return Err(self.error(start..self.at, "the escape is not a valid character")),
         }
         Ok(())
     }
@@ -323,7 +323,7 @@ impl<'s> Lexer<'s> {
 struct Prefix {
     len: usize,
     raw: Escapes,
-    form: Form,
+    form: LiteralForm,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -333,7 +333,7 @@ enum Escapes {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Form {
+enum LiteralForm {
     Text,
     Bytes,
 }

@@ -40,7 +40,7 @@ pub(crate) fn parse(source: &str, roots: &Roots, patterns: LiteralPatterns) -> R
     }
     let (expr, _) = parser.expression()?;
     if parser.token != Token::End {
-        return Err(parser.unexpected("an operator or the end of the expression"));
+        return Err(parser.unexpected_token("an operator or the end of the expression"));
     }
     Ok((expr, parser.pattern_work))
 }
@@ -195,14 +195,14 @@ impl<'s> Parser<'s> {
             Token::Name(name) => {
                 Err(CompileError::new(format!("`{name}` is a keyword"), self.span.range()).hint(format!("write `[\"{name}\"]`")))
             }
-            _ => Err(self.unexpected("a field name after the dot")),
+            _ => Err(self.unexpected_token("a field name after the dot")),
         }
     }
 
     fn primary(&mut self, sign: Sign) -> Result<Tree<Expr>> {
         let start = self.span;
         let literal = match &self.token {
-            Token::Int(magnitude) => Literal::Int(self.signed(*magnitude, sign)?),
+            Token::Int(magnitude) => Literal::Int(self.to_signed(*magnitude, sign)?),
             Token::Double(value) => Literal::Double(match sign {
                 Sign::Minus => -value,
                 Sign::None => *value,
@@ -214,7 +214,7 @@ impl<'s> Parser<'s> {
                 "true" => Literal::Bool(true),
                 "false" => Literal::Bool(false),
                 "null" => Literal::Null,
-                _ => return self.named(),
+                _ => return self.name_expression(),
             },
             Token::Mark("(") => {
                 self.advance()?;
@@ -229,7 +229,7 @@ impl<'s> Parser<'s> {
                 self.advance()?;
                 return self.global(start);
             }
-            Token::Mark(_) | Token::QuotedName(_) | Token::End => return Err(self.unexpected("a value")),
+            Token::Mark(_) | Token::QuotedName(_) | Token::End => return Err(self.unexpected_token("a value")),
         };
         let span = match sign {
             Sign::Minus => self.last.to(start),
@@ -239,7 +239,7 @@ impl<'s> Parser<'s> {
         self.node(span, Kind::Literal(literal), 0)
     }
 
-    fn signed(&self, magnitude: u64, sign: Sign) -> Result<i64> {
+    fn to_signed(&self, magnitude: u64, sign: Sign) -> Result<i64> {
         let value = match sign {
             Sign::Minus => 0_i64.checked_sub_unsigned(magnitude),
             Sign::None => i64::try_from(magnitude).ok(),
@@ -309,7 +309,7 @@ impl<'s> Parser<'s> {
         if self.eat(mark)? {
             return Ok(());
         }
-        Err(self.unexpected(what))
+        Err(self.unexpected_token(what))
     }
 
     /// Returns the token after the current one. An invalid token counts as the end.
@@ -323,7 +323,7 @@ impl<'s> Parser<'s> {
         Ok(())
     }
 
-    fn unexpected(&self, expected: &str) -> Box<CompileError> {
+    fn unexpected_token(&self, expected: &str) -> Box<CompileError> {
         let place = self.span.range();
         let message = match &self.token {
             Token::End => format!("the expression ends where {expected} is expected"),

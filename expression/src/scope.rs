@@ -102,7 +102,7 @@ impl<'a> Scope<'a> {
 
     /// Sets the value of `name`. A later value hides an earlier one.
     pub fn set(&mut self, name: &'a str, value: impl Into<Value<'a>>) {
-        self.values.push((name, value.into().settled()));
+        self.values.push((name, value.into().into_native()));
     }
 
     /// Removes a name.

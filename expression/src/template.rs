@@ -14,7 +14,7 @@ use crate::expression::Expression;
 use crate::json::{Document, JSON_DEPTH_MAX};
 use crate::lex::{Lexer, Token};
 use crate::scope::{Roots, Scope};
-use crate::value::{Value, json_text, rounded, scalar_text, short_enough};
+use crate::value::{Value, json_text, rounding_fault, scalar_text, short_enough};
 
 pub(crate) const OPEN: &str = "${{";
 
@@ -140,7 +140,7 @@ impl Template {
         {
             return match exact(expression, scope, budget)? {
                 Value::Json(node) => short_enough(node).map(|()| node.to_document()),
-                other => other.to_json_text().map(Document::written),
+                other => other.to_json_text().map(Document::from_strict_json),
             };
         }
         let mut text = String::new();
@@ -162,7 +162,7 @@ impl Template {
     ) -> Option<Result<String, EvaluationError>> {
         match &self.root {
             Node::Literal(Json::String(text)) => Some(Ok(text.clone())),
-            Node::String(pieces) => Some(joined(pieces, scope, budget, |text, out| out.push_str(&interpolate(text)))),
+            Node::String(pieces) => Some(join_pieces(pieces, scope, budget, |text, out| out.push_str(&interpolate(text)))),
             Node::Literal(_) | Node::List(_) | Node::Object(_) => None,
         }
     }
@@ -174,8 +174,8 @@ impl Template {
 
     /// Returns the tree in a written form, with each expression as `${{ … }}`. Templates with equal written forms
     /// return equal values in equal scopes.
-    pub fn written(&self) -> Json {
-        written(&self.root)
+    pub fn to_source(&self) -> Json {
+        node_source(&self.root)
     }
 
     /// Returns the paths that the expressions read. Spans are relative to each expression's own source.
@@ -203,7 +203,7 @@ impl Template {
     }
 }
 
-fn written(node: &Node) -> Json {
+fn node_source(node: &Node) -> Json {
     match node {
         Node::Literal(value) => value.clone(),
         Node::String(pieces) => pieces
@@ -214,8 +214,8 @@ fn written(node: &Node) -> Json {
             })
             .collect::<String>()
             .into(),
-        Node::List(items) => items.iter().map(written).collect(),
-        Node::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), written(value))).collect(),
+        Node::List(items) => items.iter().map(node_source).collect(),
+        Node::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), node_source(value))).collect(),
     }
 }
 
@@ -429,7 +429,7 @@ impl<'a> Renderer<'_, 'a> {
     fn node(&mut self, node: &'a Node) -> Result<Json, EvaluationError> {
         match node {
             Node::Literal(value) => Ok(value.clone()),
-            Node::String(pieces) => self.string(pieces).map_err(|error| self.located(error)),
+            Node::String(pieces) => self.string(pieces).map_err(|error| self.with_pointer(error)),
             Node::List(items) => {
                 let mut rendered = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
@@ -451,7 +451,7 @@ impl<'a> Renderer<'_, 'a> {
     fn write(&mut self, node: &'a Node, out: &mut String) -> Result<(), EvaluationError> {
         match node {
             Node::Literal(value) => out.push_str(&value.to_string()),
-            Node::String(pieces) => self.write_string(pieces, out).map_err(|error| self.located(error))?,
+            Node::String(pieces) => self.write_string(pieces, out).map_err(|error| self.with_pointer(error))?,
             Node::List(items) => {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
@@ -485,7 +485,7 @@ impl<'a> Renderer<'_, 'a> {
                 other => out.push_str(&other.to_json_text()?),
             }
         } else {
-            let text = joined(pieces, self.scope, self.budget, |text, out| out.push_str(text))?;
+            let text = join_pieces(pieces, self.scope, self.budget, |text, out| out.push_str(text))?;
             out.push_str(&Json::from(text).to_string());
         }
         Ok(())
@@ -505,10 +505,10 @@ impl<'a> Renderer<'_, 'a> {
         if let [Piece::Expression { expression, .. }] = pieces {
             return exact(expression, self.scope, self.budget)?.to_json();
         }
-        joined(pieces, self.scope, self.budget, |text, out| out.push_str(text)).map(Json::String)
+        join_pieces(pieces, self.scope, self.budget, |text, out| out.push_str(text)).map(Json::String)
     }
 
-    fn located(&self, mut error: EvaluationError) -> EvaluationError {
+    fn with_pointer(&self, mut error: EvaluationError) -> EvaluationError {
         if !self.pointer.is_empty() {
             error.message = format!("{}: {}", self.pointer, error.message);
         }
@@ -527,10 +527,10 @@ fn exact<'a>(expression: &'a Expression, scope: &Scope<'a>, budget: &mut Budget)
     budget.take_rounded();
     let value = expression.evaluate(scope, budget)?;
     value.charge_whole(budget).map_err(|fault| *fault)?;
-    if budget.take_rounded() { Err(*rounded()) } else { Ok(value) }
+    if budget.take_rounded() { Err(*rounding_fault()) } else { Ok(value) }
 }
 
-fn joined<'a>(
+fn join_pieces<'a>(
     pieces: &'a [Piece],
     scope: &Scope<'a>,
     budget: &mut Budget,

@@ -15,7 +15,7 @@ mod range;
 mod sets;
 mod texts;
 
-pub(crate) use fields::Found;
+pub(crate) use fields::FieldLookup;
 pub use fields::{FieldType, MapType, Occurrence, Others};
 pub(crate) use range::Range;
 pub(crate) use sets::is_overlapping;
@@ -48,7 +48,7 @@ pub struct ValueType {
     /// For optionals. If there is none, nothing is known.
     optional: Option<Arc<OptionalType>>,
     /// The origin of lists and maps about which nothing is known.
-    origin: Origin,
+    origin: UnknownContents,
     depth: u8,
     /// The number of types within it, itself included.
     size: u32,
@@ -56,7 +56,7 @@ pub struct ValueType {
 
 /// The possible contents of lists and maps about which nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Origin {
+enum UnknownContents {
     /// Values that JSON can hold.
     Json,
     /// Anything.
@@ -95,7 +95,7 @@ impl ValueType {
 
     /// Returns the type of all values.
     pub fn anything() -> Self {
-        Self::made(ALL)
+        Self::of_computed(ALL)
     }
 
     /// Returns the type of everything that JSON can hold.
@@ -148,7 +148,7 @@ impl ValueType {
     pub fn map(map: MapType) -> Self {
         let (depth, size) = (map.depth() + 1, map.size() + 1);
         if depth > TYPE_DEPTH_MAX || size > TYPE_SIZE_MAX {
-            return Self { origin: Origin::Made, ..Self::of(MAP) };
+            return Self { origin: UnknownContents::Made, ..Self::of(MAP) };
         }
         Self { map: Some(Arc::new(map)), depth, size, ..Self::of(MAP) }
     }
@@ -156,7 +156,7 @@ impl ValueType {
     pub(crate) fn list_type(list: ListType) -> Self {
         let (depth, size) = (list.element.depth + 1, list.element.size + 1);
         if depth > TYPE_DEPTH_MAX || size > TYPE_SIZE_MAX {
-            return Self { origin: Origin::Made, ..Self::of(LIST) };
+            return Self { origin: UnknownContents::Made, ..Self::of(LIST) };
         }
         Self { list: Some(Arc::new(list)), depth, size, ..Self::of(LIST) }
     }
@@ -164,7 +164,7 @@ impl ValueType {
     pub(crate) fn optional(inner: Self, occurrence: Occurrence) -> Self {
         let (depth, size) = (inner.depth + 1, inner.size + 1);
         if depth > TYPE_DEPTH_MAX || size > TYPE_SIZE_MAX {
-            return Self { origin: Origin::Made, ..Self::of(OPTIONAL) };
+            return Self { origin: UnknownContents::Made, ..Self::of(OPTIONAL) };
         }
         Self { optional: Some(Arc::new(OptionalType { inner, occurrence })), depth, size, ..Self::of(OPTIONAL) }
     }
@@ -185,7 +185,7 @@ impl ValueType {
             list: None,
             map: None,
             optional: None,
-            origin: Origin::Json,
+            origin: UnknownContents::Json,
             depth: 0,
             size: 1,
         }
@@ -197,8 +197,8 @@ impl ValueType {
     }
 
     /// Returns the type of values of these kinds that an expression made.
-    pub(crate) fn made(kinds: Kinds) -> Self {
-        Self { numbers: Range::computed(), origin: Origin::Made, ..Self::of(kinds) }
+    pub(crate) fn of_computed(kinds: Kinds) -> Self {
+        Self { numbers: Range::all_computable(), origin: UnknownContents::Made, ..Self::of(kinds) }
     }
 
     pub(crate) fn truth(value: bool) -> Self {
@@ -243,7 +243,7 @@ impl ValueType {
                 Self::list_of(elements, Self::or)
             }
             Value::Null | Value::Bytes(_) | Value::Timestamp(_) | Value::Duration(_) => Self::of(Kinds::of(value.kind())),
-            Value::List(_) | Value::Map(_) | Value::Json(_) => Self::made(Kinds::of(value.kind())),
+            Value::List(_) | Value::Map(_) | Value::Json(_) => Self::of_computed(Kinds::of(value.kind())),
         }
     }
 
@@ -303,7 +303,7 @@ impl ValueType {
     /// Returns the type of values that have the same type, but not the same value.
     pub(crate) fn another(&self) -> Self {
         let list = self.list.as_ref().map(|list| Arc::new(ListType { element: list.element.clone(), len: None, holds: Holds::Some }));
-        Self { truth: None, numbers: Range::computed(), texts: Texts::Any, list, ..self.clone() }
+        Self { truth: None, numbers: Range::all_computable(), texts: Texts::Any, list, ..self.clone() }
     }
 
     pub(crate) fn can_be_truth(&self, value: bool) -> bool {
@@ -333,8 +333,8 @@ impl ValueType {
     /// Returns the type of the contents of lists and maps about which nothing is known.
     pub(crate) fn below(&self) -> Self {
         match self.origin {
-            Origin::Json => Self::json(),
-            Origin::Made => Self::anything(),
+            UnknownContents::Json => Self::json(),
+            UnknownContents::Made => Self::anything(),
         }
     }
 
@@ -387,7 +387,7 @@ impl ValueType {
     }
 
     /// Returns the type of its JSON, which is what a template makes of it if it is alone.
-    pub fn rendered(&self) -> Self {
+    pub fn to_json_type(&self) -> Self {
         let texts = Kinds::of(Type::Bytes).or(Kinds::of(Type::Timestamp)).or(Kinds::of(Type::Duration));
         let mut rendered = self.only(JSON);
         if self.can_be(texts) {
@@ -395,7 +395,7 @@ impl ValueType {
         }
         if self.can_be(OPTIONAL) {
             rendered = rendered.or(match self.optional_known() {
-                Some(optional) => optional.inner.rendered(),
+                Some(optional) => optional.inner.to_json_type(),
                 None => Self::json(),
             });
         }
@@ -431,7 +431,7 @@ impl Truths {
         Self { yes: value, no: !value }
     }
 
-    pub(crate) fn flipped(self) -> Self {
+    pub(crate) fn negate(self) -> Self {
         Self { yes: self.no, no: self.yes }
     }
 }

@@ -24,7 +24,7 @@ mod order;
 pub(crate) use collection::Measure;
 pub use collection::{List, Map};
 pub use convert::{RESULT_BYTES_MAX, RESULT_VALUES_MAX};
-pub(crate) use convert::{rounded, scalar_text, short_enough};
+pub(crate) use convert::{rounding_fault, scalar_text, short_enough};
 pub use duration::{DurationError, parse_duration};
 pub(crate) use json_text::json_text;
 pub use kind::Type;
@@ -98,7 +98,7 @@ impl fmt::Debug for Text<'_> {
 impl<'a> Value<'a> {
     /// Returns a map with text keys. Of equal keys, the last is kept.
     pub fn map(entries: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Value<'a> {
-        let mut items: Vec<_> = entries.into_iter().map(|(key, value)| (Value::from(key), value.settled())).collect();
+        let mut items: Vec<_> = entries.into_iter().map(|(key, value)| (Value::from(key), value.into_native())).collect();
         items.sort_by(|one, other| key_order(&one.0, &other.0));
         items.dedup_by(|later, earlier| {
             let is_equal = key_order(&later.0, &earlier.0).is_eq();
@@ -112,13 +112,13 @@ impl<'a> Value<'a> {
 
     /// Returns a list.
     pub fn list(items: impl IntoIterator<Item = Value<'a>>) -> Value<'a> {
-        Value::List(List::new(items.into_iter().map(Value::settled).collect()))
+        Value::List(List::new(items.into_iter().map(Value::into_native).collect()))
     }
 
     /// Returns a list that an expression makes, or an error if it nests too deeply.
     pub(crate) fn made_list(items: Vec<Value<'a>>) -> Result<Value<'a>, Fault> {
         let list = List::new(items);
-        list.measure().checked()?;
+        list.measure().check_depth()?;
         Ok(Value::List(list))
     }
 
@@ -137,18 +137,18 @@ impl<'a> Value<'a> {
             return Err(fault(ErrorKind::Invalid, format!("duplicate key {} in a map", pair[0].0.brief())));
         }
         let map = Map::new(items);
-        map.measure().checked()?;
+        map.measure().check_depth()?;
         Ok(Value::Map(map))
     }
 
     pub(crate) fn some(value: Value<'a>) -> Result<Value<'a>, Fault> {
-        Measure::around(std::iter::once(value.measure())).checked()?;
+        Measure::around(std::iter::once(value.measure())).check_depth()?;
         Ok(Value::Optional(Some(Arc::new(value))))
     }
 
     pub(crate) const NONE: Value<'static> = Value::Optional(None);
 
-    pub(crate) fn shared(text: impl Into<Arc<str>>) -> Value<'a> {
+    pub(crate) fn shared_text(text: impl Into<Arc<str>>) -> Value<'a> {
         Value::String(Text::Shared(text.into()))
     }
 
@@ -162,11 +162,11 @@ impl<'a> Value<'a> {
             }
             NodeKind::Object => {
                 let mut items = Vec::with_capacity(node.len());
-                items.extend(node.entries().map(|(key, value)| (Value::shared(&*key), Value::owned_from(value))));
+                items.extend(node.entries().map(|(key, value)| (Value::shared_text(&*key), Value::owned_from(value))));
                 items.sort_unstable_by(|one, other| key_order(&one.0, &other.0));
                 Value::Map(Map::new(items))
             }
-            NodeKind::String => Value::shared(node.as_str().unwrap_or_default()),
+            NodeKind::String => Value::shared_text(node.as_str().unwrap_or_default()),
             NodeKind::Null | NodeKind::Bool | NodeKind::Number => match Value::from(node) {
                 Value::Bool(value) => Value::Bool(value),
                 Value::Int(value) => Value::Int(value),
@@ -277,14 +277,14 @@ impl<'a> Value<'a> {
 
     /// Returns the value, if it is not a list or map.
     pub(crate) fn clone_scalar(&self) -> Option<Value<'a>> {
-        match self.clone().settled() {
+        match self.clone().into_native() {
             Value::Json(_) => None,
             scalar => Some(scalar),
         }
     }
 
     /// Converts a scalar that was wrapped as `Json` to its own form.
-    pub(crate) fn settled(self) -> Value<'a> {
+    pub(crate) fn into_native(self) -> Value<'a> {
         match self {
             Self::Json(node) => Value::from(node),
             other => other,
@@ -307,8 +307,8 @@ impl<'a> Value<'a> {
                 format!("{{… {} fields}}", map.entries().len())
             }
             Self::Json(node) if node.raw_len() > 200 => match node.kind() {
-                NodeKind::Array => format!("[… {} elements]", counted(node.items())),
-                NodeKind::Object => format!("{{… {} fields}}", counted(node.entries())),
+                NodeKind::Array => format!("[… {} elements]", describe_count(node.items())),
+                NodeKind::Object => format!("{{… {} fields}}", describe_count(node.entries())),
                 NodeKind::Null | NodeKind::Bool | NodeKind::Number | NodeKind::String => node.raw().to_owned(),
             },
             // Truncated before it is escaped: a message must not cost as much as a long text.
@@ -367,7 +367,7 @@ impl<'a> Value<'a> {
 }
 
 /// Returns how many there are, or that there are more than a message counts.
-fn counted(things: impl Iterator) -> String {
+fn describe_count(things: impl Iterator) -> String {
     const COUNTED_MAX: usize = 200;
     match things.take(COUNTED_MAX + 1).count() {
         count if count > COUNTED_MAX => format!("more than {COUNTED_MAX}"),
@@ -388,7 +388,7 @@ impl<'a> From<Node<'a>> for Value<'a> {
             },
             NodeKind::String => match node.as_str() {
                 Some(Cow::Borrowed(text)) => Self::String(Text::Borrowed(text)),
-                Some(Cow::Owned(text)) => Self::shared(text),
+                Some(Cow::Owned(text)) => Self::shared_text(text),
                 None => Self::Null,
             },
             NodeKind::Array | NodeKind::Object => Self::Json(node),
@@ -404,7 +404,7 @@ impl<'a> From<&'a str> for Value<'a> {
 
 impl From<String> for Value<'_> {
     fn from(text: String) -> Self {
-        Self::shared(text)
+        Self::shared_text(text)
     }
 }
 

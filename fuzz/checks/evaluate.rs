@@ -22,17 +22,17 @@ pub(crate) fn check_input(input: &str) {
     let first = render(expression.evaluate(&scope, &mut budget));
     let mut again = Budget::default();
     assert_eq!(first, render(expression.evaluate(&scope, &mut again)));
-    assert_eq!((budget.spent(), budget.bytes_spent()), (again.spent(), again.bytes_spent()));
+    assert_eq!((budget.steps_spent(), budget.bytes_spent()), (again.steps_spent(), again.bytes_spent()));
 
     let is_exhausted = matches!(&first, Err(error) if error.kind == ErrorKind::Budget);
     if is_exhausted {
         return;
     }
-    assert!(budget.spent() <= EVALUATION_STEPS_MAX && budget.bytes_spent() <= EVALUATION_BYTES_MAX);
+    assert!(budget.steps_spent() <= EVALUATION_STEPS_MAX && budget.bytes_spent() <= EVALUATION_BYTES_MAX);
     // With exactly the steps that it needs, the result is the same; with one step less, the budget runs out.
-    assert_eq!(first, render(expression.evaluate(&scope, &mut Budget::steps(budget.spent()))));
-    if budget.spent() > 0 {
-        let short = render(expression.evaluate(&scope, &mut Budget::steps(budget.spent() - 1)));
+    assert_eq!(first, render(expression.evaluate(&scope, &mut Budget::steps(budget.steps_spent()))));
+    if budget.steps_spent() > 0 {
+        let short = render(expression.evaluate(&scope, &mut Budget::steps(budget.steps_spent() - 1)));
         assert!(matches!(&short, Err(error) if error.kind == ErrorKind::Budget), "one step less gives {short:?}");
     }
 

@@ -18,6 +18,6 @@ pub(crate) fn check_input(document: &[u8]) {
         if let Some(id) = key.id() {
             assert_eq!(set.find(Some(id), algorithm), Some(key), "an id names one key");
         }
-        assert!(Token::read(WRONG).expect("it has the form of a token").verified(key).is_err());
+        assert!(Token::read(WRONG).expect("it has the form of a token").verify(key).is_err());
     }
 }

@@ -7,7 +7,7 @@
 mod support;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ensue_login::passwords::{Checked, Hashing, NewPassword, Typed};
+use ensue_login::passwords::{Hashing, NewPassword, PasswordCheck, TypedPassword};
 use serde_json::json;
 use support::{Signer, Web, claims_with, corp, now};
 
@@ -37,9 +37,9 @@ fn tokens(c: &mut Criterion) {
 fn passwords(c: &mut Criterion) {
     let hashing = Hashing::default();
     let stored = hashing.hash(&NewPassword::new("correct horse battery", "ana").expect("it is not weak"), [7; 16]).expect("nobody waits");
-    let typed = Typed::new("correct horse battery").expect("it is short");
+    let typed = TypedPassword::new("correct horse battery").expect("it is short");
     c.bench_function("a password", |bencher| {
-        bencher.iter(|| assert_eq!(hashing.check(Some(&stored), &typed), Ok(Checked::Right)));
+        bencher.iter(|| assert_eq!(hashing.check(Some(&stored), &typed), Ok(PasswordCheck::Right)));
     });
 }
 

@@ -83,7 +83,7 @@ impl SigningKey {
     }
 
     /// Returns what the vault stores.
-    pub fn stored(&self) -> Secret {
+    pub fn to_stored(&self) -> Secret {
         let mut bytes = self.seed.to_vec();
         bytes.extend(self.since.micros().to_be_bytes());
         Secret::new(bytes)
@@ -145,7 +145,7 @@ pub fn session_of<'k>(
         return Err(AccessFault::NotOurs);
     }
     let key = token.key_id().and_then(key).ok_or(AccessFault::NotOurs)?;
-    let document = token.verified(&key.public).map_err(|_| AccessFault::NotOurs)?;
+    let document = token.verify(&key.public).map_err(|_| AccessFault::NotOurs)?;
     let claims = Claims::read(&document).map_err(|_| AccessFault::NotOurs)?;
     claims.check_audience(&[audience.to_owned()]).map_err(|_| AccessFault::NotOurs)?;
     // The node's own clock wrote the time, so no leeway is needed.
@@ -167,7 +167,7 @@ mod tests {
         SigningKey::new([seed; 32], NOON).unwrap()
     }
 
-    fn signed(key: &SigningKey, session: Uuid) -> String {
+    fn sign_token(key: &SigningKey, session: Uuid) -> String {
         let claims = AccessClaims { issuer: "https://ensue.example.test", audience: AUDIENCE, subject: "ana", session, at: NOON };
         String::from_utf8(key.sign(&claims).reveal().to_vec()).unwrap()
     }
@@ -175,20 +175,20 @@ mod tests {
     #[test]
     fn access_token_names_its_session_for_ten_minutes() {
         let (key, session) = (key(1), Uuid::from_u128(7));
-        let token = signed(&key, session);
-        assert_eq!(token, signed(&key, session), "a repeat of a refresh returns the same token");
+        let token = sign_token(&key, session);
+        assert_eq!(token, sign_token(&key, session), "a repeat of a refresh returns the same token");
         let at = |millis| session_of(&token, AUDIENCE, |id| (id == key.id()).then_some(&key), NOON.plus_millis(millis));
         assert_eq!((at(0), at(599_999), at(600_000)), (Ok(session), Ok(session), Err(AccessFault::Expired)));
-        let restored = SigningKey::restore(&key.stored()).unwrap();
+        let restored = SigningKey::restore(&key.to_stored()).unwrap();
         assert_eq!(session_of(&token, AUDIENCE, |_| Some(&restored), NOON), Ok(session));
     }
 
     #[test]
     fn access_token_of_another_node_log_or_kind_is_refused() {
         let (own, session) = (key(1), Uuid::from_u128(7));
-        let token = signed(&own, session);
+        let token = sign_token(&own, session);
         let refused = |token: &str, audience: &str| session_of(token, audience, |_| Some(&own), NOON) == Err(AccessFault::NotOurs);
-        assert!(refused(&signed(&key(2), session), AUDIENCE), "the key of another installation");
+        assert!(refused(&sign_token(&key(2), session), AUDIENCE), "the key of another installation");
         assert!(refused(&token, "ensue:other"), "another log");
         assert_eq!(session_of(&token, AUDIENCE, |_| None, NOON), Err(AccessFault::NotOurs), "a key that is not known");
         let (head, rest) = token.split_once('.').unwrap();

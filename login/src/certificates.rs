@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer as _, GeneralName, X509Certificate, X509Name};
 
-use crate::refusal::shown;
-use crate::rules::{RULE_STEPS_MAX, check_name};
+use crate::claim_rules::{RULE_STEPS_MAX, check_name};
+use crate::refusal::to_short_line;
 use crate::settings::{SettingsError, compile};
 
 /// The setting `login.certificates` as written.
@@ -63,13 +63,13 @@ impl Certificate {
     /// # Errors
     /// If it cannot be read.
     pub fn read(der: &[u8]) -> Result<Self, CertificateRefused> {
-        let unreadable = |why: String| CertificateRefused { setting: "allow", why: shown(&why) };
+        let unreadable = |why: String| CertificateRefused { setting: "allow", why: to_short_line(&why) };
         let (_, read) = X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
         let san = match read.subject_alternative_name().map_err(|error| unreadable(error.to_string()))? {
             Some(extension) => extension.value.general_names.iter().filter_map(alternative).collect(),
             None => Vec::new(),
         };
-        Ok(Self { subject: distinguished(read.subject()), san, fingerprint: hex::encode(Sha256::digest(der)) })
+        Ok(Self { subject: render_distinguished_name(read.subject()), san, fingerprint: hex::encode(Sha256::digest(der)) })
     }
 }
 
@@ -92,20 +92,21 @@ fn alternative(name: &GeneralName<'_>) -> Option<String> {
 }
 
 /// Writes a name as RFC 4514 does, and in the order of OpenSSL: the last part first.
-fn distinguished(name: &X509Name<'_>) -> String {
-    let attribute = |attribute: &AttributeTypeAndValue<'_>| match (known(&attribute.attr_type().to_id_string()), attribute.as_str()) {
-        (Some(kind), Ok(text)) => format!("{kind}={}", escaped(text)),
-        (kind, _) => {
-            let kind = kind.map_or_else(|| attribute.attr_type().to_id_string(), str::to_owned);
-            format!("{kind}=#{}", hex::encode(attribute.as_slice()))
-        }
-    };
+fn render_distinguished_name(name: &X509Name<'_>) -> String {
+    let attribute =
+        |attribute: &AttributeTypeAndValue<'_>| match (attribute_short_name(&attribute.attr_type().to_id_string()), attribute.as_str()) {
+            (Some(kind), Ok(text)) => format!("{kind}={}", escape_value(text)),
+            (kind, _) => {
+                let kind = kind.map_or_else(|| attribute.attr_type().to_id_string(), str::to_owned);
+                format!("{kind}=#{}", hex::encode(attribute.as_slice()))
+            }
+        };
     let reversed = |parts: Vec<String>, separator: &str| parts.into_iter().rev().collect::<Vec<_>>().join(separator);
     reversed(name.iter_rdn().map(|part| reversed(part.iter().map(attribute).collect(), "+")).collect(), ",")
 }
 
 /// Returns the short names of RFC 4514, section 3.
-fn known(id: &str) -> Option<&'static str> {
+fn attribute_short_name(id: &str) -> Option<&'static str> {
     Some(match id {
         "2.5.4.3" => "CN",
         "2.5.4.7" => "L",
@@ -121,7 +122,7 @@ fn known(id: &str) -> Option<&'static str> {
 }
 
 /// Escapes a value, so that no value can look like another part of the name.
-fn escaped(text: &str) -> String {
+fn escape_value(text: &str) -> String {
     let last = text.chars().count().saturating_sub(1);
     let mut escaped = String::with_capacity(text.len());
     for (at, c) in text.chars().enumerate() {
@@ -155,7 +156,7 @@ impl CertificateSettings {
     /// # Errors
     /// If `allow` is not true, or `name` is not a valid name.
     pub fn admit(&self, certificate: &Certificate) -> Result<String, CertificateRefused> {
-        let refused = |setting, why: String| CertificateRefused { setting, why: shown(&why) };
+        let refused = |setting, why: String| CertificateRefused { setting, why: to_short_line(&why) };
         let value = serde_json::to_value(certificate).map_err(|error| refused("allow", error.to_string()))?;
         let document = Document::from_value(&value);
         let scope = Scope::new().with("cert", Value::from(document.root()));

@@ -27,7 +27,7 @@ impl DeviceKey {
     }
 
     /// Returns what the vault stores.
-    pub fn stored(&self) -> Secret {
+    pub fn to_stored(&self) -> Secret {
         Secret::new(self.0.to_vec())
     }
 
@@ -79,7 +79,7 @@ mod tests {
         let secret = key.secret(session, ana, &[9; RANDOM_BYTES]);
         assert_eq!(secret.len(), 64);
         let given = Secret::new(secret.as_bytes().to_vec());
-        assert!(key.knows(session, ana, &given) && DeviceKey::restore(&key.stored()).unwrap().knows(session, ana, &given));
+        assert!(key.knows(session, ana, &given) && DeviceKey::restore(&key.to_stored()).unwrap().knows(session, ana, &given));
         assert!(!key.knows(session, bo, &given) && !key.knows(bo, ana, &given) && !other.knows(session, ana, &given));
         for at in 0..secret.len() {
             let mut changed = secret.as_bytes().to_vec();

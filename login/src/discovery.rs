@@ -5,7 +5,7 @@ use ensue_expression::{Document, Node, NodeKind};
 use thiserror::Error;
 use url::Url;
 
-use crate::refusal::shown;
+use crate::refusal::to_short_line;
 use crate::settings::is_protected;
 
 /// The path of the document below the URL of the issuer.
@@ -92,14 +92,14 @@ pub fn read(document: &[u8], issuer: &str, hosts: &[String]) -> Result<Metadata,
     }
     let found = root.get("issuer").and_then(Node::as_str).ok_or(DiscoveryError::Malformed("issuer"))?;
     if found != issuer {
-        return Err(DiscoveryError::OtherIssuer { found: shown(&found) });
+        return Err(DiscoveryError::OtherIssuer { found: to_short_line(&found) });
     }
     let own = Url::parse(issuer).map_err(|_| DiscoveryError::Malformed("issuer"))?;
     let url = |member| url(root, member, &own);
     let jwks_uri = url("jwks_uri")?.ok_or(DiscoveryError::Malformed("jwks_uri"))?;
     let host = jwks_uri.host_str().unwrap_or_default();
     if own.host_str() != Some(host) && !hosts.iter().any(|named| named == host) {
-        return Err(DiscoveryError::OtherHost { host: shown(host) });
+        return Err(DiscoveryError::OtherHost { host: to_short_line(host) });
     }
     if names(root, "code_challenge_methods_supported")?.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
         return Err(DiscoveryError::Unsupported("PKCE with S256"));

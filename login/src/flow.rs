@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use url::Url;
 
-use crate::admitted::{Admitted, admitted};
+use crate::admission::{IssuerIdentity, admit_claims};
 use crate::claims::millis;
 use crate::fetch::Fetch;
 use crate::issuers::Issuers;
@@ -42,7 +42,7 @@ pub struct LoginRandom {
 }
 
 /// Where the browser goes, and what the node keeps until it comes back.
-pub struct Started {
+pub struct LoginStart {
     /// Where the browser goes.
     pub url: Url,
     /// What is kept, bound to the browser by a cookie.
@@ -74,7 +74,7 @@ impl Pending {
 /// Who came in through an issuer.
 pub struct LoggedIn {
     /// Whom the ID token admits.
-    pub admitted: Admitted,
+    pub admitted: IssuerIdentity,
     /// How long the session may last, if the issuer's settings shorten it.
     pub session_max: Option<Duration>,
     /// The session at the issuer (`sid`), if it has one: a logout at the issuer names it.
@@ -84,9 +84,9 @@ pub struct LoggedIn {
 }
 
 /// What an issuer says about a login that is in force.
-pub struct Renewed {
+pub struct LoginRenewal {
     /// Whom it admits now; `None` if it sent no ID token, so that nothing changes.
-    pub admitted: Option<Admitted>,
+    pub admitted: Option<IssuerIdentity>,
     /// The refresh token that replaces the old one, if it sent one.
     pub refresh_token: Option<Secret>,
 }
@@ -186,7 +186,7 @@ impl Issuers {
         random: &LoginRandom,
         now: Timestamp,
         fetch: &dyn Fetch,
-    ) -> Result<Started, LoginRefusal> {
+    ) -> Result<LoginStart, LoginRefusal> {
         let login = self.login(issuer, now, fetch)?;
         let pending = Pending {
             issuer: issuer.clone(),
@@ -206,7 +206,7 @@ impl Issuers {
             .append_pair("nonce", &pending.nonce)
             .append_pair("code_challenge", &challenge_of(pending.verifier.as_ref()))
             .append_pair("code_challenge_method", "S256");
-        Ok(Started { url, pending })
+        Ok(LoginStart { url, pending })
     }
 
     /// Ends a login: `query` is that of the callback of `issuer`. The pending login is used up, so that no code
@@ -254,7 +254,7 @@ impl Issuers {
             return Err(invalid(IdTokenFault::AccessTokenHash));
         }
         Ok(LoggedIn {
-            admitted: admitted(login.settings, &claims, &document)?,
+            admitted: admit_claims(login.settings, &claims, &document)?,
             session_max: login.settings.session_max,
             issuer_session: document.root().get("sid").and_then(|sid| sid.as_str()).map(std::borrow::Cow::into_owned),
             refresh_token,
@@ -276,7 +276,7 @@ impl Issuers {
         client_secret: Option<&Secret>,
         now: Timestamp,
         fetch: &dyn Fetch,
-    ) -> Result<Renewed, NotRenewed> {
+    ) -> Result<LoginRenewal, NotRenewed> {
         let ended = |why: String| RenewRefusal::Ended { issuer: issuer.clone(), why };
         let not_now = |refusal: Refusal| RenewRefusal::NotNow(LoginRefusal::Refused(refusal));
         let login = self.login(issuer, now, fetch).map_err(not_now)?;
@@ -287,7 +287,7 @@ impl Issuers {
             other => RenewRefusal::NotNow(other.refusal(&login)),
         })?;
         let Some(id_token) = tokens.id_token else {
-            return Ok(Renewed { admitted: None, refresh_token: tokens.refresh_token });
+            return Ok(LoginRenewal { admitted: None, refresh_token: tokens.refresh_token });
         };
         let (claims, document) = match self.verify_id_token(&login, &id_token, now, fetch) {
             Ok(verified) => verified,
@@ -300,8 +300,8 @@ impl Issuers {
         if claims.subject != subject {
             return Err(ended("the ID token is that of another person".to_owned()).into());
         }
-        let admitted = admitted(login.settings, &claims, &document).map_err(|refusal| ended(refusal.to_string()))?;
-        Ok(Renewed { admitted: Some(admitted), refresh_token: tokens.refresh_token })
+        let admitted = admit_claims(login.settings, &claims, &document).map_err(|refusal| ended(refusal.to_string()))?;
+        Ok(LoginRenewal { admitted: Some(admitted), refresh_token: tokens.refresh_token })
     }
 }
 

@@ -11,16 +11,16 @@ use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use url::Url;
 
-use crate::admitted::{Admitted, admitted};
-use crate::checked::{Checked, Entry, hash_of};
+use crate::admission::{IssuerIdentity, admit_claims};
+use crate::checked_tokens::{CheckedToken, CheckedTokens, hash_of};
 use crate::claims::{Claims, Untimely};
 use crate::discovery::{self, ClientAuthentication, Metadata, ResponseIssuer};
 use crate::fetch::{FETCH_BYTES_MAX, FETCH_TIME_MAX, Fetch, Method, Request, Response};
+use crate::issuer_keys::{CacheLookup, FetchedKeys, Keys};
 use crate::jose::{Key, KeySet, LeftOut, Token, TokenFault};
-use crate::keys::{Fetched, Keys, Step};
-use crate::refusal::{Refusal, shown};
+use crate::refusal::{Refusal, to_short_line};
 use crate::settings::{Client, IssuerName, IssuerSettings, KeysFrom};
-use crate::used::Used;
+use crate::used_tokens::UsedTokens;
 
 /// How long a caller waits for the fetch of another one: two requests, and a little more.
 const WAIT_MAX: Duration = Duration::from_secs(2 * FETCH_TIME_MAX.as_secs() + 1);
@@ -31,8 +31,8 @@ pub const WAITING_MAX: usize = 32;
 /// The configured issuers.
 pub struct Issuers {
     by_name: BTreeMap<IssuerName, Issuer>,
-    checked: Mutex<Checked>,
-    used_logouts: Mutex<Used>,
+    checked: Mutex<CheckedTokens>,
+    used_logouts: Mutex<UsedTokens>,
 }
 
 /// An issuer with its keys.
@@ -63,7 +63,7 @@ impl Issuers {
     /// Creates the issuers of the settings. Nothing is fetched: the first use does that.
     pub fn new(settings: Vec<IssuerSettings>) -> Self {
         let by_name = settings.into_iter().map(|settings| (settings.name.clone(), Issuer::new(settings))).collect();
-        Self { by_name, checked: Mutex::new(Checked::new()), used_logouts: Mutex::default() }
+        Self { by_name, checked: Mutex::new(CheckedTokens::new()), used_logouts: Mutex::default() }
     }
 
     /// Returns the settings of the issuers, by name.
@@ -72,8 +72,8 @@ impl Issuers {
     }
 
     /// Returns whom a bearer token admits, if it was checked before and still counts. This never waits.
-    pub fn known(&self, token: &str, now: Timestamp) -> Option<Admitted> {
-        let Entry { admitted, key } = lock(&self.checked).get(&hash_of(token), now)?;
+    pub fn find_checked(&self, token: &str, now: Timestamp) -> Option<IssuerIdentity> {
+        let CheckedToken { admitted, key } = lock(&self.checked).get(&hash_of(token), now)?;
         let issuer = self.by_name.get(&admitted.issuer)?;
         lock(&issuer.keys).has(&key, now).then_some(admitted)
     }
@@ -83,10 +83,10 @@ impl Issuers {
     /// # Errors
     /// If the token is not valid, not for this node or not admitted by the settings of its issuer, or if the
     /// issuer cannot be reached. A token that names no configured issuer causes no request.
-    pub fn admit(&self, token: &str, now: Timestamp, fetch: &dyn Fetch) -> Result<Admitted, Refusal> {
+    pub fn admit(&self, token: &str, now: Timestamp, fetch: &dyn Fetch) -> Result<IssuerIdentity, Refusal> {
         let hash = hash_of(token);
         let known = lock(&self.checked).get(&hash, now);
-        if let Some(Entry { admitted, key }) = known {
+        if let Some(CheckedToken { admitted, key }) = known {
             let issuer = self.by_name.get(&admitted.issuer);
             if issuer.is_some_and(|issuer| lock(&issuer.keys).has(&key, now)) {
                 return Ok(admitted);
@@ -97,7 +97,7 @@ impl Issuers {
         if !matches!(token.kind(), None | Some("jwt" | "at+jwt")) {
             return Err(Refusal::TokenInvalid(TokenFault::Type));
         }
-        let claims = Claims::read(token.unverified()).map_err(Refusal::TokenInvalid)?;
+        let claims = Claims::read(token.unverified_claims()).map_err(Refusal::TokenInvalid)?;
         let issuer = self.by_name.values().find(|issuer| issuer.settings.takes_bearer() && issuer.settings.issuer == claims.issuer);
         let issuer = issuer.ok_or(Refusal::IssuerUnknown)?;
         check_time(&claims, &issuer.settings, now)?;
@@ -106,8 +106,8 @@ impl Issuers {
             return Err(Refusal::TokenInvalid(TokenFault::IdToken));
         }
         let (document, key) = issuer.verify(token, now, fetch)?;
-        let admitted = admitted(&issuer.settings, &claims, &document)?;
-        lock(&self.checked).put(hash, Entry { admitted: admitted.clone(), key });
+        let admitted = admit_claims(&issuer.settings, &claims, &document)?;
+        lock(&self.checked).put(hash, CheckedToken { admitted: admitted.clone(), key });
         Ok(admitted)
     }
 
@@ -153,7 +153,7 @@ impl Issuers {
     }
 
     /// Returns the logout tokens that were used.
-    pub(crate) fn used_logouts(&self) -> MutexGuard<'_, Used> {
+    pub(crate) fn used_logouts(&self) -> MutexGuard<'_, UsedTokens> {
         lock(&self.used_logouts)
     }
 
@@ -177,7 +177,7 @@ impl Issuers {
         if !matches!(token.kind(), None | Some("jwt")) {
             return Err(Refusal::TokenInvalid(TokenFault::Type));
         }
-        let claims = Claims::read(token.unverified()).map_err(Refusal::TokenInvalid)?;
+        let claims = Claims::read(token.unverified_claims()).map_err(Refusal::TokenInvalid)?;
         if claims.issuer != issuer.settings.issuer {
             return Err(Refusal::TokenInvalid(TokenFault::Malformed("iss")));
         }
@@ -206,25 +206,30 @@ impl Issuer {
         let find = |set: &KeySet| set.find(token.key_id(), token.algorithm()).cloned();
         let key = self.wait_for(now, fetch, |keys| keys.key(now, find))?;
         let key = key.ok_or(Refusal::TokenInvalid(TokenFault::UnknownKey))?;
-        let document = token.verified(&key).map_err(Refusal::TokenInvalid)?;
+        let document = token.verify(&key).map_err(Refusal::TokenInvalid)?;
         Ok((document, key))
     }
 
     /// Asks until there is an answer: fetches if it is this caller's turn, and waits if it is another one's.
     /// Returns `None` if the issuer has no such thing.
-    fn wait_for<T>(&self, now: Timestamp, fetch: &dyn Fetch, mut ask: impl FnMut(&mut Keys) -> Step<T>) -> Result<Option<T>, Refusal> {
+    fn wait_for<T>(
+        &self,
+        now: Timestamp,
+        fetch: &dyn Fetch,
+        mut ask: impl FnMut(&mut Keys) -> CacheLookup<T>,
+    ) -> Result<Option<T>, Refusal> {
         let mut keys = lock(&self.keys);
         loop {
             match ask(&mut keys) {
-                Step::Use(found) => return Ok(Some(found)),
-                Step::Unknown => return Ok(None),
-                Step::Unavailable { why } => return Err(self.unavailable(why)),
-                Step::Fetch => {
+                CacheLookup::Use(found) => return Ok(Some(found)),
+                CacheLookup::Unknown => return Ok(None),
+                CacheLookup::Unavailable { why } => return Err(self.unavailable(why)),
+                CacheLookup::Fetch => {
                     drop(keys);
                     self.load(now, fetch);
                     keys = lock(&self.keys);
                 }
-                Step::Wait => {
+                CacheLookup::Wait => {
                     if self.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
                         return Err(self.unavailable("too many requests wait for its keys"));
                     }
@@ -244,10 +249,10 @@ impl Issuer {
     fn load(&self, now: Timestamp, fetch: &dyn Fetch) {
         let mut ending = Ending { issuer: self, now, result: Some(Err("the request did not end".to_owned())) };
         let known = lock(&self.keys).recent_metadata(now);
-        ending.result = Some(self.requested(known, fetch));
+        ending.result = Some(self.request_keys(known, fetch));
     }
 
-    fn requested(&self, known: Option<Arc<Metadata>>, fetch: &dyn Fetch) -> Result<Fetched, String> {
+    fn request_keys(&self, known: Option<Arc<Metadata>>, fetch: &dyn Fetch) -> Result<FetchedKeys, String> {
         let metadata = match known {
             Some(metadata) => Some(metadata),
             None if self.needs_discovery() => {
@@ -280,7 +285,7 @@ impl Issuer {
             return Err(format!("the keys are longer than {FETCH_BYTES_MAX} bytes"));
         }
         let keys = KeySet::read(&document).map_err(|error| error.to_string())?;
-        Ok(Fetched { metadata, keys, max_age })
+        Ok(FetchedKeys { metadata, keys, max_age })
     }
 
     fn needs_discovery(&self) -> bool {
@@ -289,7 +294,7 @@ impl Issuer {
 
     fn get(&self, url: Url, fetch: &dyn Fetch) -> Result<Response, String> {
         let request = Request { host_by: self.settings.host_by(&url), url, method: Method::Get, ca: self.settings.ca.clone() };
-        let response = fetch.fetch(&request).map_err(|error| format!("{}: {}", request.url, shown(&error.to_string())))?;
+        let response = fetch.fetch(&request).map_err(|error| format!("{}: {}", request.url, to_short_line(&error.to_string())))?;
         match response.status {
             200 if response.body.len() <= FETCH_BYTES_MAX => Ok(response),
             200 => Err(format!("{}: the response is longer than {FETCH_BYTES_MAX} bytes", request.url)),
@@ -306,13 +311,13 @@ impl Issuer {
 struct Ending<'i> {
     issuer: &'i Issuer,
     now: Timestamp,
-    result: Option<Result<Fetched, String>>,
+    result: Option<Result<FetchedKeys, String>>,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if let Some(result) = self.result.take() {
-            lock(&self.issuer.keys).fetched(result, self.now);
+            lock(&self.issuer.keys).end_fetch(result, self.now);
         }
         self.issuer.fetch_ended.notify_all();
     }

@@ -22,17 +22,18 @@
 //! arguments, and [`Fetch`] is a port.
 
 pub mod access_tokens;
-mod admitted;
+mod admission;
 pub mod certificates;
-mod checked;
+mod checked_tokens;
+mod claim_rules;
 mod claims;
 pub mod devices;
 pub mod discovery;
 pub mod fetch;
 pub mod flow;
+pub mod issuer_keys;
 pub mod issuers;
 pub mod jose;
-pub mod keys;
 pub mod logout;
 pub mod one_time;
 pub mod passwords;
@@ -40,17 +41,16 @@ pub mod programs;
 pub mod proxy;
 pub mod refresh;
 mod refusal;
-mod rules;
 pub mod senders;
 pub mod settings;
 pub mod throttle;
-mod used;
+mod used_tokens;
 
-pub use admitted::Admitted;
-pub use checked::CHECKED_MAX;
+pub use admission::IssuerIdentity;
+pub use checked_tokens::CHECKED_MAX;
+pub use claim_rules::{GROUP_NAME_BYTES_MAX, GROUPS_MAX, Groups, IDENTITY_NAME_BYTES_MAX, RULE_STEPS_MAX};
 pub use claims::{LEEWAY, SUBJECT_BYTES_MAX};
 pub use fetch::Fetch;
 pub use issuers::{Issuers, WAITING_MAX, is_signed_token};
 pub use refusal::Refusal;
-pub use rules::{GROUP_NAME_BYTES_MAX, GROUPS_MAX, Groups, IDENTITY_NAME_BYTES_MAX, RULE_STEPS_MAX};
 pub use settings::{IssuerName, IssuerSettings, Kind, SettingsError, WrittenIssuer, check_issuers};

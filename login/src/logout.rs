@@ -11,7 +11,7 @@ use crate::issuers::Issuers;
 use crate::jose::{Token, TokenFault};
 use crate::refusal::Refusal;
 use crate::settings::IssuerName;
-use crate::used::UsedBefore;
+use crate::used_tokens::UsedBefore;
 
 /// The event that a logout token reports.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -86,7 +86,7 @@ impl Issuers {
         if !matches!(token.kind(), None | Some("jwt" | "logout+jwt")) {
             return Err(TokenFault::Type.into());
         }
-        let read = Claims::read(token.unverified())?;
+        let read = Claims::read(token.unverified_claims())?;
         if read.issuer != settings.issuer {
             return Err(TokenFault::Malformed("iss").into());
         }

@@ -56,7 +56,7 @@ impl Authenticator {
     }
 
     /// Returns what the vault stores: the last step, and the secret.
-    pub fn stored(&self) -> Secret {
+    pub fn to_stored(&self) -> Secret {
         let mut bytes = self.last_step.unwrap_or_default().to_be_bytes().to_vec();
         bytes.extend(self.totp.secret().as_ref());
         Secret::new(bytes)
@@ -123,12 +123,12 @@ impl RecoveryCodes {
     }
 
     /// Returns what the vault stores. The codes have 80 random bits, so a fast hash protects them.
-    pub fn stored(&self) -> Secret {
+    pub fn to_stored(&self) -> Secret {
         Secret::new(self.hashes.concat())
     }
 
     /// Returns the number of codes that were not used.
-    pub fn left(&self) -> usize {
+    pub fn count_left(&self) -> usize {
         self.hashes.len()
     }
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-pub use hashing::{AT_ONCE_MAX, Busy, Checked, Hashing, MEMORY_KIB, PASSES, PasswordHash, WAITING_MAX};
+pub use hashing::{AT_ONCE_MAX, Busy, Hashing, MEMORY_KIB, PASSES, PasswordCheck, PasswordHash, WAITING_MAX};
 
 /// The minimum length of a password after normalization, in bytes.
 pub const PASSWORD_BYTES_MIN: usize = 12;
@@ -30,10 +30,10 @@ const REPEATED_CHARS_MIN: usize = 8;
 static COMMON: LazyLock<HashSet<&'static str>> = LazyLock::new(|| include_str!("passwords/common.txt").lines().collect());
 
 /// A password as somebody typed it to log in, in the one form in which it is hashed (NFKC).
-pub struct Typed(Zeroizing<String>);
+pub struct TypedPassword(Zeroizing<String>);
 
 /// A password that may be set.
-pub struct NewPassword(Typed);
+pub struct NewPassword(TypedPassword);
 
 /// Why a password is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
@@ -54,7 +54,7 @@ pub enum PasswordRefusal {
     Name,
 }
 
-impl Typed {
+impl TypedPassword {
     /// Normalizes what was typed.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl NewPassword {
     /// # Errors
     /// If it is too short or too long, common, or the name. There are no rules on the characters.
     pub fn new(text: &str, name: &str) -> Result<Self, PasswordRefusal> {
-        let typed = Typed::new(text)?;
+        let typed = TypedPassword::new(text)?;
         if typed.0.len() < PASSWORD_BYTES_MIN {
             return Err(PasswordRefusal::TooShort);
         }

@@ -26,7 +26,7 @@ impl ProgramKey {
     }
 
     /// Returns what the vault stores.
-    pub fn stored(&self) -> Secret {
+    pub fn to_stored(&self) -> Secret {
         Secret::new(self.0.to_vec())
     }
 
@@ -86,7 +86,7 @@ mod tests {
     fn key_from_the_vault_makes_the_same_tokens() {
         let log = LogId(Id::root(Timestamp::from_micros(0), 1));
         let key = ProgramKey::new([7; 32]);
-        let restored = ProgramKey::restore(&key.stored()).unwrap();
+        let restored = ProgramKey::restore(&key.to_stored()).unwrap();
         assert_eq!(key.token(log, attempt(1, 3)).reveal(), restored.token(log, attempt(1, 3)).reveal());
         assert!(ProgramKey::restore(&Secret::new(vec![1; 31])).is_none());
     }

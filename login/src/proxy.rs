@@ -13,7 +13,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use crate::rules::{GROUPS_MAX, Groups, check_name, group, groups_of};
+use crate::claim_rules::{GROUPS_MAX, Groups, check_name, group, groups_of};
 use crate::settings::{OneOrMany, SecretSource, SettingsError, WrittenSecret};
 
 /// The header with the shared secret.
@@ -49,7 +49,7 @@ pub struct ProxySettings {
 
 /// Whom a proxy names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct ProxyIdentity {
     /// The name.
     pub name: String,
     /// The groups, each with `proxy:` before it.
@@ -128,7 +128,7 @@ impl ProxySettings {
     ///
     /// # Errors
     /// If the peer is not a proxy or does not send the secret, or if a header is missing, repeated or not valid.
-    pub fn named(&self, peer: IpAddr, headers: &[(String, String)], secret: &Secret) -> Result<Option<Named>, ProxyRefusal> {
+    pub fn identify(&self, peer: IpAddr, headers: &[(String, String)], secret: &Secret) -> Result<Option<ProxyIdentity>, ProxyRefusal> {
         let Some((header, _)) = headers.iter().find(|(name, _)| self.reads(name)) else { return Ok(None) };
         if let Some((header, _)) = headers.iter().find(|(name, _)| name.contains('_') && self.reads(name)) {
             return Err(ProxyRefusal::NotAProxy { header: header.clone() });
@@ -150,11 +150,11 @@ impl ProxySettings {
         let groups = match &self.groups {
             Some(header) if names(header) => {
                 let text = only(headers, header).ok_or_else(|| ProxyRefusal::NotOnce { header: header.clone() })?;
-                listed(text).map_err(|why| ProxyRefusal::Invalid { header: header.clone(), why })?
+                parse_groups(text).map_err(|why| ProxyRefusal::Invalid { header: header.clone(), why })?
             }
             _ => Groups::NotSaid,
         };
-        Ok(Some(Named { name: name.to_owned(), groups }))
+        Ok(Some(ProxyIdentity { name: name.to_owned(), groups }))
     }
 }
 
@@ -163,7 +163,7 @@ fn only<'h>(headers: &'h [(String, String)], name: &str) -> Option<&'h str> {
     found.next().map(|(_, value)| value.as_str()).filter(|_| found.next().is_none())
 }
 
-fn listed(text: &str) -> Result<Groups, String> {
+fn parse_groups(text: &str) -> Result<Groups, String> {
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     let groups: BTreeSet<_> = names.map(|name| group(Some(GROUP_PREFIX), name)).collect::<Result<_, _>>()?;
     groups_of(groups).ok_or_else(|| format!("there are over {GROUPS_MAX} groups, or their names are too long"))

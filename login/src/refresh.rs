@@ -41,7 +41,7 @@ pub struct Family {
 }
 
 /// What a refresh token is worth.
-pub enum Presented {
+pub enum RefreshOutcome {
     /// It is the newest one: store `family`, then answer with `successor`.
     Next {
         /// The family of the next generation.
@@ -114,7 +114,7 @@ impl Family {
     }
 
     /// Returns what the vault stores: the key, the generation and its time.
-    pub fn stored(&self) -> Secret {
+    pub fn to_stored(&self) -> Secret {
         let mut bytes = self.key.to_vec();
         bytes.extend(self.generation.to_be_bytes());
         bytes.extend(self.since.micros().to_be_bytes());
@@ -136,7 +136,7 @@ impl Family {
     ///
     /// # Errors
     /// If the token is not of this family, or was used before.
-    pub fn present(&self, token: &RefreshToken, now: Timestamp) -> Result<Presented, RefreshRefusal> {
+    pub fn present(&self, token: &RefreshToken, now: Timestamp) -> Result<RefreshOutcome, RefreshRefusal> {
         let is_ours = token.session == self.session && bool::from(token.secret.ct_eq(self.secret(token.generation).as_slice()));
         if !is_ours {
             return Err(RefreshRefusal::Unknown);
@@ -145,12 +145,12 @@ impl Family {
             let generation = self.generation.checked_add(1).ok_or(RefreshRefusal::Reused)?;
             let family = Self { generation, since: now, ..self.clone() };
             let successor = family.token();
-            return Ok(Presented::Next { family, successor });
+            return Ok(RefreshOutcome::Next { family, successor });
         }
         // A clock that was set back does not lengthen the grace by more than itself.
         let age = now.micros_since(self.since).unsigned_abs();
         if token.generation.checked_add(1) == Some(self.generation) && age <= millis(REFRESH_GRACE) * 1_000 {
-            return Ok(Presented::Again { successor: self.token() });
+            return Ok(RefreshOutcome::Again { successor: self.token() });
         }
         Err(RefreshRefusal::Reused)
     }

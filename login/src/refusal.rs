@@ -63,6 +63,6 @@ pub enum Refusal {
 }
 
 /// Returns a text of somebody else as it may appear in an error: short, in one line.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn to_short_line(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -66,7 +66,7 @@ impl Senders {
         if !matches!(token.kind(), None | Some("jwt" | "at+jwt")) {
             return Err(Refusal::TokenInvalid(TokenFault::Type));
         }
-        let root = token.unverified().root();
+        let root = token.unverified_claims().root();
         if text(root, "iss").map_err(Refusal::TokenInvalid)?.as_deref() != Some(verify.issuer.as_str()) {
             return Err(Refusal::IssuerUnknown);
         }

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use url::{Host, Url};
 
+use crate::claim_rules::ClaimRules;
 use crate::fetch::HostBy;
-use crate::rules::Rules;
 
 /// The maximum number of issuers.
 pub const ISSUERS_MAX: usize = 50;
@@ -174,7 +174,7 @@ pub struct IssuerSettings {
     pub ca: Option<PathBuf>,
     /// Where its keys come from.
     pub keys_from: KeysFrom,
-    pub(crate) rules: Rules,
+    pub(crate) rules: ClaimRules,
 }
 
 /// How the groups of an issuer are named.
@@ -289,9 +289,9 @@ impl IssuerSettings {
 
     /// Returns the settings of an issuer whose tokens prove the sender of a webhook, as a pack names it.
     pub(crate) fn of_pack(name: IssuerName, issuer: String, jwks: Option<Url>) -> Result<Self, SettingsError> {
-        let at = Place(&name);
+        let at = IssuerContext(&name);
         at.check_issuer(&issuer)?;
-        let rules = Rules { allow: None, name: at.compile("name", "claims.sub")?, groups: None };
+        let rules = ClaimRules { allow: None, name: at.compile("name", "claims.sub")?, groups: None };
         Ok(Self {
             client: None,
             audience: Vec::new(),
@@ -308,7 +308,7 @@ impl IssuerSettings {
     }
 
     fn check(name: IssuerName, written: WrittenIssuer) -> Result<Self, SettingsError> {
-        let at = Place(&name);
+        let at = IssuerContext(&name);
         at.check_issuer(&written.issuer)?;
         if written.uses.is_empty() {
             return Err(at.missing("use", "write `[browser]`, `[bearer]` or both"));
@@ -350,7 +350,7 @@ impl IssuerSettings {
             }
             None
         };
-        let rules = Rules {
+        let rules = ClaimRules {
             allow: written.allow.map(|source| at.compile("allow", &source)).transpose()?,
             name: at.compile("name", &written.name)?,
             groups: written.groups.map(|source| at.compile("groups", &source)).transpose()?,
@@ -393,9 +393,9 @@ impl OneOrMany {
 }
 
 /// The issuer whose settings are being checked, for errors.
-struct Place<'n>(&'n IssuerName);
+struct IssuerContext<'n>(&'n IssuerName);
 
-impl Place<'_> {
+impl IssuerContext<'_> {
     fn missing(&self, setting: &str, why: &'static str) -> SettingsError {
         SettingsError::Missing { setting: self.path(setting), why }
     }
@@ -457,7 +457,7 @@ impl Place<'_> {
     }
 
     fn compile(&self, setting: &'static str, source: &str) -> Result<Expression, SettingsError> {
-        compile(&self.path(setting), source, &Rules::roots())
+        compile(&self.path(setting), source, &ClaimRules::roots())
     }
 
     fn path(&self, setting: &str) -> String {

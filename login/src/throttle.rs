@@ -41,7 +41,7 @@ pub enum Device {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[error("too many attempts to log in; try again in {} s", .retry_after.as_secs())]
 #[explain(slug = "login-throttled", fault = Busy, hint = "use a browser in which you logged in before, or another way to log in")]
-pub struct Throttled {
+pub struct LoginThrottled {
     /// When the next attempt is evaluated.
     pub retry_after: Duration,
 }
@@ -70,7 +70,7 @@ impl Throttle {
     ///
     /// # Errors
     /// If the allowance is used up. Such an attempt is not counted.
-    pub fn attempt(&mut self, account: &str, address: IpAddr, device: Device, now: Timestamp) -> Result<(), Throttled> {
+    pub fn attempt(&mut self, account: &str, address: IpAddr, device: Device, now: Timestamp) -> Result<(), LoginThrottled> {
         if let Device::Known(device) = device {
             let bucket = self.bucket(b"device", &[&device, account.as_bytes()]);
             return self.devices.free(bucket, now).map(|()| self.devices.count(bucket, now));
@@ -127,7 +127,7 @@ impl Attempts {
     }
 
     /// Returns an error if the last `limit` attempts were within the period.
-    fn free(&self, bucket: usize, now: Timestamp) -> Result<(), Throttled> {
+    fn free(&self, bucket: usize, now: Timestamp) -> Result<(), LoginThrottled> {
         let oldest = self.times[self.place(bucket)];
         let age = now.micros().saturating_sub(oldest);
         // A clock that was set back by more than the period does not block an account until it catches up.
@@ -135,7 +135,7 @@ impl Attempts {
             return Ok(());
         }
         let micros = u64::try_from(self.period.saturating_sub(age)).unwrap_or_default();
-        Err(Throttled { retry_after: Duration::from_secs(micros.div_ceil(1_000_000)) })
+        Err(LoginThrottled { retry_after: Duration::from_secs(micros.div_ceil(1_000_000)) })
     }
 
     fn count(&mut self, bucket: usize, now: Timestamp) {

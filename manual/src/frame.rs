@@ -1,6 +1,6 @@
 //! The frame around every page: where it belongs, a search field, and a style of its own.
 
-use crate::render::Rendered;
+use crate::render::RenderedPage;
 use crate::{PAGES, PREFIX};
 
 /// The style of all pages. They contain it, so that a page is one file.
@@ -15,7 +15,7 @@ const LISTED_PARTS_MIN: usize = 4;
 pub(crate) fn document(title: &str, section: &str, query: &str, body: &str) -> String {
     let current = |name: &str| if name == section { " aria-current=\"true\"" } else { "" };
     let menu: String =
-        SECTIONS.iter().map(|name| format!("<a href=\"{PREFIX}/{name}\"{}>{}</a>", current(name), capitalized(name))).collect();
+        SECTIONS.iter().map(|name| format!("<a href=\"{PREFIX}/{name}\"{}>{}</a>", current(name), capitalize(name))).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{} · Ensue</title><style>{STYLE}</style></head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to the text</a>\n\
@@ -24,8 +24,8 @@ pub(crate) fn document(title: &str, section: &str, query: &str, body: &str) -> S
          <form action=\"{PREFIX}/search\" role=\"search\"><input type=\"search\" name=\"query\" value=\"{}\" aria-label=\"Search the \
          documentation\" placeholder=\"Search\" maxlength=\"{}\"><button>Search</button></form></header>\n<div class=\"columns\">{}\
          <main id=\"main\">\n{body}</main></div>\n<footer>Ensue {}</footer>\n</body>\n</html>\n",
-        escaped(title),
-        escaped(query),
+        escape_html(title),
+        escape_html(query),
         crate::QUERY_CHARS_MAX,
         siblings(section),
         env!("CARGO_PKG_VERSION"),
@@ -33,12 +33,13 @@ pub(crate) fn document(title: &str, section: &str, query: &str, body: &str) -> S
 }
 
 /// Returns the content of a page with a list of its parts.
-pub(crate) fn article(rendered: &Rendered) -> String {
+pub(crate) fn article(rendered: &RenderedPage) -> String {
     let parts: Vec<_> = rendered.parts.iter().filter(|part| part.level == 2).collect();
     if parts.len() < LISTED_PARTS_MIN {
         return rendered.html.clone();
     }
-    let items: String = parts.iter().map(|part| format!("<li><a href=\"#{}\">{}</a></li>", part.anchor, escaped(&part.heading))).collect();
+    let items: String =
+        parts.iter().map(|part| format!("<li><a href=\"#{}\">{}</a></li>", part.anchor, escape_html(&part.heading))).collect();
     let list = format!("<nav class=\"parts\" aria-label=\"On this page\"><ul>{items}</ul></nav>\n");
     match rendered.html.split_once("</h1>\n") {
         Some((title, rest)) => format!("{title}</h1>\n{list}{rest}"),
@@ -52,17 +53,17 @@ fn siblings(section: &str) -> String {
         return String::new();
     }
     let pages = PAGES.iter().filter(|page| page.section() == section);
-    let items: String = pages.map(|page| format!("<li><a href=\"{}\">{}</a></li>", page.address(), escaped(page.title()))).collect();
-    format!("<nav class=\"siblings\" aria-label=\"{}\"><ul>{items}</ul></nav>", capitalized(section))
+    let items: String = pages.map(|page| format!("<li><a href=\"{}\">{}</a></li>", page.address(), escape_html(page.title()))).collect();
+    format!("<nav class=\"siblings\" aria-label=\"{}\"><ul>{items}</ul></nav>", capitalize(section))
 }
 
 /// Returns a name with a capital letter.
-pub(crate) fn capitalized(name: &str) -> String {
+pub(crate) fn capitalize(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Escapes a text for HTML, also within a quoted attribute.
-pub(crate) fn escaped(text: &str) -> String {
+pub(crate) fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

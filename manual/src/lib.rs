@@ -48,7 +48,7 @@ impl Page {
 
     /// Returns the page as an HTML document.
     pub fn html(&self) -> String {
-        let rendered = render::rendered(self);
+        let rendered = render::render(self);
         frame::document(self.title(), self.section(), "", &frame::article(&rendered))
     }
 
@@ -100,7 +100,7 @@ pub fn section(name: &str) -> Option<Page> {
     let mut pages = pages_of(name).filter(|page| !page.section().is_empty()).peekable();
     pages.peek()?;
     let lines: String = pages.map(|page| format!("- [{}]({})\n", page.title(), page.address())).collect();
-    Some(Page { path: format!("{name}/"), markdown: format!("# {}\n\n{lines}", frame::capitalized(name)) })
+    Some(Page { path: format!("{name}/"), markdown: format!("# {}\n\n{lines}", frame::capitalize(name)) })
 }
 
 /// Returns an HTML document with the parts of pages that have all words of a query, the best first.
@@ -129,10 +129,10 @@ mod tests {
     #[test]
     fn every_link_leads_to_a_page_and_a_heading_that_exist() {
         let anchors: BTreeMap<String, Vec<String>> =
-            PAGES.iter().map(|page| (page.address(), render::rendered(page).parts.into_iter().map(|part| part.anchor).collect())).collect();
+            PAGES.iter().map(|page| (page.address(), render::render(page).parts.into_iter().map(|part| part.anchor).collect())).collect();
         let mut checked = 0;
         for page in PAGES.iter() {
-            let html = render::rendered(page).html;
+            let html = render::render(page).html;
             for link in html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
                 if link.starts_with("https://")
                     || link.starts_with("http://")
@@ -161,7 +161,7 @@ mod tests {
     fn every_picture_of_a_page_is_served_and_described() {
         let mut checked = 0;
         for page in PAGES.iter() {
-            let html = render::rendered(page).html;
+            let html = render::render(page).html;
             for image in html.split("<img src=\"").skip(1) {
                 let (address, rest) = image.split_once('"').unwrap();
                 let bytes = address.strip_prefix("/docs/pictures/").and_then(picture);

@@ -7,16 +7,16 @@ use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, 
 use crate::{CONTENTS, PICTURES, PREFIX, Page};
 
 /// A page as HTML.
-pub(crate) struct Rendered {
+pub(crate) struct RenderedPage {
     /// The content, without a frame.
     pub(crate) html: String,
     /// The parts that its headings begin. The first is the page's own.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<PageSection>,
 }
 
 /// What a heading begins.
 #[derive(Debug, Default)]
-pub(crate) struct Part {
+pub(crate) struct PageSection {
     pub(crate) level: usize,
     /// The id of the heading.
     pub(crate) anchor: String,
@@ -29,7 +29,7 @@ pub(crate) struct Part {
 const WIDE: &str = "<div class=\"wide\" role=\"region\" aria-label=\"Wide content\" tabindex=\"0\">";
 
 /// Renders a page.
-pub(crate) fn rendered(page: &Page) -> Rendered {
+pub(crate) fn render(page: &Page) -> RenderedPage {
     let parts = parts_of(&page.markdown);
     let mut anchors = parts.iter().map(|part| part.anchor.clone());
     let mut has_target = Vec::new();
@@ -66,7 +66,7 @@ pub(crate) fn rendered(page: &Page) -> Rendered {
     }
     let mut html = String::new();
     html::push_html(&mut html, events.into_iter());
-    Rendered { html, parts }
+    RenderedPage { html, parts }
 }
 
 fn parser(markdown: &str) -> Parser<'_> {
@@ -74,15 +74,15 @@ fn parser(markdown: &str) -> Parser<'_> {
 }
 
 /// Returns the parts of a text.
-pub(crate) fn parts_of(markdown: &str) -> Vec<Part> {
+pub(crate) fn parts_of(markdown: &str) -> Vec<PageSection> {
     let mut parts = Vec::new();
-    let mut part = Part::default();
+    let mut part = PageSection::default();
     let mut is_heading = false;
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for event in parser(markdown) {
         match event {
             Event::Start(Tag::Heading { level, .. }) => {
-                let begun = Part { level: level_of(level), ..Part::default() };
+                let begun = PageSection { level: level_of(level), ..PageSection::default() };
                 parts.push(std::mem::replace(&mut part, begun));
                 is_heading = true;
             }
@@ -152,13 +152,13 @@ fn target_of(page: &Page, link: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn shown(path: &str, markdown: &str) -> Rendered {
-        rendered(&Page { path: path.to_owned(), markdown: markdown.to_owned() })
+    fn render_markdown(path: &str, markdown: &str) -> RenderedPage {
+        render(&Page { path: path.to_owned(), markdown: markdown.to_owned() })
     }
 
     #[test]
     fn links_between_documents_become_addresses_and_others_become_text() {
-        let html = shown(
+        let html = render_markdown(
             "guides/x",
             "# X\n[a](first-steps.md#y) [b](../glossary.md) [c](../../examples/README.md) [d](#x) [e](../README.md) \
              [f](../reference/openapi.json) [g](../errors)",
@@ -172,14 +172,14 @@ mod tests {
 
     #[test]
     fn headings_have_unique_anchors() {
-        let parts = shown("x", "# Keys & vars\n\n## The `when` of a rule\na\n## Same\nb *c*\n## Same\nd").parts;
+        let parts = render_markdown("x", "# Keys & vars\n\n## The `when` of a rule\na\n## Same\nb *c*\n## Same\nd").parts;
         let anchors: Vec<_> = parts.iter().map(|part| (part.level, part.anchor.as_str(), part.text.trim())).collect();
         assert_eq!(anchors, [(1, "keys--vars", ""), (2, "the-when-of-a-rule", "a"), (2, "same", "b c"), (2, "same-1", "d")]);
     }
 
     #[test]
     fn html_in_a_document_is_text() {
-        let html = shown("x", "# X\n\n<script>alert(1)</script> and <img src=x onerror=y>\n\n<b>\n").html;
+        let html = render_markdown("x", "# X\n\n<script>alert(1)</script> and <img src=x onerror=y>\n\n<b>\n").html;
         assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<b>"), "{html}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::frame::escaped;
+use crate::frame::escape_html;
 use crate::{PAGES, PREFIX, Page, render};
 
 /// The maximum length of a query.
@@ -15,7 +15,7 @@ const RESULTS_MAX: usize = 30;
 const SNIPPET_CHARS: usize = 200;
 
 /// A part of a page, prepared to be searched.
-struct Entry {
+struct SearchEntry {
     address: String,
     title: String,
     heading: String,
@@ -32,19 +32,19 @@ struct Entry {
 
 /// Returns the results of a query as HTML.
 pub(crate) fn results(query: &str) -> String {
-    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| PAGES.iter().flat_map(entries_of).collect());
+    static ENTRIES: LazyLock<Vec<SearchEntry>> = LazyLock::new(|| PAGES.iter().flat_map(entries_of).collect());
     let words = words_of(query);
     if words.is_empty() {
         return "<h1>Search</h1><p>Write what you look for: a word, a command, a field, or the code of an error.</p>".to_owned();
     }
     let found = best(&ENTRIES, &words);
     let heading = match found.len() {
-        0 => format!("Nothing has all of these words: {}", escaped(&words.join(", "))),
-        RESULTS_MAX => format!("The best {RESULTS_MAX} results for {}", escaped(query)),
-        1 => format!("One result for {}", escaped(query)),
-        count => format!("{count} results for {}", escaped(query)),
+        0 => format!("Nothing has all of these words: {}", escape_html(&words.join(", "))),
+        RESULTS_MAX => format!("The best {RESULTS_MAX} results for {}", escape_html(query)),
+        1 => format!("One result for {}", escape_html(query)),
+        count => format!("{count} results for {}", escape_html(query)),
     };
-    let items: String = found.into_iter().map(|entry| shown(entry, &words)).collect();
+    let items: String = found.into_iter().map(|entry| render_result(entry, &words)).collect();
     format!("<h1>{heading}</h1><ol class=\"results\">{items}</ol>")
 }
 
@@ -55,7 +55,7 @@ fn words_of(query: &str) -> Vec<String> {
     words
 }
 
-fn entries_of(page: &'static Page) -> impl Iterator<Item = Entry> {
+fn entries_of(page: &'static Page) -> impl Iterator<Item = SearchEntry> {
     let weight = match page.section() {
         "guides" | "reference" => 4,
         "" | "concepts" => 3,
@@ -70,20 +70,20 @@ fn entries_of(page: &'static Page) -> impl Iterator<Item = Entry> {
         let named = if is_page { format!("{} {} {}", page.title(), page.path, page.path.replace('-', "_")) } else { part.heading.clone() };
         let (named, within, lower) = (named.to_lowercase(), page.title().to_lowercase(), part.text.to_lowercase());
         let heading = if is_page { String::new() } else { part.heading };
-        Entry { address, title: page.title().to_owned(), heading, text: part.text, named, within, lower, weight }
+        SearchEntry { address, title: page.title().to_owned(), heading, text: part.text, named, within, lower, weight }
     })
 }
 
 /// Returns the entries that have all words, the best first.
-fn best<'a>(entries: &'a [Entry], words: &[String]) -> Vec<&'a Entry> {
+fn best<'a>(entries: &'a [SearchEntry], words: &[String]) -> Vec<&'a SearchEntry> {
     let scored = entries.iter().filter_map(|entry| score(entry, words).map(|score| (score, entry)));
-    let mut found: Vec<(usize, &Entry)> = scored.collect();
+    let mut found: Vec<(usize, &SearchEntry)> = scored.collect();
     found.sort_by(|(one, _), (other, _)| other.cmp(one));
     found.into_iter().map(|(_, entry)| entry).take(RESULTS_MAX).collect()
 }
 
 /// Returns how well an entry fits; `None` if a word is missing.
-fn score(entry: &Entry, words: &[String]) -> Option<usize> {
+fn score(entry: &SearchEntry, words: &[String]) -> Option<usize> {
     let phrase = words.join(" ");
     let mut score = 0;
     for word in words {
@@ -102,14 +102,14 @@ fn score(entry: &Entry, words: &[String]) -> Option<usize> {
     Some(score * entry.weight + 1_000 * usize::from(is_exact))
 }
 
-fn shown(entry: &Entry, words: &[String]) -> String {
-    let place = if entry.heading.is_empty() { String::new() } else { format!(" › {}", escaped(&entry.heading)) };
-    let snippet = marked(&snippet(entry, words), words);
-    format!("<li><a href=\"{}\">{}{place}</a><p>{snippet}</p></li>", escaped(&entry.address), escaped(&entry.title))
+fn render_result(entry: &SearchEntry, words: &[String]) -> String {
+    let place = if entry.heading.is_empty() { String::new() } else { format!(" › {}", escape_html(&entry.heading)) };
+    let snippet = mark_words(&snippet(entry, words), words);
+    format!("<li><a href=\"{}\">{}{place}</a><p>{snippet}</p></li>", escape_html(&entry.address), escape_html(&entry.title))
 }
 
 /// Returns the text around the first word that the part has.
-fn snippet(entry: &Entry, words: &[String]) -> String {
+fn snippet(entry: &SearchEntry, words: &[String]) -> String {
     let at = words.iter().filter_map(|word| entry.lower.find(word.as_str())).min().unwrap_or_default();
     // Lower case can have another length, so the place is counted in characters.
     let before = entry.lower[..at].chars().count().saturating_sub(SNIPPET_CHARS / 4);
@@ -119,10 +119,10 @@ fn snippet(entry: &Entry, words: &[String]) -> String {
 }
 
 /// Escapes a text and marks the words in it.
-fn marked(text: &str, words: &[String]) -> String {
+fn mark_words(text: &str, words: &[String]) -> String {
     let lower = text.to_lowercase();
     if lower.len() != text.len() {
-        return escaped(text);
+        return escape_html(text);
     }
     let mut html = String::new();
     let mut at = 0;
@@ -133,11 +133,11 @@ fn marked(text: &str, words: &[String]) -> String {
         else {
             break;
         };
-        html.push_str(&escaped(&text[at..at + found]));
-        html.push_str(&format!("<mark>{}</mark>", escaped(&text[at + found..at + found + length])));
+        html.push_str(&escape_html(&text[at..at + found]));
+        html.push_str(&format!("<mark>{}</mark>", escape_html(&text[at + found..at + found + length])));
         at += found + length;
     }
-    html.push_str(&escaped(&text[at..]));
+    html.push_str(&escape_html(&text[at..]));
     html
 }
 
@@ -145,12 +145,12 @@ fn marked(text: &str, words: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn found(query: &str) -> String {
+    fn search_html(query: &str) -> String {
         results(query)
     }
 
     fn first(query: &str) -> String {
-        found(query).split("href=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned()
+        search_html(query).split("href=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned()
     }
 
     #[test]
@@ -162,23 +162,23 @@ mod tests {
     #[test]
     fn words_find_the_part_of_a_page_that_has_all_of_them() {
         assert_eq!(first("first steps"), "/docs/guides/first-steps");
-        assert!(found("cron expression").contains("/docs/reference/schedules"));
-        assert!(found("backtest no_such_word_anywhere").contains("Nothing has all of these words"));
+        assert!(search_html("cron expression").contains("/docs/reference/schedules"));
+        assert!(search_html("backtest no_such_word_anywhere").contains("Nothing has all of these words"));
     }
 
     #[test]
     fn query_is_shown_as_text() {
         for query in ["<script>alert(1)</script>", "\"><img src=x>", "&amp; İ ẞ <b>"] {
-            let html = found(query);
+            let html = search_html(query);
             assert!(!html.contains("<script") && !html.contains("<img") && !html.contains("<b>"), "{html}");
         }
-        assert!(found("  ").contains("Write what you look for"));
+        assert!(search_html("  ").contains("Write what you look for"));
     }
 
     #[test]
     fn found_words_are_marked_in_escaped_text() {
         let words = ["a<b".to_owned(), "xy".to_owned()];
-        assert_eq!(marked("Is A<b? XY & xY", &words), "Is <mark>A&lt;b</mark>? <mark>XY</mark> &amp; <mark>xY</mark>");
-        assert_eq!(marked("İXY", &words), "İXY");
+        assert_eq!(mark_words("Is A<b? XY & xY", &words), "Is <mark>A&lt;b</mark>? <mark>XY</mark> &amp; <mark>xY</mark>");
+        assert_eq!(mark_words("İXY", &words), "İXY");
     }
 }

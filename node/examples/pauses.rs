@@ -14,15 +14,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ensue_engine::batch::CommittedBatch;
-use ensue_engine::command::{Ask, Command, DedupeKey, Seen, Settings};
+use ensue_engine::command::{Ask, Command, DedupeEntry, DedupeKey, Settings};
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, Submit};
 use ensue_engine::record::{Actor, Epoch, Head, Position};
-use ensue_node::long_log::{self, Plan, Ticks};
+use ensue_node::log_runtime::open::{OpenedDirectory, open};
+use ensue_node::long_log::{self, LongLogPlan, Ticks};
 use ensue_node::parts::{
     Caps, CommitListener, NodeCatalogs, SequencerParts, Space, SystemClock, Turn, plain, queues, sequencer, snapshots,
 };
-use ensue_node::seat::open::{Opened, open};
 use ensue_node::{Config, Node};
 
 const TRIGGER: &str = "pauses.tick";
@@ -44,7 +44,7 @@ fn main() {
     prepare(&config, executions);
     for (what, save_every) in [("without saves", u64::MAX), ("with saves", SAVE_EVERY)] {
         let (turns, saves) = run(&config, Duration::from_secs(seconds), save_every);
-        tell(what, &turns, &saves);
+        print_summary(what, &turns, &saves);
     }
 }
 
@@ -73,13 +73,13 @@ fn config(folder: &Path) -> Config {
 fn prepare(config: &Config, executions: u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async { Node::start(config.clone()).await.unwrap().stop().await.unwrap() });
-    let plan = Plan { records: 1, trigger: TRIGGER.parse().unwrap(), payload_bytes: PAYLOAD_BYTES, open: executions, failing: None };
+    let plan = LongLogPlan { records: 1, trigger: TRIGGER.parse().unwrap(), payload_bytes: PAYLOAD_BYTES, open: executions, failing: None };
     let position = long_log::lengthen(config, &plan, |_| {}).unwrap();
     println!("{executions} executions are open in a log of {position} records");
 }
 
 /// A turn: when it began, how long it took, and how much of that it waited for the log.
-struct Taken {
+struct TurnTime {
     at: Instant,
     took: Duration,
     appended: Duration,
@@ -88,9 +88,9 @@ struct Taken {
 /// When a save began and ended.
 type Save = (Instant, Instant);
 
-fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, Vec<Save>) {
+fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<TurnTime>, Vec<Save>) {
     let clock = Arc::new(SystemClock::default());
-    let Opened { data, log, engine, head, checkpoints, saved_at, .. } = open(config, &*clock).unwrap();
+    let OpenedDirectory { data, log, engine, head, checkpoints, saved_at, .. } = open(config, &*clock).unwrap();
     println!("{} executions are open", engine.executions().open_work());
     let catalogs = Arc::new(NodeCatalogs::open(data.packs(), engine.packs().clone(), log.reader().unwrap()).unwrap());
     let mut ticks = Ticks::after(1_000_000_000 + head.position.0, PAYLOAD_BYTES, TRIGGER.parse().unwrap(), catalogs.current());
@@ -119,7 +119,7 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
     let appended = Arc::new(Mutex::new(Duration::ZERO));
     let (handle, unstarted) = sequencer(queues);
     let mut sequencer = unstarted.with(SequencerParts {
-        log: Box::new(Timed { log, took: appended.clone() }),
+        log: Box::new(TimedLog { log, took: appended.clone() }),
         engine,
         head,
         clock: clock.clone(),
@@ -145,7 +145,7 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
             let at = Instant::now();
             next = sequencer.turn().unwrap();
             let took = at.elapsed();
-            turns.push(Taken { at, took, appended: std::mem::take(&mut appended.lock().unwrap()) });
+            turns.push(TurnTime { at, took, appended: std::mem::take(&mut appended.lock().unwrap()) });
         }
         turns.pop();
     }
@@ -153,15 +153,15 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
     (turns, saves.join().unwrap())
 }
 
-fn tell(what: &str, turns: &[Taken], saves: &[Save]) {
-    let is_beside = |turn: &&Taken| saves.iter().any(|(from, to)| turn.at < *to && turn.at + turn.took > *from);
+fn print_summary(what: &str, turns: &[TurnTime], saves: &[Save]) {
+    let is_beside = |turn: &&TurnTime| saves.iter().any(|(from, to)| turn.at < *to && turn.at + turn.took > *from);
     println!("{what}: {} turns, {} saves", turns.len(), saves.len());
     if let Some(longest) = saves.iter().map(|(from, to)| *to - *from).max() {
         println!("  the longest save took {longest:?}");
     }
-    let (beside, alone): (Vec<&Taken>, Vec<&Taken>) = turns.iter().partition(is_beside);
+    let (beside, alone): (Vec<&TurnTime>, Vec<&TurnTime>) = turns.iter().partition(is_beside);
     for (which, turns) in [("turns beside a save", beside), ("other turns", alone)] {
-        let of = |part: fn(&Taken) -> Duration| {
+        let of = |part: fn(&TurnTime) -> Duration| {
             let mut times: Vec<Duration> = turns.iter().map(|turn| part(turn)).collect();
             times.sort_unstable();
             let at = |share: f64| times.get((times.len() as f64 * share) as usize).or(times.last()).copied().unwrap_or_default();
@@ -176,12 +176,12 @@ fn tell(what: &str, turns: &[Taken], saves: &[Save]) {
 }
 
 /// The log, with the time that its writes took.
-struct Timed {
+struct TimedLog {
     log: Box<dyn Log>,
     took: Arc<Mutex<Duration>>,
 }
 
-impl Log for Timed {
+impl Log for TimedLog {
     fn id(&self) -> LogId {
         self.log.id()
     }
@@ -201,8 +201,8 @@ impl Log for Timed {
         appended
     }
 
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
-        self.log.seen(keys)
+    fn find_keys(&self, keys: &[DedupeKey]) -> Result<Vec<Option<DedupeEntry>>, LogError> {
+        self.log.find_keys(keys)
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
@@ -217,9 +217,9 @@ impl Log for Timed {
 struct NoListener;
 
 impl CommitListener for NoListener {
-    fn committed(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
+    fn on_commit(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
 
-    fn answered(&mut self, _: &Arc<CommittedBatch>) {}
+    fn on_answered(&mut self, _: &Arc<CommittedBatch>) {}
 }
 
 struct Roomy;

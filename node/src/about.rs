@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use ensue_api::metrics::{Distribution, Labelled};
+use ensue_api::metrics::{Distribution, LabelledMetrics};
 use ensue_api::ports::{
-    Access as _, Declined, Dependency, DependencyState, Finding, Job, JobKind, Kept, LogAccess, Node, NodeStatus, OnBehalf, Readiness,
-    Retained, SecretState, Webhooks,
+    Access as _, Dependency, DependencyState, Finding, Job, JobKind, LogAccess, Node, NodeStatus, OnBehalf, PortError, Readiness,
+    RetentionStatus, SecretState, StorageUsage, Webhooks,
 };
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_engine::access::keys::warned_at;
@@ -33,27 +33,27 @@ use tokio::sync::watch;
 use crate::access::TokenTable;
 use crate::backend::Backend;
 use crate::catalogs::NodeCatalogs;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::config::{ActionSettings, DatabaseAddress};
 use crate::connections::NodeConnections;
 use crate::edge::Edge;
 use crate::followers::FollowerHealth;
 use crate::jobs::Jobs;
-use crate::kept::{KeptBeside, Used};
-use crate::keys::KeyRing;
+use crate::key_ring::KeyRing;
 use crate::log_access::LogReaders;
 use crate::login::NodeIssuers;
 use crate::machine::{bad, good, note};
 use crate::master_key::MasterKeyRotation;
-use crate::memory::{Memory, held_bytes};
+use crate::memory_limits::{Memory, held_bytes};
 use crate::metrics::{counter, gauge};
-use crate::outside::OutsideWriter;
+use crate::output_stores::{OutputStores, SpaceUse};
+use crate::outside_writer::OutsideWriter;
 use crate::programs::Users;
 use crate::sensors::SensorSupervisor;
 use crate::sequencer::{QueueGauge, SequencerHandle};
 use crate::snapshots::SnapshotTrouble;
 use crate::start_error::machine;
-use crate::tally::Counts;
+use crate::tally::TallyCounts;
 use crate::traces::SpanCounts;
 use crate::vouching::NodeVouching;
 
@@ -95,7 +95,7 @@ pub(crate) struct AboutNode {
     /// The head that is kept outside the data directory.
     pub outside: OutsideWriter,
     /// The outputs and artifacts that are stored next to the log.
-    pub kept: KeptBeside,
+    pub kept: OutputStores,
     /// The data directory.
     pub data: PathBuf,
     /// The address of the database that has the log, if there is one.
@@ -123,7 +123,7 @@ pub(crate) struct AboutNode {
     /// The counts of spans.
     pub span_counts: Arc<SpanCounts>,
     /// The counts of records.
-    pub counts: Arc<Counts>,
+    pub counts: Arc<TallyCounts>,
     /// The keys.
     pub keys: Arc<KeyRing>,
     /// The tokens.
@@ -135,7 +135,7 @@ pub(crate) struct AboutNode {
     /// How long programs took to start.
     pub spawned: Distribution,
     /// The clock.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn SteppedClock>,
     /// How much space must be free, in bytes.
     pub min_free_bytes: u64,
     /// How programs of actions run.
@@ -169,7 +169,7 @@ impl AboutNode {
 }
 
 impl Node for AboutNode {
-    fn admission(&self) -> Result<(), Declined> {
+    fn admission(&self) -> Result<(), PortError> {
         // Requests that arrive while the node stops are accepted: the log stays open until the last connection
         // closes.
         if self.is_failed.load(Ordering::Relaxed) {
@@ -215,7 +215,7 @@ impl Node for AboutNode {
         Readiness { is_ready: log_trouble.is_none() && !is_folding && !is_stopping && !self.is_full(), dependencies }
     }
 
-    fn status(&self) -> Result<NodeStatus, Declined> {
+    fn status(&self) -> Result<NodeStatus, PortError> {
         Ok(NodeStatus {
             release: self.release.to_owned(),
             started_at: self.started_at,
@@ -228,16 +228,16 @@ impl Node for AboutNode {
             disk_free_bytes: self.free_bytes(),
             memory_bytes: held_bytes(),
             memory_max_bytes: self.memory.max_bytes(),
-            outputs: kept(self.kept.outputs_used()),
-            artifacts: kept(self.kept.artifacts_used()),
-            retention: self.retained()?,
+            outputs: to_wire(self.kept.outputs_used()),
+            artifacts: to_wire(self.kept.artifacts_used()),
+            retention: self.retention_status()?,
         })
     }
 
     fn register(&self, metrics: &mut Registry) {
         let gauges = self.sequencer.gauges();
         let (parked, position) = (gauges.parked.load(Ordering::Relaxed), gauges.position.load(Ordering::Relaxed));
-        let build = Labelled::new("version", [(self.release, ConstGauge::new(1_i64))]);
+        let build = LabelledMetrics::new("version", [(self.release, ConstGauge::new(1_i64))]);
         metrics.register("build_info", "The release, as a label; the value is always 1", build);
         gauge(
             metrics,
@@ -252,7 +252,7 @@ impl Node for AboutNode {
         counter(metrics, "key_uses", "The number of times that a key was given to an attempt since the start", self.keys.uses());
         let renewals = self.issuers.renewals().map(|(outcome, count)| (outcome.as_str(), ConstCounter::new(count)));
         let help = "The renewals of logins through issuers since the start";
-        metrics.register("issuer_renewals", help, Labelled::new("outcome", renewals));
+        metrics.register("issuer_renewals", help, LabelledMetrics::new("outcome", renewals));
         if let Some(held) = held_bytes() {
             gauge(metrics, "memory_bytes", "The memory that the process uses", held);
         }
@@ -285,7 +285,7 @@ impl Node for AboutNode {
         }
     }
 
-    fn doctor(&self) -> Result<Vec<Finding>, Declined> {
+    fn doctor(&self) -> Result<Vec<Finding>, PortError> {
         let memory = memory_finding(held_bytes(), self.memory.max_bytes());
         let fullness = if self.is_full() { Fullness::Full } else { Fullness::HasRoom };
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes, fullness), memory, self.log_finding()];
@@ -315,11 +315,11 @@ impl Node for AboutNode {
         Ok(findings)
     }
 
-    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined> {
+    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, PortError> {
         Ok(self.sequencer.worker_queues()?)
     }
 
-    fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, Declined> {
+    fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, PortError> {
         let begun = match kind {
             JobKind::LogVerify => self.jobs.verify(self.outside_head()),
             JobKind::ViewsRebuild => self.jobs.rebuild_views(),
@@ -346,7 +346,7 @@ impl AboutNode {
 
     /// Returns the clock step that currently holds schedules and timers.
     fn hold(&self) -> Option<Hold> {
-        self.sequencer.gauges().held(self.clock.now())
+        self.sequencer.gauges().clock_hold(self.clock.now())
     }
 
     fn clock_finding(&self) -> Finding {
@@ -432,12 +432,12 @@ impl AboutNode {
         }
     }
 
-    fn retained(&self) -> Result<Retained, ViewError> {
-        Ok(Retained { executions: self.retention.executions, removed: self.views.removed()? })
+    fn retention_status(&self) -> Result<RetentionStatus, ViewError> {
+        Ok(RetentionStatus { executions: self.retention.executions, removed: self.views.removal_counts()? })
     }
 
     fn retention_finding(&self) -> Finding {
-        let retained = match self.retained() {
+        let retained = match self.retention_status() {
             Ok(retained) => retained,
             Err(error) => {
                 return note(
@@ -588,13 +588,13 @@ fn unused_finding(used: &[(&str, Timestamp)], now: Timestamp) -> Finding {
     note("tokens", &message, &format!("revoke what nobody needs: `ensue tokens revoke {first}`"))
 }
 
-fn kept(used: Used) -> Kept {
-    Kept { bytes: used.bytes, quota_bytes: used.quota_bytes }
+fn to_wire(used: SpaceUse) -> StorageUsage {
+    StorageUsage { bytes: used.bytes, quota_bytes: used.quota_bytes }
 }
 
 /// Reports how much of the quota is used. A full quota is fine if the oldest is deleted to make room; it is a
 /// problem if nothing more is stored.
-fn kept_finding(check: &str, what: &str, used: Used) -> Finding {
+fn kept_finding(check: &str, what: &str, used: SpaceUse) -> Finding {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     let message = format!("{} MiB of {} MiB are used for {what}", mib(used.bytes), mib(used.quota_bytes));
     if used.bytes < used.quota_bytes {

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use ensue_api::ports::{Access, Credential, Holder, NotAdmitted, Represented};
+use ensue_api::ports::{Access, Credential, Holder, NotAdmitted, RepresentedIdentity};
 use ensue_engine::access::facts::{IdentityAdded, IdentityLinked};
 use ensue_engine::access::state;
-use ensue_engine::access::state::held::{Held, NotHeld};
+use ensue_engine::access::state::effective_rights::{EffectiveRights, NotHeld};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::fact::{AccessFact, ByNoun, HealthFact};
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::program_table::ProgramTable;
 use crate::session_table::{SessionTable, idle_after};
 use crate::token_form::{given_parts, sha256};
@@ -41,7 +41,7 @@ pub(crate) struct Profile {
 
 impl Profile {
     /// Returns the profile of an identity that no issuer names.
-    pub(crate) fn named(name: String) -> Self {
+    pub(crate) fn with_name(name: String) -> Self {
         Self { name, subjects: BTreeMap::new() }
     }
 
@@ -65,8 +65,8 @@ pub struct TokenTable {
     pub(crate) programs: ProgramTable,
     /// When each token was last used.
     pub(crate) uses: TokenUses,
-    clock: Arc<dyn Clock>,
-    known: RwLock<Known>,
+    clock: Arc<dyn SteppedClock>,
+    known: RwLock<KnownAccess>,
     /// The profiles of identities whose records are not committed yet.
     pub(crate) being_added: Mutex<BTreeMap<IdentityId, Profile>>,
     /// The number of changes that can end rights since the start.
@@ -75,7 +75,7 @@ pub struct TokenTable {
 }
 
 /// One version of what is known.
-struct Known {
+struct KnownAccess {
     access: Arc<state::Access>,
     hashes: BTreeMap<TokenId, [u8; 32]>,
     profiles: BTreeMap<IdentityId, Profile>,
@@ -83,14 +83,14 @@ struct Known {
     /// The identities that issuers name.
     by_subject: BTreeMap<(IssuerName, String), IdentityId>,
     /// The holders that asked since the last change.
-    held: RwLock<BTreeMap<CredentialId, Compiled>>,
+    held: RwLock<BTreeMap<CredentialId, CachedHolder>>,
     /// The same of tokens of issuers.
-    held_by_issuer: RwLock<BTreeMap<(IdentityId, IssuerName), Compiled>>,
+    held_by_issuer: RwLock<BTreeMap<(IdentityId, IssuerName), CachedHolder>>,
 }
 
 /// A holder whose rights were compiled.
 #[derive(Clone)]
-struct Compiled {
+struct CachedHolder {
     holder: Arc<Holder>,
     /// When the rights change by themselves.
     until: Option<Timestamp>,
@@ -98,7 +98,7 @@ struct Compiled {
 
 impl TokenTable {
     /// Starts from the state, and destroys the orphans of the vault.
-    pub fn open_vault(vault: Arc<dyn Vault>, engine: &Engine, clock: Arc<dyn Clock>) -> Result<Self, VaultError> {
+    pub fn open_vault(vault: Arc<dyn Vault>, engine: &Engine, clock: Arc<dyn SteppedClock>) -> Result<Self, VaultError> {
         let access = engine.access();
         let mut stored: BTreeMap<TokenId, [u8; 32]> = vault.tokens()?.into_iter().collect();
         let (mut hashes, mut lost) = (BTreeMap::new(), Vec::new());
@@ -123,7 +123,7 @@ impl TokenTable {
             }
         }
         let by_name = profiles.iter().map(|(id, profile)| (profile.name.clone(), *id)).collect();
-        let mut known = Known {
+        let mut known = KnownAccess {
             access: Arc::new(access.clone()),
             hashes,
             profiles,
@@ -142,17 +142,17 @@ impl TokenTable {
 
     /// Returns true if no token was ever created: the node starts for the first time.
     pub fn is_empty(&self) -> bool {
-        self.known().hashes.is_empty()
+        self.known_access().hashes.is_empty()
     }
 
     /// Returns the names of the tokens that are in the log but whose secrets the vault lost: they admit nobody.
-    pub fn lost(&self) -> &[String] {
+    pub fn lost_tokens(&self) -> &[String] {
         &self.lost
     }
 
     /// Returns true if this is a token of the node.
     pub fn has(&self, token: &Secret) -> bool {
-        given_parts(token).is_some_and(|(id, secret)| is_equal(self.known().hashes.get(&id), &sha256(&secret)))
+        given_parts(token).is_some_and(|(id, secret)| is_equal(self.known_access().hashes.get(&id), &sha256(&secret)))
     }
 
     /// Notes committed records about access, and about the clock by which it ends.
@@ -247,7 +247,7 @@ impl TokenTable {
 
     /// Returns the holder of a session that is open and was used recently enough.
     pub(crate) fn session(&self, id: SessionId) -> Result<Arc<Holder>, NotAdmitted> {
-        let holder = self.known().holder(CredentialId::Session(id), &*self.clock).map_err(|why| match why {
+        let holder = self.known_access().holder(CredentialId::Session(id), &*self.clock).map_err(|why| match why {
             NotAdmitted::Disabled => why,
             _ => NotAdmitted::NoSession,
         })?;
@@ -256,7 +256,7 @@ impl TokenTable {
         if is_idle { Err(NotAdmitted::NoSession) } else { Ok(holder) }
     }
 
-    fn known(&self) -> RwLockReadGuard<'_, Known> {
+    fn known_access(&self) -> RwLockReadGuard<'_, KnownAccess> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -275,16 +275,16 @@ impl TokenTable {
 
     /// Returns the identity that an issuer names so.
     pub(crate) fn identity_of(&self, issuer: &IssuerName, subject: &str) -> Option<IdentityId> {
-        self.known().by_subject.get(&(issuer.clone(), subject.to_owned())).copied()
+        self.known_access().by_subject.get(&(issuer.clone(), subject.to_owned())).copied()
     }
 
     /// Returns what the vault knows of an identity.
     pub(crate) fn profile(&self, id: IdentityId) -> Option<Profile> {
-        self.known().profiles.get(&id).cloned()
+        self.known_access().profiles.get(&id).cloned()
     }
 }
 
-impl Known {
+impl KnownAccess {
     /// Notes how the issuers that are a way in for an identity name it, and forgets the others.
     fn note_subjects(&mut self, id: IdentityId, access: &state::Access) {
         self.by_subject.retain(|_, named| *named != id);
@@ -295,14 +295,20 @@ impl Known {
     }
 
     /// Returns the identity that a token of an issuer admits, with its rights as they are now.
-    fn admitted(&self, id: IdentityId, issuer: &IssuerName, until: Timestamp, clock: &dyn Clock) -> Result<Arc<Holder>, NotAdmitted> {
+    fn holder_by_issuer(
+        &self,
+        id: IdentityId,
+        issuer: &IssuerName,
+        until: Timestamp,
+        clock: &dyn SteppedClock,
+    ) -> Result<Arc<Holder>, NotAdmitted> {
         let now = clock.now();
         if until <= now {
             return Err(NotAdmitted::Expired);
         }
         let name = (id, issuer.clone());
         let kept = self.held_by_issuer.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
-        if let Some(Compiled { holder, until: certain }) = kept
+        if let Some(CachedHolder { holder, until: certain }) = kept
             && holder.until == Some(until)
             && certain.is_none_or(|certain| now < certain)
         {
@@ -311,7 +317,8 @@ impl Known {
         if self.access.identity(&id).is_none_or(|identity| identity.link(issuer).is_none()) {
             return Err(NotAdmitted::Unknown);
         }
-        let Held { identity: _, roles, represents, rights, valid_until, .. } = self.access.rights_of(id, now).map_err(not_admitted)?;
+        let EffectiveRights { identity: _, roles, represents, rights, valid_until, .. } =
+            self.access.rights_of(id, now).map_err(not_admitted)?;
         let credential = self.name_of(id);
         let identity = Some((id, credential.clone()));
         let holder = Arc::new(Holder {
@@ -319,12 +326,12 @@ impl Known {
             credential,
             identity,
             roles,
-            represents: self.represented(&represents, now),
+            represents: self.represented_identities(&represents, now),
             rights,
             only: None,
             until: Some(until),
         });
-        let compiled = Compiled { holder: holder.clone(), until: valid_until };
+        let compiled = CachedHolder { holder: holder.clone(), until: valid_until };
         self.held_by_issuer.write().unwrap_or_else(PoisonError::into_inner).insert(name, compiled);
         Ok(holder)
     }
@@ -335,30 +342,30 @@ impl Known {
     }
 
     /// Returns the absent identities in whose place a holder may answer inquiries.
-    fn represented(&self, ids: &[IdentityId], now: Timestamp) -> Vec<Represented> {
-        ids.iter().filter_map(|id| Represented::new(*id, Some(self.name_of(*id)), &self.access, now)).collect()
+    fn represented_identities(&self, ids: &[IdentityId], now: Timestamp) -> Vec<RepresentedIdentity> {
+        ids.iter().filter_map(|id| RepresentedIdentity::new(*id, Some(self.name_of(*id)), &self.access, now)).collect()
     }
 
     /// Returns the holder of a credential, from what was compiled before if that is still certain.
-    fn holder(&self, by: CredentialId, clock: &dyn Clock) -> Result<Arc<Holder>, NotAdmitted> {
+    fn holder(&self, by: CredentialId, clock: &dyn SteppedClock) -> Result<Arc<Holder>, NotAdmitted> {
         let kept = self.held.read().unwrap_or_else(PoisonError::into_inner).get(&by).cloned();
-        if let Some(Compiled { holder, until }) = kept
+        if let Some(CachedHolder { holder, until }) = kept
             && until.is_none_or(|until| clock.now() < until)
         {
             return Ok(holder);
         }
         let held = match &by {
-            CredentialId::Token(id) => self.access.held(id, clock.now()),
+            CredentialId::Token(id) => self.access.effective_rights(id, clock.now()),
             CredentialId::Session(id) => self.access.held_in_session(id, clock.now()),
             // An issuer's token admits only with the time until which it is valid, the table of programs admits those of
             // attempts, and a code admits nobody.
             CredentialId::Issuer(_) | CredentialId::Execution(_) | CredentialId::Code(_) => Err(NotHeld::Unknown),
         };
-        let Held { name, identity, roles, represents, rights, only, expires_at, valid_until } = held.map_err(not_admitted)?;
+        let EffectiveRights { name, identity, roles, represents, rights, only, expires_at, valid_until } = held.map_err(not_admitted)?;
         let identity = identity.map(|id| (id, self.name_of(id)));
-        let represents = self.represented(&represents, clock.now());
+        let represents = self.represented_identities(&represents, clock.now());
         let holder = Arc::new(Holder { by: by.clone(), credential: name, identity, roles, represents, rights, only, until: expires_at });
-        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(by, Compiled { holder: holder.clone(), until: valid_until });
+        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(by, CachedHolder { holder: holder.clone(), until: valid_until });
         Ok(holder)
     }
 }
@@ -391,7 +398,7 @@ impl Access for TokenTable {
     fn admit(&self, credential: &Credential) -> Result<Arc<Holder>, NotAdmitted> {
         match credential {
             Credential::Token { id, secret_sha256 } => {
-                let known = self.known();
+                let known = self.known_access();
                 if !is_equal(known.hashes.get(id), secret_sha256) {
                     return Err(NotAdmitted::Unknown);
                 }
@@ -407,8 +414,8 @@ impl Access for TokenTable {
                 let access = self.directory();
                 self.programs.admit(*attempt, mark, &access, self.clock.now())
             }
-            Credential::Issuer { identity, issuer, until } => self.known().admitted(*identity, issuer, *until, &*self.clock),
-            Credential::Signed(text) => match self.sessions.signed(text, self.clock.now()) {
+            Credential::Issuer { identity, issuer, until } => self.known_access().holder_by_issuer(*identity, issuer, *until, &*self.clock),
+            Credential::Signed(text) => match self.sessions.session_of_token(text, self.clock.now()) {
                 Ok(id) => self.session(id),
                 Err(AccessFault::Expired) => Err(NotAdmitted::Expired),
                 // An issuer may have signed it, which is verified before.
@@ -434,7 +441,7 @@ impl Access for TokenTable {
     }
 
     fn directory(&self) -> Arc<state::Access> {
-        self.known().access.clone()
+        self.known_access().access.clone()
     }
 
     fn now(&self) -> Timestamp {
@@ -442,11 +449,11 @@ impl Access for TokenTable {
     }
 
     fn name_of(&self, id: IdentityId) -> Option<String> {
-        self.known().profiles.get(&id).map(|profile| profile.name.clone())
+        self.known_access().profiles.get(&id).map(|profile| profile.name.clone())
     }
 
     fn identity_named(&self, name: &str) -> Option<IdentityId> {
-        self.known().by_name.get(name).copied()
+        self.known_access().by_name.get(name).copied()
     }
 }
 
@@ -474,12 +481,14 @@ mod tests {
         let asked = |ask| Command { actor: Actor::Operator, trace: None, ask };
         let (way, credential) = ("token".to_owned(), Some(token));
         let opened = NewSession { id: session, identity: None, way, credential, only: None, link: None, until, in_place_of: None };
-        let spec = Spec::default()
-            .given([asked(Ask::AddToken(NewToken::with_roles(token, "ana", vec!["viewer".to_owned()]))), asked(Ask::OpenSession(opened))]);
+        let spec = Spec::default().given_commands([
+            asked(Ask::AddToken(NewToken::with_roles(token, "ana", vec!["viewer".to_owned()]))),
+            asked(Ask::OpenSession(opened)),
+        ]);
         let used = || AtomicI64::new(NOON.micros());
         let live = Live { sha256: None, used_at: used(), stored_at: used(), agent: String::new(), address: String::new() };
         let vault = MemoryVault::new(spec.engine().log(), MasterKey::from_bytes([7; 32]));
-        vault.put_all(SealedKind::Session, &[(session.to_string(), live.stored())]).unwrap();
+        vault.put_all(SealedKind::Session, &[(session.to_string(), live.sealed_form())]).unwrap();
         let clock = Arc::new(HandClock(used()));
         let table = TokenTable::open_vault(Arc::new(vault), spec.engine(), clock.clone()).unwrap();
         let used_at = |time: Timestamp| {

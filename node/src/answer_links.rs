@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use ensue_api::ports::{Access as _, AskedInquiryLink, Declined, MintedCode};
+use ensue_api::ports::{Access as _, AskedInquiryLink, MintedCode, PortError};
 use ensue_engine::command::{Ask, Command, NewLink};
 use ensue_engine::executions::facts::WantedLink;
 use ensue_engine::ids::{Id, LinkId};
-use ensue_engine::ports::{Committed, Secret};
+use ensue_engine::ports::{CommitReceipt, Secret};
 use ensue_engine::record::{Actor, AttemptOf};
 use ensue_executor::ports::AnswerLink;
 
 use crate::access::TokenTable;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::codes::LINK;
 use crate::sequencer::Asking;
 use crate::session_table::{CodePurpose, LIFETIME, millis};
@@ -23,12 +23,12 @@ pub(crate) struct AnswerLinks {
     /// The access to the sequencer.
     pub(crate) sequencer: Arc<dyn Asking>,
     /// The source of ids and of time.
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn SteppedClock>,
 }
 
 impl AnswerLinks {
     /// Creates a link that an actor asks for.
-    pub(crate) fn mint(&self, link: &AskedInquiryLink, by: &Actor, trace: Option<&str>) -> Result<(MintedCode, Committed), Declined> {
+    pub(crate) fn mint(&self, link: &AskedInquiryLink, by: &Actor, trace: Option<&str>) -> Result<(MintedCode, CommitReceipt), PortError> {
         let moment = self.clock.moment();
         let latest = moment.time.plus_millis(millis(LIFETIME));
         let until = link.expires_at.map_or(latest, |ends| ends.min(latest));

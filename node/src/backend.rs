@@ -20,17 +20,17 @@ use ensue_objects::Bucket;
 use ensue_packs::PackSource;
 use ensue_postgres::{DatabaseError, Health, LeadWatch};
 use ensue_store::blobs::BlobLimits;
+use ensue_store::disk_retention::Expiring;
 use ensue_store::master_key::MasterKeys;
 use ensue_store::objects::SharedStates;
 use ensue_store::outputs::{Now, OutputLimits};
-use ensue_store::retention::Expiring;
 use ensue_store::vault::SealedVault;
-use ensue_views::retention::RetainedViews;
+use ensue_views::view_retention::RetainedViews;
 use ensue_views::{ViewError, ViewReader};
 use thiserror::Error;
 
 pub use sqlite::{
-    CopiedLog, FillError, Folder, FolderError, Format, LogSource, OpenError, Places, filled, in_folder, insert_rate, new_secrets,
+    CopiedLog, FillError, Folder, FolderError, Format, LogSource, OpenError, Places, fill_log, in_folder, insert_rate, new_secrets,
     secrets_in, sources_in,
 };
 
@@ -142,7 +142,7 @@ pub trait Backend: Send + Sync {
         self.writer(log)
     }
     /// Opens what another node wrote to the log for certain, for a node that waits; `None` if no other node can write to it.
-    fn confirmed(&self, _log: LogId) -> Result<Option<Box<dyn LogReader>>, StorageError> {
+    fn open_confirmed(&self, _log: LogId) -> Result<Option<Box<dyn LogReader>>, StorageError> {
         Ok(None)
     }
     /// Returns the watch that says whether another node leads the log by now; `None` if no other one can.

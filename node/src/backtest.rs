@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use ensue_api::ports::{Backtested, Backtests, Declined, Impatience, LogAccess, Patience, Progress, ToBacktest, ToldEvent, ToldEvents};
+use ensue_api::ports::{
+    BacktestResult, Backtests, Impatience, LogAccess, Patience, PortError, Progress, ToBacktest, ToldEvent, ToldEvents,
+};
 use ensue_engine::catalog::Catalog;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::EventId;
@@ -16,14 +18,14 @@ use ensue_engine::names::{RuleRef, VarName};
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
-use ensue_rehearsal::Stuck;
+use ensue_rehearsal::RehearsalError;
 use ensue_rehearsal::backtest::{Backtest, Matches, PastEvent, Payloads, Would};
 use thiserror::Error;
 
 use crate::catalogs::{CatalogError, NodeCatalogs, WithFileError};
 use crate::log_access::LogReaders;
 use crate::plain_body::plain;
-use reading::{Division, Item, Judged, LogClock, Next, Part, Reading, ToRead, What};
+use reading::{AfterPart, BacktestInput, Division, EventJudgement, LogClock, ReaderThreads, RunPart, ToRead, What};
 
 /// How many events of each kind are listed: the first ones.
 const TOLD_MAX: usize = 100;
@@ -70,7 +72,7 @@ pub(crate) enum BacktestError {
     /// The core makes no progress.
     #[error("the rule cannot be tested: {0}")]
     #[explain(slug = "internal-error", fault = Bug)]
-    Stuck(#[from] Stuck),
+    Stuck(#[from] RehearsalError),
 }
 
 /// Tests rules over the log of a node.
@@ -82,8 +84,8 @@ pub struct NodeBacktests {
 }
 
 impl Backtests for NodeBacktests {
-    fn backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<Backtested, Declined> {
-        Ok(self.tried(asked, patience, progress)?)
+    fn backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<BacktestResult, PortError> {
+        Ok(self.run_backtest(asked, patience, progress)?)
     }
 }
 
@@ -99,7 +101,7 @@ impl NodeBacktests {
         Self { catalogs, readers }
     }
 
-    fn tried(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<Backtested, BacktestError> {
+    fn run_backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<BacktestResult, BacktestError> {
         let catalog = match &asked.file {
             None => self.catalogs.current(),
             Some(file) => Arc::new(self.catalogs.with_file(&asked.rule, &file.path, &file.text)?),
@@ -114,7 +116,7 @@ fn over_log(
     catalog: &Catalog,
     (asked, patience, progress): (&ToBacktest, &Patience, &Progress),
     division: Division,
-) -> Result<Backtested, BacktestError> {
+) -> Result<BacktestResult, BacktestError> {
     let rule = catalog.rules().get(&asked.rule).ok_or_else(|| BacktestError::NoRule(asked.rule.clone()))?;
     if rule.schedule.is_some() {
         return Err(BacktestError::Scheduled(asked.rule.clone()));
@@ -125,17 +127,17 @@ fn over_log(
         (None, Some(since)) => before(log, since, head)?,
         (None, None) => Position(0),
     };
-    let mut over = Over::new(Backtest::of(catalog, &asked.rule, log.clone())?);
+    let mut over = BacktestRun::new(Backtest::of(catalog, &asked.rule, log.clone())?);
     over.begin_at(after, log)?;
     // What comes after it is not read.
     let end = asked.until.map_or(Ok(head), |until| before(log, until, head))?;
     let what = ToRead { log, rule: &asked.rule, triggers: &rule.triggers, after, head, until: asked.until, patience };
     let is_over = AtomicBool::new(false);
     let at = std::thread::scope(|scope| {
-        let mut reading = Reading::start(scope, (what, &over.backtest.judge()), division, &is_over)?;
+        let mut reading = ReaderThreads::start(scope, (what, &over.backtest.judge()), division, &is_over)?;
         over.follow(&mut reading, &what, (end, progress))
     })?;
-    over.told((after, at), log)
+    over.finish((after, at), log)
 }
 
 /// Returns the last position before a moment, assuming that the log's clock only moves forward.
@@ -154,14 +156,14 @@ fn before(log: &LogReaders, since: Timestamp, head: Position) -> Result<Position
 }
 
 /// A rule while it is tested over the log.
-struct Over {
+struct BacktestRun {
     backtest: Backtest,
     happened: Matches,
     unreadable: u64,
     clock: LogClock,
 }
 
-impl Over {
+impl BacktestRun {
     fn new(backtest: Backtest) -> Self {
         Self { backtest, happened: Matches::default(), unreadable: 0, clock: LogClock::new() }
     }
@@ -179,7 +181,7 @@ impl Over {
     /// Takes everything that is read, and returns the position up to which it was read.
     fn follow(
         &mut self,
-        reading: &mut Reading<'_>,
+        reading: &mut ReaderThreads<'_>,
         what: &ToRead<'_>,
         (end, progress): (Position, &Progress),
     ) -> Result<Position, BacktestError> {
@@ -194,16 +196,16 @@ impl Over {
             self.take(part, what.patience)?;
             let (read, all) = (at.0.saturating_sub(what.after.0), end.0.saturating_sub(what.after.0));
             progress.report(read as f64 / all.max(1) as f64, || self.so_far((what.after, at), what.log))?;
-            if next == Next::Nothing {
+            if next == AfterPart::Nothing {
                 return Ok(at);
             }
         }
     }
 
-    fn take(&mut self, part: Part, patience: &Patience) -> Result<(), BacktestError> {
+    fn take(&mut self, part: RunPart, patience: &Patience) -> Result<(), BacktestError> {
         self.unreadable += part.unreadable;
         self.backtest.pass_over(part.passed_over);
-        for Item { clock, what } in part.items {
+        for BacktestInput { clock, what } in part.items {
             patience.demand()?;
             self.clock.pass(clock);
             let now = self.clock.now();
@@ -213,18 +215,18 @@ impl Over {
                 What::Var(name, value) => self.backtest.var(&name, value, now)?,
             }
         }
-        if self.backtest.judged() > EVENTS_MAX {
+        if self.backtest.judged_count() > EVENTS_MAX {
             return Err(BacktestError::TooMany);
         }
         self.clock.pass(part.clock);
-        if part.next == Next::Run {
+        if part.next == AfterPart::Run {
             self.clock.end_run(part.clock);
         }
         Ok(())
     }
 
-    fn event(&mut self, judged: Judged) -> Result<(), BacktestError> {
-        let Judged { position, id, fact, payload, judgement } = judged;
+    fn event(&mut self, judged: EventJudgement) -> Result<(), BacktestError> {
+        let EventJudgement { position, id, fact, payload, judgement } = judged;
         let Some(payload) = payload.document() else {
             self.unreadable += 1;
             return Ok(());
@@ -242,15 +244,16 @@ impl Over {
         Ok(self.backtest.judged_event(&past, judgement)?)
     }
 
-    fn told(mut self, (after, until): (Position, Position), log: &LogReaders) -> Result<Backtested, BacktestError> {
+    fn finish(mut self, (after, until): (Position, Position), log: &LogReaders) -> Result<BacktestResult, BacktestError> {
         self.backtest.pass_time(self.clock.now())?;
         Ok(self.so_far((after, until), log)?)
     }
 
     /// Returns what is known up to a position. What flow control holds there is not decided yet.
-    fn so_far(&self, (after, until): (Position, Position), log: &LogReaders) -> Result<Backtested, LogError> {
+    fn so_far(&self, (after, until): (Position, Position), log: &LogReaders) -> Result<BacktestResult, LogError> {
         let (would, happened) = (self.backtest.would(), self.happened.came_to());
-        let mut told = Backtested { judged: self.backtest.judged(), unreadable: self.unreadable, after, until, ..Backtested::default() };
+        let mut told =
+            BacktestResult { judged: self.backtest.judged_count(), unreadable: self.unreadable, after, until, ..BacktestResult::default() };
         for would in would.values() {
             *told.would.entry(would.as_str()).or_default() += 1;
         }

@@ -23,13 +23,13 @@ use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Record};
 use ensue_engine::time::Timestamp;
 use ensue_executor::pulling::CurrentCatalog;
 use ensue_packs::{
-    BuildError, Checked, CopiedFile, CopyError, Diagnostic, FileMode, Manifest, NewCopies, PackFile, PackSource, Severity, StopCheck,
+    BuildError, CheckResult, CopiedFile, CopyError, Diagnostic, FileMode, Manifest, NewCopies, PackFile, PackSource, Severity, StopCheck,
 };
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::backend::PackArchive;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::config::AcceptedPermissions;
 use crate::plain_body::body_at;
 
@@ -237,10 +237,10 @@ impl NodeCatalogs {
     /// its last good version stays.
     pub(crate) fn propose(
         &self,
-        checked: Checked,
+        checked: CheckResult,
         broken: &BTreeSet<PackName>,
         accepted: AcceptedPermissions,
-        clock: &dyn Clock,
+        clock: &dyn SteppedClock,
     ) -> Result<Proposal, CatalogError> {
         let now = self.current();
         let base = now.revision();
@@ -442,7 +442,7 @@ impl Catalogs for NodeCatalogs {
 
 /// Returns the id of a rule. A rule keeps its id while it exists; a new rule gets a new one, even if a deleted
 /// rule had the same name.
-fn rule_id(now: &Catalog, name: &RuleRef, clock: &dyn Clock) -> RuleId {
+fn rule_id(now: &Catalog, name: &RuleRef, clock: &dyn SteppedClock) -> RuleId {
     now.rules().get(name).map_or_else(
         || {
             let moment = clock.moment();
@@ -479,7 +479,7 @@ fn built_with_new_rules(revision: CatalogRevision, packs: &mut [(PackName, PackS
 /// The contents of the library and the packs folder.
 pub(crate) struct FoundPacks {
     /// The packs that can be installed, and the messages about them.
-    pub checked: Checked,
+    pub checked: CheckResult,
     /// The packs of the folder that cannot be installed as they are.
     pub broken: BTreeSet<PackName>,
     /// Errors and notes, by pack.

@@ -313,7 +313,7 @@ mod tests {
 
     use super::*;
 
-    fn made() -> (String, String) {
+    fn make_certificate() -> (String, String) {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         (cert.pem(), signing_key.serialize_pem())
     }
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn unusable_files_are_rejected_with_their_setting_and_reason() {
         let folder = TempDir::new().unwrap();
-        let ((cert, key), (_, another)) = (made(), made());
+        let ((cert, key), (_, another)) = (make_certificate(), make_certificate());
         let rejected = |cert: &str, key: &str| Certificates::open(&write(&folder, cert, key), None).unwrap_err();
         assert!(matches!(rejected(&cert, &another), TlsError::Mismatch { why, .. } if why == "the key belongs to another certificate"));
         assert!(matches!(rejected("", &key), TlsError::NotPem { setting: "tls.cert", .. }));
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn changed_files_replace_the_certificate_only_if_they_are_valid() {
         let folder = TempDir::new().unwrap();
-        let ((cert, key), (next_cert, next_key)) = (made(), made());
+        let ((cert, key), (next_cert, next_key)) = (make_certificate(), make_certificate());
         let mut certificates = Certificates::open(&write(&folder, &cert, &key), None).unwrap().unwrap();
         assert_eq!(certificates.look(), CertificateNews::Unchanged);
         write(&folder, &next_cert, &key);

@@ -16,7 +16,7 @@ pub const STEP_MICROS: i64 = 60_000_000;
 const SLEW_MICROS: i64 = 500;
 
 /// Tells the time and creates the random bits of ids.
-pub trait Clock: Send + Sync {
+pub trait SteppedClock: Send + Sync {
     /// Returns the node's time.
     fn now(&self) -> Timestamp;
     /// Starts the node's time no earlier than the log's newest record. If the wall clock is behind that record
@@ -65,11 +65,11 @@ pub trait Hands: Send + Sync {
 pub struct NodeClock<H> {
     hands: H,
     /// The wall time at the moment when the monotonic clock was 0, in microseconds, as slewed so far.
-    origin: Mutex<Origin>,
+    origin: Mutex<ClockState>,
 }
 
 #[derive(Debug)]
-struct Origin {
+struct ClockState {
     micros: i64,
     /// The newest time returned so far: later times are never earlier than it, except after a step.
     told: i64,
@@ -81,20 +81,20 @@ impl<H: Hands> NodeClock<H> {
     /// Starts at the wall clock's time.
     pub fn new(hands: H) -> Self {
         let micros = hands.wall_micros().saturating_sub(hands.steady_micros());
-        Self { hands, origin: Mutex::new(Origin { micros, told: i64::MIN, steps: VecDeque::new() }) }
+        Self { hands, origin: Mutex::new(ClockState { micros, told: i64::MIN, steps: VecDeque::new() }) }
     }
 
-    fn origin(&self) -> MutexGuard<'_, Origin> {
+    fn origin(&self) -> MutexGuard<'_, ClockState> {
         self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn at(&self, origin: &mut Origin) -> Timestamp {
+    fn at(&self, origin: &mut ClockState) -> Timestamp {
         origin.told = origin.told.max(origin.micros.saturating_add(self.hands.steady_micros()));
         Timestamp::from_micros(origin.told)
     }
 }
 
-impl<H: Hands> Clock for NodeClock<H> {
+impl<H: Hands> SteppedClock for NodeClock<H> {
     fn now(&self) -> Timestamp {
         self.at(&mut self.origin())
     }
@@ -208,7 +208,7 @@ pub(crate) mod hand {
         }
     }
 
-    impl Clock for HandClock {
+    impl SteppedClock for HandClock {
         fn now(&self) -> Timestamp {
             Timestamp::from_micros(self.0.load(Ordering::Relaxed))
         }

@@ -1,6 +1,6 @@
 //! The codes of the node: each is shown once, and the vault holds the hash of its secret.
 
-use ensue_api::ports::{Declined, MintedCode};
+use ensue_api::ports::{MintedCode, PortError};
 use ensue_engine::command::{Moment, Refusal};
 use ensue_engine::ids::{Id, IdentityId};
 use ensue_engine::ports::{SealedKind, Secret, SubmitError};
@@ -25,7 +25,7 @@ impl SessionTable {
         way: &str,
         purpose: CodePurpose,
         (moment, until): (Moment, Timestamp),
-    ) -> Result<(Id, MintedCode), Declined> {
+    ) -> Result<(Id, MintedCode), PortError> {
         let id = Id::root(moment.time, moment.entropy);
         let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
         let code = StoredCode {
@@ -45,12 +45,12 @@ impl SessionTable {
     }
 
     /// Stores a code.
-    pub(crate) fn keep_code(&self, id: Id, code: StoredCode) -> Result<(), Declined> {
+    pub(crate) fn keep_code(&self, id: Id, code: StoredCode) -> Result<(), PortError> {
         let mut codes = self.codes();
         if codes.len() >= CODES_MAX {
             return Err(Refusal::LimitReached { what: "login codes", max: CODES_MAX }.into());
         }
-        self.vault.put_all(SealedKind::Code, &[(id.to_string(), code.stored())])?;
+        self.vault.put_all(SealedKind::Code, &[(id.to_string(), code.sealed_form())])?;
         codes.insert(id, code);
         Ok(())
     }

@@ -20,8 +20,8 @@ use crate::access::TokenTable;
 use crate::bodies::BodyCache;
 use crate::catalogs::NodeCatalogs;
 use crate::followers::FollowerHandle;
-use crate::keys::KeyRing;
-use crate::outside::OutsideWriter;
+use crate::key_ring::KeyRing;
+use crate::outside_writer::OutsideWriter;
 use crate::plain_body::plain;
 use crate::sensors::SensorSupervisor;
 use crate::sequencer::CommitListener;
@@ -52,7 +52,7 @@ pub struct CommitListeners {
 }
 
 impl CommitListener for CommitListeners {
-    fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
+    fn on_commit(&mut self, batch: &Arc<CommittedBatch>, head: Head) {
         self.outside.note(head);
         let (mut about_packs, mut about_keys, mut about_access, mut about_vars) = (false, false, false, false);
         let mut keys_set: Vec<KeyRef> = Vec::new();
@@ -107,12 +107,12 @@ impl CommitListener for CommitListeners {
         }
         // Callers that learn of the batch from here on may wait for what follows it.
         for follower in &self.followers {
-            follower.tell(batch);
+            follower.notify(batch);
         }
         self.ends.note(&batch.records);
     }
 
-    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
+    fn on_answered(&mut self, batch: &Arc<CommittedBatch>) {
         for effect in &batch.effects {
             match (effect, &self.sensors) {
                 (Effect::RunSensor(_) | Effect::StopSensor { .. }, Some(sensors)) => sensors.carry_out(effect),

@@ -5,7 +5,7 @@
 mod actions;
 mod connections;
 mod database;
-mod declared;
+mod declared_rights;
 mod key_providers;
 mod login;
 mod network;
@@ -17,7 +17,7 @@ mod retention;
 mod rights;
 mod shape;
 mod tls;
-mod tools;
+mod tool_files;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ use actions::WrittenActions;
 use connections::WrittenConnection;
 pub use database::{DATABASE_PASSWORD, DATABASE_PASSWORD_FILE, DatabaseAddress, DatabaseAddressError, OwnPassword, PasswordFrom};
 use database::{WrittenDatabase, WrittenPassword};
-pub use declared::{DeclaredGrant, DeclaredRights, DeclaredSubject};
+pub use declared_rights::{DeclaredGrant, DeclaredRights, DeclaredSubject};
 pub use ensue_objects::{BucketAddress, BucketAddressError};
 use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
@@ -58,9 +58,9 @@ use retention::{AGE_FORM, WrittenRetention};
 pub use rights::AcceptedPermissions;
 use rights::{WrittenRights, WrittenTier};
 use tls::WrittenTls;
-pub use tools::ToolFiles;
+pub use tool_files::ToolFiles;
 
-use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN, memory_for_deliveries_of};
+use crate::memory_limits::{MEMORY_BYTES, MEMORY_BYTES_MIN, memory_for_deliveries_of};
 
 pub use actions::{ActionSettings, UserSetting};
 pub use key_providers::{
@@ -74,7 +74,7 @@ pub use shape::settings_schema;
 pub use tls::TlsSettings;
 pub use variables::UnknownVariable;
 
-use crate::kept::{KeptSettings, days};
+use crate::output_stores::{StorageLimits, days};
 use crate::refusals::RecordedAddress;
 use crate::traces::{CollectorError, TraceSettings};
 
@@ -145,9 +145,9 @@ pub struct Config {
     /// How much memory the node may use, in bytes.
     pub memory_bytes: u64,
     /// How much of the output of attempts is kept.
-    pub outputs: KeptSettings,
+    pub outputs: StorageLimits,
     /// How much is kept of the files that attempts publish as artifacts.
-    pub artifacts: KeptSettings,
+    pub artifacts: StorageLimits,
     /// How long ended executions and other finished items remain in the views.
     pub retention: ViewRetention,
     /// How much of an address is recorded.
@@ -329,7 +329,7 @@ const LISTED: &str = "see docs/reference/ensue-yaml.md for all settings";
 /// `ensue.yaml` as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Written {
+struct WrittenConfig {
     listen: Option<SocketAddr>,
     url: Option<String>,
     hosts: Vec<String>,
@@ -426,7 +426,7 @@ struct Egress {
 }
 
 /// Reads the text of the file. The error names the setting that it is about, and its place.
-fn written(text: &str) -> Result<Written, String> {
+fn parse_file(text: &str) -> Result<WrittenConfig, String> {
     let options = serde_saphyr::options! { strict_booleans: true };
     let mut setting = String::new();
     let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
@@ -471,8 +471,8 @@ impl Config {
             lease: LEASE,
             min_free_bytes: MIN_FREE_BYTES,
             memory_bytes: MEMORY_BYTES,
-            outputs: KeptSettings::of_outputs(),
-            artifacts: KeptSettings::of_artifacts(),
+            outputs: StorageLimits::of_outputs(),
+            artifacts: StorageLimits::of_artifacts(),
             retention: ViewRetention::default(),
             audit_address: RecordedAddress::default(),
             connections: BTreeMap::new(),
@@ -552,7 +552,7 @@ impl Config {
     /// Returns the files and folders that only the node opens, which must be hidden from all programs: those that settings
     /// name, the settings file itself, and those that its libraries find by the variables of other tools.
     pub fn hidden_paths(&self) -> Vec<PathBuf> {
-        let mut hidden: Vec<PathBuf> = self.named_paths.hidden().map(Path::to_path_buf).collect();
+        let mut hidden: Vec<PathBuf> = self.named_paths.hidden_paths().map(Path::to_path_buf).collect();
         hidden.extend(self.database.iter().flat_map(DatabaseAddress::files).cloned());
         hidden.extend(self.tool_files.of(self));
         if let Some(BucketAddress::Folder(folder)) = &self.objects {
@@ -613,10 +613,10 @@ impl Config {
             return Err(unreadable(format!("it has {size} bytes; the limit is {FILE_BYTES_MAX}")));
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-        let written: Written = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-            Written::default()
+        let written: WrittenConfig = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            WrittenConfig::default()
         } else {
-            written(&text).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?
+            parse_file(&text).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?
         };
         // It may have secrets, whatever its name.
         self.named_paths.hide(path);
@@ -720,7 +720,7 @@ impl Config {
         match name {
             "ENSUE_LISTEN" => self.listen = value.parse().map_err(|_| wrong("an address like 127.0.0.1:3678"))?,
             "ENSUE_URL" => self.url = Some(value.to_owned()),
-            "ENSUE_HOSTS" => self.hosts = listed(value),
+            "ENSUE_HOSTS" => self.hosts = split_list(value),
             "ENSUE_LIMITS_SILENT_PER_ADDRESS" => {
                 self.silent_per_address = value.parse().ok().and_then(at_least_one).ok_or_else(|| wrong(AT_LEAST_ONE))?;
             }
@@ -728,11 +728,11 @@ impl Config {
                 self.connections_per_address = value.parse().ok().and_then(at_least_one).ok_or_else(|| wrong(AT_LEAST_ONE))?;
             }
             "ENSUE_TRUSTED_PROXIES" => {
-                self.trusted_proxies = network::networks(&listed(value)).map_err(|_| wrong(NETWORKS_FORM))?;
+                self.trusted_proxies = network::networks(&split_list(value)).map_err(|_| wrong(NETWORKS_FORM))?;
             }
             "ENSUE_PROXY_HEADER" => self.proxy_header = network::proxy_header(value).ok_or_else(|| wrong(PROXY_HEADER_FORM))?,
             "ENSUE_CORS_ORIGINS" => {
-                self.cors_origins = network::origins(&listed(value)).map_err(|_| wrong(ORIGINS_FORM))?;
+                self.cors_origins = network::origins(&split_list(value)).map_err(|_| wrong(ORIGINS_FORM))?;
             }
             "ENSUE_DATA" => self.data = PathBuf::from(value),
             "ENSUE_DATABASE" => {
@@ -760,7 +760,7 @@ impl Config {
                     .find(|known| known.as_str() == value)
                     .ok_or_else(|| wrong("full, truncated or none"))?;
             }
-            "ENSUE_EGRESS_ALLOW" => self.egress_allow = listed(value),
+            "ENSUE_EGRESS_ALLOW" => self.egress_allow = split_list(value),
             "ENSUE_TRACES_ENDPOINT" => {
                 self.traces.collector = Some(value.parse().map_err(|why| ConfigError::Collector { name: name.to_owned(), why })?)
             }
@@ -818,7 +818,7 @@ impl PasswordVariables {
     }
 }
 
-fn take_kept(kept: &mut KeptSettings, one: Option<u64>, quota: Option<u64>, keep_days: Option<u32>) {
+fn take_kept(kept: &mut StorageLimits, one: Option<u64>, quota: Option<u64>, keep_days: Option<u32>) {
     kept.one_bytes_max = one.unwrap_or(kept.one_bytes_max);
     kept.quota_bytes = quota.unwrap_or(kept.quota_bytes);
     kept.keep = keep_days.map_or(kept.keep, days);
@@ -830,7 +830,7 @@ fn enough(memory_bytes: u64) -> Option<u64> {
 }
 
 /// Returns the items of a list in a variable.
-fn listed(value: &str) -> Vec<String> {
+fn split_list(value: &str) -> Vec<String> {
     value.split(',').map(|one| one.trim().to_owned()).collect()
 }
 

@@ -16,8 +16,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::clock::Clock;
-use crate::keys::KeyRing;
+use crate::clock::SteppedClock;
+use crate::key_ring::KeyRing;
 use crate::machine::{bad, good};
 use crate::pack_credentials::unknown_connections;
 
@@ -29,7 +29,7 @@ const TEST_TIME_MAX: Duration = Duration::from_secs(60);
 /// The keys of connections, from those of the node.
 pub(crate) struct KeysOfConnections {
     pub(crate) keys: Arc<KeyRing>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn SteppedClock>,
 }
 
 impl ConnectionsHost for KeysOfConnections {
@@ -55,11 +55,11 @@ pub(crate) struct NodeConnections(pub(crate) Arc<Connections>);
 
 impl ensue_api::ports::Connections for NodeConnections {
     fn all(&self) -> Vec<ConnectionStatus> {
-        self.0.statuses().into_iter().map(shown).collect()
+        self.0.statuses().into_iter().map(to_wire).collect()
     }
 
     fn status(&self, name: &ConnectionName) -> Option<ConnectionStatus> {
-        self.0.status(name).map(shown)
+        self.0.status(name).map(to_wire)
     }
 
     fn test(&self, name: ConnectionName) -> Pin<Box<dyn Future<Output = Option<TestedConnection>> + Send>> {
@@ -79,7 +79,7 @@ impl ensue_api::ports::Connections for NodeConnections {
     }
 }
 
-fn shown(status: connections::ConnectionStatus) -> ConnectionStatus {
+fn to_wire(status: connections::ConnectionStatus) -> ConnectionStatus {
     ConnectionStatus {
         name: status.name,
         kind: status.kind,

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ensue_engine::health::state::Owed;
+use ensue_engine::health::state::OwedReaction;
 use ensue_engine::record::Position;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ struct Serving {
 
 /// The contents of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Written {
+struct CrashNotes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     serving: Option<Serving>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ pub(crate) enum Begin {
 impl CrashFile {
     /// Reads the note of the processes before this one; a damaged file counts as empty.
     pub(crate) fn open(path: &Path) -> Self {
-        let written: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let written: CrashNotes = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         if let Some(bug) = &written.bug {
             tracing::warn!(position = %bug.position, message = bug.message, "a node on this log ended because of an internal error; report it, and remove the file `crash.json` to stop this warning");
         }
@@ -74,7 +74,7 @@ impl CrashFile {
     }
 
     /// Notes that a reaction is about to begin.
-    pub(crate) fn begin(&mut self, owed: Owed) -> Begin {
+    pub(crate) fn begin(&mut self, owed: OwedReaction) -> Begin {
         let is_same = |serving: &Serving| (serving.of, serving.next) == (owed.of, owed.next);
         if self.noted.as_ref().is_some_and(is_same) {
             return Begin::Noted;
@@ -84,7 +84,7 @@ impl CrashFile {
             return Begin::EndsTheProcess;
         }
         let serving = Serving { of: owed.of, next: owed.next, begun: begun + 1 };
-        self.write(&Written { serving: Some(serving), bug: self.bug.clone() });
+        self.write(&CrashNotes { serving: Some(serving), bug: self.bug.clone() });
         self.noted = Some(serving);
         Begin::Noted
     }
@@ -101,7 +101,7 @@ impl CrashFile {
             return;
         }
         if self.bug.is_some() {
-            self.write(&Written { serving: None, bug: self.bug.clone() });
+            self.write(&CrashNotes { serving: None, bug: self.bug.clone() });
         } else if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(%error, "the crash file cannot be removed");
         }
@@ -110,10 +110,10 @@ impl CrashFile {
     /// Notes the internal error that ends this process, for later investigation.
     pub(crate) fn note_bug(&self, position: Position, message: &str) {
         let bug = Bug { position, message: message.to_owned() };
-        self.write(&Written { serving: self.noted, bug: Some(bug) });
+        self.write(&CrashNotes { serving: self.noted, bug: Some(bug) });
     }
 
-    fn write(&self, written: &Written) {
+    fn write(&self, written: &CrashNotes) {
         let text = serde_json::to_vec(written).expect("numbers and texts always have a JSON form");
         // Without the note, the worst case is one more start that ends the same way.
         if let Err(error) = std::fs::write(&self.path, text) {
@@ -129,8 +129,8 @@ mod tests {
 
     use super::*;
 
-    fn owed(of: u64, next: u32) -> Owed {
-        Owed { of: Position(of), next, root: Id::root(Timestamp::from_micros(1), 1) }
+    fn make_owed(of: u64, next: u32) -> OwedReaction {
+        OwedReaction { of: Position(of), next, root: Id::root(Timestamp::from_micros(1), 1) }
     }
 
     fn path() -> (tempfile::TempDir, PathBuf) {
@@ -143,25 +143,25 @@ mod tests {
     fn fourth_process_does_not_start_with_the_reaction_that_ended_three() {
         let (_folder, path) = path();
         for _ in 0..ENDS_MAX {
-            assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted);
+            assert_eq!(CrashFile::open(&path).begin(make_owed(7, 2)), Begin::Noted);
         }
         let mut fourth = CrashFile::open(&path);
-        assert_eq!(fourth.begin(owed(7, 3)), Begin::Noted, "another consequence of the same record is another reaction");
-        assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted, "only ends in a row count");
+        assert_eq!(fourth.begin(make_owed(7, 3)), Begin::Noted, "another consequence of the same record is another reaction");
+        assert_eq!(CrashFile::open(&path).begin(make_owed(7, 2)), Begin::Noted, "only ends in a row count");
     }
 
     #[test]
     fn reaction_that_ended_three_processes_is_parked_until_retried() {
         let (_folder, path) = path();
         for _ in 0..ENDS_MAX {
-            CrashFile::open(&path).begin(owed(7, 2));
+            CrashFile::open(&path).begin(make_owed(7, 2));
         }
         let mut file = CrashFile::open(&path);
-        assert_eq!(file.begin(owed(7, 2)), Begin::EndsTheProcess);
+        assert_eq!(file.begin(make_owed(7, 2)), Begin::EndsTheProcess);
         file.put_aside();
         file.end();
         assert!(!path.exists());
-        assert_eq!(file.begin(owed(7, 2)), Begin::Noted);
+        assert_eq!(file.begin(make_owed(7, 2)), Begin::Noted);
     }
 
     #[test]
@@ -169,20 +169,20 @@ mod tests {
         let (_folder, path) = path();
         let mut first = CrashFile::open(&path);
         for _ in 0..10 {
-            assert_eq!(first.begin(owed(7, 2)), Begin::Noted);
+            assert_eq!(first.begin(make_owed(7, 2)), Begin::Noted);
         }
-        assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted);
+        assert_eq!(CrashFile::open(&path).begin(make_owed(7, 2)), Begin::Noted);
     }
 
     #[test]
     fn finished_work_leaves_no_file_and_a_torn_file_is_ignored() {
         let (_folder, path) = path();
         let mut file = CrashFile::open(&path);
-        file.begin(owed(7, 2));
+        file.begin(make_owed(7, 2));
         file.end();
         assert!(!path.exists());
         std::fs::write(&path, "{\"serving\":{\"of\":7").unwrap();
-        assert_eq!(CrashFile::open(&path).begin(owed(7, 2)), Begin::Noted);
+        assert_eq!(CrashFile::open(&path).begin(make_owed(7, 2)), Begin::Noted);
     }
 
     #[test]
@@ -190,14 +190,14 @@ mod tests {
         let (_folder, path) = path();
         CrashFile::open(&path).note_bug(Position(9), "it broke");
         let mut next = CrashFile::open(&path);
-        next.begin(owed(7, 2));
+        next.begin(make_owed(7, 2));
         let text = || std::fs::read_to_string(&path).unwrap();
         assert_eq!(text(), r#"{"serving":{"of":7,"next":2,"begun":1},"bug":{"position":9,"message":"it broke"}}"#);
         next.end();
         assert_eq!(text(), r#"{"bug":{"position":9,"message":"it broke"}}"#);
         std::fs::remove_file(&path).unwrap();
         let mut after = CrashFile::open(&path);
-        after.begin(owed(8, 0));
+        after.begin(make_owed(8, 0));
         after.end();
         assert!(!path.exists());
     }
@@ -206,7 +206,7 @@ mod tests {
     fn panic_is_recorded_next_to_the_current_reaction() {
         let (_folder, path) = path();
         let mut file = CrashFile::open(&path);
-        file.begin(owed(7, 2));
+        file.begin(make_owed(7, 2));
         file.note_bug(Position(9), "it broke");
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, r#"{"serving":{"of":7,"next":2,"begun":1},"bug":{"position":9,"message":"it broke"}}"#);

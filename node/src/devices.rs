@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ensue_api::ports::{BegunDevice, CodeNotFound, Declined, DeviceDecision, Devices, RedeemedCode, WaitingDevice};
+use ensue_api::ports::{BegunDevice, CodeNotFound, DeviceDecision, Devices, PortError, RedeemedCode, WaitingDevice};
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::config::DeviceLogins;
 use crate::session_table::{SessionRefusal, millis, random};
 
@@ -67,21 +67,21 @@ pub(crate) enum DeviceRefusal {
 /// The terminals that wait for approval.
 pub(crate) struct NodeDevices {
     logins: DeviceLogins,
-    clock: Arc<dyn Clock>,
-    table: Mutex<Table>,
+    clock: Arc<dyn SteppedClock>,
+    table: Mutex<DeviceTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct DeviceTable {
     /// The terminals, by the SHA-256 of their device codes.
-    waiting: BTreeMap<[u8; 32], Waiting>,
+    waiting: BTreeMap<[u8; 32], PendingDevice>,
     /// The same by the codes that people type.
     by_code: BTreeMap<String, [u8; 32]>,
     /// When wrong codes were typed, and by whom, oldest first.
     wrong: VecDeque<(Timestamp, String)>,
 }
 
-struct Waiting {
+struct PendingDevice {
     user_code: String,
     terminal: WaitingDevice,
     until: Timestamp,
@@ -92,11 +92,11 @@ struct Waiting {
 
 impl NodeDevices {
     /// Creates the terminals of a node: none waits.
-    pub(crate) fn new(logins: DeviceLogins, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(logins: DeviceLogins, clock: Arc<dyn SteppedClock>) -> Self {
         Self { logins, clock, table: Mutex::default() }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, DeviceTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -106,7 +106,7 @@ impl Devices for NodeDevices {
         self.logins == DeviceLogins::Allowed
     }
 
-    fn begin(&self, terminal: WaitingDevice) -> Result<BegunDevice, Declined> {
+    fn begin(&self, terminal: WaitingDevice) -> Result<BegunDevice, PortError> {
         if !self.are_allowed() {
             return Err(DeviceRefusal::Off.into());
         }
@@ -125,13 +125,13 @@ impl Devices for NodeDevices {
         };
         let (key, until) = (key_of(&device_code), now.plus_millis(millis(LIFETIME)));
         table.by_code.insert(user_code.clone(), key);
-        let waiting = Waiting { user_code: user_code.clone(), terminal, until, interval: INTERVAL, asked_at: None, decision: None };
+        let waiting = PendingDevice { user_code: user_code.clone(), terminal, until, interval: INTERVAL, asked_at: None, decision: None };
         table.waiting.insert(key, waiting);
         let user_code = format!("{}-{}", &user_code[..CODE_LETTERS / 2], &user_code[CODE_LETTERS / 2..]);
         Ok(BegunDevice { device_code, user_code, valid_for: LIFETIME, interval: INTERVAL })
     }
 
-    fn poll(&self, device_code: &Secret) -> Result<RedeemedCode, Declined> {
+    fn poll(&self, device_code: &Secret) -> Result<RedeemedCode, PortError> {
         let (now, key) = (self.clock.now(), key_of(device_code));
         let mut table = self.table();
         table.forget(now);
@@ -151,18 +151,18 @@ impl Devices for NodeDevices {
     fn look_up(&self, user_code: &str, by: &str) -> Result<WaitingDevice, CodeNotFound> {
         let now = self.clock.now();
         let mut table = self.table();
-        Ok(table.typed(user_code, by, now)?.terminal.clone())
+        Ok(table.find_by_user_code(user_code, by, now)?.terminal.clone())
     }
 
     fn decide(&self, user_code: &str, by: &str, decision: DeviceDecision) -> Result<(), CodeNotFound> {
         let now = self.clock.now();
         let mut table = self.table();
-        table.typed(user_code, by, now)?.decision = Some(decision);
+        table.find_by_user_code(user_code, by, now)?.decision = Some(decision);
         Ok(())
     }
 }
 
-impl Waiting {
+impl PendingDevice {
     /// Notes that the terminal asks before anybody decided.
     fn note_question(&mut self, now: Timestamp) -> DeviceRefusal {
         let is_early = self.asked_at.is_some_and(|before| before.plus_millis(millis(self.interval)) > now);
@@ -175,9 +175,9 @@ impl Waiting {
     }
 }
 
-impl Table {
+impl DeviceTable {
     /// Returns the terminal of a code that somebody typed, unless somebody has decided about it.
-    fn typed(&mut self, user_code: &str, by: &str, now: Timestamp) -> Result<&mut Waiting, CodeNotFound> {
+    fn find_by_user_code(&mut self, user_code: &str, by: &str, now: Timestamp) -> Result<&mut PendingDevice, CodeNotFound> {
         self.forget(now);
         let of_one = self.wrong.iter().filter(|(_, who)| who == by);
         let free_of_one =
@@ -250,7 +250,7 @@ mod tests {
         WaitingDevice { address: None, agent: "ensue".into(), asked_at: Timestamp::default() }
     }
 
-    fn why(declined: &Declined) -> String {
+    fn why(declined: &PortError) -> String {
         declined.why.slug().to_owned()
     }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    ConfirmedTopic, Declined, EventMaker, GivenEvent, HookRefusal, Received, SecretState, ShownDelivery, ToSign, Webhooks,
+    ConfirmedTopic, EventMaker, GivenEvent, HookOutcome, HookRefusal, PortError, SecretState, ShownDelivery, ToSign, Webhooks,
 };
-use ensue_engine::catalog::{Catalog, Misfit, Sensor, Verify, Vouched, WaitingReply};
+use ensue_engine::catalog::{Catalog, Misfit, SenderAuthority, Sensor, Verify, WaitingReply};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, Refusal, RefusedDelivery, SignedBody};
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::events::internal::is_of_the_engine;
@@ -25,16 +25,16 @@ use ensue_executor::ports::{self as executor, Emission, EmissionError};
 use ensue_expression::{Document, JsonError};
 use ensue_sensors::Stage;
 use ensue_sensors::message::Message;
-use ensue_sensors::pulled::{self, Made};
+use ensue_sensors::pulled_messages::{self, MessageResult};
 use ensue_sensors::replies;
 use ensue_sensors::signatures::{KEY_BYTES_MIN, SignatureRefusal};
-use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Proving};
+use ensue_sensors::webhook::{self, EmittedEvent, HookKeys, Outgoing, Proving};
 use thiserror::Error;
 
 use crate::catalogs::NodeCatalogs;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::hook_senders::HookSenders;
-use crate::keys::{AcceptedValues, KeyRing};
+use crate::key_ring::{AcceptedValues, KeyRing};
 
 /// Why an input is not an event.
 #[derive(Debug, Error, Explain)]
@@ -93,13 +93,13 @@ pub struct Edge {
     /// The keys that deliveries are verified with.
     pub keys: Arc<KeyRing>,
     /// The clock that sets the time of receipt.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn SteppedClock>,
     /// The authorities that vouch for senders.
     pub senders: Arc<HookSenders>,
 }
 
 /// An event before it is judged.
-struct Observed {
+struct UnjudgedEvent {
     id: EventId,
     trigger: VersionedTrigger,
     source: String,
@@ -120,7 +120,7 @@ impl Edge {
     fn keys_of(&self, sensor: &Sensor, verify: &Verify) -> Result<AcceptedValues, EdgeRefusal> {
         let Some(key) = verify.key() else { return Ok(AcceptedValues::default()) };
         self.keys
-            .accepted(key, self.clock.now())
+            .accepted_values(key, self.clock.now())
             .map_err(|error| EdgeRefusal::KeyUnusable { sensor: sensor.name.clone(), why: error.to_string() })
     }
 
@@ -130,23 +130,23 @@ impl Edge {
         catalog: &Catalog,
         sensor: &Sensor,
         request: &HookRequest,
-        emitted: Vec<Emitted>,
+        emitted: Vec<EmittedEvent>,
     ) -> Result<Vec<ObservedEvent>, (TriggerRef, EdgeRefusal)> {
-        let event_of = |(index, one): (u32, Emitted)| {
+        let event_of = |(index, one): (u32, EmittedEvent)| {
             let trigger = one.trigger.name.clone();
-            self.delivered(catalog, sensor, request, (index, one)).map_err(|refusal| (trigger, refusal))
+            self.event_of_delivery(catalog, sensor, request, (index, one)).map_err(|refusal| (trigger, refusal))
         };
         (0..).zip(emitted).map(event_of).collect()
     }
 
     /// Creates the judged events of a message that a source was read for, or returns the trigger without an event. All
     /// of them or none are created.
-    pub(crate) fn pulled(
+    pub(crate) fn events_of_message(
         &self,
         catalog: &Catalog,
         sensor: &Sensor,
         message: &Message,
-        emitted: Vec<Emitted>,
+        emitted: Vec<EmittedEvent>,
     ) -> Result<Vec<ObservedEvent>, (TriggerRef, EmissionError)> {
         (0_u32..).zip(emitted).map(|(index, one)| self.pulled_one(catalog, sensor, message, (index, one))).collect()
     }
@@ -161,14 +161,16 @@ impl Edge {
         sensor: &SensorRef,
         message: KeptMessage,
         body: Bytes,
-    ) -> Result<Vec<ObservedEvent>, Declined> {
+    ) -> Result<Vec<ObservedEvent>, PortError> {
         let found = catalog.sensors().get(sensor).filter(|sensor| sensor.source.pulls());
         let sensor = found.ok_or_else(|| Refusal::SensorDoesNotPull(sensor.clone()))?;
-        let message = Message::again(message, body).map_err(|why| declined(EdgeRefusal::NotJson(why)))?;
-        match pulled::events_of(sensor, &message) {
-            Made::Events(emitted) => self.pulled(catalog, sensor, &message, emitted).map_err(|(_, why)| declined(why.into())),
-            Made::Passed | Made::Nothing => Ok(Vec::new()),
-            Made::Refused(refusal) => Err(refusal.into()),
+        let message = Message::again(message, body).map_err(|why| decline(EdgeRefusal::NotJson(why)))?;
+        match pulled_messages::events_of(sensor, &message) {
+            MessageResult::Events(emitted) => {
+                self.events_of_message(catalog, sensor, &message, emitted).map_err(|(_, why)| decline(why.into()))
+            }
+            MessageResult::Passed | MessageResult::Nothing => Ok(Vec::new()),
+            MessageResult::Refused(refusal) => Err(refusal.into()),
         }
     }
 
@@ -177,15 +179,15 @@ impl Edge {
         catalog: &Catalog,
         sensor: &Sensor,
         message: &Message,
-        (index, emitted): (u32, Emitted),
+        (index, emitted): (u32, EmittedEvent),
     ) -> Result<ObservedEvent, (TriggerRef, EmissionError)> {
         let trigger = emitted.trigger.name.clone();
         if is_of_the_engine(&trigger) {
             return Err((trigger.clone(), EmissionError::OfTheEngine(trigger)));
         }
         let key = emitted.dedupe.or_else(|| natural_key(message, index));
-        let mut event =
-            judged(catalog, self.observed(sensor, emitted.trigger, emitted.payload, message.time)).map_err(|why| (trigger, why))?;
+        let mut event = judge_event(catalog, self.sensor_event(sensor, emitted.trigger, emitted.payload, message.time))
+            .map_err(|why| (trigger, why))?;
         event.dedupe = key.map(|key| Dedupe {
             key: DedupeKey { scope: format!("sensor/{}/{}", sensor.name, event.trigger), hash: Digest::of(key.as_bytes()) },
             content: event.body.digest,
@@ -195,9 +197,9 @@ impl Edge {
     }
 
     /// Returns an event of a sensor, without a dedupe key. Without a time, it occurred now.
-    fn observed(&self, sensor: &Sensor, trigger: VersionedTrigger, payload: Document, time: Option<Timestamp>) -> Observed {
+    fn sensor_event(&self, sensor: &Sensor, trigger: VersionedTrigger, payload: Document, time: Option<Timestamp>) -> UnjudgedEvent {
         let (id, now) = self.fresh();
-        Observed {
+        UnjudgedEvent {
             id,
             trigger,
             source: sensor.name.to_string(),
@@ -210,14 +212,14 @@ impl Edge {
         }
     }
 
-    fn delivered(
+    fn event_of_delivery(
         &self,
         catalog: &Catalog,
         sensor: &Sensor,
         request: &HookRequest,
-        (index, emitted): (u32, Emitted),
+        (index, emitted): (u32, EmittedEvent),
     ) -> Result<ObservedEvent, EdgeRefusal> {
-        let mut event = judged(catalog, self.observed(sensor, emitted.trigger, emitted.payload, None))?;
+        let mut event = judge_event(catalog, self.sensor_event(sensor, emitted.trigger, emitted.payload, None))?;
         let drops_repeats = sensor.source.drops_repeats();
         if emitted.dedupe.is_none() && !drops_repeats {
             return Ok(event);
@@ -243,7 +245,7 @@ pub(crate) fn natural_key(message: &Message, index: u32) -> Option<String> {
 }
 
 /// Checks a payload against its trigger and lets the rules judge it, in the newest version.
-fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, EmissionError> {
+fn judge_event(catalog: &Catalog, observed: UnjudgedEvent) -> Result<ObservedEvent, EmissionError> {
     let VersionedTrigger { name, version } = observed.trigger;
     let Some(trigger) = catalog.triggers().get(&name) else { return Err(EmissionError::NoTrigger(name)) };
     let accepted = trigger.accept(version, &observed.payload).map_err(|why| EmissionError::of(name.clone(), why))?;
@@ -255,30 +257,36 @@ fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, Emissi
         payload: &accepted.newest,
         only: observed.rule.as_ref(),
     };
-    let event = ObservedEvent::judged(&view, judge(catalog, &view)).came_as(accepted.version, &observed.payload);
+    let event = ObservedEvent::from_view(&view, judge(catalog, &view)).came_as(accepted.version, &observed.payload);
     Ok(ObservedEvent { sensor: observed.sensor, trace: observed.trace, dedupe: observed.dedupe, ..event })
 }
 
-fn declined(refusal: EdgeRefusal) -> Declined {
+fn decline(refusal: EdgeRefusal) -> PortError {
     let misfits: Vec<Misfit> =
         if let EdgeRefusal::NoEvent(EmissionError::Misfit { misfits, .. }) = &refusal { misfits.clone() } else { Vec::new() };
-    Declined::from(refusal).with_misfits(misfits)
+    PortError::from(refusal).with_misfits(misfits)
 }
 
 impl Webhooks for Edge {
-    fn receive(&self, request: HookRequest) -> Result<Received, HookRefusal> {
+    fn receive(&self, request: HookRequest) -> Result<HookOutcome, HookRefusal> {
         let catalog = self.catalogs.current();
         let hook = catalog.sensors().get(&request.sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
         let Some((sensor, verify)) = hook else {
-            return Err(declined(EdgeRefusal::NoHook(request.sensor)).into());
+            return Err(decline(EdgeRefusal::NoHook(request.sensor)).into());
         };
-        let keys = self.keys_of(sensor, verify).map_err(declined)?;
+        let keys = self.keys_of(sensor, verify).map_err(decline)?;
         let keys = HookKeys { current: keys.current.as_deref(), previous: keys.previous.as_deref() };
         // Only authenticated senders may have a refused delivery stored: otherwise anybody could fill the log.
         let kept = |trigger: Option<TriggerRef>, reason: String| {
             (*verify != Verify::None).then(|| {
                 let body = Body::raw(request.body.clone());
-                Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with: webhook::kept(sensor, &request) })
+                Box::new(RefusedDelivery {
+                    sensor: sensor.name.clone(),
+                    trigger,
+                    reason,
+                    body,
+                    with: webhook::kept_parts(sensor, &request),
+                })
             })
         };
         let now = self.clock.now();
@@ -294,60 +302,60 @@ impl Webhooks for Edge {
             HookRefusal { declined: refusal.into(), keep }
         })?;
         let (emitted, waits) = match received {
-            webhook::Received::Reply(reply) => return Ok(Received::Reply(reply)),
-            webhook::Received::Events { emitted, waits } => (emitted, waits),
+            webhook::ReceiveOutcome::Reply(reply) => return Ok(HookOutcome::Reply(reply)),
+            webhook::ReceiveOutcome::Events { emitted, waits } => (emitted, waits),
         };
         let events = self.events_of(&catalog, sensor, &request, emitted).map_err(|(trigger, refusal)| {
             let keep = kept(Some(trigger), refusal.to_string());
-            HookRefusal { declined: declined(refusal), keep }
+            HookRefusal { declined: decline(refusal), keep }
         })?;
-        Ok(Received::Events { events, waits })
+        Ok(HookOutcome::Events { events, waits })
     }
 
-    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, Declined> {
+    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, PortError> {
         let catalog = self.catalogs.current();
-        let known = catalog.sensors().get(sensor).ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
-        replies::reply_to(known, waits, came).map_err(Declined::from)
+        let known = catalog.sensors().get(sensor).ok_or_else(|| decline(EdgeRefusal::NoHook(sensor.clone())))?;
+        replies::reply_to(known, waits, came).map_err(PortError::from)
     }
 
-    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined> {
+    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, PortError> {
         let catalog = self.catalogs.current();
         let hook = catalog.sensors().get(&request.sensor).filter(|sensor| sensor.source.webhook().is_some());
-        let Some(sensor) = hook else { return Err(declined(EdgeRefusal::NoHook(request.sensor))) };
-        let emitted = webhook::events_of(sensor, &request).map_err(Declined::from)?;
-        self.events_of(&catalog, sensor, &request, emitted).map_err(|(_, refusal)| declined(refusal))
+        let Some(sensor) = hook else { return Err(decline(EdgeRefusal::NoHook(request.sensor))) };
+        let emitted = webhook::events_of(sensor, &request).map_err(PortError::from)?;
+        self.events_of(&catalog, sensor, &request, emitted).map_err(|(_, refusal)| decline(refusal))
     }
 
-    fn sign(&self, sensor: &SensorRef, delivery: ToSign<'_>) -> Result<HookRequest, Declined> {
+    fn sign(&self, sensor: &SensorRef, delivery: ToSign<'_>) -> Result<HookRequest, PortError> {
         let catalog = self.catalogs.current();
         let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
-        let (sensor, verify) = hook.ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
-        let keys = self.keys_of(sensor, verify).map_err(declined)?;
+        let (sensor, verify) = hook.ok_or_else(|| decline(EdgeRefusal::NoHook(sensor.clone())))?;
+        let keys = self.keys_of(sensor, verify).map_err(decline)?;
         let ToSign { event, delivery, body, url, path } = delivery;
         let outgoing = Outgoing { event, delivery, body, now: self.clock.now(), url, path };
         webhook::compose(sensor, &outgoing, keys.current.as_deref()).map_err(|why| {
             let sensor = sensor.name.clone();
-            declined(match why {
+            decline(match why {
                 SignatureRefusal::NotComposed { why } => EdgeRefusal::CannotCompose { sensor, why },
                 why => EdgeRefusal::CannotSign { sensor, why },
             })
         })
     }
 
-    fn shown(&self, request: &HookRequest) -> ShownDelivery {
+    fn shown_delivery(&self, request: &HookRequest) -> ShownDelivery {
         let catalog = self.catalogs.current();
-        let headers = catalog.sensors().get(&request.sensor).map(|sensor| webhook::shown(sensor, request)).unwrap_or_default();
+        let headers = catalog.sensors().get(&request.sensor).map(|sensor| webhook::shown_headers(sensor, request)).unwrap_or_default();
         ShownDelivery { headers, query: webhook::shown_query(request) }
     }
 
     fn may_wait(&self, sensor: &SensorRef) -> bool {
         let catalog = self.catalogs.current();
         let verify = catalog.sensors().get(sensor).and_then(|sensor| sensor.source.webhook());
-        matches!(verify, Some(Verify::Vouched(vouched)) if !matches!(**vouched, Vouched::Mtls(_)))
+        matches!(verify, Some(Verify::Vouched(vouched)) if !matches!(**vouched, SenderAuthority::Mtls(_)))
     }
 
-    fn confirm(&self, sensor: &SensorRef) -> Result<Vec<ConfirmedTopic>, Declined> {
-        self.senders.confirm(sensor, self.clock.now()).map_err(Declined::from)
+    fn confirm(&self, sensor: &SensorRef) -> Result<Vec<ConfirmedTopic>, PortError> {
+        self.senders.confirm(sensor, self.clock.now()).map_err(PortError::from)
     }
 
     fn secret(&self, sensor: &SensorRef) -> SecretState {
@@ -365,10 +373,10 @@ impl Webhooks for Edge {
 }
 
 impl EventMaker for Edge {
-    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined> {
-        let payload = Document::parse(given.payload).map_err(|why| declined(EdgeRefusal::NotJson(why)))?;
+    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, PortError> {
+        let payload = Document::parse(given.payload).map_err(|why| decline(EdgeRefusal::NotJson(why)))?;
         let (id, now) = self.fresh();
-        let observed = Observed {
+        let observed = UnjudgedEvent {
             id,
             trigger: given.trigger,
             source: given.source,
@@ -379,7 +387,7 @@ impl EventMaker for Edge {
             payload,
             dedupe: given.dedupe,
         };
-        judged(&self.catalogs.current(), observed).map_err(|refusal| declined(refusal.into()))
+        judge_event(&self.catalogs.current(), observed).map_err(|refusal| decline(refusal.into()))
     }
 }
 
@@ -389,10 +397,10 @@ impl executor::Observe for Edge {
         if is_of_the_engine(&emission.trigger.name) {
             return Err(EmissionError::OfTheEngine(emission.trigger.name));
         }
-        let id = Id::derived(self.log, emission.cause, Role::Emit(emission.index));
+        let id = Id::derive(self.log, emission.cause, Role::Emit(emission.index));
         let key = emission.dedupe.as_deref();
         let dedupe = key.map(|key| Dedupe::of_emission(&emission.trigger.name, key, Digest::of(emission.payload.bytes())));
-        let observed = Observed {
+        let observed = UnjudgedEvent {
             id: EventId(id),
             trigger: emission.trigger,
             source: format!("execution/{}", emission.execution),
@@ -403,6 +411,6 @@ impl executor::Observe for Edge {
             payload: emission.payload,
             dedupe,
         };
-        judged(&self.catalogs.current(), observed)
+        judge_event(&self.catalogs.current(), observed)
     }
 }

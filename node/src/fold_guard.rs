@@ -45,7 +45,7 @@ impl Patience {
 
 /// The content of the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Written {
+struct GuardNotes {
     /// The release that wrote the file: another release may fold differently.
     release: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,7 +122,7 @@ impl Onlooker for AllLeftOut {
 
     fn end(&mut self) {}
 
-    fn kept(&mut self, _: Position) {}
+    fn note_stored(&mut self, _: Position) {}
 }
 
 /// Observes the folding of the live views.
@@ -144,8 +144,8 @@ impl FoldGuard {
     /// Reads the notes of earlier processes, and notes that this process continues after `behind`. Endless folds are
     /// not watched for yet.
     pub fn open(path: &Path, behind: Position) -> Self {
-        let found: Written = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let found = if found.release == crate::release::RELEASE { found } else { Written::default() };
+        let found: GuardNotes = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let found = if found.release == crate::release::RELEASE { found } else { GuardNotes::default() };
         let processes = found.began.filter(|began| began.behind == behind).map_or(0, |began| began.processes) + 1;
         let under_way = Arc::new(UnderWay::default());
         let guard = Self {
@@ -164,7 +164,7 @@ impl FoldGuard {
 
     /// Starts a thread that ends the process if a fold does not finish. Returns an error if the thread cannot be
     /// started.
-    pub(crate) fn watched(mut self, patience: Patience) -> std::io::Result<Self> {
+    pub(crate) fn with_watch(mut self, patience: Patience) -> std::io::Result<Self> {
         let (watch, ended) = sync_channel(0);
         let watched = self.under_way.clone();
         std::thread::Builder::new().name("views-watch".into()).spawn(move || watched.watch(&ended, patience))?;
@@ -192,7 +192,8 @@ impl FoldGuard {
             }
             return;
         }
-        let written = Written { release: crate::release::RELEASE.to_owned(), began: self.began, folding: self.folding.clone(), left_out };
+        let written =
+            GuardNotes { release: crate::release::RELEASE.to_owned(), began: self.began, folding: self.folding.clone(), left_out };
         let text = serde_json::to_vec(&written).expect("numbers and texts always have a JSON form");
         // Without the note, the worst case is one more start that ends in the same way.
         if let Err(error) = std::fs::write(&self.path, text) {
@@ -207,7 +208,7 @@ impl Onlooker for FoldGuard {
     }
 
     fn begin_all(&mut self, last: Position) {
-        self.under_way.begin(Fold::All { last });
+        self.under_way.begin(FoldInProgress::All { last });
     }
 
     fn begin_one(&mut self, view: ViewName, position: Position) -> Option<String> {
@@ -227,7 +228,7 @@ impl Onlooker for FoldGuard {
             self.folding = Some(Folding { what, processes: before + 1 });
             self.write();
         }
-        self.under_way.begin(Fold::One { view, position });
+        self.under_way.begin(FoldInProgress::One { view, position });
         None
     }
 
@@ -240,7 +241,7 @@ impl Onlooker for FoldGuard {
 
     /// Only stored records count as progress: the next process meets again the records that were folded but not
     /// stored. Views that are built next to the live ones catch up with the position of the live ones.
-    fn kept(&mut self, through: Position) {
+    fn note_stored(&mut self, through: Position) {
         if self.began.is_some_and(|began| through > began.behind) {
             self.began = None;
             self.write();
@@ -260,14 +261,14 @@ impl Drop for FoldGuard {
 
 /// The fold in progress.
 #[derive(Clone, Copy)]
-enum Fold {
+enum FoldInProgress {
     /// All records up to a position.
     All { last: Position },
     /// One record into one view.
     One { view: ViewName, position: Position },
 }
 
-impl fmt::Display for Fold {
+impl fmt::Display for FoldInProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All { last } => write!(f, "the records up to position {last}"),
@@ -278,14 +279,14 @@ impl fmt::Display for Fold {
 
 /// The fold in progress, as seen from outside.
 #[derive(Default)]
-struct UnderWay(Mutex<(u64, Option<Fold>)>);
+struct UnderWay(Mutex<(u64, Option<FoldInProgress>)>);
 
 impl UnderWay {
-    fn now(&self) -> MutexGuard<'_, (u64, Option<Fold>)> {
+    fn now(&self) -> MutexGuard<'_, (u64, Option<FoldInProgress>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self, fold: Fold) {
+    fn begin(&self, fold: FoldInProgress) {
         let mut now = self.now();
         *now = (now.0 + 1, Some(fold));
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use ensue_api::Queue;
 use ensue_api::ports::FollowingViews;
-use ensue_api::queues::Held;
+use ensue_api::queues::QueuePermit;
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
@@ -87,13 +87,13 @@ impl FollowerHealth {
 /// A handle that notifies a follower of batches.
 #[derive(Clone)]
 pub struct FollowerHandle {
-    sender: SyncSender<Told>,
+    sender: SyncSender<FollowerMessage>,
     waiting: Waiting,
     hurry: Arc<Hurry>,
 }
 
-enum Told {
-    Batch(Arc<CommittedBatch>, [Held; 2]),
+enum FollowerMessage {
+    Batch(Arc<CommittedBatch>, [QueuePermit; 2]),
     ReleaseCaches,
     Stop,
 }
@@ -109,20 +109,20 @@ pub struct Waiting {
 
 impl FollowerHandle {
     /// Notifies the follower of a batch. Never waits: a follower that has fallen behind reads the batch from the log.
-    pub fn tell(&self, batch: &Arc<CommittedBatch>) {
+    pub fn notify(&self, batch: &Arc<CommittedBatch>) {
         let Some(one) = self.waiting.batches.enter(1) else { return };
         let Some(bytes) = self.waiting.bytes.enter(bytes_of(batch)) else { return };
-        let _ = self.sender.try_send(Told::Batch(batch.clone(), [one, bytes]));
+        let _ = self.sender.try_send(FollowerMessage::Batch(batch.clone(), [one, bytes]));
     }
 
     /// Asks the follower to release the memory of its caches. One with so many messages waiting is not idle, and does not.
     pub(crate) fn release_caches(&self) {
-        let _ = self.sender.try_send(Told::ReleaseCaches);
+        let _ = self.sender.try_send(FollowerMessage::ReleaseCaches);
     }
 
     /// Asks the follower to process the rest of the log and then to end.
     pub fn stop(&self) {
-        let _ = self.sender.send(Told::Stop);
+        let _ = self.sender.send(FollowerMessage::Stop);
     }
 }
 
@@ -202,9 +202,9 @@ pub(crate) fn start<F: Follow + 'static>(
 pub struct Follower<F> {
     follow: F,
     reader: Box<dyn LogReader>,
-    receiver: Receiver<Told>,
+    receiver: Receiver<FollowerMessage>,
     /// The message that ended the last wait.
-    came: Option<Told>,
+    came: Option<FollowerMessage>,
     /// Whether it was asked to end.
     is_ending: bool,
 }
@@ -240,12 +240,12 @@ impl<F: Follow> Follower<F> {
                 None => self.receiver.try_recv(),
             };
             match told {
-                Ok(Told::Batch(batch, held)) => {
+                Ok(FollowerMessage::Batch(batch, held)) => {
                     records += batch.records.len();
                     batches.push((batch, held));
                 }
-                Ok(Told::ReleaseCaches) => releases = true,
-                Ok(Told::Stop) | Err(TryRecvError::Disconnected) => {
+                Ok(FollowerMessage::ReleaseCaches) => releases = true,
+                Ok(FollowerMessage::Stop) | Err(TryRecvError::Disconnected) => {
                     next = Next::End;
                     self.is_ending = true;
                 }
@@ -264,7 +264,7 @@ impl<F: Follow> Follower<F> {
         Ok(next)
     }
 
-    fn take(&mut self, batches: &[(Arc<CommittedBatch>, [Held; 2])]) -> Result<(), String> {
+    fn take(&mut self, batches: &[(Arc<CommittedBatch>, [QueuePermit; 2])]) -> Result<(), String> {
         let mut known = self.follow.position();
         let mut runs: Vec<&[Record]> = Vec::with_capacity(batches.len());
         for (batch, _) in batches {
@@ -345,7 +345,7 @@ impl<F: Follow> FollowerThread<F> {
     /// Waits until there is something to follow, but still reads the log from time to time.
     fn wait(&mut self) {
         match self.follower.receiver.recv_timeout(LOOK_EVERY) {
-            Ok(told @ Told::Batch(..)) => {
+            Ok(told @ FollowerMessage::Batch(..)) => {
                 self.follower.came = Some(told);
                 let apart = STEP_EVERY.min(self.took * STEPS_TAKE_ONE_IN);
                 let early = self.hurried.map_or(self.stepped, |hurried| hurried + HURRY_EVERY);
@@ -353,7 +353,7 @@ impl<F: Follow> FollowerThread<F> {
                     self.hurried = Some(Instant::now());
                 }
             }
-            Ok(told @ (Told::ReleaseCaches | Told::Stop)) => self.follower.came = Some(told),
+            Ok(told @ (FollowerMessage::ReleaseCaches | FollowerMessage::Stop)) => self.follower.came = Some(told),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         self.stepped = Instant::now();

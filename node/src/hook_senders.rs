@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::ConfirmedTopic;
-use ensue_engine::catalog::{JwtVerify, MtlsVerify, SnsVerify, Vouched};
+use ensue_engine::catalog::{JwtVerify, MtlsVerify, SenderAuthority, SnsVerify};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::SensorRef;
 use ensue_engine::ports::{HookPeer, HookRequest};
@@ -20,7 +20,7 @@ use ensue_login::fetch::{HostBy, Method, Request};
 use ensue_login::senders::Senders;
 use ensue_login::{Fetch, Refusal};
 use ensue_sensors::signatures::SignatureRefusal;
-use ensue_sensors::sns::{self, Kind, Message};
+use ensue_sensors::sns::{self, Kind, SnsMessage};
 use ensue_store::sync::replace;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -74,18 +74,18 @@ pub struct HookSenders {
     certificates: Mutex<Certificates>,
     kept: OnceLock<KeptCertificates>,
     fetches: Fetches,
-    asked: Mutex<BTreeMap<(SensorRef, String), Asked>>,
+    asked: Mutex<BTreeMap<(SensorRef, String), PendingSubscription>>,
 }
 
 /// A question of Amazon SNS whether a hook wants the messages of a topic.
-struct Asked {
+struct PendingSubscription {
     at: Timestamp,
     url: Url,
 }
 
 #[derive(Default)]
 struct Certificates {
-    by_url: BTreeMap<Url, Held>,
+    by_url: BTreeMap<Url, CachedCertificate>,
     new: NewUrls,
 }
 
@@ -108,7 +108,7 @@ struct FetchSlot<'a> {
 }
 
 /// A certificate, and when it was asked for.
-struct Held {
+struct CachedCertificate {
     certificate: Result<Arc<sns::Certificate>, String>,
     at: Timestamp,
     /// Whether it has verified a message.
@@ -134,11 +134,11 @@ impl HookSenders {
 
     /// Returns whether the authority that a hook names vouches for the sender of a delivery. May wait for a certificate or for keys,
     /// unless the hook demands client certificates.
-    pub(crate) fn vouch(&self, vouched: &Vouched, request: &HookRequest, now: Timestamp) -> Result<(), SignatureRefusal> {
+    pub(crate) fn vouch(&self, vouched: &SenderAuthority, request: &HookRequest, now: Timestamp) -> Result<(), SignatureRefusal> {
         match vouched {
-            Vouched::Sns(sns) => self.sns(sns, request, now),
-            Vouched::Jwt(jwt) => self.jwt(jwt, request, now),
-            Vouched::Mtls(mtls) => by_certificate(mtls, request),
+            SenderAuthority::Sns(sns) => self.sns(sns, request, now),
+            SenderAuthority::Jwt(jwt) => self.jwt(jwt, request, now),
+            SenderAuthority::Mtls(mtls) => by_certificate(mtls, request),
         }
     }
 
@@ -166,7 +166,7 @@ impl HookSenders {
     }
 
     fn sns(&self, accepted: &SnsVerify, request: &HookRequest, now: Timestamp) -> Result<(), SignatureRefusal> {
-        let message = Message::read(accepted, &request.body)?;
+        let message = SnsMessage::read(accepted, &request.body)?;
         let certificate = self.certificate(message.certificate(), (request, now))?;
         message.check(&certificate, now)?;
         self.keep_verified(message.certificate());
@@ -176,7 +176,7 @@ impl HookSenders {
             let key = (request.sensor.clone(), message.topic().to_owned());
             if asked.len() < CONFIRMATIONS_MAX || asked.contains_key(&key) {
                 tracing::info!(sensor = %request.sensor, topic = message.topic(), "Amazon SNS asks to confirm a subscription");
-                asked.insert(key, Asked { at: now, url: url.clone() });
+                asked.insert(key, PendingSubscription { at: now, url: url.clone() });
             }
         }
         Ok(())
@@ -186,7 +186,7 @@ impl HookSenders {
     fn keep_verified(&self, url: &Url) {
         let is_new = open(&self.certificates).by_url.get_mut(url).is_some_and(|held| !std::mem::replace(&mut held.is_verified, true));
         if let Some(kept) = self.kept.get().filter(|_| is_new) {
-            kept.write(|| open(&self.certificates).verified());
+            kept.write(|| open(&self.certificates).verified_certificates());
         }
     }
 
@@ -290,7 +290,7 @@ impl Drop for FetchSlot<'_> {
 impl Certificates {
     /// Holds what was fetched. The URL of a certificate never has another one, so if one that has verified messages cannot be
     /// fetched again, the one that is held stays in use.
-    fn hold(&mut self, url: &Url, fetched: Result<Fetched, String>, now: Timestamp) -> Result<Arc<sns::Certificate>, String> {
+    fn hold(&mut self, url: &Url, fetched: Result<FetchedCertificate, String>, now: Timestamp) -> Result<Arc<sns::Certificate>, String> {
         let before = self.by_url.remove(url);
         if before.is_none() && self.by_url.len() >= CERTIFICATES_MAX {
             // What has verified nothing goes first, and of these the oldest.
@@ -298,11 +298,14 @@ impl Certificates {
             oldest.and_then(|url| self.by_url.remove(&url));
         }
         let held = match (fetched, before) {
-            (Err(_), Some(before)) if before.is_verified => Held { at: now, ..before },
-            (Ok(Fetched { certificate, pem }), before) => {
-                Held { certificate: Ok(Arc::new(certificate)), at: now, is_verified: before.is_some_and(|held| held.is_verified), pem }
-            }
-            (Err(why), _) => Held { certificate: Err(why), at: now, is_verified: false, pem: Vec::new() },
+            (Err(_), Some(before)) if before.is_verified => CachedCertificate { at: now, ..before },
+            (Ok(FetchedCertificate { certificate, pem }), before) => CachedCertificate {
+                certificate: Ok(Arc::new(certificate)),
+                at: now,
+                is_verified: before.is_some_and(|held| held.is_verified),
+                pem,
+            },
+            (Err(why), _) => CachedCertificate { certificate: Err(why), at: now, is_verified: false, pem: Vec::new() },
         };
         let certificate = held.certificate.clone();
         self.by_url.insert(url.clone(), held);
@@ -310,7 +313,7 @@ impl Certificates {
     }
 
     /// Returns those that have verified messages, as they are kept.
-    fn verified(&self) -> Vec<KeptCertificate> {
+    fn verified_certificates(&self) -> Vec<KeptCertificate> {
         let verified = self.by_url.iter().filter(|(_, held)| held.is_verified);
         let kept = verified.map(|(url, held)| KeptCertificate {
             url: url.to_string(),
@@ -322,7 +325,7 @@ impl Certificates {
 }
 
 /// A certificate that was fetched.
-struct Fetched {
+struct FetchedCertificate {
     certificate: sns::Certificate,
     pem: Vec<u8>,
 }
@@ -345,7 +348,7 @@ struct KeptCertificate {
 
 impl KeptCertificates {
     /// Reads the certificates. Damaged ones are not used.
-    fn read(&self) -> BTreeMap<Url, Held> {
+    fn read(&self) -> BTreeMap<Url, CachedCertificate> {
         let bytes = match std::fs::read(&self.file) {
             Ok(bytes) => bytes,
             Err(why) if why.kind() == ErrorKind::NotFound => return BTreeMap::new(),
@@ -362,7 +365,7 @@ impl KeptCertificates {
             let url = Url::parse(&url).ok().filter(sns::is_of_a_certificate)?;
             let certificate = Ok(Arc::new(sns::Certificate::read(pem.as_bytes()).ok()?));
             let at = Timestamp::from_micros(at_micros);
-            Some((url, Held { certificate, at, is_verified: true, pem: pem.into_bytes() }))
+            Some((url, CachedCertificate { certificate, at, is_verified: true, pem: pem.into_bytes() }))
         });
         held.collect()
     }
@@ -384,9 +387,9 @@ fn get(web: &dyn Fetch, url: &Url) -> Result<Vec<u8>, String> {
     if response.status == 200 { Ok(response.body) } else { Err(format!("{host}: the status is {}", response.status)) }
 }
 
-fn fetch(web: &dyn Fetch, url: &Url) -> Result<Fetched, String> {
+fn fetch(web: &dyn Fetch, url: &Url) -> Result<FetchedCertificate, String> {
     let pem = get(web, url)?;
-    sns::Certificate::read(&pem).map(|certificate| Fetched { certificate, pem })
+    sns::Certificate::read(&pem).map(|certificate| FetchedCertificate { certificate, pem })
 }
 
 /// Checks the client certificate of a delivery, or what a trusted proxy reports of it.
@@ -440,8 +443,8 @@ mod tests {
         Url::parse(&format!("https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-{hex}.pem")).unwrap()
     }
 
-    fn fetched() -> Result<Fetched, String> {
-        Ok(Fetched { certificate: sns::Certificate::read(PEM).unwrap(), pem: PEM.to_vec() })
+    fn sample_certificate() -> Result<FetchedCertificate, String> {
+        Ok(FetchedCertificate { certificate: sns::Certificate::read(PEM).unwrap(), pem: PEM.to_vec() })
     }
 
     #[test]
@@ -493,7 +496,7 @@ mod tests {
     fn certificate_that_has_verified_messages_stays_in_use_while_no_fetch_is_free() {
         let senders = HookSenders::default();
         for hex in ["a", "b"] {
-            open(&senders.certificates).hold(&url(hex), fetched(), NOW).unwrap();
+            open(&senders.certificates).hold(&url(hex), sample_certificate(), NOW).unwrap();
         }
         senders.keep_verified(&url("a"));
         let request = HookRequest {
@@ -525,7 +528,7 @@ mod tests {
         let senders = HookSenders::default();
         senders.keep_in(file.clone());
         for hex in ["a", "b"] {
-            open(&senders.certificates).hold(&url(hex), fetched(), NOW).unwrap();
+            open(&senders.certificates).hold(&url(hex), sample_certificate(), NOW).unwrap();
         }
         senders.keep_verified(&url("a"));
         let urls = |senders: &HookSenders| open(&senders.certificates).by_url.keys().cloned().collect::<Vec<_>>();
@@ -545,9 +548,9 @@ mod tests {
     #[test]
     fn verified_certificate_that_cannot_be_fetched_again_stays_in_use() {
         let mut certificates = Certificates::default();
-        certificates.hold(&url("a"), fetched(), NOW).unwrap();
+        certificates.hold(&url("a"), sample_certificate(), NOW).unwrap();
         assert!(certificates.hold(&url("a"), Err("the status is 500".to_owned()), NOW).is_err(), "it has verified nothing");
-        certificates.hold(&url("a"), fetched(), NOW).unwrap();
+        certificates.hold(&url("a"), sample_certificate(), NOW).unwrap();
         certificates.by_url.get_mut(&url("a")).unwrap().is_verified = true;
         assert!(certificates.hold(&url("a"), Err("the status is 500".to_owned()), NOW).is_ok());
     }

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     /// Looks once a second for so many seconds, with the number of commits at each, and returns the seconds at which caches are released.
-    fn released(seconds: u64, commits_at: impl Fn(u64) -> u64) -> Vec<u64> {
+    fn release_times(seconds: u64, commits_at: impl Fn(u64) -> u64) -> Vec<u64> {
         let begin = Instant::now();
         let mut idle = Idle::since(begin);
         (0..seconds).filter(|second| idle.is_due(begin + Duration::from_secs(*second), commits_at(*second))).collect()
@@ -100,12 +100,12 @@ mod tests {
 
     #[test]
     fn idle_node_releases_caches_after_30_seconds_and_every_five_minutes() {
-        assert_eq!(released(700, |_| 0), [30, 330, 630]);
-        assert_eq!(released(100, |second| u64::from(second >= 50)), [30, 80]);
+        assert_eq!(release_times(700, |_| 0), [30, 330, 630]);
+        assert_eq!(release_times(100, |second| u64::from(second >= 50)), [30, 80]);
     }
 
     #[test]
     fn caches_of_a_node_that_commits_are_not_released() {
-        assert_eq!(released(500, |second| second / 30), [] as [u64; 0]);
+        assert_eq!(release_times(500, |second| second / 30), [] as [u64; 0]);
     }
 }

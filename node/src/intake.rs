@@ -44,21 +44,21 @@ impl Intake {
 
 /// The sequencer's side of the intake.
 #[derive(Clone, Debug, Default)]
-pub struct IntakeGate(Arc<Shared>);
+pub struct IntakeGate(Arc<SharedIntake>);
 
 /// The side of the sensors.
 #[derive(Clone, Debug)]
-pub struct IntakeWatch(Arc<Shared>);
+pub struct IntakeWatch(Arc<SharedIntake>);
 
 /// What both sides see. It wakes those that wait in the order in which they came, unlike a `watch` of tokio, which
 /// wakes them in a random order: a simulated world must take the same course each time.
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedIntake {
     intake: Mutex<Intake>,
     changed: Notify,
 }
 
-impl Shared {
+impl SharedIntake {
     fn intake(&self) -> MutexGuard<'_, Intake> {
         self.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }

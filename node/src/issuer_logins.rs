@@ -36,7 +36,7 @@ pub(crate) struct IssuerLogin {
 
 /// The form of a login in the vault.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct SealedLogin {
     issuer: IssuerName,
     identity: IdentityId,
     subject: String,
@@ -48,15 +48,15 @@ struct Stored {
 
 impl IssuerLogin {
     /// Returns the form in the vault.
-    pub(crate) fn stored(&self) -> Secret {
+    pub(crate) fn sealed_form(&self) -> Secret {
         let refresh = self.refresh.as_ref().and_then(|token| std::str::from_utf8(token.reveal()).ok()).map(str::to_owned);
         let Self { issuer, identity, subject, issuer_session, ask_at, sessions, .. } = self.clone();
-        let stored = Stored { issuer, identity, subject, issuer_session, refresh, ask_at: ask_at.micros(), sessions };
+        let stored = SealedLogin { issuer, identity, subject, issuer_session, refresh, ask_at: ask_at.micros(), sessions };
         Secret::new(serde_json::to_vec(&stored).expect("texts and numbers always have a JSON form"))
     }
 
     fn restore(stored: &Secret) -> Option<Self> {
-        let Stored { issuer, identity, subject, issuer_session, refresh, ask_at, sessions } =
+        let SealedLogin { issuer, identity, subject, issuer_session, refresh, ask_at, sessions } =
             serde_json::from_slice(stored.reveal()).ok()?;
         let (refresh, ask_at) = (refresh.map(|token| Secret::new(token.into_bytes())), Timestamp::from_micros(ask_at));
         Some(Self { issuer, identity, subject, issuer_session, refresh, ask_at, sessions })
@@ -96,7 +96,7 @@ impl IssuerLogins {
             },
         };
         login.sessions.insert(session);
-        self.vault.put_all(SealedKind::Issuer, &[(first.to_string(), login.stored())])?;
+        self.vault.put_all(SealedKind::Issuer, &[(first.to_string(), login.sealed_form())])?;
         logins.insert(first, login);
         Ok(())
     }
@@ -109,7 +109,7 @@ impl IssuerLogins {
         if login.sessions.len() > 1 {
             let mut others = login.clone();
             others.sessions.remove(&session);
-            self.vault.put_all(SealedKind::Issuer, &[(first.to_string(), others.stored())])?;
+            self.vault.put_all(SealedKind::Issuer, &[(first.to_string(), others.sealed_form())])?;
             *login = others;
         } else {
             self.vault.destroy(SealedKind::Issuer, &first.to_string())?;
@@ -129,21 +129,21 @@ impl IssuerLogins {
 
     /// Notes when the issuer of a login is asked next, and the refresh token that replaces the old one. The store replaces
     /// the old one in one step. A login that has ended meanwhile stays ended.
-    pub(crate) fn asked(&self, first: SessionId, successor: Option<Secret>, ask_at: Timestamp) -> Result<(), VaultError> {
+    pub(crate) fn note_next_ask(&self, first: SessionId, successor: Option<Secret>, ask_at: Timestamp) -> Result<(), VaultError> {
         let mut logins = self.logins();
         let Some(login) = logins.get_mut(&first) else { return Ok(()) };
         login.ask_at = ask_at;
         if successor.is_some() {
             login.refresh = successor;
         }
-        self.vault.put_all(SealedKind::Issuer, &[(first.to_string(), login.stored())])
+        self.vault.put_all(SealedKind::Issuer, &[(first.to_string(), login.sealed_form())])
     }
 
     /// Destroys the refresh tokens of issuers that are no longer asked.
     pub(crate) fn stop_asking(&self, is_asked: impl Fn(&IssuerName) -> bool) -> Result<(), VaultError> {
         for (first, login) in self.logins().iter_mut().filter(|(_, login)| login.refresh.is_some() && !is_asked(&login.issuer)) {
             login.refresh = None;
-            self.vault.put_all(SealedKind::Issuer, &[(first.to_string(), login.stored())])?;
+            self.vault.put_all(SealedKind::Issuer, &[(first.to_string(), login.sealed_form())])?;
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    fn stored(vault: &Arc<dyn Vault>) -> Vec<String> {
+    fn sealed_logins(vault: &Arc<dyn Vault>) -> Vec<String> {
         vault.list(SealedKind::Issuer).unwrap().into_iter().map(|(_, value)| String::from_utf8_lossy(value.reveal()).into_owned()).collect()
     }
 
@@ -202,7 +202,7 @@ mod tests {
     fn login_lasts_until_the_last_session_that_depends_on_it_ends() {
         let vault = empty();
         let logins = IssuerLogins::open_vault(vault.clone()).unwrap();
-        logins.begin(session(1), &AtIssuer::New(login().stored())).unwrap();
+        logins.begin(session(1), &AtIssuer::New(login().sealed_form())).unwrap();
         logins.begin(session(2), &AtIssuer::Of(session(1))).unwrap();
         logins.begin(session(3), &AtIssuer::Of(session(2))).unwrap();
         logins.begin(session(4), &AtIssuer::Of(session(9))).unwrap();
@@ -210,31 +210,31 @@ mod tests {
         assert_eq!(restored.sessions_of(|login| login.issuer_session.as_deref() == Some("s")), [session(1), session(2), session(3)]);
         restored.forget(session(1)).unwrap();
         restored.forget(session(3)).unwrap();
-        assert_eq!((restored.sessions_of(|_| true), stored(&vault).len()), (vec![session(2)], 1));
+        assert_eq!((restored.sessions_of(|_| true), sealed_logins(&vault).len()), (vec![session(2)], 1));
         restored.forget(session(2)).unwrap();
         restored.forget(session(2)).unwrap();
-        assert_eq!((restored.sessions_of(|_| true), stored(&vault).len()), (Vec::new(), 0), "the refresh token is destroyed");
+        assert_eq!((restored.sessions_of(|_| true), sealed_logins(&vault).len()), (Vec::new(), 0), "the refresh token is destroyed");
     }
 
     #[test]
     fn successor_replaces_the_refresh_token_and_a_login_that_has_ended_stays_ended() {
         let vault = empty();
         let logins = IssuerLogins::open_vault(vault.clone()).unwrap();
-        logins.begin(session(1), &AtIssuer::New(login().stored())).unwrap();
+        logins.begin(session(1), &AtIssuer::New(login().sealed_form())).unwrap();
         let due = |at, resting: &[&str]| {
             let resting = resting.iter().map(|name| name.parse().unwrap()).collect();
             logins.due(Timestamp::from_micros(at), 10, &resting).len()
         };
         assert_eq!((due(99, &[]), due(100, &[]), due(100, &["corp"])), (0, 1, 0));
-        logins.asked(session(1), Some(Secret::new(b"second".to_vec())), Timestamp::from_micros(200)).unwrap();
-        assert!(stored(&vault)[0].contains("second") && !stored(&vault)[0].contains("first"));
-        logins.asked(session(1), None, Timestamp::from_micros(300)).unwrap();
-        assert!(stored(&vault)[0].contains("second"), "without a successor, the token stays");
+        logins.note_next_ask(session(1), Some(Secret::new(b"second".to_vec())), Timestamp::from_micros(200)).unwrap();
+        assert!(sealed_logins(&vault)[0].contains("second") && !sealed_logins(&vault)[0].contains("first"));
+        logins.note_next_ask(session(1), None, Timestamp::from_micros(300)).unwrap();
+        assert!(sealed_logins(&vault)[0].contains("second"), "without a successor, the token stays");
         assert_eq!((due(299, &[]), due(300, &[])), (0, 1));
         logins.stop_asking(|_| false).unwrap();
-        assert!(!stored(&vault)[0].contains("second") && due(300, &[]) == 0);
+        assert!(!sealed_logins(&vault)[0].contains("second") && due(300, &[]) == 0);
         logins.forget(session(1)).unwrap();
-        logins.asked(session(1), Some(Secret::new(b"third".to_vec())), Timestamp::from_micros(400)).unwrap();
-        assert_eq!(stored(&vault).len(), 0);
+        logins.note_next_ask(session(1), Some(Secret::new(b"third".to_vec())), Timestamp::from_micros(400)).unwrap();
+        assert_eq!(sealed_logins(&vault).len(), 0);
     }
 }

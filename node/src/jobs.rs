@@ -10,11 +10,11 @@ use ensue_store::verify::verify;
 use ensue_views::ViewRetention;
 
 use crate::backend::{OpenBeside, Views};
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::fold_guard::AllLeftOut;
 use crate::log_access::LogReaders;
 use crate::master_key::MasterKeyRotation;
-use crate::retention::take_all_out;
+use crate::view_retention::take_all_out;
 use crate::whole_fold::{Rebuilt, WholeFold};
 
 /// The live read models, as far as rebuilding them needs them.
@@ -32,14 +32,14 @@ pub(crate) struct LiveViews {
 /// The newest job of each kind.
 pub(crate) struct Jobs {
     readers: Arc<LogReaders>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     live: LiveViews,
     newest: Mutex<BTreeMap<JobKind, Job>>,
 }
 
 impl Jobs {
     /// Creates the registry of jobs; no job is started.
-    pub(crate) fn new(readers: Arc<LogReaders>, clock: Arc<dyn Clock>, live: LiveViews) -> Arc<Self> {
+    pub(crate) fn new(readers: Arc<LogReaders>, clock: Arc<dyn SteppedClock>, live: LiveViews) -> Arc<Self> {
         Arc::new(Self { readers, clock, live, newest: Mutex::default() })
     }
 
@@ -61,7 +61,7 @@ impl Jobs {
 
     /// Starts to rotate the master key, or returns the job that does.
     pub(crate) fn rotate_master_key(self: &Arc<Self>, rotation: MasterKeyRotation, by: OnBehalf) -> std::io::Result<Job> {
-        self.begin(JobKind::MasterKeyRotate, move |jobs| jobs.ended(JobKind::MasterKeyRotate, rotation.run(&by)))
+        self.begin(JobKind::MasterKeyRotate, move |jobs| jobs.note_end(JobKind::MasterKeyRotate, rotation.run(&by)))
     }
 
     fn begin(self: &Arc<Self>, kind: JobKind, work: impl FnOnce(&Arc<Self>) + Send + 'static) -> std::io::Result<Job> {
@@ -85,7 +85,7 @@ impl Jobs {
             let run = catch_unwind(AssertUnwindSafe(|| work(&jobs)));
             // Otherwise the job would count as running forever, and no other could start.
             if run.is_err() {
-                jobs.ended(kind, Err("the job stopped at an internal error; see the node's own log".to_owned()));
+                jobs.note_end(kind, Err("the job stopped at an internal error; see the node's own log".to_owned()));
             }
         })?;
         newest.insert(kind, job.clone());
@@ -93,39 +93,39 @@ impl Jobs {
     }
 
     fn run_verify(&self, seen: Option<Head>) {
-        let verified = self.readers.verified(seen, &mut |position| self.reached(JobKind::LogVerify, position));
-        self.ended(JobKind::LogVerify, verified.map(|head| head.position));
+        let verified = self.readers.verify_log(seen, &mut |position| self.note_progress(JobKind::LogVerify, position));
+        self.note_end(JobKind::LogVerify, verified.map(|head| head.position));
     }
 
     fn run_rebuild(self: &Arc<Self>) {
         match self.rebuild() {
             Ok(views) => {
                 let jobs = self.clone();
-                self.live.rebuilt.hand_over(views, Box::new(move |adopted| jobs.ended(JobKind::ViewsRebuild, adopted)));
+                self.live.rebuilt.hand_over(views, Box::new(move |adopted| jobs.note_end(JobKind::ViewsRebuild, adopted)));
             }
-            Err(why) => self.ended(JobKind::ViewsRebuild, Err(why)),
+            Err(why) => self.note_end(JobKind::ViewsRebuild, Err(why)),
         }
     }
 
     fn rebuild(&self) -> Result<Box<dyn Views>, String> {
         let mut left_out = self.live.left_out.clone();
-        let step = &mut |position| self.reached(JobKind::ViewsRebuild, position);
+        let step = &mut |position| self.note_progress(JobKind::ViewsRebuild, position);
         let mut views = WholeFold { log: &self.readers, onlooker: &mut left_out }.beside(&self.live.beside, step)?;
         // Rows that were already removed must not come back, not even for a moment.
         take_all_out(&mut *views, self.live.retention).map_err(|error| error.to_string())?;
-        if views.removed().rows > 0 {
+        if views.removal_counts().rows > 0 {
             views.shrink().map_err(|error| error.to_string())?;
         }
         Ok(views)
     }
 
-    fn reached(&self, kind: JobKind, position: Position) {
+    fn note_progress(&self, kind: JobKind, position: Position) {
         if let Some(job) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&kind) {
             job.position = position;
         }
     }
 
-    fn ended(&self, kind: JobKind, outcome: Result<Position, String>) {
+    fn note_end(&self, kind: JobKind, outcome: Result<Position, String>) {
         let ended_at = self.clock.now();
         if let Some(job) = self.newest.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&kind) {
             job.state = match outcome {
@@ -150,7 +150,7 @@ fn name_of(kind: JobKind) -> &'static str {
 impl LogReaders {
     /// Walks the log from its beginning. Returns its head, or where and how the log differs from what was
     /// written.
-    pub(crate) fn verified(&self, seen: Option<Head>, step: &mut dyn FnMut(Position)) -> Result<Head, String> {
+    pub(crate) fn verify_log(&self, seen: Option<Head>, step: &mut dyn FnMut(Position)) -> Result<Head, String> {
         let verified = self.with_reader(|reader| Ok(verify(reader, seen, step)));
         match verified {
             Ok(Ok(verified)) => Ok(verified.head),

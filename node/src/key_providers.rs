@@ -46,12 +46,12 @@ pub(crate) struct ProvidedKey {
     field: Option<String>,
     ttl: Duration,
     stale_for: Duration,
-    cached: Mutex<Cached>,
+    cached: Mutex<CachedValue>,
 }
 
 /// What is known of the value of a key.
 #[derive(Default)]
-struct Cached {
+struct CachedValue {
     /// The value, and when it was read.
     value: Option<(Arc<Secret>, Instant)>,
     /// When reading it failed last, and why, if it failed since.
@@ -74,10 +74,10 @@ impl ProvidedKey {
         {
             return stale.ok_or_else(|| self.unavailable(error));
         }
-        match self.provider.read(&self.path, self.field.as_deref()).and_then(checked) {
+        match self.provider.read(&self.path, self.field.as_deref()).and_then(check_value) {
             Ok(value) => {
                 let value = Arc::new(value);
-                *cached = Cached { value: Some((value.clone(), now)), failed: None };
+                *cached = CachedValue { value: Some((value.clone(), now)), failed: None };
                 Ok(value)
             }
             Err(error) => {
@@ -98,7 +98,7 @@ impl ProvidedKey {
     }
 }
 
-fn checked(value: Secret) -> Result<Secret, ProviderError> {
+fn check_value(value: Secret) -> Result<Secret, ProviderError> {
     match value.reveal().len() {
         0 => Err(ProviderError("the value is empty".to_owned())),
         bytes if bytes > VALUE_BYTES_MAX => Err(ProviderError(format!("the value is longer than {VALUE_BYTES_MAX} bytes"))),
@@ -120,7 +120,7 @@ fn field_of(object: &serde_json::Map<String, serde_json::Value>, field: Option<&
 }
 
 /// Returns the keys whose values the stores in the settings provide. The web reaches those that are servers.
-pub(crate) fn provided(config: &Config, web: &Arc<dyn Web>) -> BTreeMap<KeyRef, Arc<ProvidedKey>> {
+pub(crate) fn open_provided_keys(config: &Config, web: &Arc<dyn Web>) -> BTreeMap<KeyRef, Arc<ProvidedKey>> {
     let exchange = Exchange::new(web.clone(), tokio::runtime::Handle::current());
     let opened = |settings: &KeyProviderSettings| -> Arc<dyn KeyProvider> {
         match &settings.store {
@@ -154,22 +154,22 @@ mod tests {
 
     /// A store that answers as the test says, and counts how often it was asked.
     #[derive(Default)]
-    struct Told {
+    struct CountingProvider {
         answer: Mutex<Option<&'static str>>,
         asked: Mutex<u32>,
     }
 
-    impl Told {
+    impl CountingProvider {
         fn says(&self, answer: Option<&'static str>) {
             *self.answer.lock().unwrap() = answer;
         }
 
-        fn asked(&self) -> u32 {
+        fn read_count(&self) -> u32 {
             *self.asked.lock().unwrap()
         }
     }
 
-    impl KeyProvider for Told {
+    impl KeyProvider for CountingProvider {
         fn read(&self, path: &str, field: Option<&str>) -> Result<Secret, ProviderError> {
             assert_eq!((path, field), ("team/release", Some("token")));
             *self.asked.lock().unwrap() += 1;
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    fn key(told: &Arc<Told>) -> ProvidedKey {
+    fn key(told: &Arc<CountingProvider>) -> ProvidedKey {
         ProvidedKey {
             key: "release.deploy_token".parse().unwrap(),
             provider: told.clone(),
@@ -192,30 +192,30 @@ mod tests {
 
     #[test]
     fn value_is_used_for_its_time_and_longer_while_its_store_is_down() {
-        let told = Arc::new(Told::default());
+        let told = Arc::new(CountingProvider::default());
         let key = key(&told);
         let start = Instant::now();
         let at = |seconds: u64| key.open(start + Duration::from_secs(seconds)).map(|value| value.reveal().to_vec());
         told.says(Some("one"));
         assert_eq!(at(0).unwrap(), b"one");
         told.says(Some("two"));
-        assert_eq!((at(59).unwrap(), told.asked()), (b"one".to_vec(), 1));
-        assert_eq!((at(60).unwrap(), told.asked()), (b"two".to_vec(), 2));
+        assert_eq!((at(59).unwrap(), told.read_count()), (b"one".to_vec(), 1));
+        assert_eq!((at(60).unwrap(), told.read_count()), (b"two".to_vec(), 2));
         told.says(None);
-        assert_eq!((at(130).unwrap(), told.asked()), (b"two".to_vec(), 3));
-        assert_eq!((at(134).unwrap(), told.asked()), (b"two".to_vec(), 3), "it is not asked each time");
-        assert_eq!((at(60 + 3659).unwrap(), told.asked()), (b"two".to_vec(), 4));
+        assert_eq!((at(130).unwrap(), told.read_count()), (b"two".to_vec(), 3));
+        assert_eq!((at(134).unwrap(), told.read_count()), (b"two".to_vec(), 3), "it is not asked each time");
+        assert_eq!((at(60 + 3659).unwrap(), told.read_count()), (b"two".to_vec(), 4));
         let error = at(60 + 3660).unwrap_err();
         assert_eq!(ensue_engine::explain::Explain::slug(&error), "key-unavailable");
         assert!(error.to_string().contains("release.deploy_token") && error.to_string().contains("it is down"), "{error}");
         told.says(Some("three"));
         assert!(at(60 + 3663).is_err(), "a store that failed is not asked each time");
-        assert_eq!((at(60 + 3664).unwrap(), told.asked()), (b"three".to_vec(), 5));
+        assert_eq!((at(60 + 3664).unwrap(), told.read_count()), (b"three".to_vec(), 5));
     }
 
     #[test]
     fn empty_and_oversized_values_are_rejected() {
-        let told = Arc::new(Told::default());
+        let told = Arc::new(CountingProvider::default());
         told.says(Some(""));
         assert!(key(&told).open(Instant::now()).is_err());
         told.says(Some(String::from_utf8(vec![b'x'; VALUE_BYTES_MAX + 1]).unwrap().leak()));

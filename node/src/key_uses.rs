@@ -122,26 +122,26 @@ impl KeyUses {
 mod tests {
     use ensue_engine::command::Answer;
     use ensue_engine::ids::{ExecutionId, Id};
-    use ensue_engine::ports::{Committed, Reply, SubmitError};
+    use ensue_engine::ports::{CommitReceipt, Reply, SubmitError};
     use ensue_engine::record::{AttemptOf, Position};
 
     use super::*;
 
     /// A log that keeps what it is asked, or is busy.
     #[derive(Default)]
-    struct Kept {
+    struct RecordingLog {
         used: Mutex<Vec<(u64, u32)>>,
         is_busy: std::sync::atomic::AtomicBool,
     }
 
-    impl Submit for Kept {
+    impl Submit for RecordingLog {
         fn submit(&self, command: Command, reply: Reply) {
             if self.is_busy.load(std::sync::atomic::Ordering::Relaxed) {
                 return reply(Err(SubmitError::Busy));
             }
             let Ask::NoteKeyUses(used) = command.ask else { panic!("only uses are recorded") };
             self.used.lock().unwrap().extend(used.iter().map(|used| (used.fact.count, used.by.number)));
-            reply(Ok(Committed { position: Position(1), answer: Answer::Done }));
+            reply(Ok(CommitReceipt { position: Position(1), answer: Answer::Done }));
         }
     }
 
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn first_use_of_a_day_is_recorded_at_once_and_later_ones_each_hour() {
-        let (log, uses, key) = (Kept::default(), KeyUses::default(), "release.deploy_token".parse().unwrap());
+        let (log, uses, key) = (RecordingLog::default(), KeyUses::default(), "release.deploy_token".parse().unwrap());
         let note = |number: u32, version: u32, seconds: i64| uses.note((&key, Some(version)), &user(number), at(seconds));
         let recorded = || std::mem::take(&mut *log.used.lock().unwrap());
         note(1, 4, 0);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn uses_that_the_log_cannot_take_are_recorded_later() {
-        let (log, uses, key) = (Kept::default(), KeyUses::default(), "release.deploy_token".parse().unwrap());
+        let (log, uses, key) = (RecordingLog::default(), KeyUses::default(), "release.deploy_token".parse().unwrap());
         log.is_busy.store(true, std::sync::atomic::Ordering::Relaxed);
         uses.note((&key, Some(1)), &user(1), at(0));
         uses.tick(&log, at(1));

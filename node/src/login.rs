@@ -7,25 +7,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ensue_api::ports::{Access as _, AskedLink, Credential, Declined, Finding, OnBehalf};
+use ensue_api::ports::{Access as _, AskedLink, Credential, Finding, OnBehalf, PortError};
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::access::subject::Subject;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{IdentityId, SessionId};
 use ensue_engine::names::{IssuerName, Names};
-use ensue_engine::ports::{Committed, Secret};
+use ensue_engine::ports::{CommitReceipt, Secret};
 use ensue_engine::record::Actor;
 use ensue_engine::time::Timestamp;
-use ensue_login::flow::{LoggedIn, LoginRandom, LoginRefusal, NotRenewed, Pending, Renewed, Started};
+use ensue_login::flow::{LoggedIn, LoginRandom, LoginRefusal, LoginRenewal, LoginStart, NotRenewed, Pending};
 use ensue_login::logout::{Logout, LogoutRefusal};
 use ensue_login::settings::{Client, Renewal, SecretSource};
-use ensue_login::{Admitted, Groups, IssuerSettings, Issuers, LEEWAY, Refusal};
+use ensue_login::{Groups, IssuerIdentity, IssuerSettings, Issuers, LEEWAY, Refusal};
 use thiserror::Error;
 use url::Url;
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::issuer_logins::IssuerLogin;
-use crate::keys::KeyRing;
+use crate::key_ring::KeyRing;
 use crate::machine::{good, note};
 use crate::people::NodePeople;
 
@@ -47,7 +47,7 @@ struct NoSuchIssuer {
 
 /// What came of a question whether a login is still in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
-pub(crate) enum Outcome {
+pub(crate) enum RenewalOutcome {
     /// It is.
     Renewed,
     /// It has ended.
@@ -58,8 +58,8 @@ pub(crate) enum Outcome {
 
 /// How the questions of this start went.
 #[derive(Default)]
-struct Asked {
-    counts: [AtomicU64; Outcome::ALL.len()],
+struct RenewalStats {
+    counts: [AtomicU64; RenewalOutcome::ALL.len()],
     /// Why an issuer did not answer last.
     troubles: Mutex<BTreeMap<IssuerName, String>>,
     /// The issuers that sent no refresh token.
@@ -71,12 +71,12 @@ pub(crate) struct NodeIssuers {
     issuers: Issuers,
     web: IssuerWeb,
     people: Arc<NodePeople>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     /// The other sources of identities.
     others: Vec<IssuerName>,
     /// The day of the last warning that an issuer names no groups.
     warned: Mutex<BTreeMap<IssuerName, u64>>,
-    asked: Asked,
+    asked: RenewalStats,
 }
 
 impl NodeIssuers {
@@ -85,9 +85,9 @@ impl NodeIssuers {
         (issuers, others): (Issuers, Vec<IssuerName>),
         web: IssuerWeb,
         people: Arc<NodePeople>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<dyn SteppedClock>,
     ) -> Self {
-        Self { issuers, others, web, people, clock, warned: Mutex::default(), asked: Asked::default() }
+        Self { issuers, others, web, people, clock, warned: Mutex::default(), asked: RenewalStats::default() }
     }
 
     /// Fetches keys that are in use and no longer fresh, until the runtime ends.
@@ -179,7 +179,7 @@ impl NodeIssuers {
     }
 
     /// Warns once a day for each issuer whose settings read groups that its tokens do not have.
-    fn note_groups(&self, admitted: &Admitted, now: Timestamp) {
+    fn note_groups(&self, admitted: &IssuerIdentity, now: Timestamp) {
         let reads_groups = |issuer: &&IssuerSettings| issuer.name == admitted.issuer && issuer.reads_groups();
         if admitted.groups != Groups::NotSaid || self.issuers.settings().find(reads_groups).is_none() {
             return;
@@ -202,7 +202,7 @@ impl NodeIssuers {
     }
 
     /// Ends the sessions that came in by issuers through which people no longer log in.
-    pub(crate) fn end_sessions_of_removed(&self) -> Result<(), Declined> {
+    pub(crate) fn end_sessions_of_removed(&self) -> Result<(), PortError> {
         let known = self.of_browsers();
         let is_gone = |issuer: &str| !known.iter().any(|known| known.as_str() == issuer);
         let directory = self.people.table.directory();
@@ -227,12 +227,12 @@ impl NodeIssuers {
         refresh: &Secret,
         secret: Option<&Secret>,
         now: Timestamp,
-    ) -> Result<Renewed, NotRenewed> {
+    ) -> Result<LoginRenewal, NotRenewed> {
         self.issuers.renew_login(&login.issuer, &login.subject, refresh, secret, now, &self.web)
     }
 
     /// Ends the sessions that a logout token of an issuer names.
-    pub(crate) fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined> {
+    pub(crate) fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), PortError> {
         let text = std::str::from_utf8(token.reveal()).unwrap_or_default();
         let logout = self.issuers.log_out(issuer, text, self.clock.now(), &self.web).inspect_err(|refusal| {
             if let LogoutRefusal::Invalid(fault) = refusal {
@@ -261,15 +261,15 @@ impl NodeIssuers {
     }
 
     /// Sets the groups that an issuer names for an identity that is known.
-    pub(crate) fn set_groups_of(&self, id: IdentityId, admitted: &Admitted, now: Timestamp) -> Result<(), Declined> {
+    pub(crate) fn set_groups_of(&self, id: IdentityId, admitted: &IssuerIdentity, now: Timestamp) -> Result<(), PortError> {
         self.note_groups(admitted, now);
         self.people.set_groups_of(id, admitted)
     }
 
     /// Counts the renewal of a login.
-    pub(crate) fn note_renewal(&self, issuer: &IssuerName, outcome: Outcome) {
+    pub(crate) fn note_renewal(&self, issuer: &IssuerName, outcome: RenewalOutcome) {
         self.asked.counts[outcome as usize].fetch_add(1, Ordering::Relaxed);
-        if outcome != Outcome::Failed && open(&self.asked.troubles).remove(issuer).is_some() {
+        if outcome != RenewalOutcome::Failed && open(&self.asked.troubles).remove(issuer).is_some() {
             tracing::info!(%issuer, "logins through an issuer can be renewed again");
         }
     }
@@ -291,8 +291,8 @@ impl NodeIssuers {
     }
 
     /// Returns the numbers of renewals since the start, by their outcome.
-    pub(crate) fn renewals(&self) -> [(Outcome, u64); Outcome::ALL.len()] {
-        Outcome::ALL.map(|outcome| (outcome, self.asked.counts[outcome as usize].load(Ordering::Relaxed)))
+    pub(crate) fn renewals(&self) -> [(RenewalOutcome, u64); RenewalOutcome::ALL.len()] {
+        RenewalOutcome::ALL.map(|outcome| (outcome, self.asked.counts[outcome as usize].load(Ordering::Relaxed)))
     }
 
     /// Starts a login through an issuer.
@@ -302,7 +302,7 @@ impl NodeIssuers {
         redirect_uri: &Url,
         random: &LoginRandom,
         now: Timestamp,
-    ) -> Result<Started, LoginRefusal> {
+    ) -> Result<LoginStart, LoginRefusal> {
         self.issuers.start_login(issuer, redirect_uri, random, now, &self.web)
     }
 
@@ -320,25 +320,25 @@ impl NodeIssuers {
     }
 
     /// Returns the identity that an issuer admits. Adds it if it is new.
-    pub(crate) fn admit(&self, admitted: &Admitted, now: Timestamp) -> Result<IdentityId, Declined> {
+    pub(crate) fn admit(&self, admitted: &IssuerIdentity, now: Timestamp) -> Result<IdentityId, PortError> {
         self.note_groups(admitted, now);
         self.people.admit(admitted)
     }
 
-    fn credential(&self, identity: IdentityId, admitted: Admitted) -> Credential {
+    fn credential(&self, identity: IdentityId, admitted: IssuerIdentity) -> Credential {
         let leeway = u64::try_from(LEEWAY.as_millis()).unwrap_or(u64::MAX);
         Credential::Issuer { identity, issuer: admitted.issuer, until: admitted.until.plus_millis(leeway) }
     }
 }
 
 impl ensue_api::ports::Issuers for NodeIssuers {
-    fn verified(&self, token: &str) -> Option<Credential> {
-        let admitted = self.issuers.known(token, self.clock.now())?;
+    fn cached_credential(&self, token: &str) -> Option<Credential> {
+        let admitted = self.issuers.find_checked(token, self.clock.now())?;
         let identity = self.people.table.identity_of(&admitted.issuer, &admitted.subject)?;
         Some(self.credential(identity, admitted))
     }
 
-    fn verify(&self, token: &str) -> Result<Option<Credential>, Declined> {
+    fn verify(&self, token: &str) -> Result<Option<Credential>, PortError> {
         let now = self.clock.now();
         let admitted = match self.issuers.admit(token, now, &self.web) {
             Ok(admitted) => admitted,
@@ -354,14 +354,14 @@ impl ensue_api::ports::Issuers for NodeIssuers {
         Ok(Some(self.credential(identity, admitted)))
     }
 
-    fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         if !self.is_way_in(&link.issuer) {
             return Err(NoSuchIssuer { issuer: link.issuer.clone() }.into());
         }
         self.people.link(id, link, by)
     }
 
-    fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         self.people.unlink(id, issuer, by)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ensue_api::ports::{AfterLogin, AskedLogin, AtIssuer, Declined, FinishedLogin, Logins, SessionEnds, StartedLogin, TerminalLogin};
+use ensue_api::ports::{AfterLogin, AskedLogin, AtIssuer, FinishedLogin, Logins, PortError, SessionEnds, StartedLogin, TerminalLogin};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
@@ -17,10 +17,10 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use url::Url;
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::config::read_secret;
 use crate::issuer_logins::{IssuerLogin, next_question};
-use crate::keys::KeyRing;
+use crate::key_ring::KeyRing;
 use crate::login::NodeIssuers;
 use crate::session_table::{SessionRefusal, millis, random};
 
@@ -41,14 +41,14 @@ pub(crate) struct NoClientSecret {
 pub(crate) struct NodeLogins {
     issuers: Arc<NodeIssuers>,
     keys: Arc<KeyRing>,
-    clock: Arc<dyn Clock>,
-    started: Mutex<Waiting<(Pending, AfterLogin)>>,
-    consents: Mutex<Waiting<TerminalLogin>>,
+    clock: Arc<dyn SteppedClock>,
+    started: Mutex<PendingByCookie<(Pending, AfterLogin)>>,
+    consents: Mutex<PendingByCookie<TerminalLogin>>,
 }
 
 impl NodeLogins {
     /// Creates the logins of a node: none has begun.
-    pub(crate) fn new(issuers: Arc<NodeIssuers>, keys: Arc<KeyRing>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(issuers: Arc<NodeIssuers>, keys: Arc<KeyRing>, clock: Arc<dyn SteppedClock>) -> Self {
         Self { issuers, keys, clock, started: Mutex::default(), consents: Mutex::default() }
     }
 
@@ -75,7 +75,7 @@ impl Logins for NodeLogins {
         self.issuers.of_browsers()
     }
 
-    fn start(&self, login: AskedLogin) -> Result<StartedLogin, Declined> {
+    fn start(&self, login: AskedLogin) -> Result<StartedLogin, PortError> {
         let AskedLogin { issuer, redirect_uri, then } = login;
         let now = self.clock.now();
         let (state, nonce, verifier) = (random()?, random()?, random()?);
@@ -89,7 +89,7 @@ impl Logins for NodeLogins {
         Ok(StartedLogin { url: started.url.into(), cookie })
     }
 
-    fn finish(&self, issuer: &IssuerName, cookie: &Secret, query: &str) -> Result<FinishedLogin, Declined> {
+    fn finish(&self, issuer: &IssuerName, cookie: &Secret, query: &str) -> Result<FinishedLogin, PortError> {
         let now = self.clock.now();
         // A callback of somebody else must not end the login that this browser began.
         let taken = open(&self.started).take_if(cookie, now, |(pending, _)| pending.is_for(issuer, query, now));
@@ -111,15 +111,16 @@ impl Logins for NodeLogins {
             ask_at: next_question(now),
             sessions: BTreeSet::new(),
         };
-        let ends = SessionEnds { by: session_max.map(|most| now.plus_millis(millis(most))), with: Some(AtIssuer::New(login.stored())) };
+        let ends =
+            SessionEnds { by: session_max.map(|most| now.plus_millis(millis(most))), with: Some(AtIssuer::New(login.sealed_form())) };
         Ok(FinishedLogin { identity, ends, then })
     }
 
-    fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined> {
+    fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), PortError> {
         self.issuers.log_out(issuer, token)
     }
 
-    fn ask_consent(&self, login: TerminalLogin) -> Result<Secret, Declined> {
+    fn ask_consent(&self, login: TerminalLogin) -> Result<Secret, PortError> {
         let now = self.clock.now();
         Ok(open(&self.consents).put(login, now.plus_millis(millis(CONSENT_TIME_MAX)), now)?)
     }
@@ -134,15 +135,15 @@ impl Logins for NodeLogins {
 }
 
 /// What waits for browsers, by the SHA-256 of the secrets of their cookies.
-struct Waiting<T>(BTreeMap<[u8; 32], (Timestamp, T)>);
+struct PendingByCookie<T>(BTreeMap<[u8; 32], (Timestamp, T)>);
 
-impl<T> Default for Waiting<T> {
+impl<T> Default for PendingByCookie<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> PendingByCookie<T> {
     /// Adds one, and returns the secret of its cookie.
     fn put(&mut self, waiting: T, until: Timestamp, now: Timestamp) -> Result<Secret, SessionRefusal> {
         let secret = Secret::new(hex::encode(*random()?).into_bytes());
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn waiting_logins_are_bounded_and_the_oldest_makes_room() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingByCookie::default();
         let first = waiting.put(0, at(600), at(0)).unwrap();
         let second = waiting.put(1, at(601), at(1)).unwrap();
         for n in 2..=WAITING_MAX {
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn login_is_taken_once_in_time_and_only_if_it_fits() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingByCookie::default();
         let secret = waiting.put("ana", at(600), at(0)).unwrap();
         assert_eq!(waiting.take_if(&secret, at(1), |_| false), None);
         assert_eq!(waiting.take_if(&Secret::new(b"other".to_vec()), at(1), |_| true), None);

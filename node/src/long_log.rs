@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
+use ensue_engine::batch::{BatchInputs, CommittedBatch, OfferOutcome, Sequencing};
 use ensue_engine::catalog::Catalog;
 use ensue_engine::command::{Ask, Command, Conflict, Dedupe, DedupeKey, Nothing, ObservedEvent, Refusal, Report, ReportOutcome, Settings};
 use ensue_engine::effect::Effect;
@@ -28,10 +28,10 @@ use ensue_views::{Projector, ViewError};
 
 use crate::backend::{Folder, Views};
 use crate::catalogs::NodeCatalogs;
-use crate::clock::{Clock, ClockStep, SystemClock};
+use crate::clock::{ClockStep, SteppedClock, SystemClock};
 use crate::config::Config;
+use crate::log_runtime::open::{OpenedDirectory, open};
 use crate::offline::OfflineError;
-use crate::seat::open::{Opened, open};
 use crate::snapshots::{SNAPSHOT_EVERY_RECORDS, save};
 use crate::start_error::{StartError, machine};
 
@@ -46,7 +46,7 @@ const WORKERS: u32 = 1_000_000;
 
 /// The log to create.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct LongLogPlan {
     /// The least number of records.
     pub records: u64,
     /// The trigger of the events.
@@ -61,7 +61,7 @@ pub struct Plan {
 
 /// Lengthens the log of a data directory without a running node as planned. Its views follow, and a state is
 /// saved as far before the end as a running node's is at most. `step` is called for each commit.
-pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Result<Position, OfflineError> {
+pub fn lengthen(config: &Config, plan: &LongLogPlan, step: impl FnMut(Position)) -> Result<Position, OfflineError> {
     let clock = SystemClock::default();
     let opened = open(config, &clock)?;
     let views = opened.backend.views(opened.engine.log()).map_err(StartError::from)?;
@@ -85,13 +85,13 @@ pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Res
 /// A log that is written at full speed, without its views and without saved states.
 pub struct Appending {
     writer: Writer,
-    plan: Plan,
+    plan: LongLogPlan,
     _beneath: Beneath,
 }
 
 /// What the writer of an [`Appending`] did.
 #[derive(Debug, Default)]
-pub struct Appended {
+pub struct AppendStats {
     /// How many records it wrote.
     pub records: u64,
     /// How long each of its commits took.
@@ -100,7 +100,7 @@ pub struct Appended {
 
 impl Appending {
     /// Opens the log of a data directory without a running node, and writes the first batches.
-    pub fn open(config: &Config, plan: Plan) -> Result<Self, OfflineError> {
+    pub fn open(config: &Config, plan: LongLogPlan) -> Result<Self, OfflineError> {
         let clock = SystemClock::default();
         let opened = open(config, &clock)?;
         // Connections that only the start of a node needs: the server has a limit for all logs.
@@ -116,15 +116,15 @@ impl Appending {
     }
 
     /// Writes as many records as the plan says, or until `is_over`. Then it is over for all that share `is_over`.
-    pub fn write(&mut self, is_over: &AtomicBool) -> Result<Appended, OfflineError> {
+    pub fn write(&mut self, is_over: &AtomicBool) -> Result<AppendStats, OfflineError> {
         let appended = self.written_until(is_over);
         is_over.store(true, Ordering::Relaxed);
         appended
     }
 
-    fn written_until(&mut self, is_over: &AtomicBool) -> Result<Appended, OfflineError> {
+    fn written_until(&mut self, is_over: &AtomicBool) -> Result<AppendStats, OfflineError> {
         let begin = self.writer.head().position.0;
-        let mut appended = Appended::default();
+        let mut appended = AppendStats::default();
         while appended.records < self.plan.records && !is_over.load(Ordering::Relaxed) {
             appended.commits.push(self.writer.turn(&self.plan)?);
             appended.records = self.writer.head().position.0 - begin;
@@ -185,7 +185,7 @@ impl Ticks {
     }
 
     /// Creates the next event.
-    pub fn next(&mut self, clock: &dyn Clock) -> Result<ObservedEvent, Refusal> {
+    pub fn next(&mut self, clock: &dyn SteppedClock) -> Result<ObservedEvent, Refusal> {
         self.number += 1;
         let moment = clock.moment();
         let payload = Bytes::from(format!(r#"{{"n":{},"text":"{}"}}"#, self.number, self.text));
@@ -195,7 +195,7 @@ impl Ticks {
         let key = DedupeKey { scope: "events/bench".to_owned(), hash: Digest::of(&self.number.to_le_bytes()) };
         let body = compress(Body::json(payload));
         let dedupe = Some(Dedupe { key, content: body.digest, conflict: Conflict::IsRepeat });
-        Ok(ObservedEvent { dedupe, body, ..ObservedEvent::judged(&view, judge(&self.catalog, &view)) })
+        Ok(ObservedEvent { dedupe, body, ..ObservedEvent::from_view(&view, judge(&self.catalog, &view)) })
     }
 }
 
@@ -213,8 +213,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn of(opened: Opened, clock: SystemClock, plan: &Plan) -> Result<(Self, Beneath), OfflineError> {
-        let Opened { data, log, engine, head, outside, checkpoints, .. } = opened;
+    fn of(opened: OpenedDirectory, clock: SystemClock, plan: &LongLogPlan) -> Result<(Self, Beneath), OfflineError> {
+        let OpenedDirectory { data, log, engine, head, outside, checkpoints, .. } = opened;
         let set_back = clock.go_on_from(engine.time());
         let reader = log.reader().map_err(StartError::from)?;
         let catalogs = NodeCatalogs::open(data.packs(), engine.packs().clone(), reader).map_err(StartError::from)?;
@@ -233,17 +233,17 @@ impl Writer {
     }
 
     /// Ends what runs, takes in events, and commits both. Returns how long the commit took.
-    fn turn(&mut self, plan: &Plan) -> Result<Duration, OfflineError> {
+    fn turn(&mut self, plan: &LongLogPlan) -> Result<Duration, OfflineError> {
         self.report_all(plan)?;
         self.take_in(EVENTS_PER_BATCH)?;
         let begin = Instant::now();
         self.append()?;
         let took = begin.elapsed();
-        self.committed();
+        self.take_committed();
         Ok(took)
     }
 
-    fn write(mut self, plan: &Plan, mut step: impl FnMut(Position), tell: &dyn Fn(CommittedBatch)) -> Result<Head, OfflineError> {
+    fn write(mut self, plan: &LongLogPlan, mut step: impl FnMut(Position), tell: &dyn Fn(CommittedBatch)) -> Result<Head, OfflineError> {
         let mut is_saved = false;
         if let Some(ClockStep { from, to }) = self.set_back {
             self.offer(Ask::NoteClockStep { from, to })?;
@@ -285,11 +285,11 @@ impl Writer {
     }
 
     /// Ends the attempts that the newest commit began.
-    fn report_all(&mut self, plan: &Plan) -> Result<(), OfflineError> {
+    fn report_all(&mut self, plan: &LongLogPlan) -> Result<(), OfflineError> {
         std::mem::take(&mut self.running).into_iter().try_for_each(|effect| self.report(effect, plan))
     }
 
-    fn report(&mut self, effect: Effect, plan: &Plan) -> Result<(), OfflineError> {
+    fn report(&mut self, effect: Effect, plan: &LongLogPlan) -> Result<(), OfflineError> {
         let Effect::Dispatch(dispatch) = effect else { return Ok(()) };
         let (outcome, body) = match plan.failing.as_ref() == Some(&dispatch.action) {
             true => (ReportOutcome::Failed(Failure::new(FailureKind::ExitCode, "it was to fail")), None),
@@ -312,17 +312,17 @@ impl Writer {
     fn offer(&mut self, ask: Ask) -> Result<(), OfflineError> {
         let at = self.clock.moment();
         let command = Command { actor: Actor::Operator, trace: None, ask };
-        let beside = Beside { catalogs: &self.catalogs, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
+        let beside = BatchInputs { catalogs: &self.catalogs, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
         match self.sequencing.offer(&command, &at, &beside) {
-            Offered::Taken { .. } => Ok(()),
-            Offered::Refused(refusal) => Err(refusal.into()),
-            Offered::Needs(_) => Err(Refusal::Bug("the command needs a body".to_owned()).into()),
+            OfferOutcome::Taken { .. } => Ok(()),
+            OfferOutcome::Refused(refusal) => Err(refusal.into()),
+            OfferOutcome::Needs(_) => Err(Refusal::Bug("the command needs a body".to_owned()).into()),
         }
     }
 
     fn commit(&mut self) -> Result<CommittedBatch, OfflineError> {
         self.append()?;
-        Ok(self.committed())
+        Ok(self.take_committed())
     }
 
     fn append(&mut self) -> Result<(), OfflineError> {
@@ -331,8 +331,8 @@ impl Writer {
         Ok(())
     }
 
-    fn committed(&mut self) -> CommittedBatch {
-        let batch = self.sequencing.committed();
+    fn take_committed(&mut self) -> CommittedBatch {
+        let batch = self.sequencing.mark_committed();
         self.running.extend(batch.effects.iter().filter(|effect| matches!(effect, Effect::Dispatch(_))).cloned());
         batch
     }

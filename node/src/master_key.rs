@@ -5,10 +5,10 @@ use std::sync::Arc;
 use ensue_api::ports::OnBehalf;
 use ensue_engine::command::{Ask, Command};
 use ensue_engine::explain::Explain;
-use ensue_engine::ports::{Committed, SubmitError};
+use ensue_engine::ports::{CommitReceipt, SubmitError};
 use ensue_engine::record::Position;
 use ensue_store::master_key::{MasterKeyError, MasterKeyFile};
-use ensue_store::rotation::{Rotated, rotate};
+use ensue_store::rotation::{CompletedRotation, rotate};
 use ensue_store::vault::{Rotation, SealedVault};
 
 use crate::sequencer::Asking;
@@ -33,11 +33,11 @@ impl MasterKeyRotation {
     /// Replaces the master key, or completes a rotation that was interrupted. Returns the position that the log has
     /// reached, or what is wrong and what to do. Blocking.
     pub(crate) fn run(&self, by: &OnBehalf) -> Result<Position, String> {
-        let record = |Rotation { from, to }| -> Result<Committed, SubmitError> {
+        let record = |Rotation { from, to }| -> Result<CommitReceipt, SubmitError> {
             self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask: Ask::NoteMasterKey { from, to } })
         };
-        let rotated = rotate(&self.file, &*self.vault, record).map_err(|error| advised(&error))?;
-        let Rotated { from, to, values, recorded, left } = rotated;
+        let rotated = rotate(&self.file, &*self.vault, record).map_err(|error| describe_error(&error))?;
+        let CompletedRotation { from, to, values, recorded, left } = rotated;
         tracing::info!(%from, %to, values, "the values of the vault are sealed under the next master key");
         match left {
             None => Ok(recorded.position),
@@ -56,7 +56,7 @@ pub(crate) fn left_over(file: &MasterKeyFile, error: &MasterKeyError) -> String 
 }
 
 /// Returns an error with its advice.
-pub(crate) fn advised(error: &dyn Explain) -> String {
+pub(crate) fn describe_error(error: &dyn Explain) -> String {
     match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),

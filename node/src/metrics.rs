@@ -2,7 +2,7 @@
 //!
 //! The tally counts the log's records; the API has its own metrics of queues and requests, and writes the text.
 
-use ensue_api::metrics::{Distribution, Labelled, SHORT, Unit};
+use ensue_api::metrics::{Distribution, LabelledMetrics, SHORT, Unit};
 use ensue_engine::batch::CommittedBatch;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -55,7 +55,7 @@ impl Turns {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let parts = [("decide", &self.decide), ("commit", &self.commit), ("release", &self.release)];
         let parts = parts.map(|(part, took)| (part, took.clone()));
-        registry.register("turn_seconds", "The time that the sequencer took for a batch", Labelled::new("part", parts));
+        registry.register("turn_seconds", "The time that the sequencer took for a batch", LabelledMetrics::new("part", parts));
         registry.register("commit_records", "The number of records in a commit", self.records.clone());
         registry.register("commit_bytes", "The bytes of facts and bodies in a commit", self.bytes.clone());
     }

@@ -13,7 +13,7 @@ use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::access::state::{ADMIN, Standing, Token};
 use ensue_engine::access::subject::Subject;
-use ensue_engine::batch::{Beside, Offered, Sequencing};
+use ensue_engine::batch::{BatchInputs, OfferOutcome, Sequencing};
 use ensue_engine::command::{Ask, Command, KeyRotation, NewGrant, Nothing, Refusal, Settings};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, LogId, TokenId};
@@ -24,22 +24,22 @@ use ensue_engine::time::Timestamp;
 use ensue_postgres::{CopyIntoError, DatabaseError};
 use ensue_store::copy::CopyError;
 use ensue_store::master_key::MasterKeyFile;
-use ensue_store::rotation::{RotateError, Rotated, rotate};
+use ensue_store::rotation::{CompletedRotation, RotateError, rotate};
 use ensue_store::state_folder::{Durability, OutsideHead};
 use ensue_store::transfer::TransferError;
 use ensue_store::vault::{Rotation, SealedVault};
-use ensue_store::verify::{Verified, VerifyError, verify};
+use ensue_store::verify::{VerifyError, VerifySummary, verify};
 use ensue_views::{Projector, ViewError};
 use thiserror::Error;
 
 use crate::access::Profile;
 use crate::backend::{Backend, Folder, OpenError};
-use crate::clock::{Clock, ClockStep, SystemClock};
+use crate::clock::{ClockStep, SteppedClock, SystemClock};
 use crate::config::Config;
 use crate::database_health;
+use crate::log_runtime::open::{OpenedDirectory, compare_with_outside, open, open_restored, state_folder, storage};
+use crate::log_runtime::standby::Standby;
 use crate::master_key::left_over;
-use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder, storage};
-use crate::seat::standby::Standby;
 use crate::start_error::{StartError, machine};
 use crate::tokens::{TokenRefusal, asked_as, check_name, check_token, new_token};
 
@@ -181,7 +181,7 @@ pub struct TokenState {
 
 /// What the end of a log is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Against {
+pub enum HeadReference {
     /// The newest head that this machine's state folder knows, if any.
     StateFolder,
     /// Nothing: the directory is a copy, and older than what this machine knows.
@@ -193,15 +193,19 @@ pub enum Against {
 ///
 /// It needs no master key, and the state folder need not exist. A log that is shorter than the state folder
 /// says fails only after its records were found intact.
-pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(Position, Position)) -> Result<Verified, OfflineError> {
+pub fn verify_directory(
+    config: &Config,
+    against: HeadReference,
+    mut step: impl FnMut(Position, Position),
+) -> Result<VerifySummary, OfflineError> {
     let data = Folder::open(&config.data).map_err(StartError::from)?;
     let backend = storage(config, &data, &SystemClock::default(), &Arc::new(Standby::impatient())).map_err(StartError::from)?;
     let id = backend.logs().map_err(StartError::from)?.first().copied();
     let id = id.ok_or_else(|| machine("opening the log", &format!("there is no log in {}", data.path().display())))?;
     let reader = backend.reader(id).map_err(StartError::from)?;
     let seen = match against {
-        Against::Nothing => None,
-        Against::StateFolder => {
+        HeadReference::Nothing => None,
+        HeadReference::StateFolder => {
             state_folder(config, id).ok().and_then(|folder| folder.known_head().transpose()).transpose().map_err(StartError::from)?
         }
     };
@@ -229,7 +233,7 @@ impl Offline {
     /// Opens the data directory that the settings name, under its lock.
     pub fn open(config: &Config) -> Result<Self, OfflineError> {
         let clock = SystemClock::default();
-        let Opened { data, backend, log, engine, head, outside, vault, master_key, .. } = open(config, &clock)?;
+        let OpenedDirectory { data, backend, log, engine, head, outside, vault, master_key, .. } = open(config, &clock)?;
         let epoch = log.epoch();
         let set_back = clock.go_on_from(engine.time());
         let sequencing = Sequencing::new(engine, head, epoch);
@@ -240,7 +244,7 @@ impl Offline {
     /// head or differs from it. Fails if the log is as it was last seen: there is nothing to accept.
     pub fn open_restored(config: &Config) -> Result<(Self, Missing), OfflineError> {
         let clock = SystemClock::default();
-        let Opened { data, backend, log, engine, head, outside, vault, master_key, .. } = open_restored(config, &clock)?;
+        let OpenedDirectory { data, backend, log, engine, head, outside, vault, master_key, .. } = open_restored(config, &clock)?;
         let reader = log.reader().map_err(StartError::from)?;
         let known = outside.read().map_err(StartError::from)?.unwrap_or_default();
         if compare_with_outside(&*reader, head, Some(known)).is_ok() {
@@ -262,7 +266,7 @@ impl Offline {
     /// repeated.
     pub fn accept_restored(&mut self, missing: &Missing) -> Result<(), OfflineError> {
         // Without this file nothing proves that an attempt never began.
-        match std::fs::remove_file(self.data.begun()) {
+        match std::fs::remove_file(self.data.begun_attempts()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(machine("removing the list of begun attempts", &error).into());
             }
@@ -379,7 +383,7 @@ impl Offline {
     pub fn rotate_master_key(&mut self) -> Result<(MasterKeyId, MasterKeyId), OfflineError> {
         let (file, vault) = (self.master_key.clone(), self.vault.clone());
         let rotated = rotate(&file, &*vault, |Rotation { from, to }| self.record(Ask::NoteMasterKey { from, to }));
-        let Rotated { from, to, left, .. } = rotated.map_err(|error| match error {
+        let CompletedRotation { from, to, left, .. } = rotated.map_err(|error| match error {
             RotateError::Key(error) => StartError::from(error).into(),
             RotateError::Vault(error) => StartError::from(error).into(),
             RotateError::Record(error) => error,
@@ -429,7 +433,7 @@ impl Offline {
         let (id, grant, made) = (known.unwrap_or_else(|| IdentityId(fresh())), GrantId(fresh()), new_token(TokenId(fresh())));
         let mut asks = Vec::new();
         if known.is_none() {
-            self.vault.put_profile(id, &Profile::named(name.to_owned()).sealed_form()).map_err(StartError::from)?;
+            self.vault.put_profile(id, &Profile::with_name(name.to_owned()).sealed_form()).map_err(StartError::from)?;
             asks.push(Ask::AddIdentity { id, kind: IdentityKind::Person, groups: Vec::new() });
         }
         asks.push(Ask::SetIdentityStanding { id, standing: Standing::Enabled });
@@ -466,7 +470,7 @@ impl Offline {
     }
 
     /// Verifies the log; after each part `step` is called with the part's end.
-    pub fn verify(&self, step: impl FnMut(Position)) -> Result<Verified, OfflineError> {
+    pub fn verify(&self, step: impl FnMut(Position)) -> Result<VerifySummary, OfflineError> {
         let reader = self.log.reader().map_err(StartError::from)?;
         let seen = self.outside.read().map_err(StartError::from)?;
         Ok(verify(&*reader, seen, step)?)
@@ -491,13 +495,13 @@ impl Offline {
     /// Executes commands as one batch; the caller updates the note of the newest head.
     fn append(&mut self, asks: impl IntoIterator<Item = Ask>) -> Result<(), OfflineError> {
         let step = self.set_back.map(|step| (Actor::Engine, Ask::NoteClockStep { from: step.from, to: step.to }));
-        let beside = Beside { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
+        let beside = BatchInputs { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &self.settings };
         for (actor, ask) in step.into_iter().chain(asks.into_iter().map(|ask| (Actor::Operator, ask))) {
             let command = Command { actor, trace: None, ask };
             let refusal = match self.sequencing.offer(&command, &self.clock.moment(), &beside) {
-                Offered::Taken { .. } => continue,
-                Offered::Refused(refusal) => refusal,
-                Offered::Needs(_) => Refusal::Bug("the command needs a body".to_owned()),
+                OfferOutcome::Taken { .. } => continue,
+                OfferOutcome::Refused(refusal) => refusal,
+                OfferOutcome::Needs(_) => Refusal::Bug("the command needs a body".to_owned()),
             };
             self.sequencing.undo();
             return Err(refusal.into());
@@ -507,7 +511,7 @@ impl Offline {
             self.sequencing.undo();
             return Err(error.into());
         }
-        self.sequencing.committed();
+        self.sequencing.mark_committed();
         self.set_back = None;
         Ok(())
     }
@@ -592,7 +596,7 @@ mod tests {
         let refused = Offline::open(&config).err().expect("a rewritten log must not open");
         assert!(matches!(refused, OfflineError::Start(StartError::Chain(_))), "{refused}");
         assert_eq!(refused.slug(), "log-chain-broken");
-        let verified = verify_directory(&config, Against::StateFolder, |_, _| ());
+        let verified = verify_directory(&config, HeadReference::StateFolder, |_, _| ());
         assert!(matches!(verified, Err(OfflineError::Verify(VerifyError::Rewritten { at: Position(2) }))), "{verified:?}");
 
         let (mut offline, missing) = Offline::open_restored(&config).unwrap();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_api::ports::Finding;
-use ensue_engine::catalog::{Action, Asked, Catalog, HttpRequest, Run, Source, Task, UsedConnection};
+use ensue_engine::catalog::{Action, Catalog, HttpRequest, PollTarget, Run, Source, Task, UsedConnection};
 use ensue_engine::names::{ConnectionName, KeyRef, PackName};
 use ensue_expression::{Access, Template};
 use serde_json::Value;
@@ -23,7 +23,7 @@ pub(crate) fn unknown_connections(catalog: &Catalog, known: &BTreeSet<&Connectio
         Some((action.name.pack(), used, &*action.config))
     });
     let of_sensors = catalog.sensors().values().filter_map(|sensor| {
-        let used = polled(&sensor.source)?.connection.as_ref()?;
+        let used = poll_request(&sensor.source)?.connection.as_ref()?;
         Some((sensor.name.pack(), used, &*sensor.config))
     });
     let named = of_actions.chain(of_sensors).filter_map(|(pack, used, config)| {
@@ -39,7 +39,7 @@ pub(crate) fn unknown_connections(catalog: &Catalog, known: &BTreeSet<&Connectio
 /// Reports packs that can send requests with a key or over a connection, and have neither.
 pub(crate) fn finding(catalog: &Catalog, is_set: impl Fn(&KeyRef) -> bool) -> Finding {
     let mut without: BTreeMap<PackName, (&KeyRef, &str)> = BTreeMap::new();
-    let needed: Vec<(PackName, KeyRef, &str)> = needed(catalog);
+    let needed: Vec<(PackName, KeyRef, &str)> = needed_keys(catalog);
     for (pack, key, setting) in needed.iter().filter(|(_, key, _)| !is_set(key)) {
         without.entry(pack.clone()).or_insert((key, setting));
     }
@@ -58,7 +58,7 @@ pub(crate) fn finding(catalog: &Catalog, is_set: impl Fn(&KeyRef) -> bool) -> Fi
 
 /// Returns the keys that packs need because their setting names no connection, with this setting. Of the packs that every node
 /// has, only those count that another pack uses.
-fn needed(catalog: &Catalog) -> Vec<(PackName, KeyRef, &str)> {
+fn needed_keys(catalog: &Catalog) -> Vec<(PackName, KeyRef, &str)> {
     let everywhere = ensue_packs::library_names();
     let used = used_by_others(catalog, &everywhere);
     let counts = |pack: &PackName| !everywhere.contains(pack) || used.contains(pack);
@@ -66,7 +66,8 @@ fn needed(catalog: &Catalog) -> Vec<(PackName, KeyRef, &str)> {
         Run::Http(request) => Some((action.name.pack(), &**request, &*action.config)),
         _ => None,
     });
-    let of_sensors = catalog.sensors().values().filter_map(|sensor| Some((sensor.name.pack(), polled(&sensor.source)?, &*sensor.config)));
+    let of_sensors =
+        catalog.sensors().values().filter_map(|sensor| Some((sensor.name.pack(), poll_request(&sensor.source)?, &*sensor.config)));
     let sent = of_actions.chain(of_sensors).filter(|(pack, _, _)| counts(pack));
     let needed = sent.filter_map(|(pack, request, config)| {
         let Some(UsedConnection::Setting(setting)) = &request.connection else { return None };
@@ -101,11 +102,11 @@ fn actions_of(action: &Action) -> Vec<PackName> {
 }
 
 /// Returns the request of a sensor that polls.
-fn polled(source: &Source) -> Option<&HttpRequest> {
+fn poll_request(source: &Source) -> Option<&HttpRequest> {
     match source {
         Source::Poll(poll) => match &poll.asked {
-            Asked::Http(request) => Some(request),
-            Asked::Action(_) => None,
+            PollTarget::Http(request) => Some(request),
+            PollTarget::Action(_) => None,
         },
         Source::Webhook(_) | Source::Timer { .. } | Source::Process(_) | Source::File(_) => None,
     }

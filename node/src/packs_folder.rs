@@ -20,7 +20,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::catalogs::{CatalogError, FoundPacks, NodeCatalogs, find_packs};
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::config::AcceptedPermissions;
 use crate::sequencer::Asking;
 
@@ -48,7 +48,7 @@ pub struct PacksFolder {
     /// The access to the sequencer.
     pub sequencer: Arc<dyn Asking>,
     /// The source of ids of rules.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn SteppedClock>,
 }
 
 /// The result of reading the folder.
@@ -91,7 +91,7 @@ impl PacksFolder {
         findings.extend(found.checked.diagnostics.iter().map(|one| one.render(Colour::Plain)));
         let installed = self.catalogs.current();
         found.checked.good.retain(|pack| {
-            let mut unfit = pack.lowered(installed.triggers());
+            let mut unfit = pack.lowered_versions(installed.triggers());
             unfit.extend(pack.body_findings(self.delivery_bytes_max));
             if unfit.is_empty() {
                 return true;
@@ -141,7 +141,7 @@ pub enum PacksNews {
 }
 
 /// Messages to the thread that reads the folder.
-enum Told {
+enum WatcherMessage {
     /// Something in the folder changed.
     Changed,
     /// The node stops.
@@ -149,12 +149,12 @@ enum Told {
 }
 
 /// Stops watching when it is dropped.
-pub(crate) struct WatchedFolder(SyncSender<Told>);
+pub(crate) struct WatchedFolder(SyncSender<WatcherMessage>);
 
 impl Drop for WatchedFolder {
     fn drop(&mut self) {
         // A full channel is soon read; a closed one needs no message.
-        let _ = self.0.send(Told::Stop);
+        let _ = self.0.send(WatcherMessage::Stop);
     }
 }
 
@@ -163,8 +163,8 @@ pub(crate) struct FolderChanges {
     /// The folder's path as the system reports it in its events.
     path: PathBuf,
     watcher: RecommendedWatcher,
-    teller: SyncSender<Told>,
-    told: Receiver<Told>,
+    teller: SyncSender<WatcherMessage>,
+    told: Receiver<WatcherMessage>,
 }
 
 impl FolderChanges {
@@ -219,8 +219,8 @@ struct Watching {
 }
 
 impl Watching {
-    fn run(mut self, told: &Receiver<Told>, tell: &Tell) {
-        while let Ok(Told::Changed) = told.recv() {
+    fn run(mut self, told: &Receiver<WatcherMessage>, tell: &Tell) {
+        while let Ok(WatcherMessage::Changed) = told.recv() {
             if !is_quiet(told) {
                 return;
             }
@@ -251,15 +251,15 @@ impl Watching {
 
 /// Forwards that something changed. Mere access is ignored, otherwise reading the folder would trigger another
 /// reading.
-fn on_change(folder: PathBuf, teller: SyncSender<Told>) -> impl FnMut(notify::Result<notify::Event>) {
+fn on_change(folder: PathBuf, teller: SyncSender<WatcherMessage>) -> impl FnMut(notify::Result<notify::Event>) {
     move |event| match event {
         Ok(event) if event.kind.is_access() => {}
         Ok(event) if !event.need_rescan() && event.paths.iter().all(|path| !is_read(path, &folder)) => {}
         // A full channel already contains a message that something changed.
-        Ok(_) => drop(teller.try_send(Told::Changed)),
+        Ok(_) => drop(teller.try_send(WatcherMessage::Changed)),
         Err(error) => {
             tracing::warn!(%error, "the packs folder is not watched completely");
-            drop(teller.try_send(Told::Changed));
+            drop(teller.try_send(WatcherMessage::Changed));
         }
     }
 }
@@ -272,13 +272,13 @@ fn is_read(path: &Path, folder: &Path) -> bool {
 }
 
 /// Waits until nothing has changed for a while. Returns true if the node still runs.
-fn is_quiet(told: &Receiver<Told>) -> bool {
+fn is_quiet(told: &Receiver<WatcherMessage>) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < QUIET_PATIENCE {
         match told.recv_timeout(QUIET) {
-            Ok(Told::Changed) => {}
+            Ok(WatcherMessage::Changed) => {}
             Err(RecvTimeoutError::Timeout) => return true,
-            Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+            Ok(WatcherMessage::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
         }
     }
     true
@@ -290,7 +290,7 @@ mod tests {
     use ensue_engine::catalog::state::InstalledPacks;
     use ensue_engine::command::Answer;
     use ensue_engine::ids::{Id, LogId};
-    use ensue_engine::ports::{Committed, Log as _, Reply, Submit};
+    use ensue_engine::ports::{CommitReceipt, Log as _, Reply, Submit};
     use ensue_engine::record::Position;
     use ensue_engine::time::Timestamp;
     use ensue_store::memory::MemoryLog;
@@ -302,17 +302,17 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     /// Accepts every change.
-    struct Taken;
+    struct AcceptingSequencer;
 
-    impl Submit for Taken {
+    impl Submit for AcceptingSequencer {
         fn submit(&self, _: Command, reply: Reply) {
-            reply(Ok(Committed { position: Position(1), answer: Answer::Catalog(CatalogRevision(1)) }));
+            reply(Ok(CommitReceipt { position: Position(1), answer: Answer::Catalog(CatalogRevision(1)) }));
         }
     }
 
-    impl Asking for Taken {
-        fn ask(&self, _: Command) -> Result<ensue_engine::ports::Committed, SubmitError> {
-            Ok(Committed { position: Position(1), answer: Answer::Catalog(CatalogRevision(1)) })
+    impl Asking for AcceptingSequencer {
+        fn ask(&self, _: Command) -> Result<ensue_engine::ports::CommitReceipt, SubmitError> {
+            Ok(CommitReceipt { position: Position(1), answer: Answer::Catalog(CatalogRevision(1)) })
         }
     }
 
@@ -328,7 +328,7 @@ mod tests {
             delivery_bytes_max: DELIVERY_BYTES_DEFAULT,
             accepted: AcceptedPermissions::default(),
             catalogs: Arc::new(NodeCatalogs::open(copies, InstalledPacks::default(), log.reader().unwrap()).unwrap()),
-            sequencer: Arc::new(Taken),
+            sequencer: Arc::new(AcceptingSequencer),
             clock: Arc::new(SystemClock::default()),
         };
         let changes = FolderChanges::of(&packs).unwrap();

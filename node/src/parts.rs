@@ -8,16 +8,16 @@ pub use crate::backend::{OpenBeside, Views, readers_of};
 pub use crate::backtest::NodeBacktests;
 pub use crate::bodies::BodyCache;
 pub use crate::catalogs::NodeCatalogs;
-pub use crate::clock::{Clock, ClockStep, Hands, NodeClock, STEP_MICROS, SystemClock};
+pub use crate::clock::{ClockStep, Hands, NodeClock, STEP_MICROS, SteppedClock, SystemClock};
 pub use crate::commit_listeners::{CommitListeners, Copies};
 pub use crate::edge::Edge;
 pub use crate::fold_guard::FoldGuard;
 pub use crate::followers::{Follow, Follower, FollowerHandle, Next, Waiting, follower};
 pub use crate::intake::{Intake, IntakeGate, IntakeWatch, KnownSensors};
-pub use crate::keys::{KeyRing, NodeKeys};
+pub use crate::key_ring::{KeyRing, NodeKeys};
 pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
-pub use crate::memory::{Caps, queues};
-pub use crate::outside::OutsideWriter;
+pub use crate::memory_limits::{Caps, queues};
+pub use crate::outside_writer::OutsideWriter;
 pub use crate::packs_folder::{PacksFolder, TakeInError};
 pub use crate::passwords::NodePasswords;
 pub use crate::people::NodePeople;
@@ -27,8 +27,8 @@ pub use crate::refusals::{NodeRefusals, RecordedAddress};
 pub use crate::replays::NodeReplays;
 pub use crate::sensors::{SensorSupervisor, SensorWorlds, SupervisorParts};
 pub use crate::sequencer::{
-    Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, Unstarted,
-    sequencer,
+    Asking, CommitListener, Gauges, QueueGauge, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn,
+    UnstartedSequencer, sequencer,
 };
 pub use crate::sessions::NodeSessions;
 pub use crate::snapshots::{Snapshot, SnapshotTrouble, SnapshotWriter, Snapshots, snapshots};

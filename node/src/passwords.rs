@@ -11,22 +11,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use ensue_api::ports::{
-    Access as _, Attempt, Declined, Login, LoginFrom, LoginOf, MintedCode, NewOtp, Noted, OnBehalf, OpenedSession, OtpAtReset, Passwords,
-    RefusedAttempt, Sessions as _,
+    Access as _, Login, LoginFrom, LoginOf, MintedCode, NewOtp, OnBehalf, OpenedSession, OtpAtReset, PasswordAttempt, Passwords, PortError,
+    RefusalNote, RefusedAttempt, Sessions as _,
 };
 use ensue_engine::access::facts::{CredentialChange, CredentialKind, SessionEnd};
 use ensue_engine::command::{Ask, ChangedCredential, Command};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{IdentityId, SessionId};
-use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError, VaultError};
+use ensue_engine::ports::{CommitReceipt, SealedKind, Secret, SubmitError, VaultError};
 use ensue_engine::record::{Actor, CredentialId};
-use ensue_login::passwords::{Checked, Hashing, NewPassword, PasswordHash, PasswordRefusal, Typed};
+use ensue_login::passwords::{Hashing, NewPassword, PasswordCheck, PasswordHash, PasswordRefusal, TypedPassword};
 use ensue_login::throttle::{Device, Throttle};
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::access::TokenTable;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::config::PasswordLogin;
 use crate::sequencer::Asking;
 use crate::session_table::{CodePurpose, CodeRefusal, millis, random, uuid_of};
@@ -59,7 +59,7 @@ pub struct NodePasswords {
     table: Arc<TokenTable>,
     sessions: Arc<NodeSessions>,
     sequencer: Arc<dyn Asking>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     setting: PasswordLogin,
     hashing: Hashing,
     throttle: Mutex<Throttle>,
@@ -108,27 +108,27 @@ impl NodePasswords {
 
     /// Returns the person whose name and password these are, with the hash that was compared. An unknown name, a disabled
     /// identity and a wrong password cost the same work and get the same answer.
-    fn known(&self, attempt: &Attempt) -> Result<(IdentityId, PasswordHash), RefusedAttempt> {
+    fn check_password(&self, attempt: &PasswordAttempt) -> Result<(IdentityId, PasswordHash), RefusedAttempt> {
         self.demand_on()?;
-        let typed = typed(&attempt.password)?;
+        let typed = typed_password(&attempt.password)?;
         let (id, now) = (self.table.identity_named(&attempt.name), self.clock.now());
         let address = attempt.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
         let counted = self.throttle().attempt(&attempt.name, address, self.device(attempt, id), now);
-        counted.map_err(|throttled| RefusedAttempt { retry_after: Some(throttled.retry_after), ..refused(throttled, id) })?;
+        counted.map_err(|throttled| RefusedAttempt { retry_after: Some(throttled.retry_after), ..refuse_attempt(throttled, id) })?;
         let hash = id.and_then(|id| self.hash_of(id));
         let checked = self.hashing.check(hash.as_ref(), &typed)?;
         let is_enabled = id.is_some_and(|id| self.table.directory().rights_of(id, now).is_ok());
-        let (Some(id), Some(hash), true, Checked::Right | Checked::RightButOld) = (id, hash, is_enabled, checked) else {
-            return Err(refused(PasswordFault::Refused, id));
+        let (Some(id), Some(hash), true, PasswordCheck::Right | PasswordCheck::RightButOld) = (id, hash, is_enabled, checked) else {
+            return Err(refuse_attempt(PasswordFault::Refused, id));
         };
-        if checked == Checked::RightButOld {
-            return Ok((id, self.renewed(id, hash, &typed)?));
+        if checked == PasswordCheck::RightButOld {
+            return Ok((id, self.rehash_password(id, hash, &typed)?));
         }
         Ok((id, hash))
     }
 
     /// Hashes a password that is right with the parameters of this release. If that cannot be done now, the next login does it.
-    fn renewed(&self, id: IdentityId, old: PasswordHash, typed: &Typed) -> Result<PasswordHash, Declined> {
+    fn rehash_password(&self, id: IdentityId, old: PasswordHash, typed: &TypedPassword) -> Result<PasswordHash, PortError> {
         let Ok(new) = self.hashing.rehash(typed, salt()?) else { return Ok(old) };
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         // Another login may have done it, and the person may have set another password.
@@ -140,7 +140,7 @@ impl NodePasswords {
     }
 
     /// Returns the device of an attempt, if it came in to the account before.
-    fn device(&self, attempt: &Attempt, id: Option<IdentityId>) -> Device {
+    fn device(&self, attempt: &PasswordAttempt, id: Option<IdentityId>) -> Device {
         let (Some(id), Some((session, secret))) = (id, &attempt.device) else { return Device::New };
         let devices = &self.table.sessions.devices;
         let is_known = devices.knows(uuid_of(*session), Uuid::from_bytes(*id.0.as_bytes()), secret);
@@ -148,7 +148,13 @@ impl NodePasswords {
     }
 
     /// Sets a password that was accepted. The sessions of the person end, but for the one that is kept.
-    fn set(&self, id: IdentityId, new: &NewPassword, kept: Option<SessionId>, by: (Actor, Option<String>)) -> Result<Committed, Declined> {
+    fn set(
+        &self,
+        id: IdentityId,
+        new: &NewPassword,
+        kept: Option<SessionId>,
+        by: (Actor, Option<String>),
+    ) -> Result<CommitReceipt, PortError> {
         let hash = self.hashing.hash(new, salt()?)?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.hash_of(id);
@@ -167,7 +173,7 @@ impl NodePasswords {
         let mut hashes = self.hashes.write().unwrap_or_else(PoisonError::into_inner);
         match hash {
             Some(hash) => {
-                self.table.vault.put_all(SealedKind::Password, &[(id.to_string(), hash.stored())])?;
+                self.table.vault.put_all(SealedKind::Password, &[(id.to_string(), hash.to_stored())])?;
                 hashes.insert(id, hash.clone());
             }
             None => {
@@ -186,7 +192,7 @@ impl NodePasswords {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask(&self, (actor, trace): (Actor, Option<String>), change: ChangedCredential) -> Result<Committed, SubmitError> {
+    fn ask(&self, (actor, trace): (Actor, Option<String>), change: ChangedCredential) -> Result<CommitReceipt, SubmitError> {
         self.sequencer.ask(Command { actor, trace, ask: Ask::ChangeCredential(change) })
     }
 }
@@ -196,27 +202,27 @@ impl Passwords for NodePasswords {
         self.setting == PasswordLogin::On
     }
 
-    fn open(&self, attempt: &Attempt, from: &LoginFrom) -> Result<OpenedSession, RefusedAttempt> {
-        let (id, hash) = self.known(attempt)?;
+    fn open(&self, attempt: &PasswordAttempt, from: &LoginFrom) -> Result<OpenedSession, RefusedAttempt> {
+        let (id, hash) = self.check_password(attempt)?;
         self.apps.demand(id, attempt.otp.as_ref(), self.clock.now())?;
         let opened = self.sessions.open(&Login::of(LoginOf::Identity(id), WAY, from))?;
         // If the password was replaced meanwhile, its other sessions have ended, and so does this one.
         if self.hash_of(id).is_none_or(|now| !is_same(&now, &hash)) {
             let by = OnBehalf { actor: Actor::Engine, trace: None, request: None };
             self.sessions.end(vec![opened.id], SessionEnd::PasswordChanged, &by)?;
-            return Err(refused(PasswordFault::Refused, Some(id)));
+            return Err(refuse_attempt(PasswordFault::Refused, Some(id)));
         }
         Ok(opened)
     }
 
-    fn change(&self, attempt: &Attempt, new: &Secret, by: &OnBehalf) -> Result<Committed, RefusedAttempt> {
+    fn change(&self, attempt: &PasswordAttempt, new: &Secret, by: &OnBehalf) -> Result<CommitReceipt, RefusedAttempt> {
         self.demand_on()?;
-        let new = accepted(new, &attempt.name)?;
-        let (id, _) = self.known(attempt)?;
+        let new = new_password(new, &attempt.name)?;
+        let (id, _) = self.check_password(attempt)?;
         Ok(self.set(id, &new, attempt.session, (by.actor.clone(), by.trace.clone()))?)
     }
 
-    fn reset(&self, id: IdentityId, otp: OtpAtReset, by: &OnBehalf) -> Result<MintedCode, Declined> {
+    fn reset(&self, id: IdentityId, otp: OtpAtReset, by: &OnBehalf) -> Result<MintedCode, PortError> {
         self.demand_on()?;
         let by = (by.actor.clone(), by.trace.clone());
         let change = |what| ChangedCredential { identity: id, what, how: CredentialChange::Reset, kept: None };
@@ -230,30 +236,30 @@ impl Passwords for NodePasswords {
         Ok(self.sessions.mint_for(id, CodePurpose::Password, until)?.1)
     }
 
-    fn set_by_code(&self, code: &Secret, new: &Secret, trace: Option<String>) -> Result<Committed, Declined> {
+    fn set_by_code(&self, code: &Secret, new: &Secret, trace: Option<String>) -> Result<CommitReceipt, PortError> {
         self.demand_on()?;
         let (code, stored) = self.sessions.valid_code(code, None, |purpose| purpose == CodePurpose::Password)?;
         let (Some(id), Some(name)) = (stored.identity, stored.identity.and_then(|id| self.table.name_of(id))) else {
             return Err(CodeRefusal::Unknown.into());
         };
-        let new = accepted(new, &name)?;
+        let new = new_password(new, &name)?;
         self.sessions.use_code(code)?;
         self.set(id, &new, None, (Actor::Identity { id, by: CredentialId::Code(code) }, trace))
     }
 
-    fn add_otp(&self, attempt: &Attempt) -> Result<NewOtp, RefusedAttempt> {
-        let (id, _) = self.known(attempt)?;
+    fn add_otp(&self, attempt: &PasswordAttempt) -> Result<NewOtp, RefusedAttempt> {
+        let (id, _) = self.check_password(attempt)?;
         Ok(NewOtp { url: self.apps.begin(id, &attempt.name, self.clock.now())? })
     }
 
-    fn confirm_otp(&self, id: IdentityId, code: &Secret, by: &OnBehalf) -> Result<(Vec<Secret>, Committed), Declined> {
+    fn confirm_otp(&self, id: IdentityId, code: &Secret, by: &OnBehalf) -> Result<(Vec<Secret>, CommitReceipt), PortError> {
         self.demand_on()?;
         let change = ChangedCredential { identity: id, what: CredentialKind::Otp, how: CredentialChange::Set, kept: None };
         self.apps.confirm(id, code, self.clock.now(), || self.ask((by.actor.clone(), by.trace.clone()), change))
     }
 
-    fn remove_otp(&self, attempt: &Attempt, by: &OnBehalf) -> Result<Committed, RefusedAttempt> {
-        let (id, _) = self.known(attempt)?;
+    fn remove_otp(&self, attempt: &PasswordAttempt, by: &OnBehalf) -> Result<CommitReceipt, RefusedAttempt> {
+        let (id, _) = self.check_password(attempt)?;
         self.apps.demand_one(id)?;
         self.apps.demand(id, attempt.otp.as_ref(), self.clock.now())?;
         let change = ChangedCredential { identity: id, what: CredentialKind::Otp, how: CredentialChange::Removed, kept: None };
@@ -264,23 +270,23 @@ impl Passwords for NodePasswords {
 }
 
 /// Returns a refused attempt that is recorded.
-fn refused(why: impl Explain + Send + Sync + 'static, id: Option<IdentityId>) -> RefusedAttempt {
-    RefusedAttempt { noted: Noted::Refused(id), ..why.into() }
+fn refuse_attempt(why: impl Explain + Send + Sync + 'static, id: Option<IdentityId>) -> RefusedAttempt {
+    RefusedAttempt { noted: RefusalNote::Refused(id), ..why.into() }
 }
 
 fn is_same(one: &PasswordHash, other: &PasswordHash) -> bool {
-    one.stored().reveal() == other.stored().reveal()
+    one.to_stored().reveal() == other.to_stored().reveal()
 }
 
-fn typed(password: &Secret) -> Result<Typed, PasswordRefusal> {
-    Typed::new(std::str::from_utf8(password.reveal()).unwrap_or_default())
+fn typed_password(password: &Secret) -> Result<TypedPassword, PasswordRefusal> {
+    TypedPassword::new(std::str::from_utf8(password.reveal()).unwrap_or_default())
 }
 
-fn accepted(new: &Secret, name: &str) -> Result<NewPassword, PasswordRefusal> {
+fn new_password(new: &Secret, name: &str) -> Result<NewPassword, PasswordRefusal> {
     NewPassword::new(std::str::from_utf8(new.reveal()).unwrap_or_default(), name)
 }
 
-fn salt() -> Result<[u8; SALT_BYTES], Declined> {
+fn salt() -> Result<[u8; SALT_BYTES], PortError> {
     let bytes = random()?;
     Ok(*bytes.first_chunk().unwrap_or(&[0; SALT_BYTES]))
 }

@@ -5,19 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ensue_api::ports::{Access as _, AskedIdentity, AskedLink, Declined, OnBehalf, People};
+use ensue_api::ports::{Access as _, AskedIdentity, AskedLink, OnBehalf, People, PortError};
 use ensue_engine::access::facts::{IdentityKind, SessionEnd};
 use ensue_engine::command::{Admission, AdmittedIdentity, Answer, Ask, Command, IssuerGroups, Refusal};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, SessionId};
 use ensue_engine::names::IssuerName;
-use ensue_engine::ports::{Committed, SealedKind, SubmitError};
+use ensue_engine::ports::{CommitReceipt, SealedKind, SubmitError};
 use ensue_engine::record::{Actor, CredentialId};
-use ensue_login::{Admitted, Groups, Kind, SUBJECT_BYTES_MAX};
+use ensue_login::{Groups, IssuerIdentity, Kind, SUBJECT_BYTES_MAX};
 use thiserror::Error;
 
 use crate::access::{Profile, TokenTable};
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::sequencer::Asking;
 use crate::sessions::ENDED_AT_ONCE;
 use crate::tokens::check_name;
@@ -53,19 +53,19 @@ pub struct NodePeople {
     /// The access to the sequencer.
     pub sequencer: Arc<dyn Asking>,
     /// The source of ids.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn SteppedClock>,
     /// Held while a name is checked and taken.
     pub adding: Mutex<()>,
 }
 
 impl People for NodePeople {
-    fn add(&self, asked: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, Committed), Declined> {
+    fn add(&self, asked: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, CommitReceipt), PortError> {
         check_name(&asked.name).map_err(|_| IdentityRefusal::Name(asked.name.chars().take(64).collect()))?;
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         self.demand_free(&asked.name)?;
         let moment = self.clock.moment();
         let id = IdentityId(Id::root(moment.time, moment.entropy));
-        let profile = Profile::named(asked.name.clone());
+        let profile = Profile::with_name(asked.name.clone());
         self.table.vault.put_profile(id, &profile.sealed_form())?;
         self.being_added().insert(id, profile);
         let ask = Ask::AddIdentity { id, kind: asked.kind, groups: asked.groups.clone() };
@@ -75,7 +75,7 @@ impl People for NodePeople {
         };
         let added = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask });
         self.being_added().remove(&id);
-        let is_added = matches!(&added, Ok(Committed { answer, .. }) if !matches!(answer, Answer::Before(_)));
+        let is_added = matches!(&added, Ok(CommitReceipt { answer, .. }) if !matches!(answer, Answer::Before(_)));
         // If it is unknown whether the identity was added, the name must stay in case it was; if it was not, the next
         // start destroys the name.
         if !is_added && !matches!(&added, Err(SubmitError::Unknown)) {
@@ -84,7 +84,7 @@ impl People for NodePeople {
         Ok((id, added?))
     }
 
-    fn erase(&self, id: IdentityId, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn erase(&self, id: IdentityId, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let ask = Ask::EraseIdentity(id);
         let committed = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?;
         self.destroy(id);
@@ -94,8 +94,8 @@ impl People for NodePeople {
 
 impl NodePeople {
     /// Returns the identity that an issuer admits, with the groups that it names. Adds the identity if it is new.
-    pub(crate) fn admit(&self, admitted: &Admitted) -> Result<IdentityId, Declined> {
-        let Admitted { issuer, subject, .. } = admitted;
+    pub(crate) fn admit(&self, admitted: &IssuerIdentity) -> Result<IdentityId, PortError> {
+        let IssuerIdentity { issuer, subject, .. } = admitted;
         let groups = self.said_groups(admitted);
         if let Some(id) = self.table.identity_of(issuer, subject) {
             return self.set_groups(id, issuer, groups);
@@ -125,11 +125,11 @@ impl NodePeople {
     }
 
     /// Sets the groups that an issuer names for an identity that is known.
-    pub(crate) fn set_groups_of(&self, id: IdentityId, admitted: &Admitted) -> Result<(), Declined> {
+    pub(crate) fn set_groups_of(&self, id: IdentityId, admitted: &IssuerIdentity) -> Result<(), PortError> {
         self.set_groups(id, &admitted.issuer, self.said_groups(admitted)).map(drop)
     }
 
-    fn said_groups(&self, admitted: &Admitted) -> Option<IssuerGroups> {
+    fn said_groups(&self, admitted: &IssuerIdentity) -> Option<IssuerGroups> {
         let now = self.clock.now();
         match &admitted.groups {
             Groups::Said(groups) => {
@@ -139,7 +139,7 @@ impl NodePeople {
         }
     }
 
-    fn set_groups(&self, id: IdentityId, issuer: &IssuerName, groups: Option<IssuerGroups>) -> Result<IdentityId, Declined> {
+    fn set_groups(&self, id: IdentityId, issuer: &IssuerName, groups: Option<IssuerGroups>) -> Result<IdentityId, PortError> {
         let directory = self.table.directory();
         let known = directory.identity(&id).and_then(|identity| identity.link(issuer));
         if groups.as_ref().is_some_and(|said| known.is_none_or(|known| known.groups != said.groups)) {
@@ -148,13 +148,13 @@ impl NodePeople {
         Ok(id)
     }
 
-    fn ask_to_admit(&self, admitted: AdmittedIdentity) -> Result<Committed, SubmitError> {
+    fn ask_to_admit(&self, admitted: AdmittedIdentity) -> Result<CommitReceipt, SubmitError> {
         let actor = Actor::Identity { id: admitted.id, by: CredentialId::Issuer(admitted.issuer.clone()) };
         self.sequencer.ask(Command { actor, trace: None, ask: Ask::AdmitIdentity(admitted) })
     }
 
     /// Lets an issuer be a way in for an identity, under this subject.
-    pub(crate) fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<Committed, Declined> {
+    pub(crate) fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let AskedLink { issuer, subject } = link;
         let is_clean = !subject.is_empty() && subject.len() <= SUBJECT_BYTES_MAX && !subject.chars().any(char::is_control);
         if !is_clean {
@@ -187,7 +187,7 @@ impl NodePeople {
     }
 
     /// Ends that an issuer is a way in for an identity.
-    pub(crate) fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<Committed, Declined> {
+    pub(crate) fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
         let ask = Ask::UnlinkIdentity { id, issuer: issuer.clone() };
         let committed = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?;
@@ -202,7 +202,7 @@ impl NodePeople {
     }
 
     /// Ends the sessions of a login because its issuer says that its person has logged out there.
-    pub(crate) fn end_by_issuer(&self, issuer: &IssuerName, sessions: BTreeSet<SessionId>) -> Result<(), Declined> {
+    pub(crate) fn end_by_issuer(&self, issuer: &IssuerName, sessions: BTreeSet<SessionId>) -> Result<(), PortError> {
         let directory = self.table.directory();
         let mut of_identity: BTreeMap<IdentityId, Vec<SessionId>> = BTreeMap::new();
         for id in sessions {
@@ -218,7 +218,7 @@ impl NodePeople {
     }
 
     /// Ends sessions, and destroys their secrets.
-    pub(crate) fn end_sessions(&self, sessions: &[SessionId], reason: SessionEnd, actor: &Actor) -> Result<(), Declined> {
+    pub(crate) fn end_sessions(&self, sessions: &[SessionId], reason: SessionEnd, actor: &Actor) -> Result<(), PortError> {
         for ended in sessions.chunks(ENDED_AT_ONCE) {
             let ask = Ask::EndSessions { sessions: ended.to_vec(), reason };
             self.sequencer.ask(Command { actor: actor.clone(), trace: None, ask })?;

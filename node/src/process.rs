@@ -5,11 +5,11 @@
 
 mod access;
 mod packs;
-mod queues;
+mod queue_warnings;
 mod serve;
+mod standby_server;
 mod stop;
 mod ticks;
-mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -27,30 +27,30 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::certificates::{Certificates, NamingAuthorities};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{SteppedClock, SystemClock};
 use crate::config::Config;
 use crate::devices::NodeDevices;
 use crate::idle::{Caches, IdleWatch};
 use crate::jobs::Jobs;
-use crate::kept::Housekeeper;
 use crate::kept_deliveries::KeptDeliveries;
-use crate::keys::NodeKeys;
+use crate::key_ring::NodeKeys;
+use crate::log_runtime::RuntimeContext;
+use crate::log_runtime::follow::Following;
+use crate::log_runtime::lead::{Leading, LogOver};
+use crate::log_runtime::open::{OpenedDirectory, open_after};
+use crate::log_runtime::standby::Standby;
+use crate::log_runtime::stores::Stores;
+use crate::log_runtime::work::{Working, egress};
 use crate::login::{IssuerWeb, NodeIssuers};
 use crate::logins::NodeLogins;
 use crate::master_key::MasterKeyRotation;
-use crate::memory::{self, Caps};
+use crate::memory_limits::{self, Caps};
+use crate::output_stores::Housekeeper;
 use crate::packs_folder::{PacksFolder, PacksNews, WatchedFolder};
 use crate::people::NodePeople;
 use crate::refusals::NodeRefusals;
 use crate::release::RELEASE;
 use crate::renewals::Renewals;
-use crate::seat::Around;
-use crate::seat::follow::Following;
-use crate::seat::lead::{Leading, LogOver};
-use crate::seat::open::{Opened, open_after};
-use crate::seat::standby::Standby;
-use crate::seat::stores::Stores;
-use crate::seat::work::{Working, egress};
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, sequencer};
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
@@ -58,10 +58,10 @@ use crate::vouching::NodeVouching;
 use access::{declare_rights, first_token, set_keys};
 use ensue_api::ports::OnBehalf;
 use packs::{LookedFor, not_taken_in, pack_values, watch_packs};
-use queues::unworked;
+use queue_warnings::queue_warnings;
 use serve::Serving;
+use standby_server::StandbyServer;
 use ticks::tick;
-use waiting::Waiting;
 
 pub use ticks::note_clock_step;
 
@@ -104,7 +104,7 @@ impl NodeFailure {
 
 /// A running node.
 pub struct Node {
-    edges: Edges,
+    edges: Services,
     serving: Serving,
     sequencer: SequencerHandle,
     working: Working,
@@ -120,7 +120,7 @@ pub struct Node {
 }
 
 /// The parts that change the installed packs and the access of callers, once the log has a leader.
-struct Edges {
+struct Services {
     keys: Arc<NodeKeys>,
     tokens: Arc<NodeTokens>,
     people: Arc<NodePeople>,
@@ -187,7 +187,7 @@ impl Node {
 
     /// Completes when the log has failed, or another node leads it: the node accepts no further input and must be
     /// restarted.
-    pub async fn failed(&self) -> NodeFailure {
+    pub async fn wait_for_failure(&self) -> NodeFailure {
         tokio::select! {
             failure = self.log_failed() => failure,
             failure = self.lead_lost() => failure,
@@ -224,7 +224,7 @@ impl Node {
 /// Runs the stages of a start. From `taken_over` on, the executor owns the programs that an earlier node left
 /// running.
 async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let clock: Arc<dyn SteppedClock> = Arc::new(SystemClock::default());
     let certificates = Certificates::open(&config.tls, config.login.certificates.as_ref().map(|settings| &*settings.ca))?;
     let packs = LookedFor::begin(&config)?;
     let (mut opened, waiting) = match config.database {
@@ -234,7 +234,7 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
     let settings = settings(&config);
     let caps =
         Caps { delivery_bytes_max: config.delivery_bytes_max, open_work: settings.open_work_max, workers: settings.workers_in_all() };
-    let around = Around { clock, settings, queues: memory::queues(config.memory_bytes, caps) };
+    let around = RuntimeContext { clock, settings, queues: memory_limits::queues(config.memory_bytes, caps) };
     let stores = Stores::of(&opened, &around)?;
     let following = Following::start(&config, &mut opened, &stores, &around)?;
     let (handle, unstarted) = sequencer(around.queues.clone());
@@ -247,7 +247,7 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
     let tls = certificates.as_ref().map(Certificates::tls);
     let edges = note(&handle, "recording the start", Ask::NoteStart { release: RELEASE.to_owned() }).and_then(|()| {
         let naming = certificates.as_ref().and_then(Certificates::naming);
-        Edges::open(&config, packs, (&stores, &handle, &around), (leading.is_first_start, naming))
+        Services::open(&config, packs, (&stores, &handle, &around), (leading.is_first_start, naming))
     });
     let edges = match edges {
         Ok(edges) => edges,
@@ -293,14 +293,18 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
 
 /// Opens the log on a thread of its own, because that may wait for another node's end. Answers callers meanwhile, and until the
 /// node serves.
-async fn wait_and_open(config: &Config, clock: &Arc<dyn Clock>, standby: Arc<Standby>) -> Result<(Opened, Option<Waiting>), StartError> {
+async fn wait_and_open(
+    config: &Config,
+    clock: &Arc<dyn SteppedClock>,
+    standby: Arc<Standby>,
+) -> Result<(OpenedDirectory, Option<StandbyServer>), StartError> {
     let mut waiting = None;
     let (settings, clock, mut waits_for) = (config.clone(), clock.clone(), standby.waits_for());
     let mut opening = tokio::task::spawn_blocking(move || open_patiently(&settings, &*clock, &standby));
     let opened = tokio::select! {
         opened = &mut opening => opened,
         Ok(_) = async { waits_for.wait_for(Option::is_some).await.map(drop) } => {
-            waiting = Waiting::begin(config, waits_for.clone()).await?;
+            waiting = StandbyServer::begin(config, waits_for.clone()).await?;
             opening.await
         }
     };
@@ -309,11 +313,11 @@ async fn wait_and_open(config: &Config, clock: &Arc<dyn Clock>, standby: Arc<Sta
 }
 
 /// Opens the log. A node that was at its database before waits for it as long as it does not answer.
-fn open_patiently(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) -> Result<Opened, StartError> {
+fn open_patiently(config: &Config, clock: &dyn SteppedClock, standby: &Arc<Standby>) -> Result<OpenedDirectory, StartError> {
     loop {
         match open_after(config, clock, standby) {
             Err(error) if error.fault() == Fault::Unavailable && standby.knows_its_database() => {
-                if standby.wait_for_database(&error) == ensue_postgres::Waiting::GiveUp {
+                if standby.wait_for_database(&error) == ensue_postgres::WaitDecision::GiveUp {
                     return Err(error);
                 }
                 std::thread::sleep(REACH_EVERY);
@@ -326,12 +330,12 @@ fn open_patiently(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) ->
     }
 }
 
-impl Edges {
+impl Services {
     /// Takes in the packs folder, sets the keys that are stored in files, and creates the first admin's access.
     fn open(
         config: &Config,
         packs: LookedFor,
-        (stores, handle, around): (&Stores, &SequencerHandle, &Around),
+        (stores, handle, around): (&Stores, &SequencerHandle, &RuntimeContext),
         (is_first_start, naming): (bool, Option<NamingAuthorities>),
     ) -> Result<Self, StartError> {
         let folder = PacksFolder {
@@ -343,7 +347,7 @@ impl Edges {
             sequencer: Arc::new(handle.clone()),
             clock: around.clock.clone(),
         };
-        let (found, changing) = packs.found();
+        let (found, changing) = packs.wait_for_packs();
         let packs_read = folder.take_in_what(found).map_err(not_taken_in)?;
         let mut warnings = packs_read.findings.clone();
         let watched_packs = changing.map(|changes| watch_packs(folder, changes, packs_read)).transpose()?;
@@ -354,7 +358,7 @@ impl Edges {
             clock: around.clock.clone(),
             setting: Mutex::new(()),
         };
-        warnings.extend(unworked(&around.settings, &stores.catalogs));
+        warnings.extend(queue_warnings(&around.settings, &stores.catalogs));
         warnings.extend(set_keys(config, &stores.catalogs, &keys)?);
         let tokens = NodeTokens { table: stores.tokens.clone(), sequencer: Arc::new(handle.clone()), clock: around.clock.clone() };
         let people = Arc::new(NodePeople {
@@ -440,10 +444,10 @@ fn default_workers() -> u32 {
 
 fn note(handle: &SequencerHandle, doing: &'static str, ask: Ask) -> Result<(), StartError> {
     let command = Command { actor: Actor::Engine, trace: None, ask };
-    handle.ask(command).map(|_| ()).map_err(|error| refused(doing, &error))
+    handle.ask(command).map(|_| ()).map_err(|error| to_start_error(doing, &error))
 }
 
-fn refused(doing: &'static str, error: &SubmitError) -> StartError {
+fn to_start_error(doing: &'static str, error: &SubmitError) -> StartError {
     match error {
         // Offers follow from the folded records: the derived data stored in the file does not match them.
         SubmitError::Refused(Refusal::Unstorable(why)) => StartError::Chain(format!("the log disagrees with its own records: {why}")),
@@ -458,9 +462,9 @@ mod tests {
     #[test]
     fn start_that_the_log_refuses_says_what_it_disagrees_with() {
         let refusal = SubmitError::Refused(Refusal::Unstorable("its first record is there already".to_owned()));
-        let why = refused("recording the start", &refusal).to_string();
+        let why = to_start_error("recording the start", &refusal).to_string();
         assert!(why.contains("the log disagrees") && why.contains("its first record is there already"), "{why}");
-        let other = refused("recording the start", &SubmitError::Busy);
+        let other = to_start_error("recording the start", &SubmitError::Busy);
         assert!(matches!(other, StartError::Refused { doing: "recording the start", .. }), "{other}");
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use ensue_api::ports::{Holder, NotAdmitted};
 use ensue_engine::access::principal::Principal;
 use ensue_engine::access::state::Access;
-use ensue_engine::access::state::held::NotHeld;
+use ensue_engine::access::state::effective_rights::NotHeld;
 use ensue_engine::catalog::state::InstalledPacks;
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
@@ -47,12 +47,12 @@ struct RunningProgram {
     /// The caller whose rights bound those of the pack.
     caller: Option<Principal>,
     /// The holder of its token, if the token was used.
-    compiled: Mutex<Option<Compiled>>,
+    compiled: Mutex<Option<CompiledHolder>>,
 }
 
 /// A holder whose rights were compiled.
 #[derive(Clone)]
-struct Compiled {
+struct CompiledHolder {
     holder: Arc<Holder>,
     /// The number of changes before it was compiled.
     at: u64,
@@ -61,7 +61,7 @@ struct Compiled {
 }
 
 impl RunningProgram {
-    fn compiled(&self) -> MutexGuard<'_, Option<Compiled>> {
+    fn compiled_holder(&self) -> MutexGuard<'_, Option<CompiledHolder>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,7 +73,7 @@ impl ProgramTable {
             Some(key) => key,
             None => {
                 let made = ProgramKey::new(*random().map_err(|error| VaultError::Store(error.to_string()))?);
-                vault.put_all(SealedKind::Program, &[(PROGRAM_KEY.to_owned(), made.stored())])?;
+                vault.put_all(SealedKind::Program, &[(PROGRAM_KEY.to_owned(), made.to_stored())])?;
                 made
             }
         };
@@ -104,7 +104,7 @@ impl ProgramTable {
                     running.insert(dispatch.execution, Arc::new(begun));
                 }
                 Effect::Stop { execution, .. } | Effect::Release { execution, .. } => {
-                    was_used |= running.remove(execution).is_some_and(|ended| ended.compiled().is_some());
+                    was_used |= running.remove(execution).is_some_and(|ended| ended.compiled_holder().is_some());
                 }
                 Effect::RunSensor(_) | Effect::StopSensor { .. } => {}
             }
@@ -133,8 +133,8 @@ impl ProgramTable {
         let running = self.running.read().unwrap_or_else(PoisonError::into_inner).get(&attempt.execution).cloned();
         let program = running.filter(|program| program.number == attempt.number).ok_or(NotAdmitted::NotRunning)?;
         let at = self.changes.load(Ordering::Acquire);
-        let kept = program.compiled().clone();
-        if let Some(Compiled { holder, at: compiled_at, until }) = kept
+        let kept = program.compiled_holder().clone();
+        if let Some(CompiledHolder { holder, at: compiled_at, until }) = kept
             && compiled_at == at
             && until.is_none_or(|until| now < until)
         {
@@ -156,7 +156,7 @@ impl ProgramTable {
             only: None,
             until: None,
         });
-        *program.compiled() = Some(Compiled { holder: holder.clone(), at, until: held.valid_until });
+        *program.compiled_holder() = Some(CompiledHolder { holder: holder.clone(), at, until: held.valid_until });
         Ok(holder)
     }
 

@@ -3,7 +3,7 @@
 //!
 //! `machine.rs` contains the part of `ensue doctor` about it.
 
-mod timed;
+mod timed_programs;
 mod users;
 
 use std::ffi::OsStr;
@@ -19,7 +19,7 @@ use ensue_executor::programs::{DirectPrograms, Isolation, IsolationMode, Program
 use crate::config::{Config, UserSetting};
 use crate::start_error::{StartError, machine};
 
-pub(crate) use timed::TimedPrograms;
+pub(crate) use timed_programs::TimedPrograms;
 pub(crate) use users::Users;
 
 /// The minimum time after which an unresponsive supervisor is killed, whatever the lease: a busy machine must not
@@ -42,7 +42,7 @@ pub(crate) fn open(
         && has_what_supervisors_need()
     {
         use ensue_executor::programs::{SupervisedPrograms, SupervisedSettings};
-        let users = Users::found(&config.actions, data)?;
+        let users = Users::detect(&config.actions, data)?;
         users.let_pass(data).map_err(|why| machine("giving the users of programs access to the data directory", &why))?;
         let settings = SupervisedSettings {
             supervisors: data.join("supervisors"),

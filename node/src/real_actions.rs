@@ -15,12 +15,12 @@ use ensue_engine::command::{Answer, Ask, Command, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::names::{KeyRef, VarName};
-use ensue_engine::ports::{Committed, Reply, Secret, Submit, SubmitError};
+use ensue_engine::ports::{CommitReceipt, Reply, Secret, Submit, SubmitError};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::VarReads;
-use ensue_executor::absent::{NoAccess, NoTriggers};
-use ensue_executor::begun::{Begun, Opener};
+use ensue_executor::absent_ports::{NoAccess, NoTriggers};
+use ensue_executor::begun_file::{BegunFile, Opener};
 use ensue_executor::connections::{
     BreakerSettings, ConnectionSettings, ConnectionUser, Connections, ConnectionsHost, Endpoint, HttpAuth, HttpEndpoint,
 };
@@ -28,9 +28,9 @@ use ensue_executor::ports::{Bodies, BodyError, KeyError, KeyUser, Keys, PackFile
 use ensue_executor::programs::DirectPrograms;
 use ensue_executor::{Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
 use ensue_packs::fake::{FakeAuth, FakeProof};
-use ensue_rehearsal::Stuck;
-use ensue_rehearsal::history::Way;
-use ensue_rehearsal::stage::{Aside, Came, Cast, Said};
+use ensue_rehearsal::RehearsalError;
+use ensue_rehearsal::history::ExecutionPath;
+use ensue_rehearsal::stage::{Aside, AttemptOutcome, InquiryOutcome, OutsideWorld};
 use ensue_store::blobs::MemoryBlobs;
 use ensue_store::outputs::MemoryOutputs;
 use reqwest::header::HeaderMap;
@@ -97,10 +97,10 @@ impl<'r> RealActions<'r> {
         let allowed = case.to.to_string().parse().map_err(|error: ensue_executor::AllowanceError| failed(error.to_string()))?;
         let clock = Arc::new(SystemClock::new());
         let programs = DirectPrograms::open(&case.folder.join("attempts"), clock.clone()).map_err(|error| failed(error.to_string()))?;
-        let (begun, _) = Begun::open(case.folder.join("begun"), Opener::now(WORKER), []).map_err(|error| failed(error.to_string()))?;
+        let (begun, _) = BegunFile::open(case.folder.join("begun"), Opener::now(WORKER), []).map_err(|error| failed(error.to_string()))?;
         let egress = EgressPolicy::allowing(vec![allowed]);
         let connections = match case.connection {
-            Some(connection) => connection.opened(egress.clone(), clock.clone()).map_err(failed)?,
+            Some(connection) => connection.open(egress.clone(), clock.clone()).map_err(failed)?,
             None => Connections::none(clock.clone()),
         };
         let (asks, asked) = mpsc::channel(ASKS_MAX);
@@ -132,25 +132,27 @@ impl<'r> RealActions<'r> {
     }
 
     /// Waits for the end of the attempt that runs.
-    async fn ended(&mut self) -> Came {
+    async fn wait_for_end(&mut self) -> AttemptOutcome {
         loop {
             match self.asked.recv().await {
                 Some(Ask::ReportAttempt(report)) => {
                     let body = report.body.and_then(|body| serde_json::from_slice(body.content.as_ref()?).ok());
                     return match report.outcome {
-                        ReportOutcome::Succeeded => Came::Result(body.unwrap_or_default()),
-                        ReportOutcome::Failed(failure) => Came::Failed(failure),
+                        ReportOutcome::Succeeded => AttemptOutcome::Result(body.unwrap_or_default()),
+                        ReportOutcome::Failed(failure) => AttemptOutcome::Failed(failure),
                     };
                 }
-                Some(Ask::LoseAttempt { .. }) | None => return Came::Failed(Failure::new(FailureKind::Lost, "its worker is gone")),
+                Some(Ask::LoseAttempt { .. }) | None => {
+                    return AttemptOutcome::Failed(Failure::new(FailureKind::Lost, "its worker is gone"));
+                }
                 Some(_) => {}
             }
         }
     }
 }
 
-impl Cast for RealActions<'_> {
-    fn attempt(&mut self, _: &Way, dispatch: &Dispatch, params: &Value) -> Result<Option<Came>, Stuck> {
+impl OutsideWorld for RealActions<'_> {
+    fn attempt(&mut self, _: &ExecutionPath, dispatch: &Dispatch, params: &Value) -> Result<Option<AttemptOutcome>, RehearsalError> {
         let action = self.catalog.actions().get(&dispatch.action);
         if !action.is_some_and(|action| matches!(action.run, Run::Http(_))) {
             return Ok(None);
@@ -158,15 +160,15 @@ impl Cast for RealActions<'_> {
         self.bodies.keep(dispatch.params.digest, params);
         self.executor.carry_out(Effect::Dispatch(Box::new(dispatch.clone())));
         let runtime = self.runtime;
-        Ok(Some(runtime.block_on(self.ended())))
+        Ok(Some(runtime.block_on(self.wait_for_end())))
     }
 
-    fn asked(&mut self, way: &Way, question: &Value, _: usize) -> Result<Said, Stuck> {
-        Err(Stuck::NoAnswer { path: way.path.clone(), like: question["answer"].to_string() })
+    fn answer(&mut self, way: &ExecutionPath, question: &Value, _: usize) -> Result<InquiryOutcome, RehearsalError> {
+        Err(RehearsalError::NoAnswer { path: way.path.clone(), like: question["answer"].to_string() })
     }
 
-    fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck> {
-        Err(Stuck::NoEvent { path: way.path.clone(), trigger: trigger.to_owned() })
+    fn await_event(&mut self, way: &ExecutionPath, trigger: &str) -> Result<Option<Value>, RehearsalError> {
+        Err(RehearsalError::NoEvent { path: way.path.clone(), trigger: trigger.to_owned() })
     }
 
     fn aside(&self) -> Aside {
@@ -175,7 +177,7 @@ impl Cast for RealActions<'_> {
 }
 
 impl CaseConnection {
-    fn opened(self, egress: EgressPolicy, clock: Arc<SystemClock>) -> Result<Connections, String> {
+    fn open(self, egress: EgressPolicy, clock: Arc<SystemClock>) -> Result<Connections, String> {
         let FakeAuth { key, proof, .. } = self.auth;
         let auth = match proof {
             FakeProof::Bearer => HttpAuth::Bearer(key.clone()),
@@ -231,7 +233,7 @@ impl Submit for Asks {
         if matches!(self.0.try_send(command.ask), Err(TrySendError::Full(_))) {
             return reply(Err(SubmitError::Busy));
         }
-        reply(Ok(Committed { position: Position::default(), answer: Answer::Done }));
+        reply(Ok(CommitReceipt { position: Position::default(), answer: Answer::Done }));
     }
 }
 

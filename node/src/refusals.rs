@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ensue_api::ports::{Refusals, RefusedLogin};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
 use ensue_engine::access::audit::sums::{Sum, Sums};
-use ensue_engine::command::{Ask, Command, Denied, RefusedLogin as RecordedLogin};
+use ensue_engine::command::{Ask, Command, DeniedRequests, RefusedLogin as RecordedLogin};
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::Names;
 use ensue_engine::ports::Submit;
 use ensue_engine::record::{Actor, Body};
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 
 /// The longest way of a login that is recorded, in characters.
 const WAY_CHARS_MAX: usize = 80;
@@ -40,7 +40,7 @@ type LoginKind = (String, Option<IdentityId>, Option<IpAddr>);
 /// Adds up rejected requests and logins, and records them.
 pub struct NodeRefusals {
     log: Arc<dyn Submit>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     address: RecordedAddress,
     denied: Arc<Mutex<Sums<DeniedKind>>>,
     logins: Arc<Mutex<Sums<LoginKind>>>,
@@ -48,7 +48,7 @@ pub struct NodeRefusals {
 
 impl NodeRefusals {
     /// Records in a log.
-    pub fn new(log: Arc<dyn Submit>, clock: Arc<dyn Clock>, address: RecordedAddress) -> Self {
+    pub fn new(log: Arc<dyn Submit>, clock: Arc<dyn SteppedClock>, address: RecordedAddress) -> Self {
         Self { log, clock, address, denied: Arc::default(), logins: Arc::default() }
     }
 
@@ -72,7 +72,7 @@ impl NodeRefusals {
         let recorded = |sum: &Sum<DeniedKind>| {
             let permission = sum.kind.as_ref().map(|(_, permission)| (*permission).to_owned());
             let fact = AccessDenied { permission, count: sum.count, first: sum.first, last: sum.last };
-            Denied { caller: sum.kind.as_ref().map_or(Actor::Engine, |(caller, _)| caller.clone()), fact }
+            DeniedRequests { caller: sum.kind.as_ref().map_or(Actor::Engine, |(caller, _)| caller.clone()), fact }
         };
         let ask = Ask::NoteDenied(sums.iter().map(recorded).collect());
         self.submit(ask, sums, self.denied.clone());
@@ -120,7 +120,7 @@ impl NodeRefusals {
 }
 
 impl Refusals for NodeRefusals {
-    fn denied(&self, caller: Actor, permission: &'static str) {
+    fn note_denied(&self, caller: Actor, permission: &'static str) {
         let first = open(&self.denied).add(&(caller, permission), self.clock.now());
         self.record_denied(first.into_iter().collect());
     }
@@ -154,7 +154,7 @@ mod tests {
 
     use ensue_engine::command::Answer;
     use ensue_engine::ids::Id;
-    use ensue_engine::ports::{Committed, Reply, SubmitError};
+    use ensue_engine::ports::{CommitReceipt, Reply, SubmitError};
     use ensue_engine::record::Position;
     use ensue_engine::time::Timestamp;
 
@@ -163,23 +163,23 @@ mod tests {
 
     /// A log that keeps the requests, and accepts nothing while it is full.
     #[derive(Default)]
-    struct Taken {
+    struct RecordingLog {
         asks: Mutex<Vec<Ask>>,
         is_full: AtomicBool,
     }
 
-    impl Submit for Taken {
+    impl Submit for RecordingLog {
         fn submit(&self, command: Command, reply: Reply) {
             if self.is_full.load(Ordering::Relaxed) {
                 return reply(Err(SubmitError::Busy));
             }
             self.asks.lock().unwrap().push(command.ask);
-            reply(Ok(Committed { position: Position(1), answer: Answer::Done }));
+            reply(Ok(CommitReceipt { position: Position(1), answer: Answer::Done }));
         }
     }
 
-    fn refusals(address: RecordedAddress) -> (Arc<Taken>, Arc<HandClock>, NodeRefusals) {
-        let (log, clock) = (Arc::new(Taken::default()), Arc::new(HandClock::default()));
+    fn refusals(address: RecordedAddress) -> (Arc<RecordingLog>, Arc<HandClock>, NodeRefusals) {
+        let (log, clock) = (Arc::new(RecordingLog::default()), Arc::new(HandClock::default()));
         let refusals = NodeRefusals::new(log.clone(), clock.clone(), address);
         (log, clock, refusals)
     }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     /// Returns the callers, permissions and numbers of the recorded requests.
-    fn denied(log: &Taken) -> Vec<(Actor, Option<String>, u64)> {
+    fn recorded_denials(log: &RecordingLog) -> Vec<(Actor, Option<String>, u64)> {
         let asks = log.asks.lock().unwrap();
         let denied = asks.iter().filter_map(|ask| if let Ask::NoteDenied(denied) = ask { Some(denied) } else { None });
         denied.flatten().map(|denied| (denied.caller.clone(), denied.fact.permission.clone(), denied.fact.count)).collect()
@@ -199,27 +199,27 @@ mod tests {
     fn first_rejected_request_is_recorded_at_once_and_the_rest_after_a_minute() {
         let (log, clock, refusals) = refusals(RecordedAddress::Full);
         let one = |count| (ci(), Some("keys:write".to_owned()), count);
-        (0..5).for_each(|_| refusals.denied(ci(), "keys:write"));
-        assert_eq!(denied(&log), [one(1)]);
+        (0..5).for_each(|_| refusals.note_denied(ci(), "keys:write"));
+        assert_eq!(recorded_denials(&log), [one(1)]);
         refusals.tick();
-        assert_eq!(denied(&log).len(), 1);
+        assert_eq!(recorded_denials(&log).len(), 1);
         clock.advance(60);
         refusals.tick();
-        assert_eq!(denied(&log), [one(1), one(4)]);
-        refusals.denied(ci(), "keys:write");
+        assert_eq!(recorded_denials(&log), [one(1), one(4)]);
+        refusals.note_denied(ci(), "keys:write");
         refusals.finish();
-        assert_eq!(denied(&log), [one(1), one(4), one(1)]);
+        assert_eq!(recorded_denials(&log), [one(1), one(4), one(1)]);
     }
 
     #[test]
     fn rejected_requests_that_the_log_does_not_accept_are_recorded_later() {
         let (log, clock, refusals) = refusals(RecordedAddress::Full);
         log.is_full.store(true, Ordering::Relaxed);
-        refusals.denied(ci(), "keys:write");
+        refusals.note_denied(ci(), "keys:write");
         log.is_full.store(false, Ordering::Relaxed);
         clock.advance(60);
         refusals.tick();
-        assert_eq!(denied(&log), [(Actor::Engine, None, 1)]);
+        assert_eq!(recorded_denials(&log), [(Actor::Engine, None, 1)]);
     }
 
     #[test]

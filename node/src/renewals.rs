@@ -12,12 +12,12 @@ use ensue_engine::ids::SessionId;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
-use ensue_login::flow::{NotRenewed, RenewRefusal, Renewed};
+use ensue_login::flow::{LoginRenewal, NotRenewed, RenewRefusal};
 use tokio::task::JoinSet;
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::issuer_logins::{IssuerLogin, IssuerLogins, next_question};
-use crate::login::{NodeIssuers, Outcome};
+use crate::login::{NodeIssuers, RenewalOutcome};
 use crate::logins::NodeLogins;
 use crate::session_table::millis;
 use crate::sessions::NodeSessions;
@@ -34,18 +34,23 @@ pub(crate) struct Renewals {
     issuers: Arc<NodeIssuers>,
     logins: Arc<NodeLogins>,
     sessions: Arc<NodeSessions>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
 }
 
 impl Renewals {
     /// Creates the renewals of a node.
-    pub(crate) fn new(issuers: Arc<NodeIssuers>, logins: Arc<NodeLogins>, sessions: Arc<NodeSessions>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        issuers: Arc<NodeIssuers>,
+        logins: Arc<NodeLogins>,
+        sessions: Arc<NodeSessions>,
+        clock: Arc<dyn SteppedClock>,
+    ) -> Self {
         Self { issuers, logins, sessions, clock }
     }
 
     /// Renews what is due, until the runtime ends.
     pub(crate) async fn keep_up(self: Arc<Self>) {
-        if let Err(error) = self.kept().stop_asking(|issuer| self.issuers.is_renewed(issuer)) {
+        if let Err(error) = self.issuer_logins().stop_asking(|issuer| self.issuers.is_renewed(issuer)) {
             tracing::warn!(%error, "refresh tokens of issuers that are no longer asked stay in the vault until the next start");
         }
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -55,7 +60,7 @@ impl Renewals {
             // An issuer that does not answer must not hold up the others.
             let mut resting = BTreeSet::new();
             'look: loop {
-                let due = self.kept().due(self.clock.now(), AT_ONCE, &resting);
+                let due = self.issuer_logins().due(self.clock.now(), AT_ONCE, &resting);
                 if due.is_empty() {
                     break;
                 }
@@ -66,8 +71,8 @@ impl Renewals {
                 }
                 while let Some(ended) = asked.join_next().await {
                     match ended {
-                        Ok((_, Outcome::Renewed | Outcome::Ended)) => {}
-                        Ok((issuer, Outcome::Failed)) => drop(resting.insert(issuer)),
+                        Ok((_, RenewalOutcome::Renewed | RenewalOutcome::Ended)) => {}
+                        Ok((issuer, RenewalOutcome::Failed)) => drop(resting.insert(issuer)),
                         Err(ended) if ended.is_cancelled() => return,
                         Err(_) => {
                             tracing::error!("the renewal of a login broke off; the node tries again");
@@ -79,14 +84,14 @@ impl Renewals {
         }
     }
 
-    fn kept(&self) -> &IssuerLogins {
+    fn issuer_logins(&self) -> &IssuerLogins {
         &self.sessions.table.sessions.issuer_logins
     }
 
     /// Asks about one login, and does what follows from the answer.
-    fn renew(&self, first: SessionId, login: &IssuerLogin) -> Outcome {
+    fn renew(&self, first: SessionId, login: &IssuerLogin) -> RenewalOutcome {
         let IssuerLogin { issuer, refresh, .. } = login;
-        let Some(refresh) = refresh else { return Outcome::Renewed };
+        let Some(refresh) = refresh else { return RenewalOutcome::Renewed };
         if !self.issuers.is_known(login) {
             return self.end(login, SessionEnd::CredentialGone, "the identity is not linked to the issuer");
         }
@@ -99,10 +104,10 @@ impl Renewals {
             Err(error) => Err((false, error.to_string(), None)),
         };
         let outcome = match asked {
-            Ok(Renewed { admitted, refresh_token }) => {
+            Ok(LoginRenewal { admitted, refresh_token }) => {
                 self.keep(first, refresh_token, next_question(now));
                 match admitted.map(|admitted| self.issuers.set_groups_of(login.identity, &admitted, now)) {
-                    None | Some(Ok(())) => Outcome::Renewed,
+                    None | Some(Ok(())) => RenewalOutcome::Renewed,
                     Some(Err(declined)) => self.later(first, login, None, &declined.why.to_string()),
                 }
             }
@@ -115,26 +120,26 @@ impl Renewals {
 
     /// Stores the successor of a refresh token: the old one no longer counts.
     fn keep(&self, first: SessionId, successor: Option<Secret>, ask_at: Timestamp) {
-        if let Err(error) = self.kept().asked(first, successor, ask_at) {
+        if let Err(error) = self.issuer_logins().note_next_ask(first, successor, ask_at) {
             tracing::error!(%error, "a refresh token of an issuer cannot be stored; if the node restarts before it can, the login ends");
         }
     }
 
-    fn later(&self, first: SessionId, login: &IssuerLogin, successor: Option<Secret>, why: &str) -> Outcome {
+    fn later(&self, first: SessionId, login: &IssuerLogin, successor: Option<Secret>, why: &str) -> RenewalOutcome {
         self.keep(first, successor, self.clock.now().plus_millis(millis(AGAIN_AFTER)));
         self.issuers.note_trouble(&login.issuer, why);
-        Outcome::Failed
+        RenewalOutcome::Failed
     }
 
-    fn end(&self, login: &IssuerLogin, reason: SessionEnd, why: &str) -> Outcome {
+    fn end(&self, login: &IssuerLogin, reason: SessionEnd, why: &str) -> RenewalOutcome {
         tracing::info!(issuer = %login.issuer, why, "a login through an issuer has ended");
         let actor = Actor::Identity { id: login.identity, by: CredentialId::Issuer(login.issuer.clone()) };
         let by = OnBehalf { actor, trace: None, request: None };
         match self.sessions.end(login.sessions.iter().copied().collect(), reason, &by) {
-            Ok(_) => Outcome::Ended,
+            Ok(_) => RenewalOutcome::Ended,
             Err(declined) => {
                 tracing::warn!(why = %declined.why, "the sessions of a login that its issuer has ended cannot be ended; the node tries again");
-                Outcome::Failed
+                RenewalOutcome::Failed
             }
         }
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Declined, Impatience, LogAccess, PackFiles, Patience, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay,
+    Impatience, LogAccess, PackFiles, Patience, PortError, ReplayDifference, ReplayResult, ReplayedExecution, ReplayedWhich, Replays,
+    ToReplay,
 };
 use ensue_engine::catalog::Catalog;
 use ensue_engine::explain::Explain;
@@ -15,7 +16,7 @@ use ensue_engine::names::{ActionRef, PackName, VarName};
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Actor, Body, Encoding, Position, Record, Revision, StreamId};
 use ensue_packs::PackSource;
-use ensue_rehearsal::replay::{self, Collection, Definitions, Divergence, Recorded, Unreplayable};
+use ensue_rehearsal::replay::{self, Collection, Definitions, Divergence, RecordedExecution, Unreplayable};
 use thiserror::Error;
 
 use crate::catalogs::{CatalogError, NodeCatalogs, WithPackError};
@@ -90,13 +91,13 @@ pub struct NodeReplays {
 }
 
 impl Replays for NodeReplays {
-    fn replay(&self, asked: &ToReplay, patience: &Patience) -> Result<Replayed, Declined> {
-        Ok(self.replayed(asked, patience)?)
+    fn replay(&self, asked: &ToReplay, patience: &Patience) -> Result<ReplayResult, PortError> {
+        Ok(self.run_replay(asked, patience)?)
     }
 }
 
 /// An execution to replay.
-struct Chosen {
+struct ChosenExecution {
     execution: ExecutionId,
     action: ActionRef,
     at: Position,
@@ -108,7 +109,7 @@ impl NodeReplays {
         Self { catalogs, readers }
     }
 
-    fn replayed(&self, asked: &ToReplay, patience: &Patience) -> Result<Replayed, ReplayError> {
+    fn run_replay(&self, asked: &ToReplay, patience: &Patience) -> Result<ReplayResult, ReplayError> {
         let other = asked.pack.as_ref().map(|pack| self.with_pack(pack, patience)).transpose()?;
         let head = self.readers.head()?.position;
         let chosen = match &asked.which {
@@ -116,7 +117,7 @@ impl NodeReplays {
             which @ ReplayedWhich::Last { .. } => self.last(which, head, patience)?,
         };
         let mut collection = Collection::of(chosen.iter().map(|one| one.execution));
-        let mut told = Told { all: Vec::new(), replayed: Replayed::default() };
+        let mut told = ReplayResults { all: Vec::new(), replayed: ReplayResult::default() };
         let mut at = chosen.iter().map(|one| Position(one.at.0.saturating_sub(1))).min().unwrap_or(head);
         while at < head && !collection.is_empty() {
             let records = self.readers.read(at, ReadLimit::default())?;
@@ -143,7 +144,7 @@ impl NodeReplays {
 
     fn replay_one(
         &self,
-        recorded: &mut Recorded,
+        recorded: &mut RecordedExecution,
         other: Option<&Arc<Catalog>>,
     ) -> Result<Result<Vec<Divergence>, Unreplayable>, ReplayError> {
         let definitions = match other {
@@ -159,7 +160,7 @@ impl NodeReplays {
 
     /// Adds the changes of vars to the records of an execution: the last change of each var before it, and
     /// those up to its end.
-    fn add_vars(&self, recorded: &mut Recorded, names: BTreeSet<VarName>) -> Result<(), ReplayError> {
+    fn add_vars(&self, recorded: &mut RecordedExecution, names: BTreeSet<VarName>) -> Result<(), ReplayError> {
         let root = StreamId::Execution(recorded.execution);
         let positions = || recorded.records.iter().filter(|record| record.stream == root).map(|record| record.position);
         let (Some(begins), Some(end)) = (positions().min(), positions().max()) else { return Ok(()) };
@@ -198,23 +199,23 @@ impl NodeReplays {
         Ok(Arc::new(catalog?))
     }
 
-    fn one(&self, execution: ExecutionId) -> Result<Chosen, ReplayError> {
+    fn one(&self, execution: ExecutionId) -> Result<ChosenExecution, ReplayError> {
         let record = self.readers.with_reader(|reader| reader.record_by_id(execution.0))?;
         let record = record.filter(|record| record.stream == StreamId::Execution(execution));
         match record.as_ref().map(|record| (&record.fact, record.position)) {
             Some((Fact::ExecutionRequested(fact), at)) => match &fact.part_of {
                 Some(part_of) => Err(ReplayError::IsStep(execution, part_of.workflow)),
-                None => Ok(Chosen { execution, action: fact.action.clone(), at }),
+                None => Ok(ChosenExecution { execution, action: fact.action.clone(), at }),
             },
             Some(_) | None => Err(ReplayError::NoExecution(execution)),
         }
     }
 
     /// Searches the log from its end for the newest matching executions; returns the newest first.
-    fn last(&self, which: &ReplayedWhich, head: Position, patience: &Patience) -> Result<Vec<Chosen>, ReplayError> {
+    fn last(&self, which: &ReplayedWhich, head: Position, patience: &Patience) -> Result<Vec<ChosenExecution>, ReplayError> {
         let ReplayedWhich::Last { count, action, rule, since } = which else { return Ok(Vec::new()) };
         let count = (*count).min(EXECUTIONS_MAX) as usize;
-        let mut chosen: Vec<Chosen> = Vec::new();
+        let mut chosen: Vec<ChosenExecution> = Vec::new();
         let mut end = head;
         while end > Position(0) && chosen.len() < count {
             let begin = Position(end.0.saturating_sub(WINDOW));
@@ -235,7 +236,7 @@ impl NodeReplays {
                     let is_asked = action.as_ref().is_none_or(|action| *action == fact.action)
                         && rule.as_ref().is_none_or(|rule| fact.rule.as_ref() == Some(rule));
                     if is_whole && is_asked {
-                        found.push(Chosen { execution: *execution, action: fact.action.clone(), at: record.position });
+                        found.push(ChosenExecution { execution: *execution, action: fact.action.clone(), at: record.position });
                     }
                 }
                 at = last;
@@ -269,13 +270,13 @@ fn with_plain_body(mut record: Record) -> Result<Record, LogError> {
 }
 
 /// The results so far.
-struct Told {
+struct ReplayResults {
     all: Vec<(ExecutionId, Result<Vec<Divergence>, Unreplayable>)>,
-    replayed: Replayed,
+    replayed: ReplayResult,
 }
 
-impl Told {
-    fn note(&mut self, recorded: &Recorded, came: Result<Vec<Divergence>, Unreplayable>) {
+impl ReplayResults {
+    fn note(&mut self, recorded: &RecordedExecution, came: Result<Vec<Divergence>, Unreplayable>) {
         let counted = match &came {
             Ok(differences) if differences.is_empty() => {
                 self.replayed.same += 1;
@@ -288,23 +289,23 @@ impl Told {
         self.all.push((recorded.execution, came));
     }
 
-    fn came_to(mut self, chosen: &[Chosen]) -> Replayed {
+    fn came_to(mut self, chosen: &[ChosenExecution]) -> ReplayResult {
         let place = |id: &ExecutionId| chosen.iter().position(|one| one.execution == *id);
         self.all.sort_by_cached_key(|(id, came)| (came.is_err(), place(id)));
         self.all.truncate(TOLD_MAX);
         let told = self.all.into_iter().map(|(execution, came)| {
             let (differences, error) = match came {
-                Ok(differences) => (differences.into_iter().map(told).collect(), None),
+                Ok(differences) => (differences.into_iter().map(to_difference).collect(), None),
                 Err(error) => (Vec::new(), Some(error.to_string())),
             };
             let action = place(&execution).and_then(|place| chosen.get(place)).map(|one| one.action.clone());
             ReplayedExecution { execution, action, differences, error }
         });
-        Replayed { executions: told.collect(), ..self.replayed }
+        ReplayResult { executions: told.collect(), ..self.replayed }
     }
 }
 
-fn told(divergence: Divergence) -> ReplayDifference {
+fn to_difference(divergence: Divergence) -> ReplayDifference {
     let Divergence { step, what, pointer, recorded, would } = divergence;
     ReplayDifference { step, what: what.as_str(), pointer, recorded, would }
 }

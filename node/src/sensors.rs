@@ -7,11 +7,11 @@
 
 mod back_off;
 mod batches;
-mod held;
+mod held_messages;
 mod log_files;
 mod logs;
 mod parts;
-mod rehearsed;
+mod rehearsed_messages;
 mod report;
 mod run;
 mod status;
@@ -23,5 +23,5 @@ mod world;
 
 pub(crate) use world::NodeWorlds;
 
-pub use rehearsed::RehearsedMessages;
+pub use rehearsed_messages::RehearsedMessages;
 pub use supervisor::{SensorSupervisor, SensorWorlds, SupervisorParts};

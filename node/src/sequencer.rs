@@ -7,11 +7,11 @@
 
 mod at_once;
 mod bodies;
+mod dedupe_keys;
 mod gather;
 mod handle;
-mod keys;
-mod owed;
-mod queues;
+mod owed_reactions;
+mod start_rates;
 mod timers;
 
 use std::cell::RefCell;
@@ -27,7 +27,7 @@ use bytes::Bytes;
 use ensue_api::worker_queues::StartRate;
 use ensue_api::{QueueName, Queues};
 use ensue_engine::access::quota::state::Usage;
-use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
+use ensue_engine::batch::{BatchInputs, CommittedBatch, OfferOutcome, Sequencing};
 use ensue_engine::catalog::Catalogs;
 use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, Settings};
 use ensue_engine::effect::Dispatch;
@@ -36,27 +36,27 @@ use ensue_engine::explain::panic_text;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
 use ensue_engine::names::WorkerQueueName;
-use ensue_engine::ports::{AppendError, Committed, Log, LogError, LogReader, SubmitError};
+use ensue_engine::ports::{AppendError, CommitReceipt, Log, LogError, LogReader, SubmitError};
 use ensue_engine::record::{Body, Head, Position, StreamId};
 use ensue_engine::sensors::state::Sensors;
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::Hold;
 use thiserror::Error;
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::crash_file::CrashFile;
 use crate::intake::{IntakeGate, KnownSensors};
 use crate::metrics::Turns;
 use crate::snapshots::{Snapshot, Snapshots};
 use bodies::LoggedBodies;
+use dedupe_keys::KnownKeys;
 use gather::comes_from_inside;
-use handle::{Item, Waiting};
-use keys::KnownKeys;
-use queues::StartRates;
+use handle::{SequencerMessage, WaitingCommand};
+use start_rates::StartRates;
 use timers::Steps;
 
 pub use handle::{Asking, SequencerHandle};
-pub use queues::QueueGauge;
+pub use start_rates::QueueGauge;
 
 /// The maximum number of commands that wait for the sequencer; it rejects more as busy.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 8_192;
@@ -93,9 +93,9 @@ pub enum SequencerError {
 /// block.
 pub trait CommitListener: Send {
     /// The batch is on the disk; callers have not been answered yet.
-    fn committed(&mut self, batch: &Arc<CommittedBatch>, head: Head);
+    fn on_commit(&mut self, batch: &Arc<CommittedBatch>, head: Head);
     /// Callers have been answered: the external effects of the batch may begin.
-    fn answered(&mut self, batch: &Arc<CommittedBatch>);
+    fn on_answered(&mut self, batch: &Arc<CommittedBatch>);
     /// Returns the report of an attempt with these parameters that takes no time, or none if a worker must run it. It is
     /// called before the commit, so it must have no effect.
     fn at_once(&mut self, _dispatch: &Dispatch, _params: &Bytes) -> Option<Command> {
@@ -121,7 +121,7 @@ pub struct SequencerParts {
     /// The log's head.
     pub head: Head,
     /// The clock.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn SteppedClock>,
     /// The built catalogs.
     pub catalogs: Arc<dyn Catalogs + Send + Sync>,
     /// The operator's settings.
@@ -183,41 +183,41 @@ impl KnownSensors for SequencerHandle {
 
 impl Gauges {
     /// Returns the step of the clock that holds schedules and timers at this time.
-    pub fn held(&self, now: Timestamp) -> Option<Hold> {
+    pub fn clock_hold(&self, now: Timestamp) -> Option<Hold> {
         let hold = *self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         hold.filter(|hold| now < hold.until)
     }
 
     /// Shows the pulling sensors as they are in the log. A copy shares the rows.
-    fn tell_sensors(&self, sensors: &Sensors) {
+    fn set_sensors(&self, sensors: &Sensors) {
         *self.sensors.lock().unwrap_or_else(PoisonError::into_inner) = sensors.clone();
     }
 
     /// Shows the use as it is in the log. A copy shares the rows.
-    fn tell_usage(&self, usage: &Usage) {
+    fn set_usage(&self, usage: &Usage) {
         *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage.clone();
     }
 }
 
 /// Creates the handle of a sequencer that is not started yet: commands gather until then.
-pub fn sequencer(queues: Queues) -> (SequencerHandle, Unstarted) {
+pub fn sequencer(queues: Queues) -> (SequencerHandle, UnstartedSequencer) {
     #[expect(
         clippy::disallowed_methods,
         reason = "the queue `commands` is its cap: a channel with a cap takes the memory of all its places at once"
     )]
     let (sender, receiver) = channel();
     let gauges = Arc::new(Gauges::default());
-    (SequencerHandle { sender, gauges: gauges.clone(), queues: queues.clone() }, Unstarted { receiver, gauges, queues })
+    (SequencerHandle { sender, gauges: gauges.clone(), queues: queues.clone() }, UnstartedSequencer { receiver, gauges, queues })
 }
 
 /// A sequencer that is not started yet.
-pub struct Unstarted {
-    receiver: Receiver<Item>,
+pub struct UnstartedSequencer {
+    receiver: Receiver<SequencerMessage>,
     gauges: Arc<Gauges>,
     queues: Queues,
 }
 
-impl Unstarted {
+impl UnstartedSequencer {
     /// Creates the sequencer for a caller that drives it turn by turn.
     pub fn with(self, parts: SequencerParts) -> Sequencer {
         Sequencer::new(parts, self)
@@ -247,18 +247,18 @@ pub struct Sequencer {
     sequencing: Sequencing,
     log: Box<dyn Log>,
     reader: RefCell<Option<Box<dyn LogReader>>>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     catalogs: Arc<dyn Catalogs + Send + Sync>,
     settings: Settings,
     listener: Box<dyn CommitListener>,
     space: Box<dyn Space>,
     plain: fn(&Body) -> Result<Option<Bytes>, LogError>,
     snapshots: Snapshots,
-    receiver: Receiver<Item>,
+    receiver: Receiver<SequencerMessage>,
     /// The message that ended the last wait.
-    came: Option<Item>,
+    came: Option<SequencerMessage>,
     /// The commands from outside that wait for a batch.
-    outside: VecDeque<Waiting>,
+    outside: VecDeque<WaitingCommand>,
     gauges: Arc<Gauges>,
     queues: Queues,
     /// The chain whose owed piece was served last.
@@ -284,12 +284,12 @@ pub enum Turn {
 }
 
 impl Sequencer {
-    fn new(parts: SequencerParts, Unstarted { receiver, gauges, queues }: Unstarted) -> Self {
+    fn new(parts: SequencerParts, UnstartedSequencer { receiver, gauges, queues }: UnstartedSequencer) -> Self {
         let epoch = parts.log.epoch();
         let steps = Steps::before_the_start(&parts.engine, &*parts.clock);
         let rates = StartRates::begin(parts.rates, &parts.engine, parts.clock.now());
-        gauges.tell_usage(parts.engine.usage());
-        gauges.tell_sensors(parts.engine.sensors());
+        gauges.set_usage(parts.engine.usage());
+        gauges.set_sensors(parts.engine.sensors());
         let new = Self {
             sequencing: Sequencing::new(parts.engine, parts.head, epoch),
             log: parts.log,
@@ -354,7 +354,7 @@ impl Sequencer {
 
     /// Waits for the next message, until the next timer is due; while the disk is full, only until the next check of
     /// the disk.
-    fn next_item(&self) -> Result<Item, RecvTimeoutError> {
+    fn next_item(&self) -> Result<SequencerMessage, RecvTimeoutError> {
         let look = self.gauges.is_full.load(Ordering::Relaxed).then_some(SPACE_EVERY);
         match look.into_iter().chain(self.until_due()).min() {
             Some(wait) => self.receiver.recv_timeout(wait),
@@ -383,11 +383,11 @@ impl Sequencer {
 
     /// Offers the commands to the core and appends the results. If the store rejects a batch because of one record,
     /// the commands are tried again one by one.
-    fn take_in(&mut self, waiting: Vec<Waiting>) -> Result<(), SequencerError> {
+    fn take_in(&mut self, waiting: Vec<WaitingCommand>) -> Result<(), SequencerError> {
         self.take_in_with(waiting, Follow::AtOnce)
     }
 
-    fn take_in_with(&mut self, waiting: Vec<Waiting>, follow: Follow) -> Result<(), SequencerError> {
+    fn take_in_with(&mut self, waiting: Vec<WaitingCommand>, follow: Follow) -> Result<(), SequencerError> {
         let mut waiting = self.turned_away_when_full(waiting);
         if waiting.is_empty() {
             return Ok(());
@@ -419,7 +419,7 @@ impl Sequencer {
                     self.gauges.turns.committed.took(begin.saturating_duration_since(one.since));
                 }
                 answer_all(waiting, told);
-                self.released(&batch);
+                self.release_effects(&batch);
                 self.gauges.turns.release.took(begin.elapsed());
                 Ok(())
             }
@@ -445,7 +445,7 @@ impl Sequencer {
                 for one in waiting {
                     one.answer(Err(SubmitError::Unknown));
                 }
-                Err(failed(&error))
+                Err(to_sequencer_error(&error))
             }
         }
     }
@@ -453,7 +453,7 @@ impl Sequencer {
     /// If the disk has no room, commands from outside are rejected before they are decided. Commands that the log
     /// itself leads to (a report, a loss, a cancel) continue, because room is reserved for them. So do commands that
     /// only look up a request.
-    fn turned_away_when_full(&mut self, waiting: Vec<Waiting>) -> Vec<Waiting> {
+    fn turned_away_when_full(&mut self, waiting: Vec<WaitingCommand>) -> Vec<WaitingCommand> {
         if self.has_room() {
             return waiting;
         }
@@ -472,13 +472,13 @@ impl Sequencer {
         has_room
     }
 
-    fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<Committed, SubmitError> {
+    fn offer(&mut self, command: &Command, seen: &KnownKeys) -> Result<CommitReceipt, SubmitError> {
         let at = self.moment();
         let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
-        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen, settings: &self.settings };
+        let beside = BatchInputs { catalogs: &*self.catalogs, bodies: &bodies, seen, settings: &self.settings };
         match self.sequencing.offer(command, &at, &beside) {
-            Offered::Taken { position, answer } => Ok(Committed { position, answer }),
-            Offered::Refused(refusal) => {
+            OfferOutcome::Taken { position, answer } => Ok(CommitReceipt { position, answer }),
+            OfferOutcome::Refused(refusal) => {
                 if let Refusal::TooMuchOpen { .. } = &refusal {
                     self.queues.of(QueueName::OpenWork).reject();
                 }
@@ -488,7 +488,7 @@ impl Sequencer {
                 Err(SubmitError::Refused(refusal))
             }
             // A command must include the bodies that are needed to decide it, so this is an internal error.
-            Offered::Needs(digests) => {
+            OfferOutcome::Needs(digests) => {
                 let message = format!("a command needs {} bodies that it did not bring", digests.len());
                 Err(SubmitError::Refused(Refusal::Bug(message)))
             }
@@ -501,27 +501,27 @@ impl Sequencer {
         let batch = self.sequencing.batch();
         let has_records = !batch.records.is_empty();
         if !has_records && batch.seen.is_empty() {
-            return Ok(Arc::new(self.sequencing.committed()));
+            return Ok(Arc::new(self.sequencing.mark_committed()));
         }
         let begin = Instant::now();
         let appended = self.log.append(self.sequencing.batch(), before.position, self.sequencing.epoch());
         match appended {
             Ok(_) => {
-                self.steps.written();
-                let batch = Arc::new(self.sequencing.committed());
+                self.steps.note_written();
+                let batch = Arc::new(self.sequencing.mark_committed());
                 self.gauges.turns.commit.took(begin.elapsed());
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
                 if !has_records {
                     return Ok(batch);
                 }
                 self.gauges.turns.note(&batch);
-                self.gauges.tell_usage(self.sequencing.engine().usage());
+                self.gauges.set_usage(self.sequencing.engine().usage());
                 if changes_sensors(&batch, self.sequencing.engine()) {
-                    self.gauges.tell_sensors(self.sequencing.engine().sensors());
+                    self.gauges.set_sensors(self.sequencing.engine().sensors());
                 }
                 self.gauges.position.store(self.sequencing.committed_head().position.0, Ordering::Relaxed);
                 self.gauge();
-                self.listener.committed(&batch, self.sequencing.committed_head());
+                self.listener.on_commit(&batch, self.sequencing.committed_head());
                 Ok(batch)
             }
             Err(error) => {
@@ -532,9 +532,9 @@ impl Sequencer {
         }
     }
 
-    fn released(&mut self, batch: &Arc<CommittedBatch>) {
+    fn release_effects(&mut self, batch: &Arc<CommittedBatch>) {
         if !batch.records.is_empty() {
-            self.listener.answered(batch);
+            self.listener.on_answered(batch);
             self.snapshots.take(self.sequencing.engine(), self.sequencing.committed_head());
         }
     }
@@ -562,12 +562,12 @@ impl Sequencer {
         let (held, awaited) = engine.locks().totals();
         self.gauges.locks_held.store(held as u64, Ordering::Relaxed);
         self.gauges.locks_awaited.store(awaited as u64, Ordering::Relaxed);
-        let queues = queues::gauges(engine, &self.settings);
+        let queues = start_rates::gauges(engine, &self.settings);
         let worked: usize = queues.iter().map(|queue| queue.waiting).sum();
-        self.gauges.unworked.store(engine.executions().queued().saturating_sub(worked) as u64, Ordering::Relaxed);
+        self.gauges.unworked.store(engine.executions().queued_count().saturating_sub(worked) as u64, Ordering::Relaxed);
         *self.gauges.worker_queues.lock().unwrap_or_else(PoisonError::into_inner) = queues;
         *self.gauges.hold.lock().unwrap_or_else(PoisonError::into_inner) = engine.timers().hold(engine.time());
-        self.gauges.parked.store(engine.health().parked().count() as u64, Ordering::Relaxed);
+        self.gauges.parked.store(engine.health().parked_reactions().count() as u64, Ordering::Relaxed);
     }
 }
 
@@ -590,16 +590,16 @@ fn changes_sensors(batch: &CommittedBatch, engine: &Engine) -> bool {
 }
 
 /// Returns true if the command added a new event; false if it was rejected, a duplicate or only a check.
-fn brought_a_new_event(command: &Command, told: &Result<Committed, SubmitError>) -> bool {
+fn brought_a_new_event(command: &Command, told: &Result<CommitReceipt, SubmitError>) -> bool {
     if matches!(command.ask, Ask::Check(_)) {
         return false;
     }
-    let Ok(Committed { answer: Answer::Events(events), .. }) = told else { return false };
+    let Ok(CommitReceipt { answer: Answer::Events(events), .. }) = told else { return false };
     events.iter().any(|event| event.novelty == Novelty::New)
 }
 
 /// Returns the sequencer's error for a failed append.
-fn failed(error: &AppendError) -> SequencerError {
+fn to_sequencer_error(error: &AppendError) -> SequencerError {
     match error {
         AppendError::Behind(_) | AppendError::Deposed(_) => SequencerError::Deposed(error.to_string()),
         AppendError::Unknown => SequencerError::OutOfReach(error.to_string()),
@@ -616,7 +616,7 @@ fn unread(error: &LogError) -> SequencerError {
     }
 }
 
-fn answer_all(waiting: Vec<Waiting>, told: Vec<Result<Committed, SubmitError>>) {
+fn answer_all(waiting: Vec<WaitingCommand>, told: Vec<Result<CommitReceipt, SubmitError>>) {
     for (waiting, told) in waiting.into_iter().zip(told) {
         waiting.answer(told);
     }

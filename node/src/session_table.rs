@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use ensue_api::ports::{AtIssuer, Declined, SeenSession};
+use ensue_api::ports::{AtIssuer, PortError, SeenSession};
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::explain::Explain;
@@ -161,7 +161,7 @@ pub(crate) enum CodeState {
 
 impl StoredCode {
     /// Returns the form in the vault.
-    pub(crate) fn stored(&self) -> Secret {
+    pub(crate) fn sealed_form(&self) -> Secret {
         Secret::new(serde_json::to_vec(self).expect("texts and numbers always have a JSON form"))
     }
 }
@@ -182,7 +182,7 @@ pub(crate) struct Live {
 
 /// The form of a session in the vault.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct SealedSession {
     sha256: Option<String>,
     used_at: i64,
     agent: String,
@@ -191,14 +191,14 @@ struct Stored {
 
 impl Live {
     /// Returns the form in the vault.
-    pub(crate) fn stored(&self) -> Secret {
+    pub(crate) fn sealed_form(&self) -> Secret {
         let (used_at, sha256) = (self.used_at.load(Ordering::Relaxed), self.sha256.map(hex::encode));
-        let stored = Stored { sha256, used_at, agent: self.agent.clone(), address: self.address.clone() };
+        let stored = SealedSession { sha256, used_at, agent: self.agent.clone(), address: self.address.clone() };
         Secret::new(serde_json::to_vec(&stored).expect("texts and numbers always have a JSON form"))
     }
 
     fn restore(stored: &Secret) -> Option<Self> {
-        let Stored { sha256, used_at, agent, address } = serde_json::from_slice(stored.reveal()).ok()?;
+        let SealedSession { sha256, used_at, agent, address } = serde_json::from_slice(stored.reveal()).ok()?;
         let sha256 = sha256.map(|text| hex::decode(text).ok()?.try_into().ok()).map_or(Some(None), |hash: Option<_>| hash.map(Some))?;
         Some(Self { sha256, used_at: AtomicI64::new(used_at), stored_at: AtomicI64::new(used_at), agent, address })
     }
@@ -251,7 +251,7 @@ impl SessionTable {
             Some(devices) => devices,
             None => {
                 let made = DeviceKey::new(*random().map_err(|error| VaultError::Store(error.to_string()))?);
-                vault.put_all(SealedKind::Device, &[(DEVICE_KEY.to_owned(), made.stored())])?;
+                vault.put_all(SealedKind::Device, &[(DEVICE_KEY.to_owned(), made.to_stored())])?;
                 made
             }
         };
@@ -278,7 +278,7 @@ impl SessionTable {
     }
 
     /// Returns the session that an access token of the node names.
-    pub(crate) fn signed(&self, text: &str, now: Timestamp) -> Result<SessionId, AccessFault> {
+    pub(crate) fn session_of_token(&self, text: &str, now: Timestamp) -> Result<SessionId, AccessFault> {
         let keys = self.signing.read().unwrap_or_else(PoisonError::into_inner);
         let mut is_over = false;
         let key = |id: &str| {
@@ -300,20 +300,20 @@ impl SessionTable {
     }
 
     /// Returns what is known of a session besides the log.
-    pub(crate) fn seen(&self, id: SessionId) -> Option<SeenSession> {
+    pub(crate) fn last_seen(&self, id: SessionId) -> Option<SeenSession> {
         let live = self.live(id)?;
         let used_at = Timestamp::from_micros(live.used_at.load(Ordering::Relaxed));
         Some(SeenSession { used_at, agent: live.agent.clone(), address: live.address.clone() })
     }
 
     /// Returns the key that signs now; creates one if there is none.
-    pub(crate) fn signing_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, Declined> {
+    pub(crate) fn signing_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, PortError> {
         let mut keys = self.signing.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = keys.iter().find(|key| key.signs(now)) {
             return Ok(key.clone());
         }
         let key = Arc::new(SigningKey::new(*random()?, now).ok_or(SessionRefusal::NoRandomness)?);
-        self.vault.put_all(SealedKind::Signing, &[(key.id().to_owned(), key.stored())])?;
+        self.vault.put_all(SealedKind::Signing, &[(key.id().to_owned(), key.to_stored())])?;
         keys.push(key.clone());
         Ok(key)
     }
@@ -324,7 +324,7 @@ impl SessionTable {
     pub(crate) fn note_set_back(&self, from: Timestamp) -> Result<(), VaultError> {
         let mut keys = self.signing.write().unwrap_or_else(PoisonError::into_inner);
         *keys = keys.iter().filter_map(|key| key.retire()).map(Arc::new).collect();
-        let stored: Vec<_> = keys.iter().map(|key| (key.id().to_owned(), key.stored())).collect();
+        let stored: Vec<_> = keys.iter().map(|key| (key.id().to_owned(), key.to_stored())).collect();
         drop(keys);
         // One failure must not keep the other from being noted.
         let retired = self.vault.put_all(SealedKind::Signing, &stored);
@@ -355,7 +355,7 @@ impl SessionTable {
         let has_expired = |code: &StoredCode| code.used == CodeState::Fresh && Timestamp::from_micros(code.until) <= now;
         for (id, code) in codes.iter_mut().filter(|(_, code)| has_expired(code)) {
             let expired = StoredCode { used: CodeState::Expired, ..code.clone() };
-            self.vault.put_all(SealedKind::Code, &[(id.to_string(), expired.stored())])?;
+            self.vault.put_all(SealedKind::Code, &[(id.to_string(), expired.sealed_form())])?;
             *code = expired;
         }
         // One that holds a refresh token of an issuer is of no further use.
@@ -379,7 +379,7 @@ impl SessionTable {
         if stored.is_empty() {
             return Ok(());
         }
-        let values: Vec<_> = stored.iter().map(|(name, _, live)| (name.clone(), live.stored())).collect();
+        let values: Vec<_> = stored.iter().map(|(name, _, live)| (name.clone(), live.sealed_form())).collect();
         self.vault.put_all(SealedKind::Session, &values)?;
         stored.iter().for_each(|(_, used_at, live)| live.stored_at.store(*used_at, Ordering::Relaxed));
         Ok(())

@@ -9,18 +9,18 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{
-    Access as _, AskedCode, AskedInquiryLink, AskedLoginLink, Declined, Login, LoginFrom, LoginOf, MintedCode, OnBehalf, OpenedSession,
-    Pair, RedeemedCode, SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions,
+    Access as _, AskedCode, AskedInquiryLink, AskedLoginLink, Login, LoginFrom, LoginOf, MintedCode, OnBehalf, OpenedSession, Pair,
+    PortError, RedeemedCode, SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions,
 };
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::command::{Ask, Command, Moment, NewLoginLink, NewSession, OpenedLink, Refusal};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, InquiryId, LinkId, SessionId};
-use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError, VaultError};
+use ensue_engine::ports::{CommitReceipt, SealedKind, Secret, SubmitError, VaultError};
 use ensue_engine::record::{Actor, CredentialId, Digest};
 use ensue_engine::time::Timestamp;
 use ensue_login::access_tokens::{ACCESS_TOKEN_LIFETIME, AccessClaims};
-use ensue_login::refresh::{Family, Presented, RefreshRefusal, RefreshToken};
+use ensue_login::refresh::{Family, RefreshOutcome, RefreshRefusal, RefreshToken};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::access::TokenTable;
 use crate::answer_links::AnswerLinks;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::codes::{CODE_SECRET_BYTES, LINK};
 use crate::config::InquiryLinks;
 use crate::sequencer::Asking;
@@ -50,7 +50,7 @@ pub struct NodeSessions {
     /// The access to the sequencer.
     pub sequencer: Arc<dyn Asking>,
     /// The source of ids and of time.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn SteppedClock>,
     /// The address of the node, which access tokens name.
     pub issuer: String,
     /// Whether there are links to inquiries.
@@ -77,16 +77,16 @@ impl NodeSessions {
         &self.table.sessions
     }
 
-    fn ask(&self, actor: Actor, trace: Option<String>, ask: Ask) -> Result<Committed, SubmitError> {
+    fn ask(&self, actor: Actor, trace: Option<String>, ask: Ask) -> Result<CommitReceipt, SubmitError> {
         self.sequencer.ask(Command { actor, trace, ask })
     }
 
     /// Opens a session, perhaps for one inquiry only.
-    fn open_for(&self, login: &Login, link: Option<&UsedLink>) -> Result<OpenedSession, Declined> {
+    fn open_for(&self, login: &Login, link: Option<&UsedLink>) -> Result<OpenedSession, PortError> {
         let (moment, table) = (self.clock.moment(), self.sessions());
         let directory = self.table.directory();
         let (held, credential) = match login.of {
-            LoginOf::Token(token) => (directory.held(&token, moment.time), Some(token)),
+            LoginOf::Token(token) => (directory.effective_rights(&token, moment.time), Some(token)),
             LoginOf::Identity(identity) => (directory.rights_of(identity, moment.time), None),
         };
         let held = held.map_err(|_| Refusal::CredentialGone)?;
@@ -108,12 +108,12 @@ impl NodeSessions {
             agent: login.agent.clone(),
             address: login.address.map(|address| address.to_string()).unwrap_or_default(),
         };
-        table.vault.put_all(SealedKind::Session, &[(id.to_string(), live.stored())])?;
+        table.vault.put_all(SealedKind::Session, &[(id.to_string(), live.sealed_form())])?;
         if let Some(at_issuer) = &login.ends.with {
             table.issuer_logins.begin(id, at_issuer)?;
         }
         if login.form == SessionForm::Pair {
-            table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.stored())])?;
+            table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.to_stored())])?;
             table.families().insert(id, family.clone());
         }
         table.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(live));
@@ -146,7 +146,7 @@ impl NodeSessions {
     }
 
     /// Returns the tokens of a family.
-    fn pair(&self, id: SessionId, family: &Family) -> Result<Pair, Declined> {
+    fn pair(&self, id: SessionId, family: &Family) -> Result<Pair, PortError> {
         let now = self.clock.now();
         let directory = self.table.directory();
         let session = directory.session(&id).ok_or(SessionRefusal::Ended)?;
@@ -166,7 +166,7 @@ impl NodeSessions {
     }
 
     /// Creates a code that opens a session once, and keeps its hash.
-    fn keep_code(&self, asked: &AskedCode, purpose: CodePurpose, moment: Moment) -> Result<(Id, MintedCode), Declined> {
+    fn keep_code(&self, asked: &AskedCode, purpose: CodePurpose, moment: Moment) -> Result<(Id, MintedCode), PortError> {
         let id = Id::root(moment.time, moment.entropy);
         let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
         let until = moment.time.plus_millis(millis(asked.valid_for));
@@ -191,7 +191,7 @@ impl NodeSessions {
     }
 
     /// Creates a code of an identity for a purpose.
-    pub(crate) fn mint_for(&self, identity: IdentityId, purpose: CodePurpose, until: Timestamp) -> Result<(Id, MintedCode), Declined> {
+    pub(crate) fn mint_for(&self, identity: IdentityId, purpose: CodePurpose, until: Timestamp) -> Result<(Id, MintedCode), PortError> {
         self.sessions().mint_for(identity, LINK, purpose, (self.clock.moment(), until))
     }
 
@@ -224,11 +224,11 @@ impl NodeSessions {
     }
 
     /// Uses up a code. Of several requests with it, one succeeds.
-    pub(crate) fn use_code(&self, id: Id) -> Result<(), Declined> {
+    pub(crate) fn use_code(&self, id: Id) -> Result<(), PortError> {
         self.set_code(id, CodeState::Used)
     }
 
-    fn set_code(&self, id: Id, used: CodeState) -> Result<(), Declined> {
+    fn set_code(&self, id: Id, used: CodeState) -> Result<(), PortError> {
         let table = self.sessions();
         let mut codes = table.codes();
         let stored = codes.get_mut(&id).ok_or(CodeRefusal::Unknown)?;
@@ -236,7 +236,7 @@ impl NodeSessions {
             return Err(CodeRefusal::Used.into());
         }
         let changed = StoredCode { used, at_issuer: StoredAtIssuer::None, ..stored.clone() };
-        table.vault.put_all(SealedKind::Code, &[(id.to_string(), changed.stored())])?;
+        table.vault.put_all(SealedKind::Code, &[(id.to_string(), changed.sealed_form())])?;
         *stored = changed;
         Ok(())
     }
@@ -260,7 +260,7 @@ impl NodeSessions {
 
     /// SessionEnds the sessions whose time is over, stores the last uses, and destroys what no session needs. Called every
     /// half a minute.
-    pub fn sweep(&self) -> Result<(), Declined> {
+    pub fn sweep(&self) -> Result<(), PortError> {
         let (now, table) = (self.clock.now(), self.sessions());
         let directory = self.table.directory();
         let mut over: BTreeMap<&str, (SessionEnd, Vec<SessionId>)> = BTreeMap::new();
@@ -298,11 +298,11 @@ impl NodeSessions {
 }
 
 impl Sessions for NodeSessions {
-    fn open(&self, login: &Login) -> Result<OpenedSession, Declined> {
+    fn open(&self, login: &Login) -> Result<OpenedSession, PortError> {
         self.open_for(login, None)
     }
 
-    fn refresh(&self, token: &Secret) -> Result<Pair, Declined> {
+    fn refresh(&self, token: &Secret) -> Result<Pair, PortError> {
         let token = std::str::from_utf8(token.reveal()).ok().and_then(RefreshToken::read).ok_or(SessionRefusal::Malformed)?;
         let (id, now, table) = (id_of(token.session()), self.clock.now(), self.sessions());
         let mut families = table.families();
@@ -310,13 +310,13 @@ impl Sessions for NodeSessions {
         match family.present(&token, now) {
             Err(refusal @ RefreshRefusal::Unknown) => Err(refusal.into()),
             _ if self.table.session(id).is_err() => Err(SessionRefusal::Ended.into()),
-            Ok(Presented::Again { .. }) => {
+            Ok(RefreshOutcome::Again { .. }) => {
                 drop(families);
                 table.note_use(id, now);
                 self.pair(id, &family)
             }
-            Ok(Presented::Next { family, .. }) => {
-                table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.stored())])?;
+            Ok(RefreshOutcome::Next { family, .. }) => {
+                table.vault.put_all(SealedKind::Family, &[(id.to_string(), family.to_stored())])?;
                 families.insert(id, family.clone());
                 drop(families);
                 table.note_use(id, now);
@@ -331,11 +331,11 @@ impl Sessions for NodeSessions {
         }
     }
 
-    fn mint(&self, asked: &AskedCode) -> Result<MintedCode, Declined> {
+    fn mint(&self, asked: &AskedCode) -> Result<MintedCode, PortError> {
         self.keep_code(asked, CodePurpose::Login, self.clock.moment()).map(|(_, minted)| minted)
     }
 
-    fn mint_login_link(&self, asked: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
+    fn mint_login_link(&self, asked: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, CommitReceipt), PortError> {
         let AskedLoginLink { token, name, valid_for } = asked;
         let moment = self.clock.moment();
         let until = moment.time.plus_millis(millis(*valid_for));
@@ -350,7 +350,7 @@ impl Sessions for NodeSessions {
         Ok((minted, committed))
     }
 
-    fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined> {
+    fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, PortError> {
         let (id, stored) = self.valid_code(code, verifier, |purpose| matches!(purpose, CodePurpose::Login | CodePurpose::LoginLink))?;
         let of = match (stored.token, stored.identity) {
             (Some(token), _) => LoginOf::Token(token),
@@ -363,13 +363,13 @@ impl Sessions for NodeSessions {
         Ok(RedeemedCode { of, way: stored.way, link, ends })
     }
 
-    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
+    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, CommitReceipt), PortError> {
         self.demand_links()?;
         let links = AnswerLinks { table: self.table.clone(), sequencer: self.sequencer.clone(), clock: self.clock.clone() };
         links.mint(link, &by.actor, by.trace.as_deref())
     }
 
-    fn open_link(&self, code: &Secret, from: &LoginFrom) -> Result<OpenedSession, Declined> {
+    fn open_link(&self, code: &Secret, from: &LoginFrom) -> Result<OpenedSession, PortError> {
         self.demand_links()?;
         let (id, stored) = self.valid_code(code, None, |purpose| matches!(purpose, CodePurpose::Inquiry { .. }))?;
         let (CodePurpose::Inquiry { id: inquiry, digest }, Some(identity)) = (stored.purpose, stored.identity) else {
@@ -386,7 +386,7 @@ impl Sessions for NodeSessions {
         })
     }
 
-    fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let ended = self.ask(by.actor.clone(), by.trace.clone(), Ask::EndSessions { sessions: sessions.clone(), reason })?;
         if let Err(error) = self.sessions().forget(&sessions) {
             tracing::warn!(%error, "the secrets of a session that has ended stay in the vault until the node looks through them");
@@ -394,8 +394,8 @@ impl Sessions for NodeSessions {
         Ok(ended)
     }
 
-    fn seen(&self, id: SessionId) -> Option<SeenSession> {
-        self.sessions().seen(id)
+    fn last_seen(&self, id: SessionId) -> Option<SeenSession> {
+        self.sessions().last_seen(id)
     }
 
     fn public_keys(&self) -> Vec<serde_json::Value> {

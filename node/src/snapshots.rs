@@ -257,7 +257,7 @@ pub(crate) fn save(engine: &Engine, at: Head, into: &Checkpoints) -> Result<(), 
 }
 
 /// Restores a state from the saved bytes, piece by piece: a large state has many.
-pub(crate) fn loaded(log: LogId, saved: &mut dyn Read) -> Result<Engine, String> {
+pub(crate) fn load_engine(log: LogId, saved: &mut dyn Read) -> Result<Engine, String> {
     let mut format = [0; 4];
     saved.read_exact(&mut format).map_err(|error| error.to_string())?;
     let mut json = serde_json::Deserializer::from_reader(saved);
@@ -294,7 +294,7 @@ mod tests {
             self.snapshots.take(&Engine::new(log()), at(position));
         }
 
-        fn saved(&self) -> Vec<String> {
+        fn saved_files(&self) -> Vec<String> {
             let files = std::fs::read_dir(self.folder.path().join("checkpoints")).unwrap();
             let mut files: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
             files.sort();
@@ -316,7 +316,7 @@ mod tests {
         world.stands_at(21);
         world.writer.save_next();
         world.writer.save_next();
-        assert_eq!((world.writer.saved_at, world.saved().len()), (Position(12), 1), "the next is due after ten more");
+        assert_eq!((world.writer.saved_at, world.saved_files().len()), (Position(12), 1), "the next is due after ten more");
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(world.writer.saved_at, Position(30));
     }
 
-    fn shared(objects: &Arc<MemoryObjects>) -> SharedStates {
+    fn shared_states(objects: &Arc<MemoryObjects>) -> SharedStates {
         SharedStates::of(objects.clone(), MasterKey::from_bytes([7; 32]).into())
     }
 
@@ -352,7 +352,7 @@ mod tests {
     fn snapshot_is_copied_to_the_shared_store_at_most_every_ten_minutes() {
         let objects = Arc::new(MemoryObjects::default());
         let mut world = every(10);
-        world.writer = world.writer.sharing(Some(shared(&objects)));
+        world.writer = world.writer.sharing(Some(shared_states(&objects)));
         for position in [60_000, 120_000] {
             world.stands_at(position);
             world.writer.save_next();
@@ -361,13 +361,13 @@ mod tests {
                 assert!(begin.elapsed() < Duration::from_secs(60), "the copy does not end");
                 std::thread::sleep(Duration::from_millis(10));
             }
-            assert_eq!(shared(&objects).newest().unwrap(), Some(Position(60_000)), "after position {position}");
+            assert_eq!(shared_states(&objects).newest().unwrap(), Some(Position(60_000)), "after position {position}");
         }
 
         let other = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::open(other.path(), log()).unwrap();
-        fetch_shared(shared(&objects), &checkpoints);
-        let found = checkpoints.read(&checkpoints.path(Position(60_000)), |saved| loaded(log(), saved)).unwrap();
+        fetch_shared(shared_states(&objects), &checkpoints);
+        let found = checkpoints.read(&checkpoints.path(Position(60_000)), |saved| load_engine(log(), saved)).unwrap();
         assert_eq!(found.at, at(60_000));
     }
 
@@ -378,13 +378,13 @@ mod tests {
         world.stands_at(20_000);
         world.writer.save_next();
         let content = std::fs::read(world.writer.checkpoints.path(Position(20_000))).unwrap();
-        shared(&objects).keep(Position(20_000), &content, Timestamp::from_micros(1)).unwrap();
+        shared_states(&objects).keep(Position(20_000), &content, Timestamp::from_micros(1)).unwrap();
         let other = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::open(other.path(), log()).unwrap();
-        fetch_shared(shared(&objects), &checkpoints);
+        fetch_shared(shared_states(&objects), &checkpoints);
         assert_eq!(checkpoints.newest_position().unwrap(), Position(0));
         objects.go_away();
-        fetch_shared(shared(&objects), &checkpoints);
+        fetch_shared(shared_states(&objects), &checkpoints);
         assert_eq!(checkpoints.newest_position().unwrap(), Position(0), "a store that is away is only reported");
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ensue_api::metrics::{Distribution, LONG, Labelled, Unit};
+use ensue_api::metrics::{Distribution, LONG, LabelledMetrics, Unit};
 use ensue_engine::executions::milestone::Milestone;
 use ensue_engine::fact::{ByNoun, EventFact, ExecutionFact, RuleFact, TimerFact};
 use ensue_engine::ids::ExecutionId;
@@ -32,7 +32,7 @@ const EXECUTION_ENDS: [Status; 4] = [Status::Succeeded, Status::Failed, Status::
 /// Counts records as they arrive.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    counts: Arc<Counts>,
+    counts: Arc<TallyCounts>,
     open: BTreeMap<ExecutionId, Times>,
 }
 
@@ -49,7 +49,7 @@ struct Times {
 
 /// The counts, shared with readers.
 #[derive(Debug)]
-pub(crate) struct Counts {
+pub(crate) struct TallyCounts {
     records: AtomicU64,
     events: AtomicU64,
     rule_errors: AtomicU64,
@@ -75,12 +75,12 @@ impl<K: Copy + PartialEq> Each<K> {
         self.0.iter().filter(|(one, ..)| *one == end).for_each(|(.., count)| one_more(count));
     }
 
-    fn labelled(&self) -> Labelled<ConstCounter<u64>> {
-        Labelled::new("outcome", self.0.iter().map(|(_, name, count)| (*name, ConstCounter::new(count.load(Ordering::Relaxed)))))
+    fn to_metric(&self) -> LabelledMetrics<ConstCounter<u64>> {
+        LabelledMetrics::new("outcome", self.0.iter().map(|(_, name, count)| (*name, ConstCounter::new(count.load(Ordering::Relaxed)))))
     }
 }
 
-impl Default for Counts {
+impl Default for TallyCounts {
     fn default() -> Self {
         let seconds = || Distribution::new(Unit::Seconds, LONG);
         Self {
@@ -100,7 +100,7 @@ impl Default for Counts {
 
 impl Tally {
     /// Starts with nothing, and counts into `counts`.
-    pub(crate) fn new(counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(counts: Arc<TallyCounts>) -> Self {
         Self { counts, open: BTreeMap::new() }
     }
 
@@ -158,7 +158,7 @@ impl Tally {
                 }
             }
             Milestone::AttemptEnded(ended) => self.attempt_ended(id, at, ended.ended_at, AttemptStatus::from(ended.how)),
-            Milestone::Ended(ended) => self.ended(id, at, Status::from(ended.how)),
+            Milestone::Ended(ended) => self.note_end(id, at, Status::from(ended.how)),
             Milestone::Said { .. } | Milestone::Held | Milestone::Freed | Milestone::Settled(_) => {}
             Milestone::CancelRequested | Milestone::Noted => {}
         }
@@ -173,7 +173,7 @@ impl Tally {
         }
     }
 
-    fn ended(&mut self, id: ExecutionId, at: Timestamp, end: Status) {
+    fn note_end(&mut self, id: ExecutionId, at: Timestamp, end: Status) {
         self.counts.executions.one_more(end);
         if let Some(times) = self.open.remove(&id) {
             took(&self.counts.whole, times.requested, at);
@@ -190,7 +190,7 @@ fn took(of: &Distribution, from: Timestamp, until: Timestamp) {
     of.observe(u64::try_from(until.micros_since(from)).unwrap_or(0).saturating_mul(1_000));
 }
 
-impl Counts {
+impl TallyCounts {
     /// Registers the counts; `committed` is how long events took to reach the disk.
     pub(crate) fn register(&self, registry: &mut Registry, committed: &Distribution) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -198,11 +198,11 @@ impl Counts {
         counter(registry, "events", "The events received since the start", of(&self.events));
         let help = "The number of times that a rule failed on an event since the start";
         counter(registry, "rule_errors", help, of(&self.rule_errors));
-        registry.register("enforcements", "The enforcements made since the start", self.enforcements.labelled());
-        registry.register("attempts", "The attempts that ended since the start", self.attempts.labelled());
-        registry.register("executions", "The executions that ended since the start", self.executions.labelled());
+        registry.register("enforcements", "The enforcements made since the start", self.enforcements.to_metric());
+        registry.register("attempts", "The attempts that ended since the start", self.attempts.to_metric());
+        registry.register("executions", "The executions that ended since the start", self.executions.to_metric());
         let stages = [("committed", committed), ("dispatched", &self.dispatched), ("finished", &self.finished)];
-        let stages = Labelled::new("stage", stages.map(|(stage, took)| (stage, took.clone())));
+        let stages = LabelledMetrics::new("stage", stages.map(|(stage, took)| (stage, took.clone())));
         registry.register("stage_seconds", "The duration of each stage, from the arrival of an event to the end of an attempt", stages);
         let help = "The time that executions waited for a lock before they acquired it";
         registry.register("lock_wait_seconds", help, self.lock_waits.clone());

@@ -5,16 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_api::ports::{Access as _, AskedToken, Declined, MadeToken, OnBehalf, Tokens};
+use ensue_api::ports::{Access as _, AskedToken, MadeToken, OnBehalf, PortError, Tokens};
 use ensue_engine::access::permission::BuiltInRole;
 use ensue_engine::command::{Answer, Ask, Command, NewToken, Refusal, RotatedToken};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, TokenId};
-use ensue_engine::ports::{Committed, Secret, SubmitError};
+use ensue_engine::ports::{CommitReceipt, Secret, SubmitError};
 use thiserror::Error;
 
 use crate::access::TokenTable;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::sequencer::Asking;
 use crate::token_form::{GIVEN_SECRET_BYTES_MIN, given_parts, sha256};
 
@@ -64,12 +64,12 @@ pub struct NodeTokens {
     /// The access to the sequencer.
     pub sequencer: Arc<dyn Asking>,
     /// The source of ids.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn SteppedClock>,
 }
 
 impl NodeTokens {
     /// Adds a token that was created elsewhere, of the form `ens_<id>_<secret>`.
-    pub fn add_given(&self, name: &str, roles: &[String], token: &Secret, by: &OnBehalf) -> Result<Committed, Declined> {
+    pub fn add_given(&self, name: &str, roles: &[String], token: &Secret, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let (id, secret) = given_parts(token).ok_or(TokenRefusal::Given)?;
         let asked = AskedToken { name: name.to_owned(), roles: roles.to_vec(), ..AskedToken::default() };
         check_token(&asked)?;
@@ -82,7 +82,7 @@ impl NodeTokens {
     }
 
     /// Stores the hash of a secret, and submits the request that makes it valid.
-    fn put(&self, id: TokenId, hash: [u8; 32], ask: Ask, (name, by): (&str, &OnBehalf)) -> Result<Committed, Declined> {
+    fn put(&self, id: TokenId, hash: [u8; 32], ask: Ask, (name, by): (&str, &OnBehalf)) -> Result<CommitReceipt, PortError> {
         self.table.vault.put_token(id, hash)?;
         let ask = match by.request.clone() {
             Some(request) => Ask::Once { request, ask: Box::new(ask) },
@@ -90,7 +90,7 @@ impl NodeTokens {
         };
         let added = self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask });
         let added = match added {
-            Ok(Committed { answer: Answer::Before(_), .. }) => Err(Refusal::TokenNameTaken(name.to_owned()).into()),
+            Ok(CommitReceipt { answer: Answer::Before(_), .. }) => Err(Refusal::TokenNameTaken(name.to_owned()).into()),
             other => other,
         };
         // If it is unknown whether the token was added, the secret must stay in case it was; if it was not, the
@@ -105,7 +105,7 @@ impl NodeTokens {
 }
 
 impl Tokens for NodeTokens {
-    fn add(&self, asked: &AskedToken, by: &OnBehalf) -> Result<MadeToken, Declined> {
+    fn add(&self, asked: &AskedToken, by: &OnBehalf) -> Result<MadeToken, PortError> {
         check_token(asked)?;
         if asked.identity.is_none() && self.table.identity_named(&asked.name).is_some() {
             // Inquiries name people by either.
@@ -118,7 +118,7 @@ impl Tokens for NodeTokens {
         Ok(MadeToken { id: made.id, token: made.token, expires_at, committed })
     }
 
-    fn rotate(&self, name: &str, overlap: Duration, by: &OnBehalf) -> Result<MadeToken, Declined> {
+    fn rotate(&self, name: &str, overlap: Duration, by: &OnBehalf) -> Result<MadeToken, PortError> {
         let made = new_token(self.fresh_id());
         let until = self.clock.now().plus_millis(overlap.as_millis() as u64);
         let rotated = RotatedToken { name: name.to_owned(), successor: made.id, until };
@@ -127,7 +127,7 @@ impl Tokens for NodeTokens {
         Ok(MadeToken { id: made.id, token: made.token, expires_at, committed })
     }
 
-    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let ask = Ask::RevokeToken { name: name.to_owned() };
         Ok(self.sequencer.ask(Command { actor: by.actor.clone(), trace: by.trace.clone(), ask })?)
     }
@@ -193,7 +193,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), TokenRefusal> {
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::batch::{Beside, Offered, Sequencing};
+    use ensue_engine::batch::{BatchInputs, OfferOutcome, Sequencing};
     use ensue_engine::command::{Moment, Nothing, Settings};
     use ensue_engine::engine::Engine;
     use ensue_engine::ids::{IdentityId, LogId};
@@ -216,7 +216,7 @@ mod tests {
     }
 
     impl Asking for FailingLog {
-        fn ask(&self, _: Command) -> Result<Committed, SubmitError> {
+        fn ask(&self, _: Command) -> Result<CommitReceipt, SubmitError> {
             Err(self.0.clone())
         }
     }
@@ -230,11 +230,11 @@ mod tests {
         );
         let tokens = NodeTokens { table, sequencer: Arc::new(FailingLog(error)), clock: Arc::new(SystemClock::default()) };
         let by = OnBehalf { actor: Actor::Operator, trace: None, request: None };
-        assert!(tokens.add(&asked("ana"), &by).is_err());
+        assert!(tokens.add(&sample_token("ana"), &by).is_err());
         vault.tokens().unwrap().len()
     }
 
-    fn asked(name: &str) -> AskedToken {
+    fn sample_token(name: &str) -> AskedToken {
         AskedToken { name: name.to_owned(), roles: vec!["viewer".to_owned()], ..AskedToken::default() }
     }
 
@@ -242,21 +242,21 @@ mod tests {
     fn token_has_roles_or_an_identity_or_scopes() {
         let identity = Some(IdentityId(Id::root(Timestamp::default(), 3)));
         let scopes = Some(vec!["events:write".parse().unwrap()]);
-        let none = AskedToken { roles: Vec::new(), ..asked("ana") };
+        let none = AskedToken { roles: Vec::new(), ..sample_token("ana") };
         assert!(matches!(check_token(&none), Err(TokenRefusal::Roles(_))));
         assert!(check_token(&AskedToken { identity, ..none.clone() }).is_ok());
         assert!(check_token(&AskedToken { scopes, ..none }).is_ok());
-        assert!(matches!(check_token(&AskedToken { identity, ..asked("ana") }), Err(TokenRefusal::RolesOfIdentity)));
-        let ingester = AskedToken { roles: vec!["approver".to_owned(), "ingester".to_owned()], ..asked("ana") };
+        assert!(matches!(check_token(&AskedToken { identity, ..sample_token("ana") }), Err(TokenRefusal::RolesOfIdentity)));
+        let ingester = AskedToken { roles: vec!["approver".to_owned(), "ingester".to_owned()], ..sample_token("ana") };
         assert!(matches!(check_token(&ingester), Err(TokenRefusal::RoleOfGrants(_))));
     }
 
     #[test]
     fn token_name_is_plain_text() {
         for bad in ["01980000-0000-7000-8000-00000000000a", "", "a b", "é", "Ana", "ana@example", "a/b", "a\n", &"a".repeat(65)] {
-            assert!(matches!(check_token(&asked(bad)), Err(TokenRefusal::Name(_))), "{bad:?}");
+            assert!(matches!(check_token(&sample_token(bad)), Err(TokenRefusal::Name(_))), "{bad:?}");
         }
-        assert!(check_token(&asked("ci.release_1-b")).is_ok());
+        assert!(check_token(&sample_token("ci.release_1-b")).is_ok());
     }
 
     #[test]
@@ -271,12 +271,12 @@ mod tests {
         let mut sequencing = Sequencing::new(Engine::new(log), Head::default(), Epoch(1));
         let (at, id) = (Moment { time: Timestamp::default(), entropy: 1 }, TokenId(Id::root(Timestamp::default(), 2)));
         let ask = Ask::AddToken(NewToken::with_roles(id, "ana", vec!["viewer".to_owned()]));
-        let beside = Beside { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &Settings::default() };
+        let beside = BatchInputs { catalogs: &Nothing, bodies: &Nothing, seen: &Nothing, settings: &Settings::default() };
         let added = sequencing.offer(&Command { actor: Actor::Operator, trace: None, ask }, &at, &beside);
-        assert!(matches!(added, Offered::Taken { .. }));
+        assert!(matches!(added, OfferOutcome::Taken { .. }));
         let vault = MemoryVault::new(log, MasterKey::from_bytes([7; 32]));
         let table = TokenTable::open_vault(Arc::new(vault), sequencing.engine(), Arc::new(SystemClock::default())).unwrap();
-        assert_eq!((table.is_empty(), table.lost()), (true, &["ana".to_owned()][..]));
+        assert_eq!((table.is_empty(), table.lost_tokens()), (true, &["ana".to_owned()][..]));
     }
 
     #[test]

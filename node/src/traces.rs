@@ -9,9 +9,9 @@ mod requests;
 mod sending;
 mod settings;
 mod span;
-mod waiting;
+mod waiting_spans;
 
 pub(crate) use sending::Exporter;
 pub use settings::{Collector, CollectorError, TraceSettings};
 pub(crate) use span::Tracing;
-pub(crate) use waiting::{SpanCounts, WaitingSpans};
+pub(crate) use waiting_spans::{SpanCounts, WaitingSpans};

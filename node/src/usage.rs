@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use ensue_api::ports::UsageReader;
 use ensue_engine::access::quota::Tiers;
-use ensue_engine::access::quota::state::Used;
+use ensue_engine::access::quota::state::IdentityUsage;
 use ensue_engine::ids::IdentityId;
 
 use crate::sequencer::SequencerHandle;
@@ -18,7 +18,7 @@ pub struct NodeUsage {
 }
 
 impl UsageReader for NodeUsage {
-    fn used(&self, id: IdentityId) -> Used {
+    fn usage_of(&self, id: IdentityId) -> IdentityUsage {
         self.sequencer.gauges().usage.lock().unwrap_or_else(PoisonError::into_inner).of(&id)
     }
 

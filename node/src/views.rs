@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ensue_api::RecentChanges;
 use ensue_engine::record::{Position, Record};
-use ensue_views::changed::ChangedRows;
+use ensue_views::changed_rows::ChangedRows;
 use ensue_views::onlooker::{Nobody, Onlooker};
 use ensue_views::{Projector, ViewError, ViewRetention};
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use crate::backend::Views;
 use crate::followers::Follow;
 use crate::jobs::Jobs;
 use crate::log_access::LogReaders;
-use crate::retention::Leaving;
+use crate::view_retention::RetentionJob;
 use crate::whole_fold::{Rebuilt, WholeFold};
 
 /// How long damaged read models are left alone after a rebuild was started.
@@ -33,7 +33,7 @@ pub struct ViewFollower {
     onlooker: Box<dyn Onlooker>,
     log: Arc<LogReaders>,
     jobs: Option<Arc<Jobs>>,
-    leaving: Leaving,
+    leaving: RetentionJob,
     mended: Option<Instant>,
     /// Where callers learn which rows changed.
     told: Arc<RecentChanges>,
@@ -53,7 +53,7 @@ impl ViewFollower {
             onlooker: Box::new(Nobody),
             log,
             jobs: None,
-            leaving: Leaving::new(ViewRetention::default()),
+            leaving: RetentionJob::new(ViewRetention::default()),
             mended: None,
             told: RecentChanges::after(Position(0)),
         }
@@ -61,7 +61,7 @@ impl ViewFollower {
 
     /// Notes there which rows each batch changed; without it, nobody learns of it.
     #[must_use]
-    pub fn telling(self, told: Arc<RecentChanges>) -> Self {
+    pub fn with_changes(self, told: Arc<RecentChanges>) -> Self {
         Self { told, ..self }
     }
 
@@ -79,7 +79,7 @@ impl ViewFollower {
     /// Removes old rows by these limits; without it, everything stays.
     #[must_use]
     pub(crate) fn keeping(self, retention: ViewRetention) -> Self {
-        Self { leaving: Leaving::new(retention), ..self }
+        Self { leaving: RetentionJob::new(retention), ..self }
     }
 
     /// Has damaged views rebuilt by these jobs; without it, damage is only reported.

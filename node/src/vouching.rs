@@ -3,19 +3,19 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ensue_api::ports::{Access as _, Credential, Declined, Finding, Vouched};
+use ensue_api::ports::{Access as _, Credential, Finding, PortError, VouchedCaller};
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
 use ensue_login::certificates::{Certificate, CertificateRefused, CertificateSettings};
 use ensue_login::proxy::{ProxyRefusal, ProxySettings};
 use ensue_login::settings::SecretSource;
-use ensue_login::{Admitted, Groups, Kind};
+use ensue_login::{Groups, IssuerIdentity, Kind};
 use reqwest::header::HeaderMap;
 
 use crate::certificates::NamingAuthorities;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::config::read_secret;
-use crate::keys::KeyRing;
+use crate::key_ring::KeyRing;
 use crate::machine::note;
 use crate::people::NodePeople;
 
@@ -31,7 +31,7 @@ pub(crate) struct NodeVouching {
     pub(crate) certificates: Option<(CertificateSettings, NamingAuthorities)>,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) people: Arc<NodePeople>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn SteppedClock>,
 }
 
 impl NodeVouching {
@@ -52,8 +52,8 @@ impl NodeVouching {
         }
     }
 
-    fn admitted(vouched: &Vouched) -> Admitted {
-        Admitted {
+    fn to_admitted(vouched: &VouchedCaller) -> IssuerIdentity {
+        IssuerIdentity {
             issuer: vouched.source.clone(),
             subject: vouched.name.clone(),
             // Programs have certificates; people come by a proxy.
@@ -65,7 +65,7 @@ impl NodeVouching {
         }
     }
 
-    fn credential(&self, vouched: &Vouched, identity: ensue_engine::ids::IdentityId) -> Credential {
+    fn credential(&self, vouched: &VouchedCaller, identity: ensue_engine::ids::IdentityId) -> Credential {
         let now = self.clock.now();
         let until = now.plus_millis(2 * HOUR_MILLIS - now.unix_millis() % HOUR_MILLIS);
         Credential::Issuer { identity, issuer: vouched.source.clone(), until }
@@ -73,7 +73,7 @@ impl NodeVouching {
 }
 
 impl ensue_api::ports::Vouching for NodeVouching {
-    fn by_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Vouched>, Declined> {
+    fn by_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<VouchedCaller>, PortError> {
         let Some(proxy) = self.proxy.as_ref().filter(|proxy| headers.keys().any(|name| proxy.reads(name.as_str()))) else {
             return Ok(None);
         };
@@ -83,7 +83,7 @@ impl ensue_api::ports::Vouching for NodeVouching {
             .collect();
         // Without a secret, nobody is a proxy.
         let secret = self.secret(proxy).unwrap_or_else(|| Secret::new(Vec::new()));
-        let named = proxy.named(peer, &pairs, &secret).inspect_err(|refusal| {
+        let named = proxy.identify(peer, &pairs, &secret).inspect_err(|refusal| {
             if let ProxyRefusal::NotAProxy { header } = refusal {
                 tracing::warn!(%peer, header, "a header of a trusted proxy came from somebody else, or without the secret");
             }
@@ -92,17 +92,17 @@ impl ensue_api::ports::Vouching for NodeVouching {
             Groups::Said(groups) => Some(groups),
             Groups::NotSaid => None,
         };
-        Ok(named.map(|named| Vouched { source: IssuerName::proxy(), name: named.name, groups: groups(named.groups) }))
+        Ok(named.map(|named| VouchedCaller { source: IssuerName::proxy(), name: named.name, groups: groups(named.groups) }))
     }
 
-    fn by_certificate(&self, chain: &[Vec<u8>]) -> Result<Option<Vouched>, Declined> {
+    fn by_certificate(&self, chain: &[Vec<u8>]) -> Result<Option<VouchedCaller>, PortError> {
         let Some(((settings, authorities), own)) = self.certificates.as_ref().zip(chain.first()) else { return Ok(None) };
         authorities.verify(chain).map_err(|why| CertificateRefused { setting: "ca", why })?;
         let name = settings.admit(&Certificate::read(own)?)?;
-        Ok(Some(Vouched { source: IssuerName::certificate(), name, groups: None }))
+        Ok(Some(VouchedCaller { source: IssuerName::certificate(), name, groups: None }))
     }
 
-    fn known(&self, vouched: &Vouched) -> Option<Credential> {
+    fn known_credential(&self, vouched: &VouchedCaller) -> Option<Credential> {
         let identity = self.people.table.identity_of(&vouched.source, &vouched.name)?;
         let directory = self.people.table.directory();
         let link = directory.identity(&identity)?.link(&vouched.source)?;
@@ -110,8 +110,8 @@ impl ensue_api::ports::Vouching for NodeVouching {
         is_same.then(|| self.credential(vouched, identity))
     }
 
-    fn admit(&self, vouched: &Vouched) -> Result<Credential, Declined> {
-        let identity = self.people.admit(&Self::admitted(vouched))?;
+    fn admit(&self, vouched: &VouchedCaller) -> Result<Credential, PortError> {
+        let identity = self.people.admit(&Self::to_admitted(vouched))?;
         Ok(self.credential(vouched, identity))
     }
 }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 /// Returns what the program prints after a cursor, until it breaks off after some messages.
-fn printed(cursor: &str, cut: &str) -> String {
+fn run_program(cursor: &str, cut: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut tape = Vec::new();
     for message in ["10", "20", "30"] {
@@ -27,6 +27,6 @@ fn printed(cursor: &str, cut: &str) -> String {
 
 #[test]
 fn program_prints_its_messages_after_the_cursor_and_breaks_off_within_one() {
-    assert_eq!(printed("null", "1"), "{\"event\": 10, \"cursor\": 1}\n{\"event\": 20,");
-    assert_eq!(printed("2", "0"), "{\"event\": 30,");
+    assert_eq!(run_program("null", "1"), "{\"event\": 10, \"cursor\": 1}\n{\"event\": 20,");
+    assert_eq!(run_program("2", "0"), "{\"event\": 30,");
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use ensue_engine::ids::LogId;
 use ensue_engine::time::Timestamp;
-use ensue_store::objects::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, StoredThing, expired};
-use ensue_store::retention::RetentionLimits;
+use ensue_store::disk_retention::RetentionLimits;
+use ensue_store::objects::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, StoredThing, select_expired};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -192,7 +192,7 @@ impl Objects for BucketObjects {
         let found = self.list(under.clone())?;
         let mut parts: Vec<ObjectPart> = found
             .iter()
-            .filter_map(|meta| Some(ObjectPart { name: joined(meta.location.prefix_match(&under)?), bytes: meta.size }))
+            .filter_map(|meta| Some(ObjectPart { name: join_parts(meta.location.prefix_match(&under)?), bytes: meta.size }))
             .collect();
         parts.sort();
         Ok(parts)
@@ -228,7 +228,7 @@ impl Objects for BucketObjects {
             thing.bytes = thing.bytes.saturating_add(meta.size);
             thing.content.push(meta.location);
         }
-        let due = expired(things.into_values().collect(), limits, now);
+        let due = select_expired(things.into_values().collect(), limits, now);
         let removed = due.len() as u64;
         let due: Vec<_> = due.into_iter().flatten().map(Ok).collect();
         let store = self.bucket.store.clone();
@@ -249,7 +249,7 @@ fn settings<Key: FromStr>(provider: Provider, environment: impl Iterator<Item = 
     named.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
 }
 
-fn joined<'a>(names: impl Iterator<Item = object_store::path::PathPart<'a>>) -> String {
+fn join_parts<'a>(names: impl Iterator<Item = object_store::path::PathPart<'a>>) -> String {
     names.map(|name| name.as_ref().to_owned()).collect::<Vec<_>>().join("/")
 }
 

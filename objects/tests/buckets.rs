@@ -97,7 +97,7 @@ fn more_objects_than_a_page_of_the_list_expire(provider: Provider) {
     let part = |number: u32| Object { owner: owner.clone(), part: format!("stdout/{number}"), content: vec![7] };
     objects.put(&(0..COUNT).map(part).collect::<Vec<_>>(), NOON).unwrap();
     assert_eq!(objects.parts(&owner).unwrap().len(), COUNT as usize);
-    let nothing = ensue_store::retention::RetentionLimits { quota_bytes: 0, keep: None };
+    let nothing = ensue_store::disk_retention::RetentionLimits { quota_bytes: 0, keep: None };
     assert_eq!(objects.expire(ObjectKind::Output, nothing, NOON).unwrap(), 1);
     assert_eq!(objects.parts(&owner).unwrap(), []);
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use ensue_objects::{Bucket, BucketAddress, BucketObjects};
+use ensue_store::disk_retention::RetentionLimits;
 use ensue_store::objects::{Object, ObjectKind, ObjectOwner, Objects as _};
-use ensue_store::retention::RetentionLimits;
 use ensue_test_support::NOON;
 use ensue_test_support::records::LOG;
 
 /// Files have times in nanoseconds.
 pub(crate) const HOUR: Duration = Duration::from_millis(200);
 
-pub(crate) fn opened(folder: &std::path::Path) -> BucketObjects {
+pub(crate) fn open_objects(folder: &std::path::Path) -> BucketObjects {
     let bucket = Bucket::open(&BucketAddress::Folder(folder.to_owned())).unwrap();
     bucket.check().unwrap();
     bucket.objects(LOG)
@@ -20,7 +20,7 @@ pub(crate) fn opened(folder: &std::path::Path) -> BucketObjects {
 #[test]
 fn check_leaves_nothing_and_reports_a_folder_that_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
-    opened(folder.path());
+    open_objects(folder.path());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -30,7 +30,7 @@ fn check_leaves_nothing_and_reports_a_folder_that_cannot_be_used() {
 #[test]
 fn all_parts_of_an_owner_count_for_the_quota() {
     let folder = tempfile::tempdir().unwrap();
-    let objects = opened(folder.path());
+    let objects = open_objects(folder.path());
     let owner = ObjectOwner { kind: ObjectKind::Output, name: "a".to_owned() };
     let part = |part: &str| Object { owner: owner.clone(), part: part.to_owned(), content: vec![7; 40] };
     objects.put(&[part("stdout/0"), part("stdout/1")], NOON).unwrap();

@@ -17,7 +17,7 @@ macro_rules! on_every_object_store {
         mod in_a_folder {
             $(#[test] fn $case() {
                 let folder = tempfile::tempdir().unwrap();
-                let objects = crate::folder::opened(folder.path());
+                let objects = crate::folder::open_objects(folder.path());
                 super::$case(&super::Store::with_own_clock(&objects, crate::folder::HOUR));
             })*
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use ensue_packs::{Checked, PackSource, check, library, lint};
+use ensue_packs::{CheckResult, PackSource, check, library, lint};
 
 /// How many packs there are; each has a hundred files.
 const PACKS: usize = 10;
@@ -17,7 +17,7 @@ fn main() -> Result<(), ensue_packs::ReadError> {
     let own: Vec<PackSource> = (0..PACKS).map(pack).collect::<Result<_, _>>()?;
     let files: usize = own.iter().map(|pack| pack.files.len()).sum();
     let packs: Vec<PackSource> = library().into_iter().chain(own).collect();
-    for (name, look) in [("check", check as fn(&_, &_) -> Checked), ("lint", lint)] {
+    for (name, look) in [("check", check as fn(&_, &_) -> CheckResult), ("lint", lint)] {
         let mut rounds: Vec<_> = (0..ROUNDS)
             .map(|_| {
                 let begun = Instant::now();

@@ -15,9 +15,9 @@ use thiserror::Error;
 
 use crate::cases::{Case, Suite};
 use crate::check::check_installed;
-use crate::checked::{CheckedRule, CheckedTask};
+use crate::definitions::{CheckedRule, CheckedTask};
 use crate::diagnostics::{Diagnostic, Severity};
-use crate::installed::Manifest;
+use crate::install_manifest::Manifest;
 use crate::read::PackSource;
 
 /// Why no catalog can be built from the installed packs.
@@ -83,7 +83,7 @@ pub fn build(revision: CatalogRevision, packs: &[(PackSource, Manifest)]) -> Res
     }
     for (rule, manifest) in rules {
         let id = *manifest.rules.get(&rule.name).ok_or_else(|| BuildError::NoRuleId(rule.name.clone()))?;
-        let rule = finished(rule, id, &definitions.actions)?;
+        let rule = build_rule(rule, id, &definitions.actions)?;
         definitions.rules.insert(rule.name.clone(), Arc::new(rule));
     }
     Ok(Catalog::new(revision, definitions))
@@ -115,7 +115,7 @@ impl Suite {
     }
 }
 
-fn finished(rule: CheckedRule, id: RuleId, actions: &BTreeMap<ActionRef, Arc<Action>>) -> Result<Rule, BuildError> {
+fn build_rule(rule: CheckedRule, id: RuleId, actions: &BTreeMap<ActionRef, Arc<Action>>) -> Result<Rule, BuildError> {
     let action = match rule.task {
         CheckedTask::Steps(action) => action,
         CheckedTask::Action(action) => match actions.get(&action) {

@@ -16,7 +16,7 @@ use ensue_engine::time::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::fake::Fake;
-use crate::installed::Manifest;
+use crate::install_manifest::Manifest;
 use crate::read::PackSource;
 
 /// The cases of one pack, with everything needed to run them.
@@ -55,7 +55,7 @@ pub struct Case {
     /// The name of the case: what should hold.
     pub name: String,
     /// How its actions run.
-    pub against: Against,
+    pub against: CaseBackend,
     /// The operator's settings for the pack, which override its defaults.
     pub config: Map<String, Value>,
     /// The values of vars before the case.
@@ -70,7 +70,7 @@ pub struct Case {
 
 /// How the actions of a case run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Against {
+pub enum CaseBackend {
     /// They do not run: mocks set their outcomes.
     Mocks,
     /// Those that send a request send it to the pack's fake vendor.
@@ -78,13 +78,13 @@ pub enum Against {
         /// The values of keys that differ from those that the vendor accepts.
         keys: BTreeMap<KeyRef, String>,
         /// What proves to the vendor who sends a request.
-        over: Over,
+        over: FakeCredentials,
     },
 }
 
 /// What proves to a fake vendor who sends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub enum FakeCredentials {
     /// The keys of the pack.
     Keys,
     /// A connection, whose credentials differ from the keys of the pack. The pack has only those keys that the case gives.
@@ -108,7 +108,7 @@ pub enum Subject {
     /// Events and the decisions of rules on them.
     Events {
         /// The events and messages, in order.
-        given: Vec<Given>,
+        given: Vec<CaseInput>,
         /// All expected decisions.
         expect: Vec<ExpectedEnforcement>,
     },
@@ -125,7 +125,7 @@ pub enum Subject {
 
 /// What comes in a case.
 #[derive(Clone, Debug)]
-pub enum Given {
+pub enum CaseInput {
     /// An event.
     Event(GivenEvent),
     /// A message of a sensor.
@@ -391,7 +391,7 @@ pub enum Status {
 
 impl Status {
     /// Returns the status with the given name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }

@@ -6,23 +6,23 @@
 
 mod actions;
 mod code;
-mod compiled;
 mod connections;
+mod expression_findings;
 mod fake;
 mod flow;
-mod gives;
 mod http;
-mod inferred;
 mod labels;
+mod literals;
 mod mail;
-mod needs;
 mod parameters;
 mod permissions;
-mod pulled;
+mod pull_sources;
 mod refs;
+mod requirements;
 mod retry;
 mod roots;
 mod rules;
+mod runner_results;
 mod schemas;
 mod scope;
 mod sensors;
@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ensue_engine::access::scope::Scope;
-use ensue_engine::catalog::{ConnectionKind, Defined, Schema, Scheme, Sensor, Source, Trigger, Verify};
+use ensue_engine::catalog::{ConnectionKind, DefinitionRef, Schema, Scheme, Sensor, Source, Trigger, Verify};
 use ensue_engine::names::{ActionRef, ConnectionName, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
 use ensue_expression::StopCheck;
@@ -45,29 +45,29 @@ use ensue_expression::ValueType;
 use serde_json::{Value, json};
 
 use crate::cases::{self, Case, Suite};
-use crate::checked::{Definitions, Parts};
-use crate::declared::{BodyLimit, PackConnections, UrlSigned};
+use crate::definitions::{PackDefinitions, Parts};
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::fake::Fake;
-use crate::installed::Manifest;
+use crate::install_manifest::Manifest;
 use crate::library;
 use crate::lint::findings as lint_findings;
 use crate::read::PackSource;
-use crate::written;
-use needs::Uses;
-use scope::Listed;
+use crate::settings_check::{BodyLimit, PackConnections, UrlSigned};
+use crate::syntax;
+use requirements::Uses;
+use scope::ListedKeys;
 use versions::WrittenVersion;
 
 /// The result of checking packs.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckResult {
     /// All diagnostics, in the order of packs, files and lines.
     pub diagnostics: Vec<Diagnostic>,
     /// The packs that can be installed, by name.
     pub good: Vec<GoodPack>,
 }
 
-impl Checked {
+impl CheckResult {
     /// Reports whether there is an error among the diagnostics.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|one| one.severity == Severity::Error)
@@ -111,33 +111,33 @@ impl GoodPack {
 
     /// Returns an error for each of its triggers whose version is lower than the installed one: the log may have events of
     /// the versions between.
-    pub fn lowered(&self, installed: &BTreeMap<TriggerRef, Arc<Trigger>>) -> Vec<Diagnostic> {
-        versions::lowered(&self.name, &self.versions, installed)
+    pub fn lowered_versions(&self, installed: &BTreeMap<TriggerRef, Arc<Trigger>>) -> Vec<Diagnostic> {
+        versions::report_lowered(&self.name, &self.versions, installed)
     }
 }
 
 /// Checks packs against each other, with the operator's configuration of each. Include the library packs in
 /// `packs`; otherwise nothing can refer to them.
-pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
+pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> CheckResult {
     check_reported(packs, config, Report::default)
 }
 
 /// Checks packs as [`check`] does. Gives up and returns `None` soon after `is_stopped` returns true.
-pub fn check_until(packs: &[PackSource], config: &BTreeMap<PackName, Value>, is_stopped: &StopCheck) -> Option<Checked> {
+pub fn check_until(packs: &[PackSource], config: &BTreeMap<PackName, Value>, is_stopped: &StopCheck) -> Option<CheckResult> {
     let checked = check_reported(packs, config, || Report::until(is_stopped.clone()));
     (!is_stopped()).then_some(checked)
 }
 
-fn check_reported(packs: &[PackSource], config: &BTreeMap<PackName, Value>, report: impl Fn() -> Report) -> Checked {
+fn check_reported(packs: &[PackSource], config: &BTreeMap<PackName, Value>, report: impl Fn() -> Report) -> CheckResult {
     let mut checking = CheckingAll::read(packs, library::digests(), report);
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
-    checked(packs, config, checking, &settings, outcomes)
+    finish_check(packs, config, checking, &settings, outcomes)
 }
 
 /// The result of collecting the tests of packs.
 #[derive(Debug)]
-pub struct Tested {
+pub struct CollectedTests {
     /// The diagnostics of the packs and their tests.
     pub diagnostics: Vec<Diagnostic>,
     /// The cases of each pack that has cases and no errors, by the pack's index in the given list.
@@ -146,23 +146,23 @@ pub struct Tested {
 
 /// Checks packs as [`check`] does, and returns the cases of their tests, each with everything needed to run
 /// it. A required setting that the operator has not set is not an error here: the cases say what is set.
-pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested {
+pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> CollectedTests {
     let mut checking = CheckingAll::read(packs, library::digests(), Report::default);
     let settings = checking.complete_settings_untold(config);
     // An operator's settings on a machine must not change the outcome of a pack's own tests.
     let defaults = checking.complete_settings_untold(&BTreeMap::new());
-    let (outcomes, offered) = checking.check_with(&settings, Stage::Offered);
-    let manifest = |index: usize, outcome: &Outcome, settings: &[Arc<Value>]| Manifest {
+    let (outcomes, offered) = checking.check_with(&settings, CheckPurpose::Offered);
+    let manifest = |index: usize, outcome: &PackOutcome, settings: &[Arc<Value>]| Manifest {
         rules: cases::ids(outcome.parts.rules.iter().map(|rule| &rule.name)),
         config: (*settings[index]).clone(),
     };
     let mut suites = Vec::new();
-    for (index, Offered { cases, fake }) in offered.into_iter().enumerate().filter(|(_, offered)| !offered.cases.is_empty()) {
+    for (index, TestMaterial { cases, fake }) in offered.into_iter().enumerate().filter(|(_, offered)| !offered.cases.is_empty()) {
         let needed = checking.with_needed(index);
         let all = needed.iter().map(|index| Some((*index, outcomes[*index].as_ref().filter(|outcome| outcome.is_good)?)));
         let Some(all) = all.collect::<Option<Vec<_>>>() else { continue };
         let Some(pack) = &checking.packs[index].pack else { continue };
-        let with_manifest = |(of, outcome): &(usize, &Outcome)| {
+        let with_manifest = |(of, outcome): &(usize, &PackOutcome)| {
             let settings = if *of == index { &defaults } else { &settings };
             (packs[*of].clone(), manifest(*of, outcome, settings))
         };
@@ -177,17 +177,17 @@ pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested
             },
         ));
     }
-    Tested { diagnostics: checking.into_diagnostics(), suites }
+    CollectedTests { diagnostics: checking.into_diagnostics(), suites }
 }
 
 /// Checks packs as [`check`] does, and reports code that is probably not meant in those without errors. Packs
 /// that ship with Ensue are not reported on.
-pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
+pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> CheckResult {
     let shipped = library::digests();
     let mut checking = CheckingAll::read(packs, shipped, Report::default);
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
-    let definitions: Vec<Definitions<'_>> = checking
+    let definitions: Vec<PackDefinitions<'_>> = checking
         .packs
         .iter()
         .zip(&outcomes)
@@ -195,7 +195,7 @@ pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked
             let outcome = outcome.as_ref().filter(|outcome| outcome.is_good)?;
             let pack = candidate.pack.as_ref()?;
             let is_shipped = shipped.get(&pack.name) == Some(&pack.digest);
-            Some(Definitions {
+            Some(PackDefinitions {
                 pack,
                 parts: &outcome.parts,
                 connections: &outcome.connections,
@@ -211,16 +211,16 @@ pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked
             candidate.report.take_over(report);
         }
     }
-    checked(packs, config, checking, &settings, outcomes)
+    finish_check(packs, config, checking, &settings, outcomes)
 }
 
-fn checked(
+fn finish_check(
     packs: &[PackSource],
     config: &BTreeMap<PackName, Value>,
     checking: CheckingAll,
     settings: &[Arc<Value>],
-    outcomes: Vec<Option<Outcome>>,
-) -> Checked {
+    outcomes: Vec<Option<PackOutcome>>,
+) -> CheckResult {
     let mut good = Vec::new();
     for (index, outcome) in outcomes.into_iter().enumerate() {
         let Some(outcome) = outcome.filter(|outcome| outcome.is_good) else { continue };
@@ -239,7 +239,7 @@ fn checked(
                 used: outcome.connections,
                 chosen: settings::chosen_connections(pack.manifest.config.as_ref(), &settings[index]),
             },
-            versions: versions::written(pack),
+            versions: versions::written_versions(pack),
             url_signed: url_signed(pack, &outcome.parts.sensors),
             body_limits: body_limits(pack, &outcome.parts.sensors),
             rules: outcome.parts.rules.into_iter().map(|rule| rule.name).collect(),
@@ -247,12 +247,12 @@ fn checked(
     }
     good.sort_by(|a, b| a.name.cmp(&b.name));
     let mut diagnostics = checking.into_diagnostics();
-    diagnostics.extend(settings::tell_strange_settings(config, &good, &diagnostics));
-    Checked { diagnostics, good }
+    diagnostics.extend(settings::warn_unknown_packs(config, &good, &diagnostics));
+    CheckResult { diagnostics, good }
 }
 
 /// Returns the webhooks whose senders sign the public URL.
-fn url_signed(pack: &written::Pack, sensors: &[Sensor]) -> Vec<UrlSigned> {
+fn url_signed(pack: &syntax::WrittenPack, sensors: &[Sensor]) -> Vec<UrlSigned> {
     let signed = sensors.iter().filter(|sensor| sensor.source.webhook().and_then(Verify::scheme).is_some_and(Scheme::signs_the_url));
     signed
         .filter_map(|sensor| {
@@ -263,7 +263,7 @@ fn url_signed(pack: &written::Pack, sensors: &[Sensor]) -> Vec<UrlSigned> {
 }
 
 /// Returns the longest body that each webhook asks for, if it says so.
-fn body_limits(pack: &written::Pack, sensors: &[Sensor]) -> Vec<BodyLimit> {
+fn body_limits(pack: &syntax::WrittenPack, sensors: &[Sensor]) -> Vec<BodyLimit> {
     let limits = sensors.iter().filter_map(|sensor| {
         let Source::Webhook(webhook) = &sensor.source else { return None };
         let defined = pack.sensors.get(sensor.name.name())?;
@@ -284,7 +284,7 @@ pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<O
     }
     let settings: Vec<Arc<Value>> = configs.iter().map(|config| Arc::new(config.clone())).collect();
     // Tests that only a newer release rejects must not block the catalog.
-    let (outcomes, _) = checking.check_with(&settings, Stage::Installed);
+    let (outcomes, _) = checking.check_with(&settings, CheckPurpose::Installed);
     let installed = outcomes
         .into_iter()
         .enumerate()
@@ -320,12 +320,12 @@ pub(crate) struct InstalledPack {
 
 /// What a pack has for its own tests.
 #[derive(Default)]
-struct Offered {
+struct TestMaterial {
     cases: Vec<Case>,
     fake: Option<Fake>,
 }
 
-struct Outcome {
+struct PackOutcome {
     parts: Parts,
     /// The permissions that it needs for things of other packs.
     needs: Vec<Scope>,
@@ -338,7 +338,7 @@ struct Outcome {
 struct Candidate {
     /// The name that the pack declares, even if it is not checked further.
     name: Option<PackName>,
-    pack: Option<Arc<written::Pack>>,
+    pack: Option<Arc<syntax::WrittenPack>>,
     report: Report,
     /// The diagnostics of its tests, which do not prevent its installation.
     tests: Report,
@@ -346,7 +346,7 @@ struct Candidate {
 
 /// The purpose of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum CheckPurpose {
     /// The packs are about to be installed. Their tests are checked too.
     Offered,
     /// The packs are installed. Anything that makes only their tests or a single action fail was not an error
@@ -360,14 +360,14 @@ struct CheckingAll {
 
 /// All packs by name: everything that a ref can resolve to.
 struct World<'a> {
-    packs: BTreeMap<PackName, &'a written::Pack>,
+    packs: BTreeMap<PackName, &'a syntax::WrittenPack>,
 }
 
 /// A pack that is being checked, in the context of all packs.
 struct Checking<'a> {
-    pack: &'a written::Pack,
+    pack: &'a syntax::WrittenPack,
     world: &'a World<'a>,
-    stage: Stage,
+    stage: CheckPurpose,
     uses: Uses,
     /// The types of the payloads of triggers, by ref.
     payloads: BTreeMap<TriggerRef, ValueType>,
@@ -425,7 +425,7 @@ impl CheckingAll {
     fn mocks_of(&self, index: usize) -> Vec<(ActionRef, Value)> {
         let Some(pack) = &self.packs[index].pack else { return Vec::new() };
         let actions = pack.actions.iter().filter_map(|(name, defined)| Some((name, defined.body.as_ref()?.mock.as_ref()?)));
-        actions.map(|(name, mock)| (named(ActionRef::new(&pack.name, name)), mock.to_value())).collect()
+        actions.map(|(name, mock)| (expect_name(ActionRef::new(&pack.name, name)), mock.to_value())).collect()
     }
 
     /// Completes the operator's settings with the defaults, and checks them.
@@ -439,19 +439,19 @@ impl CheckingAll {
             let mut value = given.get(&pack.name).cloned().unwrap_or_else(|| json!({}));
             if let Some(schema) = &pack.manifest.config {
                 settings::complete(&mut value, schema);
-                settings::tell_misfits(pack, schema, &value, report);
+                settings::report_misfits(pack, schema, &value, report);
             }
             complete.push(Arc::new(value));
         }
         complete
     }
 
-    fn check(&mut self, settings: &[Arc<Value>]) -> Vec<Option<Outcome>> {
-        self.check_with(settings, Stage::Offered).0
+    fn check(&mut self, settings: &[Arc<Value>]) -> Vec<Option<PackOutcome>> {
+        self.check_with(settings, CheckPurpose::Offered).0
     }
 
     /// Checks all packs. Returns the outcome of each, and its cases with their fake vendor.
-    fn check_with(&mut self, settings: &[Arc<Value>], stage: Stage) -> (Vec<Option<Outcome>>, Vec<Offered>) {
+    fn check_with(&mut self, settings: &[Arc<Value>], stage: CheckPurpose) -> (Vec<Option<PackOutcome>>, Vec<TestMaterial>) {
         let mut reports: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.report)).collect();
         let mut reports_of_tests: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.tests)).collect();
         let world = World {
@@ -463,36 +463,36 @@ impl CheckingAll {
         for (index, candidate) in self.packs.iter().enumerate() {
             let Some(pack) = &candidate.pack else {
                 outcomes.push(None);
-                offered.push(Offered::default());
+                offered.push(TestMaterial::default());
                 continue;
             };
             let report = &mut reports[index];
             let of_tests = &mut reports_of_tests[index];
             let mut checking = Checking { pack, world: &world, stage, uses: Uses::default(), payloads: BTreeMap::new() };
             let parts = checking.parts(&settings[index], report);
-            let needed = needs::check(pack, &checking.uses, &world, report);
-            if stage == Stage::Offered {
+            let needed = requirements::check(pack, &checking.uses, &world, report);
+            if stage == CheckPurpose::Offered {
                 permissions::check(pack, &checking.uses, report);
             }
             let connections = checking.uses.connections().iter().cloned().chain(parts.connections()).collect();
             let permissions = checking.uses.permissions().map(|needed| needed.permission.clone()).collect();
             offered.push(match stage {
-                Stage::Offered => {
+                CheckPurpose::Offered => {
                     // Packs used only by tests are not needed for the installation.
                     checking.uses = Uses::default();
                     let cases = tests::cases(&mut checking, of_tests);
-                    needs::tell_unlisted(pack, &checking.uses, &needed, &world, of_tests);
-                    Offered { cases, fake: fake::fake(&checking, of_tests) }
+                    requirements::report_unlisted(pack, &checking.uses, &needed, &world, of_tests);
+                    TestMaterial { cases, fake: fake::fake(&checking, of_tests) }
                 }
-                Stage::Installed => Offered::default(),
+                CheckPurpose::Installed => TestMaterial::default(),
             });
             needed_by.insert(pack.name.clone(), needed);
-            outcomes.push(Some(Outcome { parts, needs: permissions, connections, is_good: !report.has_errors() }));
+            outcomes.push(Some(PackOutcome { parts, needs: permissions, connections, is_good: !report.has_errors() }));
         }
         self.refuse_cycles(&mut outcomes, &needed_by, &mut reports);
         self.refuse_dependants(&mut outcomes, &needed_by, &mut reports);
         for ((candidate, mut report), of_tests) in self.packs.iter_mut().zip(reports).zip(reports_of_tests) {
-            if stage == Stage::Offered {
+            if stage == CheckPurpose::Offered {
                 report.take_over(of_tests);
             }
             candidate.report = report;
@@ -502,20 +502,25 @@ impl CheckingAll {
 
     /// Rejects packs that need each other in a circle. The circle is reported once, at the first of its
     /// packs.
-    fn refuse_cycles(&self, outcomes: &mut [Option<Outcome>], needs: &BTreeMap<PackName, BTreeSet<PackName>>, reports: &mut [Report]) {
-        for cycle in needs::cycles(needs) {
+    fn refuse_cycles(&self, outcomes: &mut [Option<PackOutcome>], needs: &BTreeMap<PackName, BTreeSet<PackName>>, reports: &mut [Report]) {
+        for cycle in requirements::cycles(needs) {
             for ((candidate, outcome), report) in self.packs.iter().zip(outcomes.iter_mut()).zip(reports.iter_mut()) {
                 let (Some(pack), Some(outcome)) = (&candidate.pack, outcome) else { continue };
                 if cycle.first() == Some(&pack.name) {
                     outcome.is_good = false;
-                    needs::tell_cycle(&cycle, pack, report);
+                    requirements::report_cycle(&cycle, pack, report);
                 }
             }
         }
     }
 
     /// Rejects packs that need a broken one, until nothing changes.
-    fn refuse_dependants(&self, outcomes: &mut [Option<Outcome>], needs: &BTreeMap<PackName, BTreeSet<PackName>>, reports: &mut [Report]) {
+    fn refuse_dependants(
+        &self,
+        outcomes: &mut [Option<PackOutcome>],
+        needs: &BTreeMap<PackName, BTreeSet<PackName>>,
+        reports: &mut [Report],
+    ) {
         loop {
             let broken: BTreeSet<&PackName> = self
                 .packs
@@ -551,15 +556,15 @@ impl CheckingAll {
 }
 
 impl<'a> Checking<'a> {
-    fn listed_keys(&self) -> Listed<'a> {
+    fn listed_keys(&self) -> ListedKeys<'a> {
         let permissions = self.pack.manifest.permissions.as_ref().and_then(Option::as_deref).unwrap_or_default();
-        Listed { pack: &self.pack.name, keys: self.pack.manifest.keys.as_deref(), permissions: Some(permissions) }
+        ListedKeys { pack: &self.pack.name, keys: self.pack.manifest.keys.as_deref(), permissions: Some(permissions) }
     }
 
     /// Returns the type of a trigger's payload.
     fn payload_type(&mut self, trigger: &TriggerRef, schema: &Schema) -> ValueType {
         let each = "the payload of every one of the rule's triggers";
-        let make = || schemas::type_of(schema, schemas::Form::Sent, "the payload's fields", Some(each));
+        let make = || schemas::type_of(schema, schemas::ValueForm::Sent, "the payload's fields", Some(each));
         self.payloads.entry(trigger.clone()).or_insert_with(make).clone()
     }
 
@@ -568,8 +573,8 @@ impl<'a> Checking<'a> {
         let mut parts = Parts::default();
         for (name, defined) in &pack.triggers {
             let Some(written) = &defined.body else { continue };
-            let name = named(TriggerRef::new(&pack.name, name));
-            parts.places.push((Defined::Trigger(name.clone()), defined.place()));
+            let name = expect_name(TriggerRef::new(&pack.name, name));
+            parts.places.push((DefinitionRef::Trigger(name.clone()), defined.place()));
             let Some(upcasts) = versions::upcasts(&defined.file, &name, written, report) else { continue };
             parts.triggers.push(Trigger {
                 name,
@@ -582,20 +587,20 @@ impl<'a> Checking<'a> {
         }
         for (name, defined) in &pack.sensors {
             let Some(written) = &defined.body else { continue };
-            let name = named(SensorRef::new(&pack.name, name));
-            parts.places.push((Defined::Sensor(name.clone()), defined.place()));
+            let name = expect_name(SensorRef::new(&pack.name, name));
+            parts.places.push((DefinitionRef::Sensor(name.clone()), defined.place()));
             parts.sensors.extend(sensors::sensor(self, name, &defined.file, written, config, report));
         }
         for (name, defined) in &pack.actions {
             let Some(written) = &defined.body else { continue };
-            let name = named(ActionRef::new(&pack.name, name));
-            parts.places.push((Defined::Action(name.clone()), defined.place()));
+            let name = expect_name(ActionRef::new(&pack.name, name));
+            parts.places.push((DefinitionRef::Action(name.clone()), defined.place()));
             parts.actions.extend(actions::action(self, name, &defined.file, written, config, report));
         }
         for (name, defined) in &pack.rules {
             let Some(written) = &defined.body else { continue };
-            let name = named(RuleRef::new(&pack.name, name));
-            parts.places.push((Defined::Rule(name.clone()), defined.place()));
+            let name = expect_name(RuleRef::new(&pack.name, name));
+            parts.places.push((DefinitionRef::Rule(name.clone()), defined.place()));
             parts.rules.extend(rules::rule(self, name, &defined.file, written, config, report));
         }
         parts
@@ -603,7 +608,12 @@ impl<'a> Checking<'a> {
 }
 
 /// Reports whether a pack's name is free; adds a diagnostic if it is not.
-fn is_first(pack: &written::Pack, names: &BTreeMap<PackName, String>, library: &BTreeMap<PackName, Digest>, report: &mut Report) -> bool {
+fn is_first(
+    pack: &syntax::WrittenPack,
+    names: &BTreeMap<PackName, String>,
+    library: &BTreeMap<PackName, Digest>,
+    report: &mut Report,
+) -> bool {
     let name = &pack.name;
     let span = pack.manifest.name.as_ref().map_or(0..0, |name| name.span.clone());
     if library.get(name).is_some_and(|digest| *digest != pack.digest) {
@@ -619,6 +629,6 @@ fn is_first(pack: &written::Pack, names: &BTreeMap<PackName, String>, library: &
     false
 }
 
-fn named<T>(parsed: Result<T, ensue_engine::names::NameError>) -> T {
+fn expect_name<T>(parsed: Result<T, ensue_engine::names::NameError>) -> T {
     parsed.expect("a definition without a name of the right shape was not read")
 }

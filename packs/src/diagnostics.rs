@@ -247,7 +247,7 @@ impl Report {
     }
 
     /// Reports whether a part of a file has a diagnostic.
-    pub(crate) fn tells_within(&self, file: &SourceText, span: &Range<usize>) -> bool {
+    pub(crate) fn has_within(&self, file: &SourceText, span: &Range<usize>) -> bool {
         self.found.iter().any(|one| one.file == file.path() && one.span.start < span.end && span.start <= one.span.start)
     }
 

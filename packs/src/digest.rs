@@ -123,11 +123,11 @@ pub struct NewCopies<'p> {
     /// The folder of the copies, opened before anything is written to it, so that syncing it reports each error of writing
     /// back. None until the first copy.
     opened: Option<fs::File>,
-    written: BTreeMap<Digest, Written>,
+    written: BTreeMap<Digest, StagedCopy>,
 }
 
 /// A copy that was found, or that was written and waits to be synced and renamed.
-enum Written {
+enum StagedCopy {
     Before,
     Beside(PathBuf),
 }
@@ -150,12 +150,12 @@ impl<'p> NewCopies<'p> {
             return Ok(());
         }
         let written = if self.packs.join(digest.to_string()).is_dir() {
-            Written::Before
+            StagedCopy::Before
         } else {
             self.open()?;
             let beside = self.packs.join(format!(".{digest}.new"));
             write_files(source, &beside)?;
-            Written::Beside(beside)
+            StagedCopy::Beside(beside)
         };
         self.written.insert(digest, written);
         Ok(())
@@ -167,9 +167,9 @@ impl<'p> NewCopies<'p> {
             return Ok(());
         }
         let packs = self.packs;
-        fs::create_dir_all(packs).map_err(failed(packs))?;
-        sync_folder(packs.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(failed(packs))?;
-        self.opened = Some(fs::File::open(packs).map_err(failed(packs))?);
+        fs::create_dir_all(packs).map_err(io_error_at(packs))?;
+        sync_folder(packs.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))).map_err(io_error_at(packs))?;
+        self.opened = Some(fs::File::open(packs).map_err(io_error_at(packs))?);
         Ok(())
     }
 
@@ -183,26 +183,26 @@ impl<'p> NewCopies<'p> {
             .written
             .iter()
             .filter_map(|(digest, written)| match written {
-                Written::Before => None,
-                Written::Beside(beside) => Some((*digest, beside.as_path())),
+                StagedCopy::Before => None,
+                StagedCopy::Beside(beside) => Some((*digest, beside.as_path())),
             })
             .collect();
         if let Some(opened) = &self.opened {
-            sync_all(opened, besides.iter().map(|(_, beside)| *beside)).map_err(failed(self.packs))?;
+            sync_all(opened, besides.iter().map(|(_, beside)| *beside)).map_err(io_error_at(self.packs))?;
         }
         for (digest, beside) in besides {
             let target = self.packs.join(digest.to_string());
-            fs::rename(beside, &target).map_err(failed(&target))?;
+            fs::rename(beside, &target).map_err(io_error_at(&target))?;
         }
         if self.written.is_empty() {
             return Ok(());
         }
         // For copies that were there before: the process that wrote one may have ended before the folder's entry was on disk.
-        sync_folder(self.packs).map_err(failed(self.packs))
+        sync_folder(self.packs).map_err(io_error_at(self.packs))
     }
 }
 
-fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> CopyError {
+fn io_error_at(path: &Path) -> impl FnOnce(std::io::Error) -> CopyError {
     let path = path.to_owned();
     move |source| CopyError::Io { path, source }
 }
@@ -211,18 +211,18 @@ fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> CopyError {
 fn write_files(source: &PackSource, beside: &Path) -> Result<(), CopyError> {
     if beside.exists() {
         // Left behind by an interrupted run.
-        fs::remove_dir_all(beside).map_err(failed(beside))?;
+        fs::remove_dir_all(beside).map_err(io_error_at(beside))?;
     }
-    fs::create_dir(beside).map_err(failed(beside))?;
-    make_readable(beside).map_err(failed(beside))?;
+    fs::create_dir(beside).map_err(io_error_at(beside))?;
+    make_readable(beside).map_err(io_error_at(beside))?;
     for (inside, file) in &source.files {
         let path = beside.join(inside);
         let folder = path.parent().unwrap_or(beside);
-        fs::create_dir_all(folder).map_err(failed(folder))?;
+        fs::create_dir_all(folder).map_err(io_error_at(folder))?;
         for made in folder.ancestors().take_while(|made| *made != beside) {
-            make_readable(made).map_err(failed(made))?;
+            make_readable(made).map_err(io_error_at(made))?;
         }
-        write_file(&path, file).map_err(failed(&path))?;
+        write_file(&path, file).map_err(io_error_at(&path))?;
     }
     Ok(())
 }

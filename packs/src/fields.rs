@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::diagnostics::{Code, Report};
-use crate::shape::{Field, Form, Kind, Need, Shape};
+use crate::shape::{Form, Kind, Need, Shape, ShapeField};
 use crate::source::SourceText;
-use crate::yaml::{Content, Entry, Node, Spanned, is_plain_number, quoted};
+use crate::yaml::{Content, Node, WithSpan, YamlEntry, is_plain_number, quote_yaml};
 use ensue_engine::catalog::FailAt;
 use ensue_engine::time::parse_duration;
 use ensue_expression::{Value, nearest};
@@ -20,17 +20,17 @@ pub(crate) const DURATION_HINT: &str =
     "write numbers with units, or the form of ISO 8601: `250ms`, `90s`, `1h30m`, `2d`, `PT1H`; at most 365d";
 
 /// The fields of a mapping that have not been taken yet.
-pub(crate) struct Fields<'a> {
+pub(crate) struct FieldReader<'a> {
     pub(crate) file: &'a SourceText,
     /// Where the mapping begins: missing fields are reported there.
     pub(crate) start: Range<usize>,
     shape: &'a Shape,
-    entries: Vec<Entry>,
+    entries: Vec<YamlEntry>,
     /// Fields already reported as misspelled or empty. They are not reported as missing too.
     reported: Vec<String>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     /// Opens a mapping of a shape; reports every field that is unknown or empty.
     pub(crate) fn open(node: Node, shape: &'a Shape, file: &'a SourceText, report: &mut Report) -> Option<Self> {
         let span = node.span.clone();
@@ -41,7 +41,7 @@ impl<'a> Fields<'a> {
             Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text { .. } | Content::List(_) => {
                 report
                     .error(Code::WrongType, file, span, format!("{} must be a mapping of fields, not {what}", shape.what))
-                    .hint(format!("its fields are {}", listed(&shape.names())));
+                    .hint(format!("its fields are {}", quote_names(&shape.names())));
                 return None;
             }
         };
@@ -52,20 +52,20 @@ impl<'a> Fields<'a> {
             let name = entry.key.value.as_str();
             if shape.field(name).is_some() {
                 if matches!(entry.value.content, Content::Null) {
-                    tell_empty(&entry, file, report);
+                    report_empty(&entry, file, report);
                     reported.push(entry.key.value);
                 } else {
                     kept.push(entry);
                 }
             } else {
-                reported.extend(tell_unknown(&entry, shape, file, report));
+                reported.extend(report_unknown(&entry, shape, file, report));
             }
         }
         Some(Self { file, start, shape, entries: kept, reported })
     }
 
     /// Takes a field without checks.
-    pub(crate) fn take(&mut self, name: &str) -> Option<Entry> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<YamlEntry> {
         let at = self.entries.iter().position(|entry| entry.key.value == name)?;
         Some(self.entries.remove(at))
     }
@@ -98,7 +98,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a required field.
-    pub(crate) fn take_required(&mut self, name: &str, report: &mut Report) -> Option<Entry> {
+    pub(crate) fn take_required(&mut self, name: &str, report: &mut Report) -> Option<YamlEntry> {
         let example = match self.field(name).need {
             Need::Required { example } => example,
             Need::Optional => "",
@@ -107,15 +107,15 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a required field, with an example for this place.
-    pub(crate) fn take_required_like(&mut self, name: &str, example: &str, report: &mut Report) -> Option<Entry> {
+    pub(crate) fn take_required_like(&mut self, name: &str, example: &str, report: &mut Report) -> Option<YamlEntry> {
         let taken = self.take(name);
         if taken.is_none() {
-            self.tell_missing(name, example, report);
+            self.report_missing(name, example, report);
         }
         taken
     }
 
-    fn tell_missing(&self, name: &str, example: &str, report: &mut Report) {
+    fn report_missing(&self, name: &str, example: &str, report: &mut Report) {
         if self.has_reported(name) {
             return;
         }
@@ -124,11 +124,11 @@ impl<'a> Fields<'a> {
             .hint(format!("for example\n{example}"));
     }
 
-    fn field(&self, name: &str) -> &'static Field {
+    fn field(&self, name: &str) -> &'static ShapeField {
         self.shape.field(name).expect("only fields of the shape are taken")
     }
 
-    pub(crate) fn text(&mut self, name: &str, report: &mut Report) -> Option<Spanned<String>> {
+    pub(crate) fn text(&mut self, name: &str, report: &mut Report) -> Option<WithSpan<String>> {
         let entry = self.take(name)?;
         text(entry.value, &format!("`{name}`"), self.file, report)
     }
@@ -187,14 +187,14 @@ impl<'a> Fields<'a> {
 
     /// Takes a field whose text contains expressions; leaves any other.
     pub(crate) fn take_computed(&mut self, name: &str) -> Option<Node> {
-        let is_computed = |entry: &&Entry| matches!(&entry.value.content, Content::Text { value, .. } if value.contains("${{"));
+        let is_computed = |entry: &&YamlEntry| matches!(&entry.value.content, Content::Text { value, .. } if value.contains("${{"));
         self.entries.iter().find(|entry| entry.key.value == name).filter(is_computed)?;
         self.take(name).map(|entry| entry.value)
     }
 
     /// Takes a field that holds a mapping; leaves any other.
     pub(crate) fn take_mapping(&mut self, name: &str) -> Option<Node> {
-        let is_mapping = |entry: &&Entry| matches!(entry.value.content, Content::Map(_));
+        let is_mapping = |entry: &&YamlEntry| matches!(entry.value.content, Content::Map(_));
         self.entries.iter().find(|entry| entry.key.value == name).filter(is_mapping)?;
         self.take(name).map(|entry| entry.value)
     }
@@ -229,7 +229,7 @@ impl<'a> Fields<'a> {
             report
                 .error(Code::InvalidValue, self.file, text.span, format!("`{name}` cannot be `{}`", text.value))
                 .did_you_mean(nearest(&text.value, words.iter().copied()))
-                .hint(format!("use one of {}", listed(&words)));
+                .hint(format!("use one of {}", quote_names(&words)));
         }
         found
     }
@@ -256,7 +256,7 @@ impl<'a> Fields<'a> {
 
     /// Takes a mapping of environment variables. Returns `None` if a name is not a valid variable or has no
     /// value.
-    pub(crate) fn variables(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
+    pub(crate) fn variables(&mut self, name: &str, report: &mut Report) -> Option<Vec<YamlEntry>> {
         let entries = self.mapping(name, report).unwrap_or_default();
         let Kind::Mapping { of, .. } = &self.field(name).kind else { return None };
         let are_names = are_variables(&entries, self.file, report);
@@ -264,14 +264,14 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a mapping of values. Returns `None` if a name has no value.
-    pub(crate) fn values(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
+    pub(crate) fn values(&mut self, name: &str, report: &mut Report) -> Option<Vec<YamlEntry>> {
         let entries = self.mapping(name, report)?;
         let Kind::Mapping { of, .. } = &self.field(name).kind else { return None };
         are_values(of, &entries, self.file, report).then_some(entries)
     }
 
     /// Takes a mapping of any values, as its entries.
-    pub(crate) fn mapping(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
+    pub(crate) fn mapping(&mut self, name: &str, report: &mut Report) -> Option<Vec<YamlEntry>> {
         let entry = self.take(name)?;
         match entry.value.content {
             Content::Map(entries) => Some(entries),
@@ -319,7 +319,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes a field that is a list of texts.
-    pub(crate) fn texts(&mut self, name: &str, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+    pub(crate) fn texts(&mut self, name: &str, report: &mut Report) -> Option<Vec<WithSpan<String>>> {
         let entry = self.take(name)?;
         match entry.value.content {
             Content::List(items) => {
@@ -340,9 +340,9 @@ fn percent(text: &str) -> Option<u32> {
     digits.parse().ok().filter(|percent| (1..=100).contains(percent))
 }
 
-pub(crate) fn text(node: Node, name: &str, file: &SourceText, report: &mut Report) -> Option<Spanned<String>> {
+pub(crate) fn text(node: Node, name: &str, file: &SourceText, report: &mut Report) -> Option<WithSpan<String>> {
     match node.content {
-        Content::Text { value, .. } => Some(Spanned { value, span: node.span }),
+        Content::Text { value, .. } => Some(WithSpan { value, span: node.span }),
         _ => {
             wrong_type(&node, name, "a string", file, report);
             None
@@ -351,13 +351,13 @@ pub(crate) fn text(node: Node, name: &str, file: &SourceText, report: &mut Repor
 }
 
 /// Returns true if each value of a mapping is of its kind; reports those that are not.
-fn are_values(kind: &Kind, entries: &[Entry], file: &SourceText, report: &mut Report) -> bool {
+fn are_values(kind: &Kind, entries: &[YamlEntry], file: &SourceText, report: &mut Report) -> bool {
     let mut is_fine = true;
     for entry in entries {
         let name = format!("`{}`", entry.key.value);
         is_fine &= match (kind, &entry.value.content) {
             (Kind::Value, Content::Null) => {
-                tell_empty(entry, file, report);
+                report_empty(entry, file, report);
                 false
             }
             (Kind::Scalars, Content::List(items)) => {
@@ -373,7 +373,7 @@ fn are_values(kind: &Kind, entries: &[Entry], file: &SourceText, report: &mut Re
 
 /// Returns true if the names of a mapping are environment variables that a pack may set; reports those that
 /// are not.
-fn are_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> bool {
+fn are_variables(entries: &[YamlEntry], file: &SourceText, report: &mut Report) -> bool {
     let mut is_fine = true;
     for entry in entries {
         let name = entry.key.value.as_str();
@@ -412,8 +412,8 @@ pub(crate) fn are_numbers_exact(node: &Node, file: &SourceText, report: &mut Rep
     for InexactNumber { node, written, text, .. } in &inexact {
         let message = format!("`{written}` is a number, and becomes the text `{text}` here");
         let diagnostic = report.error(Code::AmbiguousValue, file, node.span.clone(), message);
-        diagnostic.hint(format!("quote it: {}", quoted(written)));
-        diagnostic.suggestion = Some(quoted(written));
+        diagnostic.hint(format!("quote it: {}", quote_yaml(written)));
+        diagnostic.suggestion = Some(quote_yaml(written));
     }
     inexact.is_empty()
 }
@@ -430,8 +430,8 @@ pub(crate) fn report_inexact(number: &InexactNumber<'_>, file: &SourceText, repo
             node.span.clone(),
             format!("`{written}` is a number, and becomes `{text}` where it is used as text"),
         )
-        .hint(format!("write {} if it is a string{as_number}", quoted(written)))
-        .suggestion = Some(quoted(written));
+        .hint(format!("write {} if it is a string{as_number}", quote_yaml(written)))
+        .suggestion = Some(quote_yaml(written));
 }
 
 /// A number whose text is not what was written.
@@ -469,7 +469,7 @@ fn collect_inexact<'a>(node: &'a Node, pointer: String, file: &'a SourceText, fo
             }
         }
         Content::Map(entries) => {
-            for Entry { key, value } in entries {
+            for YamlEntry { key, value } in entries {
                 collect_inexact(value, format!("{pointer}/{}", key.value.replace('~', "~0").replace('/', "~1")), file, found);
             }
         }
@@ -492,8 +492,8 @@ pub(crate) fn wrong_type(node: &Node, name: &str, wanted: &str, file: &SourceTex
     let span = first_line(&node.span, file);
     let diagnostic = report.error(Code::WrongType, file, span, message);
     if wanted.starts_with("a string") && matches!(node.content, Content::Bool(_) | Content::Number(_)) {
-        diagnostic.hint(format!("quote it: {}", quoted(&written)));
-        diagnostic.suggestion = Some(quoted(&written));
+        diagnostic.hint(format!("quote it: {}", quote_yaml(&written)));
+        diagnostic.suggestion = Some(quote_yaml(&written));
     }
 }
 
@@ -503,7 +503,7 @@ pub(crate) fn first_line(span: &Range<usize>, file: &SourceText) -> Range<usize>
     span.start..span.end.min(line_end).max(span.start + 1)
 }
 
-fn tell_empty(entry: &Entry, file: &SourceText, report: &mut Report) {
+fn report_empty(entry: &YamlEntry, file: &SourceText, report: &mut Report) {
     let name = &entry.key.value;
     report.error(Code::EmptyField, file, entry.key.span.clone(), format!("`{name}` is empty")).hint("give it a value, or remove the line");
 }
@@ -526,7 +526,7 @@ const OTHER_NAMES: [(&str, &str); 13] = [
 ];
 
 /// Reports an unknown field. Returns the field that was probably meant.
-fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Report) -> Option<String> {
+fn report_unknown(entry: &YamlEntry, shape: &Shape, file: &SourceText, report: &mut Report) -> Option<String> {
     let name = entry.key.value.as_str();
     let span = entry.key.span.clone();
     if let Some((_, brings)) = shape.later.iter().find(|(later, _)| *later == name) {
@@ -541,12 +541,12 @@ fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Re
     let diagnostic = report.error(Code::UnknownField, file, span, format!("unknown field `{name}`"));
     diagnostic.did_you_mean(near);
     if near.is_none() {
-        diagnostic.hint(format!("{} has the fields {}", shape.what, listed(&names)));
+        diagnostic.hint(format!("{} has the fields {}", shape.what, quote_names(&names)));
     }
     near.map(str::to_owned)
 }
 
-pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn quote_names<S: AsRef<str>>(names: &[S]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
     quoted.join(", ")
 }

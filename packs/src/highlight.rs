@@ -1,6 +1,6 @@
 //! The text of a pack's file for readers: each token with its place and class, found by the parsers that check the file.
 
-mod bare;
+mod bare_expressions;
 mod scan;
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ use ensue_expression::{TokenClass as ExpressionToken, expression_tokens, templat
 
 use crate::source::SourceText;
 use crate::yaml::Offsets;
-use scan::Scanned;
+use scan::ScannedScalar;
 
 /// The class of a token in a pack's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,9 @@ pub fn highlight(path: &str, text: &str) -> Vec<HighlightedToken> {
         return Vec::new();
     }
     let file = SourceText::new(path, text);
-    let bare = bare::expressions(path, &file);
+    let bare = bare_expressions::expressions(path, &file);
     let scanned = scan::scan(text);
-    let mut found = Found { text, tokens: Vec::new() };
+    let mut found = FoundTokens { text, tokens: Vec::new() };
     let mut at = 0;
     for scalar in &scanned.scalars {
         found.between(at..scalar.span.start);
@@ -74,14 +74,14 @@ fn is_yaml(path: &str) -> bool {
 }
 
 /// The tokens found so far, with their places in bytes.
-struct Found<'t> {
+struct FoundTokens<'t> {
     text: &'t str,
     tokens: Vec<(Range<usize>, TokenClass)>,
 }
 
-impl Found<'_> {
+impl FoundTokens<'_> {
     /// Adds the tokens of a scalar.
-    fn scalar(&mut self, scalar: &Scanned, is_expression: bool) {
+    fn scalar(&mut self, scalar: &ScannedScalar, is_expression: bool) {
         let offsets = || Offsets::align(&scalar.value, &self.text[scalar.span.clone()], scalar.style, scalar.span.start);
         if is_expression {
             let offsets = offsets();
@@ -175,14 +175,14 @@ fn in_utf16(text: &str, tokens: Vec<(Range<usize>, TokenClass)>) -> Vec<Highligh
 mod tests {
     use super::*;
 
-    fn shown(path: &str, text: &str) -> Vec<(String, TokenClass)> {
+    fn list_tokens(path: &str, text: &str) -> Vec<(String, TokenClass)> {
         let units: Vec<u16> = text.encode_utf16().collect();
         let part = |token: HighlightedToken| String::from_utf16(&units[token.start..token.start + token.length]).unwrap();
         highlight(path, text).into_iter().map(|token| (part(token), token.class)).collect()
     }
 
     fn classes_of(path: &str, text: &str, wanted: &str) -> Vec<TokenClass> {
-        shown(path, text).into_iter().filter(|(part, _)| part == wanted).map(|(_, class)| class).collect()
+        list_tokens(path, text).into_iter().filter(|(part, _)| part == wanted).map(|(_, class)| class).collect()
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
             ("&&", Operator),
             ("true", Constant),
         ];
-        assert_eq!(shown("rules/greet.yaml", text), expected.map(|(part, class)| (part.to_owned(), class)));
+        assert_eq!(list_tokens("rules/greet.yaml", text), expected.map(|(part, class)| (part.to_owned(), class)));
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn places_are_counted_in_utf16_code_units() {
         let text = "description: 🙂 ä\nmode: shadow # 🙂\n";
-        let tokens = shown("rules/a.yaml", text);
+        let tokens = list_tokens("rules/a.yaml", text);
         assert!(tokens.contains(&("🙂 ä".to_owned(), TokenClass::String)), "{tokens:?}");
         assert!(tokens.contains(&("mode".to_owned(), TokenClass::Key)), "{tokens:?}");
         assert!(tokens.contains(&("# 🙂".to_owned(), TokenClass::Comment)), "{tokens:?}");
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn token_of_several_lines_is_one_token_per_line() {
         let text = "description: |  # about it\n  one\n\n  two # not a comment\ntrigger: a.b\n";
-        let tokens = shown("rules/a.yaml", text);
+        let tokens = list_tokens("rules/a.yaml", text);
         let of = |part: &str, class| (part.to_owned(), class);
         for expected in [
             of("|", TokenClass::Punctuation),
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn file_with_a_syntax_error_has_the_tokens_before_it() {
-        let tokens = shown("rules/a.yaml", "mode: shadow\nwhen: \"open\n");
+        let tokens = list_tokens("rules/a.yaml", "mode: shadow\nwhen: \"open\n");
         assert_eq!(tokens.first(), Some(&("mode".to_owned(), TokenClass::Key)));
         assert!(tokens.contains(&("shadow".to_owned(), TokenClass::String)), "{tokens:?}");
     }

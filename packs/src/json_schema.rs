@@ -3,14 +3,14 @@
 //! A schema describes a single file. References between files, names in expressions and YAML pitfalls are
 //! covered by `check`, which reports everything.
 
-mod forms;
+mod text_patterns;
 
 use serde_json::{Map, Value, json};
 
 use crate::schema::LONG_FIELD;
-use crate::shape::{Between, Field, Form, Kind, Naming, Need, Shape};
-use crate::written::{ACTION, EVENT_CASE, PACK, RULE, RUN_CASE, RUNS, SENSOR, TRIGGER};
-use forms::Pattern;
+use crate::shape::{FieldConstraint, Form, Kind, Naming, Need, Shape, ShapeField};
+use crate::syntax::{ACTION, EVENT_CASE, PACK, RULE, RUN_CASE, RUNS, SENSOR, TRIGGER};
+use text_patterns::FormPattern;
 
 /// The dialect of the schemas. They use only features of draft 7, because some editors support nothing newer.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -65,7 +65,7 @@ impl FileKind {
 pub fn of_one(title: &str, shape: &'static Shape) -> Value {
     let mut maker = Maker::default();
     let body = maker.shape(shape);
-    maker.finished(title, body)
+    maker.finish(title, body)
 }
 
 /// Returns the JSON Schema of a file that holds one definition of a shape, or several by name under a
@@ -90,7 +90,7 @@ fn of_one_or_several(title: &str, shape: &'static Shape, several: &str, one: &'s
         },
         "else": reference,
     });
-    maker.finished(title, body)
+    maker.finish(title, body)
 }
 
 /// Returns the JSON Schema of a file that holds a list. Items with the field have the first shape, all others
@@ -99,7 +99,7 @@ fn cases(title: &str, field: &str, with: &'static Shape, without: &'static Shape
     let mut maker = Maker::default();
     let (with, without) = (maker.shape(with), maker.shape(without));
     let case = json!({ "if": { "type": "object", "required": [field] }, "then": with, "else": without });
-    maker.finished(title, json!({ "type": "array", "minItems": 1, "items": case }))
+    maker.finish(title, json!({ "type": "array", "minItems": 1, "items": case }))
 }
 
 /// Builds one schema; definitions used in more than one place are written once.
@@ -109,7 +109,7 @@ struct Maker {
 }
 
 impl Maker {
-    fn finished(self, title: &str, body: Value) -> Value {
+    fn finish(self, title: &str, body: Value) -> Value {
         let mut schema = into_object(body);
         schema.insert("$schema".to_owned(), json!(DIALECT));
         schema.insert("title".to_owned(), json!(title));
@@ -130,47 +130,47 @@ impl Maker {
         let mut conditions = Vec::new();
         for between in shape.between {
             match between {
-                Between::ExactlyOne => {
+                FieldConstraint::ExactlyOne => {
                     schema.insert("minProperties".to_owned(), json!(1));
                     schema.insert("maxProperties".to_owned(), json!(1));
                 }
-                Between::NotBothWritten(one, other) => {
-                    let open = json!({ "type": "string", "pattern": forms::ONE_EXPRESSION });
+                FieldConstraint::NotBothWritten(one, other) => {
+                    let open = json!({ "type": "string", "pattern": text_patterns::ONE_EXPRESSION });
                     conditions.push(json!({
                         "if": { "required": [one, other] },
                         "then": { "properties": { (*one): open, (*other): open } },
                     }));
                 }
-                Between::NotBoth(one, other) => conditions.push(json!({ "not": { "required": [one, other] } })),
-                Between::OnlyFor { field, other, pattern } => conditions.push(json!({
+                FieldConstraint::NotBoth(one, other) => conditions.push(json!({ "not": { "required": [one, other] } })),
+                FieldConstraint::OnlyFor { field, other, pattern } => conditions.push(json!({
                     "if": { "required": [field] },
                     "then": { "properties": { (*other): { "type": "string", "pattern": pattern } } },
                 })),
-                Between::ExactlyOneOf(fields) => {
+                FieldConstraint::ExactlyOneOf(fields) => {
                     let each: Vec<Value> = fields.iter().map(|field| json!({ "required": [field] })).collect();
                     conditions.push(json!({ "oneOf": each }));
                 }
-                Between::AtLeastOneOf(fields) => {
+                FieldConstraint::AtLeastOneOf(fields) => {
                     let each: Vec<Value> = fields.iter().map(|field| json!({ "required": [field] })).collect();
                     conditions.push(json!({ "anyOf": each }));
                 }
-                Between::OnlyBeside { field, other } => conditions.push(json!({
+                FieldConstraint::OnlyBeside { field, other } => conditions.push(json!({
                     "if": { "required": [field] },
                     "then": { "required": [other] },
                 })),
-                Between::OnlyBesideOneOf { field, others } => {
+                FieldConstraint::OnlyBesideOneOf { field, others } => {
                     let each: Vec<Value> = others.iter().map(|other| json!({ "required": [other] })).collect();
                     conditions.push(json!({ "if": { "required": [field] }, "then": { "anyOf": each } }));
                 }
-                Between::NotWhereHas { field, outer, inner } => conditions.push(json!({
+                FieldConstraint::NotWhereHas { field, outer, inner } => conditions.push(json!({
                     "if": { "required": [outer], "properties": { (*outer): { "type": "object", "required": [inner] } } },
                     "then": { "properties": { (*field): false } },
                 })),
-                Between::OnlyWhereHas { field, outer, inner } => conditions.push(json!({
+                FieldConstraint::OnlyWhereHas { field, outer, inner } => conditions.push(json!({
                     "if": { "required": [field] },
                     "then": { "properties": { (*outer): { "required": [inner] } } },
                 })),
-                Between::NotBesideTrue { field, flag } => conditions.push(json!({
+                FieldConstraint::NotBesideTrue { field, flag } => conditions.push(json!({
                     "if": { "required": [field] },
                     "then": { "properties": { (*flag): { "const": false } } },
                 })),
@@ -182,7 +182,7 @@ impl Maker {
         Value::Object(schema)
     }
 
-    fn field(&mut self, field: &Field) -> Value {
+    fn field(&mut self, field: &ShapeField) -> Value {
         let mut schema = into_object(self.kind(&field.kind));
         schema.insert("description".to_owned(), json!(field.about));
         Value::Object(schema)
@@ -228,7 +228,7 @@ impl Maker {
             }),
             Kind::MappingOrExpression { names, of } => json!({
                 "type": ["object", "string"],
-                "pattern": forms::ONE_EXPRESSION,
+                "pattern": text_patterns::ONE_EXPRESSION,
                 "propertyNames": text(*names),
                 "additionalProperties": self.kind(of),
                 "x-ensue": "template",
@@ -244,7 +244,7 @@ impl Maker {
             Kind::List(shape) => json!({ "type": "array", "minItems": 1, "items": self.shape(shape) }),
             Kind::Listing(shape) => json!({ "type": "array", "items": self.shape(shape) }),
             Kind::ListOfChoiceOrFields(words, shape) => json!({ "type": "array", "items": self.choice_or_fields(words, shape) }),
-            Kind::Nested(shape) => self.nested(shape),
+            Kind::Nested(shape) => self.one_or_several(shape),
             Kind::Named { names, of, most } => json!({
                 "type": "object",
                 "minProperties": 1,
@@ -261,7 +261,7 @@ impl Maker {
     }
 
     /// One mapping, or a list of mappings and nested lists.
-    fn nested(&mut self, shape: &'static Shape) -> Value {
+    fn one_or_several(&mut self, shape: &'static Shape) -> Value {
         const NAME: &str = "one_or_several";
         if !self.defined.contains_key(NAME) {
             let one = self.shape(shape);
@@ -323,7 +323,7 @@ impl Maker {
         if !self.defined.contains_key(NAME) {
             let list = self.list_of_types();
             let mut long = into_object(self.shape(&LONG_FIELD));
-            let declared = forms::declaration();
+            let declared = text_patterns::declaration();
             long.insert("type".to_owned(), json!(["string", "array", "object"]));
             long.insert("pattern".to_owned(), json!(declared.regex));
             long.insert("patternErrorMessage".to_owned(), json!(declared.is));
@@ -339,7 +339,7 @@ impl Maker {
     fn type_of_a_field(&mut self) -> Value {
         const NAME: &str = "type";
         if !self.defined.contains_key(NAME) {
-            let mut schema = into_object(text_of(&forms::kind()));
+            let mut schema = into_object(text_of(&text_patterns::kind()));
             schema.insert("type".to_owned(), json!(["string", "array"]));
             schema.insert("items".to_owned(), reference(NAME));
             schema.insert("minItems".to_owned(), json!(1));
@@ -360,19 +360,19 @@ fn scalar() -> Value {
 
 fn label() -> Value {
     let mut schema = into_object(scalar());
-    schema.insert("pattern".to_owned(), json!(forms::LABEL.0));
-    schema.insert("patternErrorMessage".to_owned(), json!(forms::LABEL.1));
+    schema.insert("pattern".to_owned(), json!(text_patterns::LABEL.0));
+    schema.insert("patternErrorMessage".to_owned(), json!(text_patterns::LABEL.1));
     Value::Object(schema)
 }
 
 fn text(form: Form) -> Value {
-    match forms::pattern(form) {
+    match text_patterns::pattern(form) {
         None => json!({ "type": "string" }),
         Some(pattern) => text_of(&pattern),
     }
 }
 
-fn text_of(pattern: &Pattern) -> Value {
+fn text_of(pattern: &FormPattern) -> Value {
     // `patternErrorMessage` is specific to VS Code: its editor shows it instead of the pattern.
     json!({ "type": "string", "pattern": pattern.regex, "patternErrorMessage": pattern.is })
 }

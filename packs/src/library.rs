@@ -18,7 +18,7 @@ use files::FILES;
 
 use crate::diagnostics::Report;
 use crate::read::{FileMode, PackFile, PackSource};
-use crate::written::{self, Pack};
+use crate::syntax::{self, WrittenPack};
 
 /// The packs that every node has.
 pub const INSTALLED: [&str; 3] = ["core", "examples", "github"];
@@ -65,20 +65,20 @@ pub(crate) fn digests() -> &'static BTreeMap<PackName, Digest> {
     &DIGESTS
 }
 
-/// Reads a pack as [`written::read`] does. A node reads the packs of its library with each change of its
+/// Reads a pack as [`syntax::read`] does. A node reads the packs of its library with each change of its
 /// folder, and they never change, so each of them is parsed once.
-pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report) -> Option<Arc<Pack>> {
+pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report) -> Option<Arc<WrittenPack>> {
     /// By name and origin, since errors name files by their origin.
-    static PARSED: Mutex<BTreeMap<(PackName, String), Arc<Pack>>> = Mutex::new(BTreeMap::new());
+    static PARSED: Mutex<BTreeMap<(PackName, String), Arc<WrittenPack>>> = Mutex::new(BTreeMap::new());
     let name = source.origin.rsplit('/').next()?.parse().ok();
     let shipped: Option<PackName> = name.filter(|name| digests().get(name).is_some_and(|digest| *digest == source.digest()));
-    let Some(name) = shipped else { return written::read(source, report, tests).map(Arc::new) };
+    let Some(name) = shipped else { return syntax::read(source, report, tests).map(Arc::new) };
     let key = (name, source.origin.clone());
     let mut parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(pack) = parsed.get(&key) {
         return Some(Arc::clone(pack));
     }
-    let pack = Arc::new(written::read(source, report, tests)?);
+    let pack = Arc::new(syntax::read(source, report, tests)?);
     // A pack of the library has no findings, and is kept without them.
     if report.is_empty() && tests.is_empty() {
         parsed.insert(key, Arc::clone(&pack));

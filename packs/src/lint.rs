@@ -5,7 +5,7 @@
 //! file silences a code there.
 
 mod conditions;
-mod contained;
+mod containment;
 mod loops;
 mod unused;
 
@@ -15,22 +15,22 @@ use std::ops::Range;
 use ensue_engine::names::{PackName, RuleRef};
 use ensue_expression::Expression;
 
-use crate::checked::{CheckedRule, Definitions};
+use crate::definitions::{CheckedRule, PackDefinitions};
 use crate::diagnostics::{Code, Report, Severity};
 use crate::fields::first_line;
 use crate::source::SourceText;
-use crate::written;
-use crate::yaml::{self, Content, Entry, Node, Offsets};
+use crate::syntax;
+use crate::yaml::{self, Content, Node, Offsets, YamlEntry};
 
 /// The prefix of a comment that silences codes in its file.
 const ALLOW: &str = "lint: allow ";
 
 /// Returns the findings of each pack.
-pub(crate) fn findings(packs: &[Definitions<'_>]) -> BTreeMap<PackName, Report> {
+pub(crate) fn findings(packs: &[PackDefinitions<'_>]) -> BTreeMap<PackName, Report> {
     let mut findings = Findings::default();
     let rules: Vec<RuleInPack<'_>> = packs.iter().flat_map(rules_of).collect();
     let never = conditions::look(packs, &rules, &mut findings);
-    contained::look(packs, &rules, &never, &mut findings);
+    containment::look(packs, &rules, &never, &mut findings);
     loops::look(packs, &rules, &mut findings);
     for pack in packs.iter().filter(|pack| pack.is_reported) {
         unused::look(pack, &mut findings);
@@ -41,9 +41,9 @@ pub(crate) fn findings(packs: &[Definitions<'_>]) -> BTreeMap<PackName, Report> 
 /// A rule as understood and as written.
 #[derive(Clone, Copy)]
 struct RuleInPack<'a> {
-    pack: &'a Definitions<'a>,
+    pack: &'a PackDefinitions<'a>,
     checked: &'a CheckedRule,
-    written: &'a written::Rule,
+    written: &'a syntax::Rule,
     file: &'a SourceText,
 }
 
@@ -53,7 +53,7 @@ impl RuleInPack<'_> {
     }
 }
 
-fn rules_of<'a>(pack: &'a Definitions<'a>) -> impl Iterator<Item = RuleInPack<'a>> {
+fn rules_of<'a>(pack: &'a PackDefinitions<'a>) -> impl Iterator<Item = RuleInPack<'a>> {
     pack.parts.rules.iter().filter_map(move |checked| {
         let defined = pack.pack.rules.get(checked.name.name())?;
         Some(RuleInPack { pack, checked, written: defined.body.as_ref()?, file: &defined.file })
@@ -67,7 +67,7 @@ struct Findings {
 }
 
 /// One finding.
-struct Finding {
+struct LintFinding {
     severity: Severity,
     code: Code,
     span: Range<usize>,
@@ -77,7 +77,7 @@ struct Finding {
 
 impl Findings {
     /// Reports a finding in a file of a pack, unless the file allows it.
-    fn tell(&mut self, pack: &PackName, file: &SourceText, finding: Finding) {
+    fn report(&mut self, pack: &PackName, file: &SourceText, finding: LintFinding) {
         if is_allowed(file, finding.code.slug()) {
             return;
         }
@@ -98,7 +98,7 @@ fn is_allowed(file: &SourceText, slug: &str) -> bool {
 }
 
 /// Returns the place of a part of an expression.
-fn located(file: &SourceText, node: &Node, expression: &Expression, span: Range<usize>) -> Range<usize> {
+fn locate_part(file: &SourceText, node: &Node, expression: &Expression, span: Range<usize>) -> Range<usize> {
     let Content::Text { value, style } = &node.content else { return first_line(&node.span, file) };
     let offset = value.find(expression.source()).unwrap_or(0);
     Offsets::align(value, file.slice(&node.span), *style, node.span.start).of(&(span.start + offset..span.end + offset))
@@ -114,6 +114,6 @@ fn place_of(file: &SourceText, several: &str, definition: &str, path: &[&str]) -
 fn key_at(node: &Node, path: &[&str]) -> Option<Range<usize>> {
     let (name, rest) = path.split_first()?;
     let Content::Map(entries) = &node.content else { return None };
-    let entry: &Entry = entries.iter().find(|entry| entry.key.value == *name)?;
+    let entry: &YamlEntry = entries.iter().find(|entry| entry.key.value == *name)?;
     if rest.is_empty() { Some(entry.key.span.clone()) } else { key_at(&entry.value, rest) }
 }

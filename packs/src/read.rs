@@ -121,7 +121,8 @@ impl PackSource {
     ///
     /// Fails on links, special files, names that are not portable, and anything over a limit.
     pub fn read(folder: &Path) -> Result<Self, ReadError> {
-        let mut reading = Reading { root: folder, bytes: 0, source: Self { origin: folder.display().to_string(), files: BTreeMap::new() } };
+        let mut reading =
+            PackReader { root: folder, bytes: 0, source: Self { origin: folder.display().to_string(), files: BTreeMap::new() } };
         reading.folder(folder, "", 0)?;
         Ok(reading.source)
     }
@@ -143,13 +144,13 @@ impl PackSource {
     }
 }
 
-struct Reading<'a> {
+struct PackReader<'a> {
     root: &'a Path,
     bytes: u64,
     source: PackSource,
 }
 
-impl Reading<'_> {
+impl PackReader<'_> {
     fn folder(&mut self, folder: &Path, inside: &str, depth: usize) -> Result<(), ReadError> {
         if depth > PACK_DEPTH_MAX {
             return Err(ReadError::TooDeep(folder.to_owned()));

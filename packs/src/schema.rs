@@ -2,11 +2,11 @@
 //!
 //! This module builds the engine's schemas. The engine checks values against them.
 
-mod order;
+mod property_order;
 mod reads;
-mod short;
-mod steps;
-mod whole;
+mod short_form;
+mod whole_schema;
+mod work_bound;
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use regex::RegexBuilder;
 use serde_json::{Value, json};
 
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, first_line, inexact_numbers, report_inexact, text, wrong_type};
-use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
+use crate::fields::{FieldReader, first_line, inexact_numbers, report_inexact, text, wrong_type};
+use crate::shape::{FieldConstraint, Form, Kind, Naming, Shape, optional_field, required_field, words};
 use crate::source::SourceText;
-use crate::yaml::{Content, Entry, Node, quoted};
+use crate::yaml::{Content, Node, YamlEntry, quote_yaml};
 
 /// The most bytes of a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -36,32 +36,32 @@ const TYPE_STRING: &str = r"^\s*string\s*$";
 pub(crate) static LONG_FIELD: Shape = Shape {
     what: "a field's long form",
     fields: &[
-        required(
+        required_field(
             "type",
             "type: string",
             Kind::Type,
             "`string`, `integer`, `number`, `boolean`, `object`, `any`, one of several strings as `dev | prod`, or a list as `[string]`.",
         ),
-        optional("title", Kind::Text(Form::Any), "What a form calls the field; without it, its name."),
-        optional("description", Kind::Text(Form::Any), "The purpose, in a sentence."),
-        optional(
+        optional_field("title", Kind::Text(Form::Any), "What a form calls the field; without it, its name."),
+        optional_field("description", Kind::Text(Form::Any), "The purpose, in a sentence."),
+        optional_field(
             "pattern",
             Kind::Text(Form::Any),
             "A regular expression that some part of the string must match; use `^…$` to match all of it. Only for a `string`.",
         ),
-        optional(
+        optional_field(
             "x-ensue",
             Kind::Choice(&MARK_WORDS),
             "`code` means that the string becomes code, so nothing may be spliced into it. Only for a `string`.",
         ),
-        optional("default", Kind::Value, "The default value. It must fit the type."),
-        optional("optional", Kind::Boolean, "Whether it may be absent."),
+        optional_field("default", Kind::Value, "The default value. It must fit the type."),
+        optional_field("optional", Kind::Boolean, "Whether it may be absent."),
     ],
     later: &[],
     between: &[
-        Between::OnlyFor { field: "pattern", other: "type", pattern: TYPE_STRING },
-        Between::OnlyFor { field: "x-ensue", other: "type", pattern: TYPE_STRING },
-        Between::NotBesideTrue { field: "default", flag: "optional" },
+        FieldConstraint::OnlyFor { field: "pattern", other: "type", pattern: TYPE_STRING },
+        FieldConstraint::OnlyFor { field: "x-ensue", other: "type", pattern: TYPE_STRING },
+        FieldConstraint::NotBesideTrue { field: "default", flag: "optional" },
     ],
 };
 
@@ -70,12 +70,12 @@ pub(crate) static LONG_FIELD: Shape = Shape {
 /// Fails with the place of the error if it is not a JSON Schema, and if it is too complex to check an answer
 /// against.
 pub fn whole_schema(source: Value) -> Result<Arc<dyn JsonSchema>, Misfit> {
-    match whole::compile(source) {
+    match whole_schema::compile(source) {
         Ok(schema) => match schema.too_complex() {
             Some(why) => Err(Misfit { pointer: String::new(), message: format!("the schema is too complex: {why}") }),
             None => Ok(Arc::new(schema)),
         },
-        Err(whole::SchemaFault { pointer, message }) => Err(Misfit { pointer, message }),
+        Err(whole_schema::SchemaFault { pointer, message }) => Err(Misfit { pointer, message }),
     }
 }
 
@@ -129,12 +129,12 @@ pub(crate) fn holds_object(kind: &Type) -> bool {
 pub(crate) fn is_code(parameters: &Schema, name: &str) -> Option<bool> {
     match parameters {
         Schema::Any => Some(false),
-        Schema::Fields(fields) => fields.named(name).map(|field| field.is_code),
+        Schema::Fields(fields) => fields.get(name).map(|field| field.is_code),
         Schema::Whole(schema) => Some(schema.source()["properties"][name]["x-ensue"] == "code"),
     }
 }
 
-fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mut Report) -> Option<Schema> {
+fn read_whole(mut entries: Vec<YamlEntry>, at: usize, file: &SourceText, report: &mut Report) -> Option<Schema> {
     let entry = entries.remove(at);
     if let Some(other) = entries.first() {
         report
@@ -150,12 +150,12 @@ fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mu
     if entry.value.is_poisoned() {
         return None;
     }
-    let source = order::ordered(&entry.value);
-    report.count_patterns(PATTERN_WORK.saturating_mul(whole::patterns(&source)), file, first_line(&entry.value.span, file));
+    let source = property_order::with_property_order(&entry.value);
+    report.count_patterns(PATTERN_WORK.saturating_mul(whole_schema::patterns(&source)), file, first_line(&entry.value.span, file));
     if report.is_over() {
         return None;
     }
-    match whole::compile(source) {
+    match whole_schema::compile(source) {
         Ok(schema) => {
             if let Some(why) = schema.too_complex() {
                 let span = first_line(&entry.value.span, file);
@@ -176,25 +176,25 @@ fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mu
     }
 }
 
-fn read_field(entry: Entry, naming: Naming, file: &SourceText, report: &mut Report) -> Option<Field> {
+fn read_field(entry: YamlEntry, naming: Naming, file: &SourceText, report: &mut Report) -> Option<Field> {
     let name = entry.key.value;
     let is_fine = match naming {
         Naming::Ours => is_our_name(&name),
         Naming::Theirs => !name.is_empty(),
     };
     if !is_fine {
-        tell_bad_name(&name, &entry.key.span, file, report);
+        report_bad_name(&name, &entry.key.span, file, report);
         return None;
     }
     let span = first_line(&entry.value.span, file);
     let field = match entry.value.content {
         Content::Poisoned => return None,
-        Content::Text { value, .. } => match short::declaration(&value) {
+        Content::Text { value, .. } => match short_form::declaration(&value) {
             Ok((kind, presence)) => {
                 // Earlier releases took such defaults.
                 if !report.is_of_installed()
                     && holds_object(&kind)
-                    && let Err(inexact) = short::check_default(&value)
+                    && let Err(inexact) = short_form::check_default(&value)
                 {
                     report.error(Code::AmbiguousValue, file, span, inexact.message).hint(inexact.hint);
                     return None;
@@ -202,7 +202,7 @@ fn read_field(entry: Entry, naming: Naming, file: &SourceText, report: &mut Repo
                 Field { name, title: None, description: None, kind, presence, is_code: false }
             }
             Err(fault) => {
-                fault.tell(file, span, report);
+                fault.report(file, span, report);
                 return None;
             }
         },
@@ -239,10 +239,10 @@ fn read_list(mut items: Vec<Node>, span: &std::ops::Range<usize>, file: &SourceT
     };
     let item_span = first_line(&item.span, file);
     let kind = match item.content {
-        Content::Text { value, .. } => match short::kind(&value) {
+        Content::Text { value, .. } => match short_form::kind(&value) {
             Ok(kind) => kind,
             Err(fault) => {
-                fault.tell(file, item_span, report);
+                fault.report(file, item_span, report);
                 return None;
             }
         },
@@ -277,7 +277,7 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
         }
         return None;
     }
-    let mut fields = Fields::open(node, &LONG_FIELD, file, report)?;
+    let mut fields = FieldReader::open(node, &LONG_FIELD, file, report)?;
     let before = fields.start.clone();
     let kind = fields.take_required_like("type", &format!("{name}: {{ type: string, description: what it is for }}"), report)?;
     let title = fields.text("title", report).map(|text| text.value);
@@ -292,10 +292,10 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
         Content::List(items) => read_list(items, &kind_span, file, report)?,
         _ => {
             let written = text(kind.value, "`type`", file, report)?;
-            match short::kind(&written.value) {
+            match short_form::kind(&written.value) {
                 Ok(kind) => kind,
                 Err(fault) => {
-                    fault.tell(file, kind_span, report);
+                    fault.report(file, kind_span, report);
                     return None;
                 }
             }
@@ -362,7 +362,7 @@ pub(crate) fn is_our_name(name: &str) -> bool {
 }
 
 /// Reports a name that an expression could not use.
-pub(crate) fn tell_bad_name(name: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
+pub(crate) fn report_bad_name(name: &str, span: &std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
     let mended: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     let diagnostic = report.error(Code::InvalidName, file, span.clone(), format!("`{name}` is not a valid name"));
     diagnostic.hint(
@@ -381,7 +381,7 @@ struct TypeFault {
 }
 
 impl TypeFault {
-    fn tell(self, file: &SourceText, span: std::ops::Range<usize>, report: &mut Report) {
+    fn report(self, file: &SourceText, span: std::ops::Range<usize>, report: &mut Report) {
         let diagnostic = report.error(Code::InvalidSchema, file, span, self.message);
         diagnostic.did_you_mean(self.suggestion.as_deref());
         diagnostic.hint(self.hint);
@@ -390,5 +390,5 @@ impl TypeFault {
 
 /// Returns a hint with a text in JSON's quotes, and the whole in YAML's.
 fn default_hint(kind: &str, default: &str) -> String {
-    format!("write {}", quoted(&format!("{kind} = {}", Value::from(default))))
+    format!("write {}", quote_yaml(&format!("{kind} = {}", Value::from(default))))
 }

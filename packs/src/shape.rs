@@ -10,16 +10,16 @@ pub struct Shape {
     /// Its name with an article: `a rule`.
     pub what: &'static str,
     /// Its fields.
-    pub fields: &'static [Field],
+    pub fields: &'static [ShapeField],
     /// Fields of the pack language that this release does not support yet, each with its purpose.
     pub later: &'static [(&'static str, &'static str)],
     /// Constraints between its fields.
-    pub between: &'static [Between],
+    pub between: &'static [FieldConstraint],
 }
 
 /// One field of a shape.
 #[derive(Debug)]
-pub struct Field {
+pub struct ShapeField {
     /// Its name.
     pub name: &'static str,
     /// Whether it is required.
@@ -44,7 +44,7 @@ pub enum Need {
 
 /// A constraint between the fields of a shape.
 #[derive(Debug)]
-pub enum Between {
+pub enum FieldConstraint {
     /// Exactly one of all its fields is present.
     ExactlyOne,
     /// Both may be present only if each is exactly one expression, so that one may turn out to be null.
@@ -279,7 +279,7 @@ impl Shape {
     pub(crate) const BARE: Self = Self { what: "", fields: &[], later: &[], between: &[] };
 
     /// Returns the field of that name.
-    pub fn field(&self, name: &str) -> Option<&'static Field> {
+    pub fn field(&self, name: &str) -> Option<&'static ShapeField> {
         self.fields.iter().find(|field| field.name == name)
     }
 
@@ -290,13 +290,13 @@ impl Shape {
 }
 
 /// Returns a required field; `example` shows how it may be written.
-pub const fn required(name: &'static str, example: &'static str, kind: Kind, about: &'static str) -> Field {
-    Field { name, need: Need::Required { example }, kind, about }
+pub const fn required_field(name: &'static str, example: &'static str, kind: Kind, about: &'static str) -> ShapeField {
+    ShapeField { name, need: Need::Required { example }, kind, about }
 }
 
 /// Returns an optional field.
-pub const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
-    Field { name, need: Need::Optional, kind, about }
+pub const fn optional_field(name: &'static str, kind: Kind, about: &'static str) -> ShapeField {
+    ShapeField { name, need: Need::Optional, kind, about }
 }
 
 /// Returns the words of a choice, so that the offered words are those that are understood.

@@ -16,7 +16,7 @@ use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanErr
 
 pub(crate) use offsets::Offsets;
 pub(crate) use scalar::ScalarKind;
-pub(crate) use traps::quoted;
+pub(crate) use traps::quote_yaml;
 
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
@@ -59,7 +59,7 @@ pub(crate) enum Content {
         style: ScalarStyle,
     },
     List(Vec<Node>),
-    Map(Vec<Entry>),
+    Map(Vec<YamlEntry>),
     /// Something about which an error has already been reported.
     Poisoned,
 }
@@ -73,14 +73,14 @@ impl Content {
 
 /// A key with its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: Spanned<String>,
+pub(crate) struct YamlEntry {
+    pub(crate) key: WithSpan<String>,
     pub(crate) value: Node,
 }
 
 /// Part of a file with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Spanned<T> {
+pub(crate) struct WithSpan<T> {
     pub(crate) value: T,
     pub(crate) span: Range<usize>,
 }
@@ -188,20 +188,20 @@ pub(crate) struct Stop {
 }
 
 /// The result of reading the whole file, with its errors not reported yet.
-struct Built<'a> {
+struct YamlDocument<'a> {
     file: &'a SourceText,
     root: Option<Node>,
-    findings: Vec<traps::Finding>,
+    findings: Vec<traps::YamlTrap>,
 }
 
-impl Built<'_> {
+impl YamlDocument<'_> {
     fn finish(self, report: &mut Report) -> Option<Node> {
         let mut lines_told = BTreeSet::new();
         for finding in self.findings {
             // One line with `!(a && b)` is a tag and an anchor, but one error.
             let line = self.file.place(finding.span.start).line;
             if !finding.shares_its_line() || lines_told.insert(line) {
-                finding.tell(self.file, report);
+                finding.report(self.file, report);
             }
         }
         if self.root.is_none() {
@@ -213,7 +213,7 @@ impl Built<'_> {
 
 enum Frame {
     List { start: usize, anchor: usize, tagged: bool, items: Vec<Node> },
-    Map { start: usize, anchor: usize, tagged: bool, key: Option<Spanned<String>>, entries: Vec<Entry>, seen: BTreeMap<String, usize> },
+    Map { start: usize, anchor: usize, tagged: bool, key: Option<WithSpan<String>>, entries: Vec<YamlEntry>, seen: BTreeMap<String, usize> },
 }
 
 struct Builder<'a> {
@@ -228,7 +228,7 @@ struct Builder<'a> {
     nodes: usize,
     documents: usize,
     root: Option<Node>,
-    findings: Vec<traps::Finding>,
+    findings: Vec<traps::YamlTrap>,
 }
 
 impl<'a> Builder<'a> {
@@ -248,7 +248,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self, text: &str) -> Result<Built<'a>, Stop> {
+    fn build(mut self, text: &str) -> Result<YamlDocument<'a>, Stop> {
         let strict = options! { disallow_directives: true };
         let mut flow_frames = Vec::new();
         for event in Parser::new_from_str_with_options(text, strict) {
@@ -262,7 +262,7 @@ impl<'a> Builder<'a> {
                     }
                 }
                 Event::Scalar(value, style, anchor, tag) => {
-                    let span = self.tagged(&span, tag.is_some()).unwrap_or(at);
+                    let span = self.record_tag(&span, tag.is_some()).unwrap_or(at);
                     let node = if tag.is_some() {
                         Node { span, content: Content::Poisoned }
                     } else {
@@ -275,13 +275,13 @@ impl<'a> Builder<'a> {
                     self.place(node, 0)?;
                 }
                 Event::SequenceStart(style, anchor, tag) => {
-                    self.tagged(&span, tag.is_some());
+                    self.record_tag(&span, tag.is_some());
                     self.open(Frame::List { start: at.start, anchor, tagged: tag.is_some(), items: Vec::new() }, &at)?;
                     flow_frames.push(style);
                     self.flow_depth += usize::from(style == StructureStyle::Flow);
                 }
                 Event::MappingStart(style, anchor, tag) => {
-                    self.tagged(&span, tag.is_some());
+                    self.record_tag(&span, tag.is_some());
                     let frame = Frame::Map {
                         start: at.start,
                         anchor,
@@ -306,14 +306,14 @@ impl<'a> Builder<'a> {
         }
         // One is enough: several in one file are the same habit.
         let unused = self.unused_anchors.values().next();
-        self.findings.extend(unused.and_then(|start| traps::Finding::anchor(self.file, *start)));
-        Ok(Built { file: self.file, root: self.root, findings: self.findings })
+        self.findings.extend(unused.and_then(|start| traps::YamlTrap::anchor(self.file, *start)));
+        Ok(YamlDocument { file: self.file, root: self.root, findings: self.findings })
     }
 
     /// Records a tag as an error, and returns its place.
-    fn tagged(&mut self, span: &Span, is_tagged: bool) -> Option<Range<usize>> {
+    fn record_tag(&mut self, span: &Span, is_tagged: bool) -> Option<Range<usize>> {
         let tag = span.tag_span().and_then(|tag| tag.byte_range()).filter(|_| is_tagged)?;
-        self.findings.push(traps::Finding::tag(tag.clone()));
+        self.findings.push(traps::YamlTrap::tag(tag.clone()));
         Some(tag)
     }
 
@@ -333,18 +333,18 @@ impl<'a> Builder<'a> {
             Plain::Bool(value) => Content::Bool(value),
             Plain::Number(number) => Content::Number(number),
             Plain::Ambiguous(why) => {
-                self.findings.push(traps::Finding::ambiguous(span.clone(), why));
+                self.findings.push(traps::YamlTrap::ambiguous(span.clone(), why));
                 Content::Poisoned
             }
             Plain::Text if self.flow_depth > 0 && value.contains('?') => {
-                self.findings.push(traps::Finding::question_mark(span.clone()));
+                self.findings.push(traps::YamlTrap::question_mark(span.clone()));
                 Content::Poisoned
             }
             Plain::Text => {
                 let line_end = self.file.line_span(span.end).end;
                 let rest = self.file.slice(&(span.end..line_end));
                 if rest.starts_with([' ', '\t']) && rest.trim_start().starts_with('#') {
-                    self.findings.push(traps::Finding::comment(span.start..line_end));
+                    self.findings.push(traps::YamlTrap::comment(span.start..line_end));
                 }
                 Content::Text { value, style }
             }
@@ -408,18 +408,18 @@ impl<'a> Builder<'a> {
                     }
                 };
                 if text == MERGE_KEY {
-                    self.findings.push(traps::Finding::merge_key(node.span.clone()));
+                    self.findings.push(traps::YamlTrap::merge_key(node.span.clone()));
                 } else if let Some(first) = seen.get(&text) {
                     let line = self.file.place(*first).line;
-                    self.findings.push(traps::Finding::duplicate(node.span.clone(), &text, line));
+                    self.findings.push(traps::YamlTrap::duplicate(node.span.clone(), &text, line));
                 }
-                *key = Some(Spanned { value: text, span: node.span });
+                *key = Some(WithSpan { value: text, span: node.span });
             }
             Some(Frame::Map { key, entries, seen, .. }) => {
                 let key = key.take().expect("the arm above is the one without a key");
                 if key.value != MERGE_KEY && !seen.contains_key(&key.value) {
                     seen.insert(key.value.clone(), key.span.start);
-                    entries.push(Entry { key, value: node });
+                    entries.push(YamlEntry { key, value: node });
                 }
             }
         }

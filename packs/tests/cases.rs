@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use ensue_packs::cases::{Closeness, Given, Mock, Mocks, Status, StepPath, Subject};
+use ensue_packs::cases::{CaseInput, Closeness, Mock, Mocks, Status, StepPath, Subject};
 use ensue_packs::{Colour, PackSource, library, tests};
 use serde_json::json;
 
-use crate::one_mistake::{Slip, reported};
+use crate::one_mistake::{Slip, findings_of_slips};
 use crate::support::demo;
 
 const TEST: &str = "tests/ship.test.yaml";
@@ -23,7 +23,7 @@ const MADE: (&str, &str) = ("actions/made.yaml", "result: { url: string }\nrun: 
 
 #[test]
 fn shape_of_a_test_is_checked_like_that_of_other_files() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("a mapping for a list", &[(TEST, "it: ships\n")]),
         Slip("a misspelt field", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: v1 } }\n  expects: {}\n")]),
         Slip("no name", &[(TEST, "- run: { action: demo.ship, with: { version: v1 } }\n  expect: {}\n")]),
@@ -53,7 +53,7 @@ fn shape_of_a_test_is_checked_like_that_of_other_files() {
 
 #[test]
 fn names_and_values_in_a_test_are_checked() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("an action", &[(TEST, "- it: ships\n  run: { action: demo.shipp }\n  expect: {}\n")]),
         Slip("a parameter", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { versoin: v1 } }\n  expect: {}\n")]),
         Slip("a parameter's type", &[(TEST, "- it: ships\n  run: { action: demo.ship, with: { version: 1 } }\n  expect: {}\n")]),
@@ -89,7 +89,7 @@ fn names_and_values_in_a_test_are_checked() {
     ]));
 }
 
-fn mocked(mocks: &'static str) -> [(&'static str, &'static str); 4] {
+fn mock_files(mocks: &'static str) -> [(&'static str, &'static str); 4] {
     [(TEST, mocks), STEPS, INNER, MADE]
 }
 
@@ -126,15 +126,15 @@ fn mock_must_match_its_step() {
         ),
         ("of the event of a wait", "- it: goes\n  run: { action: demo.go }\n  mocks: { build: { event: {} } }\n  expect: {}\n"),
     ];
-    let files: Vec<_> = CASES.iter().map(|(_, text)| mocked(text)).collect();
+    let files: Vec<_> = CASES.iter().map(|(_, text)| mock_files(text)).collect();
     let leaked: &'static [[(&'static str, &'static str); 4]] = Vec::leak(files);
     let slips: Vec<Slip> = CASES.iter().zip(leaked).map(|((what, _), files)| Slip(what, files)).collect();
-    insta::assert_snapshot!(reported(&slips));
+    insta::assert_snapshot!(findings_of_slips(&slips));
 }
 
 #[test]
 fn mock_of_an_action_must_match_its_result_and_a_workflow_has_none() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("another type", &[("actions/made.yaml", "result: { url: string }\nrun: { shell: { script: make } }\nmock: { url: [] }\n")]),
         Slip("of a workflow", &[("actions/inner.yaml", "run: { workflow: { steps: { deep: { action: core.noop } } } }\nmock: { a: 1 }\n")]),
     ]));
@@ -160,7 +160,7 @@ fn test_is_parsed_with_its_place() {
     let [judges, goes] = suite.cases.as_slice() else { panic!("there are two cases") };
     assert_eq!((judges.file.as_str(), judges.line, goes.line), ("packs/demo/tests/ship.test.yaml", 1, 4));
     let Subject::Events { given, expect } = &judges.subject else { panic!("it is given an event") };
-    let [Given::Event(event)] = given.as_slice() else { panic!("it is given one event") };
+    let [CaseInput::Event(event)] = given.as_slice() else { panic!("it is given one event") };
     assert_eq!((&event.payload, expect.len(), judges.mocks.is_none()), (&json!({ "host": "${{ not.computed }}" }), 0, true));
     let Subject::Run { expect, .. } = &goes.subject else { panic!("it is a run") };
     assert_eq!(goes.config, *json!({ "owner": "other" }).as_object().unwrap());
@@ -192,5 +192,8 @@ fn setting_given_only_in_tests_does_not_prevent_them() {
     let tested = tests(&packs, &BTreeMap::new());
     assert!(tested.diagnostics.is_empty(), "{:?}", tested.diagnostics);
     assert_eq!(tested.suites.last().map(|(_, suite)| suite.pack.as_str()), Some("demo"));
-    insta::assert_snapshot!(reported(&[Slip("without it", &[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string }\n"),])]));
+    insta::assert_snapshot!(findings_of_slips(&[Slip(
+        "without it",
+        &[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string }\n"),]
+    )]));
 }

@@ -15,7 +15,7 @@ use crate::support::demo;
 
 const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
-fn installed(packs: &[PackSource]) -> Vec<(PackSource, Manifest)> {
+fn install(packs: &[PackSource]) -> Vec<(PackSource, Manifest)> {
     let checked = check(packs, &BTreeMap::new());
     assert!(!checked.has_errors(), "{:?}", checked.diagnostics);
     let mut next = 0;
@@ -39,7 +39,7 @@ fn pull_request(action: &str) -> Document {
 
 #[test]
 fn library_catalog_evaluates_a_pull_request() {
-    let catalog = build(CatalogRevision(3), &installed(&library())).unwrap();
+    let catalog = build(CatalogRevision(3), &install(&library())).unwrap();
     assert_eq!(catalog.revision(), CatalogRevision(3));
     let payload = pull_request("opened");
     let trigger = "github.pull_request".parse().unwrap();
@@ -63,7 +63,7 @@ fn installed_pack_with_a_too_complex_schema_still_opens() {
     let doubled = "payload:\n  schema:\n    anyOf:\n      - properties: { a: { $ref: '#' } }\n      - properties: { a: { $ref: '#' } }\n";
     let plain = demo(&[("triggers/ping.yaml", "payload: { host: string }\n")]);
     let packs = [library(), vec![plain]].concat();
-    let mut packs = installed(&packs);
+    let mut packs = install(&packs);
     let complex = demo(&[("triggers/ping.yaml", doubled)]);
     let checked = check(&[library(), vec![complex.clone()]].concat(), &BTreeMap::new());
     assert!(checked.diagnostics.iter().any(|one| one.code.slug() == "schema_too_complex" && one.line == 3), "{:?}", checked.diagnostics);
@@ -78,7 +78,7 @@ fn installed_pack_with_a_too_complex_schema_still_opens() {
 
 #[test]
 fn installed_pack_with_a_number_whose_text_differs_still_opens() {
-    let mut packs = installed(&[library(), vec![demo(&[])]].concat());
+    let mut packs = install(&[library(), vec![demo(&[])]].concat());
     let inexact = demo(&[
         ("rules/greet.yaml", "trigger: demo.ping\naction: core.shell\nwith: { script: 'true', env: { PY: 3.10 } }\n"),
         (
@@ -95,7 +95,7 @@ fn installed_pack_with_a_number_whose_text_differs_still_opens() {
 
 #[test]
 fn installed_webhook_that_names_a_content_type_twice_still_opens() {
-    let mut packs = installed(&[library(), vec![demo(&[])]].concat());
+    let mut packs = install(&[library(), vec![demo(&[])]].concat());
     let sensor = "webhook:\n  verify: { scheme: github, key: demo.token }\n  types: { text/plain: json, Text/Plain: form }\n\
                   emits:\n  - trigger: demo.ping\n";
     let twice = demo(&[("sensors/hook.yaml", sensor)]);
@@ -107,7 +107,7 @@ fn installed_webhook_that_names_a_content_type_twice_still_opens() {
 
 #[test]
 fn merged_pull_request_matches_the_celebrate_rule() {
-    let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
+    let catalog = build(CatalogRevision(1), &install(&library())).unwrap();
     let mut value = pull_request("closed").root().to_value();
     value["pull_request"]["merged"] = json!(true);
     let payload = Document::from_value(&value);
@@ -119,7 +119,7 @@ fn merged_pull_request_matches_the_celebrate_rule() {
 
 #[test]
 fn github_delivery_is_verified_with_its_key() {
-    let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
+    let catalog = build(CatalogRevision(1), &install(&library())).unwrap();
     let sensor = &catalog.sensors()[&"github.webhook".parse().unwrap()];
     assert!(
         matches!(&sensor.source, Source::Webhook(webhook) if matches!(&webhook.verify, Verify::Proof { scheme: Scheme::Github, key } if key.as_str() == "github.webhook_secret"))
@@ -128,7 +128,7 @@ fn github_delivery_is_verified_with_its_key() {
 
 #[test]
 fn core_pack_has_the_built_in_actions() {
-    let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
+    let catalog = build(CatalogRevision(1), &install(&library())).unwrap();
     let builtin = |name: &str| match catalog.actions()[&name.parse().unwrap()].run {
         Run::Builtin(builtin) => Some(builtin),
         Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) => None,
@@ -142,14 +142,14 @@ fn core_pack_has_the_built_in_actions() {
 
 #[test]
 fn rule_without_an_id_is_a_build_error() {
-    let mut packs = installed(&library().into_iter().chain([demo(&[])]).collect::<Vec<_>>());
+    let mut packs = install(&library().into_iter().chain([demo(&[])]).collect::<Vec<_>>());
     packs.iter_mut().for_each(|(_, manifest)| manifest.rules.clear());
     assert!(matches!(build(CatalogRevision(1), &packs), Err(BuildError::NoRuleId(_))));
 }
 
 #[test]
 fn pack_with_a_missing_dependency_is_a_build_error() {
-    let packs = installed(&library().into_iter().chain([demo(&[])]).collect::<Vec<_>>());
+    let packs = install(&library().into_iter().chain([demo(&[])]).collect::<Vec<_>>());
     let alone: Vec<_> = packs.into_iter().filter(|(source, _)| source.origin == "packs/demo").collect();
     let refusal = build(CatalogRevision(1), &alone).unwrap_err();
     assert!(refusal.to_string().contains("core.echo") || refusal.to_string().contains("github"), "{refusal}");
@@ -157,7 +157,7 @@ fn pack_with_a_missing_dependency_is_a_build_error() {
 
 #[test]
 fn manifest_round_trips() {
-    let manifest = installed(&library()).remove(1).1;
+    let manifest = install(&library()).remove(1).1;
     let text = serde_json::to_string(&manifest).unwrap();
     assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
 }
@@ -165,7 +165,7 @@ fn manifest_round_trips() {
 #[test]
 fn copy_builds_the_same_catalog_as_the_original() {
     let data = tempfile::tempdir().unwrap();
-    let packs = installed(&library());
+    let packs = install(&library());
     let copies: Vec<(PackSource, Manifest)> = packs
         .iter()
         .map(|(source, manifest)| {
@@ -187,7 +187,7 @@ fn http_action_waits_in_its_own_queue_unless_it_names_another() {
         ("actions/call_among_others.yaml", &format!("{run}queue: default\n")),
         ("actions/build.yaml", "run: { shell: { script: make } }\n"),
     ]);
-    let catalog = build(CatalogRevision(1), &installed(&[library(), vec![pack]].concat())).unwrap();
+    let catalog = build(CatalogRevision(1), &install(&[library(), vec![pack]].concat())).unwrap();
     let queue = |name: &str| catalog.actions()[&name.parse().unwrap()].queue.to_string();
     let names = ["demo.call", "core.http", "demo.call_slowly", "demo.call_among_others", "demo.build", "core.noop"];
     assert_eq!(names.map(queue), ["http", "http", "slow", "default", "default", "default"]);

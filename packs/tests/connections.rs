@@ -7,7 +7,7 @@ use ensue_packs::{Colour, DeclaredConnection, connection_findings};
 
 use serde_json::json;
 
-use crate::support::{checked, demo, shown_with};
+use crate::support::{check_packs, demo, shown_with};
 
 const LISTED: &str = "name: demo\nversion: 1.0.0\nconnections: [orders]\nconfig: { server: 'connection<http>?', mail: 'connection<smtp>?' }\n\
                       permissions: []\n";
@@ -123,7 +123,7 @@ fn passed_connection_must_be_listed_by_the_pack_that_passes_it() {
 fn listed_connections_are_compared_with_those_that_are_declared() {
     let fetch = "run:\n  http: { connection: orders, url: /items }\n";
     let pack = demo(&[("pack.yaml", "name: demo\nversion: 1.0.0\nconnections: [orders, stock]\n"), ("actions/fetch.yaml", fetch)]);
-    let checked = checked(&[pack], &[]);
+    let checked = check_packs(&[pack], &[]);
     let declared = |kind, packs: Option<&str>| DeclaredConnection { kind, packs: packs.map(|name| [name.parse().unwrap()].into()) };
     let told = |connections: &[(&str, DeclaredConnection)]| {
         let declared: BTreeMap<_, _> = connections.iter().map(|(name, one)| (name.parse().unwrap(), one.clone())).collect();
@@ -151,7 +151,7 @@ fn connections_in_settings_are_compared_with_those_that_are_declared() {
         ("stock".parse().unwrap(), DeclaredConnection { kind: ConnectionKind::Http, packs: Some(["shop".parse().unwrap()].into()) }),
     ]);
     let told = |config: serde_json::Value, declared: &BTreeMap<_, _>| {
-        let checked = checked(std::slice::from_ref(&pack), &[("demo", config)]);
+        let checked = check_packs(std::slice::from_ref(&pack), &[("demo", config)]);
         connection_findings(&checked.good, declared).iter().map(|one| one.render(Colour::Plain)).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(told(json!({ "server": "orders", "mail": "relay" }), &declared), "");

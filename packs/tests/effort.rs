@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ensue_packs::{Checked, check, check_until, library};
+use ensue_packs::{CheckResult, check, check_until, library};
 
 use crate::support::demo;
 
 const TRIGGER: (&str, &str) = ("triggers/ping.yaml", "payload: { q: any }\n");
 
-fn checked(files: &[(&str, &str)]) -> Checked {
+fn check_demo(files: &[(&str, &str)]) -> CheckResult {
     check(&[library(), vec![demo(files)]].concat(), &BTreeMap::new())
 }
 
-fn slugs(checked: &Checked) -> Vec<&'static str> {
+fn slugs(checked: &CheckResult) -> Vec<&'static str> {
     checked.diagnostics.iter().map(|one| one.code.slug()).collect()
 }
 
@@ -34,7 +34,7 @@ fn doubling_rule(names: usize, when: &str) -> String {
 fn rule_whose_values_multiply_is_checked() {
     for when in ["local.a14.f0 == local.a14.f1", "local.a14.f0.f1 == 1", "local.a14 in [local.a13]", "local.a14.exists(k, k == local.a13)"]
     {
-        let checked = checked(&[TRIGGER, ("rules/x.yaml", &doubling_rule(14, when))]);
+        let checked = check_demo(&[TRIGGER, ("rules/x.yaml", &doubling_rule(14, when))]);
         assert!(!checked.has_errors(), "{when}: {:?}", checked.diagnostics);
     }
 }
@@ -48,9 +48,9 @@ fn regular_expressions_are_limited_by_the_work_of_compiling_them_all() {
         });
         format!("trigger: demo.ping\nlocal:\n{local}action: core.noop\n")
     };
-    let few = checked(&[TRIGGER, ("rules/x.yaml", &rule(20))]);
+    let few = check_demo(&[TRIGGER, ("rules/x.yaml", &rule(20))]);
     assert!(!few.has_errors(), "{:?}", few.diagnostics);
-    let many = checked(&[TRIGGER, ("rules/x.yaml", &rule(2_000))]);
+    let many = check_demo(&[TRIGGER, ("rules/x.yaml", &rule(2_000))]);
     assert_eq!(slugs(&many).iter().filter(|slug| **slug == "too_many_patterns").count(), 1, "{:?}", slugs(&many));
     assert!(many.good.iter().all(|pack| pack.name.as_str() != "demo"));
 }
@@ -72,18 +72,18 @@ fn pattern(number: usize) -> String {
 
 #[test]
 fn one_value_with_too_many_patterns_is_compiled_until_the_limit() {
-    let few = checked(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule((0..20).map(pattern)))]);
+    let few = check_demo(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule((0..20).map(pattern)))]);
     assert!(!few.has_errors(), "{:?}", few.diagnostics);
     // What comes after the limit is not reached, so it is not reported.
     let values = (0..2_000).map(pattern).chain(["unknown".to_owned()]);
-    let many = checked(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule(values))]);
+    let many = check_demo(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule(values))]);
     assert_eq!(slugs(&many), ["too_many_patterns"]);
 }
 
 #[test]
 fn one_value_whose_expressions_do_not_compile_is_compiled_until_the_limit() {
     let values = (0..2_000).map(|number| format!("event.payload.q.matches(\"^{number}\\\\w$\") ||"));
-    let many = checked(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule(values))]);
+    let many = check_demo(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule(values))]);
     assert_eq!(slugs(&many).iter().filter(|slug| **slug == "too_many_patterns").count(), 1);
     // A report names the first 1,000 errors and counts the others.
     let others = many.diagnostics.iter().find_map(|one| one.message.strip_suffix(" more diagnostics are not shown"));
@@ -122,9 +122,9 @@ fn patterns_of_schemas_count_as_regular_expressions() {
         format!("payload:\n  schema: {{ type: object, properties: {{ {} }} }}\n", properties.join(", "))
     };
     for schema in [&fields as &dyn Fn(usize) -> String, &whole] {
-        let few = checked(&[("triggers/ping.yaml", &schema(100))]);
+        let few = check_demo(&[("triggers/ping.yaml", &schema(100))]);
         assert!(!few.has_errors(), "{:?}", few.diagnostics);
-        let many = checked(&[("triggers/ping.yaml", &schema(600))]);
+        let many = check_demo(&[("triggers/ping.yaml", &schema(600))]);
         assert!(slugs(&many).contains(&"too_many_patterns"), "{:?}", slugs(&many));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_packs::cases::{Against, Over};
+use ensue_packs::cases::{CaseBackend, FakeCredentials};
 use ensue_packs::fake::{Encoding, Segment};
 use ensue_packs::{Colour, PackSource, library, tests};
 
@@ -27,7 +27,7 @@ const CALL: &str =
     "run: { http: { connection: '${{ config.server }}', url: /items, without_connection: { url: '${{ config.api }}/items' } } }\n";
 const CASE: &str = "- it: goes\n  real: true\n  keys: { token: wrong }\n  run: { action: demo.ship, with: { version: a } }\n  expect: {}\n";
 
-fn shown(fake: &str) -> String {
+fn findings_of_fake(fake: &str) -> String {
     shown_with(&[("pack.yaml", PACK), GREET, ("fake/server.yaml", fake), ("tests/a.test.yaml", CASE)])
 }
 
@@ -46,14 +46,14 @@ fn fake_vendor_is_read_with_its_routes_and_keys() {
     assert_eq!(route.path, [Segment::Text("items".to_owned()), Segment::Any("id".to_owned())]);
     assert_eq!(route.answers[0].headers["retry-after"], "1");
     let keys = BTreeMap::from([("demo.token".parse().unwrap(), "wrong".to_owned())]);
-    assert_eq!(suite.cases[0].against, Against::Fake { keys, over: Over::Keys });
+    assert_eq!(suite.cases[0].against, CaseBackend::Fake { keys, over: FakeCredentials::Keys });
 }
 
 #[test]
 fn errors_of_a_fake_vendor_are_reported_at_their_place() {
     let changed = |from: &str, to: &str| {
         assert!(FAKE.contains(from), "{from}");
-        format!("{from} -> {to}\n\n{}", shown(&FAKE.replace(from, to)))
+        format!("{from} -> {to}\n\n{}", findings_of_fake(&FAKE.replace(from, to)))
     };
     let all = [
         changed("POST /items/{id}", "/items/{id}"),
@@ -96,8 +96,12 @@ fn case_over_a_connection_needs_a_vendor_that_says_how_one_proves_itself() {
     let case = CASE.replace("  real: true\n", "  real: true\n  connection: true\n");
     assert_eq!(of(&case, &with_auth), "");
     let not_real = case.replace("  real: true\n", "").replace("  keys: { token: wrong }\n", "");
-    let all =
-        [of(&case, FAKE), of(&not_real, &with_auth), of(&case.replace("connection: true", "connection: 7"), &with_auth), shown(&with_auth)];
+    let all = [
+        of(&case, FAKE),
+        of(&not_real, &with_auth),
+        of(&case.replace("connection: true", "connection: 7"), &with_auth),
+        findings_of_fake(&with_auth),
+    ];
     insta::assert_snapshot!(all.join("\n----\n"));
 }
 

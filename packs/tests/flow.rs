@@ -8,7 +8,7 @@ use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use ensue_packs::build;
 
-use crate::support::{checked, demo, shown_with};
+use crate::support::{check_packs, demo, shown_with};
 
 const PACED: &str = r#"trigger: demo.ping
 local: { host: event.payload.host.lowerAscii() }
@@ -28,9 +28,9 @@ fn rule(text: &str) -> String {
 }
 
 /// The engine's form of a rule of the demo.
-fn installed(rule: &str) -> Arc<Rule> {
+fn install(rule: &str) -> Arc<Rule> {
     let packs = [demo(&[("rules/paced.yaml", rule), OTHER])];
-    let checked = checked(&packs, &[]);
+    let checked = check_packs(&packs, &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
     let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
     let catalog = build(CatalogRevision(1), &installed).expect("the pack is valid");
@@ -39,7 +39,7 @@ fn installed(rule: &str) -> Arc<Rule> {
 
 /// What a flow control does.
 fn does(control: &str) -> Does {
-    let rule = installed(&format!("trigger: [demo.ping, demo.pong]\naction: core.noop\n{control}\n"));
+    let rule = install(&format!("trigger: [demo.ping, demo.pong]\naction: core.noop\n{control}\n"));
     rule.flow.as_ref().expect("the rule has one").stages()[0].does.clone()
 }
 
@@ -52,7 +52,7 @@ fn each_kind_of_window_is_accepted() {
     assert_eq!(does("window: { until: 10m }"), Does::Digest { count: 100, until_millis: 600_000 });
     assert_eq!(does("window: { until: 10m, count: 5, key: event.payload.host }"), Does::Digest { count: 5, until_millis: 600_000 });
     assert_eq!(does("window: { of: [demo.pong, demo.ping], within: 1h }"), Does::Each { of, within_millis: 3_600_000 });
-    let distinct = installed("trigger: demo.ping\naction: core.noop\nwindow: { count: 3, distinct: event.payload.host, within: 5m }\n");
+    let distinct = install("trigger: demo.ping\naction: core.noop\nwindow: { count: 3, distinct: event.payload.host, within: 5m }\n");
     let stage = distinct.flow.as_ref().unwrap().stages()[0].clone();
     assert_eq!(stage.does, Does::Distinct { count: 3, within_millis: 300_000 });
     assert_eq!(stage.distinct.map(|value| value.source().to_owned()), Some("event.payload.host".to_owned()));
@@ -100,10 +100,10 @@ fn different_value_of_a_window_must_be_a_scalar() {
 #[test]
 fn rule_can_say_how_its_action_is_retried() {
     let rule =
-        installed("trigger: demo.ping\naction: demo.ship\nwith: { version: '1' }\nretry: { attempts: 3, respect_retry_after: false }\n");
+        install("trigger: demo.ping\naction: demo.ship\nwith: { version: '1' }\nretry: { attempts: 3, respect_retry_after: false }\n");
     let retry = rule.retry.clone().unwrap();
     assert_eq!((retry.attempts, retry.retry_after), (3, RetryAfter::Ignored));
-    assert!(installed("trigger: demo.ping\naction: core.noop\n").retry.is_none());
+    assert!(install("trigger: demo.ping\naction: core.noop\n").retry.is_none());
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn complete_flow_control_is_accepted() {
 
 #[test]
 fn engine_gets_flow_controls_in_their_fixed_order() {
-    let flow = installed(PACED).flow.clone().unwrap();
+    let flow = install(PACED).flow.clone().unwrap();
     let stages: Vec<_> =
         flow.stages().iter().map(|stage| (stage.does.clone(), stage.key.as_ref().map(|key| key.source().trim()))).collect();
     assert_eq!(
@@ -191,7 +191,7 @@ fn events_are_not_readable_with_a_debounce() {
 
 #[test]
 fn local_value_read_only_by_a_key_counts_as_used() {
-    let reported = checked(
+    let reported = check_packs(
         &[demo(&[(
             "rules/paced.yaml",
             "trigger: demo.ping\nlocal: { host: event.payload.host }\ndedupe: { key: local.host, within: 1m }\naction: core.noop\n",

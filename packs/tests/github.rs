@@ -60,7 +60,7 @@ fn trigger(event: &str) -> TriggerRef {
 }
 
 /// The events that the sensor creates from a delivery, each with its trigger and payload.
-fn emitted(catalog: &Catalog, event: &str, body: &Value) -> Vec<(TriggerRef, Value)> {
+fn emit_events(catalog: &Catalog, event: &str, body: &Value) -> Vec<(TriggerRef, Value)> {
     let headers = json!({ "x-github-event": event, "x-github-delivery": "7c1d" });
     let empty = json!({});
     let scope = Scope::new()
@@ -83,7 +83,7 @@ fn misfits(catalog: &Catalog, trigger: &TriggerRef, payload: &Value) -> Vec<Misf
     catalog.triggers()[trigger].payload.misfits(Document::from_value(payload).root(), Extra::Allowed)
 }
 
-fn declared<'a>(catalog: &'a Catalog, event: &str) -> &'a Fields {
+fn declared_fields<'a>(catalog: &'a Catalog, event: &str) -> &'a Fields {
     catalog.triggers()[&trigger(event)].payload.fields().expect("the library's payloads are in the short form, which is quick to check")
 }
 
@@ -105,7 +105,7 @@ fn each_delivery_creates_one_valid_event_of_its_own_trigger() {
     let catalog = catalog();
     for (event, bodies) in deliveries() {
         for body in bodies {
-            assert_eq!(emitted(&catalog, &event, &body), [(trigger(&event), body.clone())], "{event}");
+            assert_eq!(emit_events(&catalog, &event, &body), [(trigger(&event), body.clone())], "{event}");
             assert_eq!(misfits(&catalog, &trigger(&event), &body), [], "{event}");
         }
     }
@@ -118,7 +118,7 @@ fn delivery_without_its_own_trigger_is_stored_completely() {
     for (event, body) in [("discussion", json!({ "action": "created", "discussion": {} })), ("milestone", json!({ "x": 1 }))] {
         let action = body.get("action").cloned().unwrap_or(Value::Null);
         let payload = json!({ "name": event, "action": action, "body": body });
-        assert_eq!(emitted(&catalog, event, &body), [(other.clone(), payload.clone())]);
+        assert_eq!(emit_events(&catalog, event, &body), [(other.clone(), payload.clone())]);
         assert_eq!(misfits(&catalog, &other, &payload), []);
     }
 }
@@ -127,7 +127,7 @@ fn delivery_without_its_own_trigger_is_stored_completely() {
 fn each_declared_field_of_a_trigger_is_checked() {
     let catalog = catalog();
     for (event, bodies) in deliveries() {
-        for field in &declared(&catalog, &event).0 {
+        for field in &declared_fields(&catalog, &event).0 {
             let named = format!("{event}.{}", field.name);
             let given = |body: &&Value| body.get(&field.name).is_some_and(|value| !value.is_null());
             let body = bodies.iter().find(given).unwrap_or_else(|| panic!("no delivery of ours has {named}"));
@@ -165,7 +165,7 @@ fn github_s_own_examples_create_valid_events() {
         let event = kind["name"].as_str().unwrap();
         let own = if EVENTS.contains(&event) { event } else { ANY_OTHER };
         for body in kind["examples"].as_array().unwrap() {
-            let events = emitted(&catalog, event, body);
+            let events = emit_events(&catalog, event, body);
             assert_eq!(events.iter().map(|(trigger, _)| trigger).collect::<Vec<_>>(), [&trigger(own)], "{event}");
             assert_eq!(misfits(&catalog, &events[0].0, &events[0].1), [], "{event}: {body}");
             *fitting.entry(own.to_owned()).or_default() += 1;
@@ -186,17 +186,17 @@ fn github_triggers_declare_only_fields_that_github_always_sends() {
         let variants = variants(&schema, whole.unwrap_or_else(|| panic!("Octokit has no {event}")), 0);
         let known: BTreeSet<&str> =
             variants.iter().flat_map(|one| one["properties"].as_object().unwrap().keys()).map(String::as_str).collect();
-        let declared: BTreeSet<&str> = declared(&catalog, event).0.iter().map(|field| field.name.as_str()).collect();
+        let declared: BTreeSet<&str> = declared_fields(&catalog, event).0.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(declared, known, "{event}: all that any delivery has, and nothing else");
-        for field in required(&catalog, event) {
+        for field in required_fields(&catalog, event) {
             let is_always_there = variants.iter().all(|one| one["required"].as_array().unwrap().iter().any(|name| name == field));
             assert!(is_always_there, "{event}.{field} is not always there, so it is no required field");
         }
     }
 }
 
-fn required<'a>(catalog: &'a Catalog, event: &str) -> Vec<&'a str> {
-    declared(catalog, event).0.iter().filter(|field| field.presence == Presence::Required).map(|field| field.name.as_str()).collect()
+fn required_fields<'a>(catalog: &'a Catalog, event: &str) -> Vec<&'a str> {
+    declared_fields(catalog, event).0.iter().filter(|field| field.presence == Presence::Required).map(|field| field.name.as_str()).collect()
 }
 
 /// The object schemas of a union.

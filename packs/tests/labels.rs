@@ -7,7 +7,7 @@ use ensue_expression::Document;
 use ensue_packs::{build, library};
 use serde_json::json;
 
-use crate::support::{checked, demo, linted, shown_with};
+use crate::support::{check_packs, demo, lint_packs, shown_with};
 
 const ACTION: &str = "parameters: { region: string, wave: 'integer = 1', hosts: '[string] = []' }\nrun: { shell: { script: make } }\n";
 
@@ -26,7 +26,7 @@ fn label_is_a_literal_or_computed_scalar() {
 fn engine_gets_labels_by_their_names() {
     let text = format!("{ACTION}labels: {{ team: web, site: '${{{{ params.region }}}}', wave: '${{{{ params.wave }}}}' }}\n");
     let packs: Vec<_> = library().into_iter().chain([demo(&[("actions/deploy.yaml", &text)])]).collect();
-    let checked = checked(&packs[packs.len() - 1..], &[]);
+    let checked = check_packs(&packs[packs.len() - 1..], &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
     let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
     let catalog = build(CatalogRevision(1), &installed).unwrap();
@@ -49,6 +49,6 @@ fn invalid_label_is_reported() {
 fn parameter_read_only_by_a_label_counts_as_used() {
     let text = "parameters: { region: string }\nrun: { shell: { script: make } }\nlabels: { site: '${{ params.region }}' }\n";
     let pack = demo(&[("actions/deploy.yaml", text)]);
-    let found = linted(&[pack]).diagnostics;
+    let found = lint_packs(&[pack]).diagnostics;
     assert!(found.iter().all(|one| !one.file.ends_with("deploy.yaml")), "{found:?}");
 }

@@ -1,15 +1,15 @@
 //! Lints report valid definitions that are probably unintended, and nothing else.
 
-use crate::support::{demo, linted};
+use crate::support::{demo, lint_packs};
 use ensue_packs::{Code, Colour, Diagnostic, PackSource, library};
 
 /// The findings with these codes for a demo with these files.
-fn reported(codes: &[Code], changes: &[(&str, &str)]) -> String {
+fn findings_with(codes: &[Code], changes: &[(&str, &str)]) -> String {
     reported_of(codes, &[demo(changes)])
 }
 
 fn reported_of(codes: &[Code], packs: &[PackSource]) -> String {
-    let checked = linted(packs);
+    let checked = lint_packs(packs);
     assert!(!checked.has_errors(), "{:?}", checked.diagnostics);
     let of_kind = |one: &&Diagnostic| codes.contains(&one.code);
     checked.diagnostics.iter().filter(of_kind).map(|one| one.render(Colour::Plain)).collect::<Vec<_>>().join("\n")
@@ -21,7 +21,7 @@ fn of_rules(codes: &[Code], rules: &[(&str, &str)]) -> String {
         rules.iter().map(|(name, text)| (format!("rules/{name}.yaml"), format!("trigger: demo.ping\n{text}"))).collect();
     let files: Vec<(&str, &str)> =
         [("rules/greet.yaml", RESTING)].into_iter().chain(files.iter().map(|(path, text)| (path.as_str(), text.as_str()))).collect();
-    reported(codes, &files)
+    findings_with(codes, &files)
 }
 
 /// A disabled rule without effects.
@@ -63,7 +63,7 @@ mod conditions {
     fn condition_without_an_integer_in_its_range_never_matches() {
         let pack = |when: &str| {
             let rule = |action: &str, when: &str| format!("trigger: demo.count\nwhen: {when}\naction: {action}\n");
-            linted(&[demo(&[
+            lint_packs(&[demo(&[
                 ("triggers/count.yaml", "payload: { n: integer, share: number }\n"),
                 ("rules/narrow.yaml", &rule("core.noop", when)),
                 ("rules/wide.yaml", &rule("core.noop", "event.payload.n > 1")),
@@ -82,7 +82,7 @@ mod conditions {
 
     #[test]
     fn trigger_of_a_rule_that_never_matches_is_named() {
-        insta::assert_snapshot!(reported(
+        insta::assert_snapshot!(findings_with(
             NEVER,
             &[("rules/greet.yaml", "trigger: [demo.ping, github.push]\nwhen: event.trigger == 'demo.ping'\naction: core.echo\n")]
         ));
@@ -155,7 +155,7 @@ mod contained {
         let rules: String = (0..1_000)
             .map(|at| format!("  r{at}: {{ trigger: demo.count, when: 'event.payload.n > {at}', action: core.noop }}\n"))
             .collect();
-        let found = reported(
+        let found = findings_with(
             CONTAINED,
             &[
                 ("triggers/count.yaml", "payload: { n: integer }\n"),
@@ -177,7 +177,7 @@ mod loops {
 
     #[test]
     fn loop_through_several_rules_is_written_out() {
-        insta::assert_snapshot!(reported(
+        insta::assert_snapshot!(findings_with(
             ITSELF,
             &[
                 ("triggers/pong.yaml", "payload: { host: string }\n"),
@@ -193,7 +193,7 @@ mod loops {
 
     #[test]
     fn rule_whose_own_action_emits_its_trigger_is_reported() {
-        insta::assert_snapshot!(reported(
+        insta::assert_snapshot!(findings_with(
             ITSELF,
             &[AGAIN, ("rules/greet.yaml", "trigger: demo.ping\naction: demo.again\nwith: { host: '${{ event.payload.host }}' }\n")]
         ));
@@ -208,7 +208,7 @@ mod loops {
             "trigger: demo.ping\nmode: shadow\naction: demo.again\nwith: { host: x }\n",
             "trigger: demo.ping\naction: core.emit\nwith: { trigger: 'demo.${{ event.payload.host }}', payload: { host: b } }\n",
         ] {
-            assert_eq!(reported(ITSELF, &[AGAIN, ("rules/greet.yaml", rule)]), "", "{rule}");
+            assert_eq!(findings_with(ITSELF, &[AGAIN, ("rules/greet.yaml", rule)]), "", "{rule}");
         }
     }
 
@@ -216,7 +216,7 @@ mod loops {
     fn loop_is_reported_once() {
         let rules =
             "rules:\n  a: { trigger: demo.ping, action: demo.again, with: { host: a } }\n  b: { trigger: demo.ping, action: core.echo }\n";
-        let shown = reported(ITSELF, &[AGAIN, ("rules/several.yaml", rules), ("rules/greet.yaml", RESTING)]);
+        let shown = findings_with(ITSELF, &[AGAIN, ("rules/several.yaml", rules), ("rules/greet.yaml", RESTING)]);
         assert_eq!(shown.matches("rule_triggers_itself").count(), 1, "{shown}");
     }
 }
@@ -228,7 +228,7 @@ mod unused {
 
     #[test]
     fn unused_definition_is_reported_at_its_place() {
-        insta::assert_snapshot!(reported(
+        insta::assert_snapshot!(findings_with(
             UNUSED,
             &[
                 (
@@ -263,7 +263,7 @@ mod unused {
             ),
             ("sensors/hook.yaml", "webhook: { verify: { scheme: github, key: demo.token } }\nemits:\n  - trigger: demo.ping\n"),
         ];
-        assert_eq!(reported(UNUSED, &files), "");
+        assert_eq!(findings_with(UNUSED, &files), "");
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod unused {
         let manifest =
             "# lint: allow unused_key, unused_setting\nname: demo\nversion: 1.0.0\nconfig: { owner: 'string = \"acme\"' }\nkeys: [token]\n";
         let action = "parameters: { version: string }\nrun: { shell: { script: make } }\n";
-        let shown = reported(UNUSED, &[("pack.yaml", manifest), ("actions/ship.yaml", action)]);
+        let shown = findings_with(UNUSED, &[("pack.yaml", manifest), ("actions/ship.yaml", action)]);
         assert!(shown.contains("unused_parameter") && !shown.contains("unused_key") && !shown.contains("unused_setting"), "{shown}");
     }
 }

@@ -1,6 +1,6 @@
 //! Every kind of error that an author can make beyond YAML, as the author sees it.
 
-use crate::support::{checked, demo, reported, shown, shown_with};
+use crate::support::{check_packs, demo, findings_of, render_findings, shown_with};
 use ensue_packs::PackSource;
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn sensor(text: &str) -> String {
 }
 
 /// The findings of each of several errors.
-fn told_each(mistakes: &[(&str, String)]) -> String {
+fn list_findings(mistakes: &[(&str, String)]) -> String {
     mistakes.iter().map(|(what, reported)| format!("── {what}\n{reported}\n")).collect()
 }
 
@@ -68,7 +68,7 @@ mod shape {
     #[test]
     fn invalid_schedule_of_a_rule_is_reported() {
         let due = |schedule: &str| rule(&format!("schedule: {schedule}\naction: core.echo\n"));
-        insta::assert_snapshot!(told_each(&[
+        insta::assert_snapshot!(list_findings(&[
             ("a wrong expression", due("{ cron: '0 25 * * *', timezone: Europe/Berlin }")),
             ("one in double quotes", due("{ cron: \"0 9 * * MON-FRY\" }")),
             ("too few fields", due("{ cron: 0 9 * * }")),
@@ -97,7 +97,7 @@ mod shape {
     #[test]
     fn invalid_timer_of_a_sensor_is_reported() {
         let timer = |rest: &str| sensor(&format!("timer: {{ every: 1h }}\n{rest}"));
-        insta::assert_snapshot!(told_each(&[
+        insta::assert_snapshot!(list_findings(&[
             ("beside a webhook", timer("webhook: { verify: { scheme: none } }\nemits:\n  - trigger: demo.ping\n")),
             (
                 "a key for once",
@@ -195,7 +195,7 @@ mod shape {
     fn file_that_is_not_utf_8_is_reported() {
         let mut source = demo(&[]);
         source.files.get_mut("rules/greet.yaml").unwrap().bytes = b"trigger: \xff\n".to_vec().into();
-        insta::assert_snapshot!(shown(&[source]));
+        insta::assert_snapshot!(findings_of(&[source]));
     }
 }
 
@@ -296,7 +296,7 @@ mod refs {
             ];
             ensue_packs::PackSource::of(format!("packs/{name}"), files.iter().map(|(path, text)| (path.as_str(), text.clone()))).unwrap()
         };
-        let checked = checked(&[uses("left", "right"), uses("right", "left")], &[]);
+        let checked = check_packs(&[uses("left", "right"), uses("right", "left")], &[]);
         let reported: Vec<_> = checked.diagnostics.iter().filter(|one| one.code == ensue_packs::Code::PackCycle).collect();
         assert!(matches!(reported.as_slice(), [one] if one.message.contains("`left` → `right` → `left`")), "{:?}", checked.diagnostics);
         assert!(checked.good.iter().all(|good| !["left", "right"].contains(&good.name.as_str())));
@@ -333,7 +333,7 @@ mod refs {
     #[test]
     fn folder_without_a_pack_file_is_reported() {
         let source = PackSource::of("packs/stray", [("rules/a.yaml", "trigger: b\nwhem: c\n")]).unwrap();
-        insta::assert_snapshot!(shown(&[source]));
+        insta::assert_snapshot!(findings_of(&[source]));
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod refs {
         let core = PackSource::of("packs/core", [("pack.yaml", "name: core\nversion: 9.0.0\n")]).unwrap();
         let mut again = demo(&[]);
         again.origin = "packs/again".into();
-        insta::assert_snapshot!(shown(&[core, demo(&[]), again]));
+        insta::assert_snapshot!(findings_of(&[core, demo(&[]), again]));
     }
 
     #[test]
@@ -356,21 +356,21 @@ mod refs {
         )
         .unwrap();
         let free = PackSource::of("packs/free", [("pack.yaml", "name: free\nversion: 1.0.0\n")]).unwrap();
-        let checked = checked(&[broken, needy, free], &[]);
+        let checked = check_packs(&[broken, needy, free], &[]);
         let good: Vec<&str> = checked.good.iter().map(|pack| pack.name.as_str()).collect();
         assert_eq!(good, ["core", "examples", "free", "github"]);
-        insta::assert_snapshot!(reported(&checked));
+        insta::assert_snapshot!(render_findings(&checked));
     }
 
     #[test]
     fn operator_s_settings_are_checked() {
         let pack = demo(&[("pack.yaml", "name: demo\nversion: 1.0.0\nconfig: { owner: string, size: integer = 3 }\n")]);
-        insta::assert_snapshot!(reported(&checked(&[pack], &[("demo", json!({ "ownr": "acme", "size": "big" }))])));
+        insta::assert_snapshot!(render_findings(&check_packs(&[pack], &[("demo", json!({ "ownr": "acme", "size": "big" }))])));
     }
 
     #[test]
     fn settings_of_an_unknown_pack_are_reported() {
-        insta::assert_snapshot!(reported(&checked(&[demo(&[])], &[("dmeo", json!({}))])));
+        insta::assert_snapshot!(render_findings(&check_packs(&[demo(&[])], &[("dmeo", json!({}))])));
     }
 }
 

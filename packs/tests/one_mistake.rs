@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::support::{checked, demo};
+use crate::support::{check_packs, demo};
 use ensue_packs::{Colour, Diagnostic, PackSource, check, library};
 
 /// A slip and its files.
@@ -13,7 +13,7 @@ pub(crate) struct Slip(pub(crate) &'static str, pub(crate) &'static [(&'static s
 
 /// Returns the findings of each slip, which must be exactly one.
 #[track_caller]
-pub(crate) fn reported(slips: &[Slip]) -> String {
+pub(crate) fn findings_of_slips(slips: &[Slip]) -> String {
     let mut shown = String::new();
     let mut wrong = Vec::new();
     for Slip(what, files) in slips {
@@ -42,7 +42,7 @@ const PACK: &str = "pack.yaml";
 
 #[test]
 fn unknown_field_of_every_mapping_is_reported_once() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("of a pack", &[(PACK, "name: demo\nversion: 1.0.0\ndescripton: A demo.\n")]),
         Slip("of what a pack requires", &[(PACK, "name: demo\nversion: 1.0.0\nrequires: { pack: { github: ^0.1 } }\n")]),
         Slip("of a trigger", &[(TRIGGER, "payloads: { host: string }\n")]),
@@ -72,7 +72,7 @@ fn unknown_field_of_every_mapping_is_reported_once() {
 
 #[test]
 fn wrong_type_in_every_kind_of_field_is_reported_once() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("a number for a text", &[(RULE, "description: 12\ntrigger: demo.ping\naction: core.echo\n")]),
         Slip("a list for a text", &[(RULE, "description: [a]\ntrigger: demo.ping\naction: core.echo\n")]),
         Slip("a version that YAML takes for a number", &[(PACK, "name: demo\nversion: 1.0\n")]),
@@ -106,7 +106,7 @@ fn wrong_type_in_every_kind_of_field_is_reported_once() {
 
 #[test]
 fn empty_field_is_reported_wherever_it_is() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("of a rule", &[(RULE, "trigger: demo.ping\nwith:\naction: core.echo\n")]),
         Slip("as `~`", &[(RULE, "trigger: demo.ping\nwhen: ~\naction: core.echo\n")]),
         Slip("as `null`", &[(RULE, "trigger: demo.ping\nmode: null\naction: core.echo\n")]),
@@ -124,7 +124,7 @@ fn empty_field_is_reported_wherever_it_is() {
 
 #[test]
 fn yaml_trap_in_every_kind_of_file_is_reported_once() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("a negation", &[(RULE, "trigger: demo.ping\nwhen: !has(event.payload.load)\naction: core.echo\n")]),
         Slip("a negation in a list", &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: { message: [!x] }\n")]),
         Slip("a tag of Python's", &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: { message: !!python/object:os.system x }\n")]),
@@ -200,14 +200,14 @@ fn artifacts_of_editors_in_files_are_accepted() {
         ("no line end at the end", rule.trim_end().to_owned()),
         ("a line for the language server", format!("# yaml-language-server: $schema=rule.schema.json\n{rule}")),
     ] {
-        let found = checked(&[demo(&[(RULE, &text)])], &[]).diagnostics;
+        let found = check_packs(&[demo(&[(RULE, &text)])], &[]).diagnostics;
         assert!(found.is_empty(), "{what}: {found:?}");
     }
 }
 
 #[test]
 fn invalid_ref_or_name_is_reported_once() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("a ref without its pack", &[(RULE, "trigger: ping\naction: core.echo\n")]),
         Slip("a ref without a name", &[(RULE, "trigger: demo.\naction: core.echo\n")]),
         Slip("a ref of three parts", &[(RULE, "trigger: demo.ping.more\naction: core.echo\n")]),
@@ -242,7 +242,7 @@ fn invalid_ref_or_name_is_reported_once() {
 
 #[test]
 fn invalid_type_in_either_form_is_reported_once() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("a type that is misspelt", &[(TRIGGER, "payload: { a: strng }\n")]),
         Slip("a type of another language", &[(TRIGGER, "payload: { a: int }\n")]),
         Slip("a type with a capital", &[(TRIGGER, "payload: { a: String }\n")]),
@@ -280,7 +280,7 @@ macro_rules! when {
 
 #[test]
 fn invalid_expressions_and_unknown_names_are_reported_once() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         when!("one equals sign", "event.payload.host = \"a\""),
         when!("three equals signs", "event.payload.host === \"a\""),
         when!("`!==`", "event.payload.host !== \"a\""),
@@ -371,7 +371,7 @@ fn invalid_expressions_and_unknown_names_are_reported_once() {
 
 #[test]
 fn misuse_of_code_and_secrets_is_reported_once() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip(
             "a value in a script",
             &[(ACTION, "parameters: { tag: string }\nrun:\n  shell:\n    script: |\n      make release TAG=${{ params.tag }}\n")]

@@ -8,7 +8,7 @@ use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use ensue_packs::{build, library};
 
-use crate::support::{checked, demo, shown_with};
+use crate::support::{check_packs, demo, shown_with};
 
 const ACTIONS: &str = "actions:
   page:
@@ -52,7 +52,7 @@ fn repeated_step_is_accepted() {
 #[test]
 fn engine_gets_the_repetition_as_written() {
     let packs: Vec<_> = library().into_iter().chain([demo(&[("actions/several.yaml", ACTIONS), ("actions/pages.yaml", PAGES)])]).collect();
-    let checked = checked(&packs[packs.len() - 1..], &[]);
+    let checked = check_packs(&packs[packs.len() - 1..], &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
     let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
     let catalog = build(CatalogRevision(1), &installed).unwrap();

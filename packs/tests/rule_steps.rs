@@ -1,12 +1,12 @@
 //! Rules with steps: the reported errors, and the engine's form of a valid one.
 
-use ensue_engine::catalog::{Given, Run, Schema};
+use ensue_engine::catalog::{Run, Schema, WorkflowInput};
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use ensue_packs::{build, library};
 
-use crate::support::{checked, demo, shown_with};
+use crate::support::{check_packs, demo, shown_with};
 
 const GREET: &str = r#"trigger: demo.ping
 when: event.payload.host != "test"
@@ -37,7 +37,7 @@ fn rule_with_steps_is_accepted() {
 #[test]
 fn engine_gets_the_steps_as_the_rule_s_workflow() {
     let packs: Vec<_> = library().into_iter().chain([demo(&[("rules/greet.yaml", GREET)])]).collect();
-    let checked = checked(&packs[packs.len() - 1..], &[]);
+    let checked = check_packs(&packs[packs.len() - 1..], &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
     let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
     let catalog = build(CatalogRevision(1), &installed).unwrap();
@@ -45,7 +45,7 @@ fn engine_gets_the_steps_as_the_rule_s_workflow() {
     assert_eq!((rule.action.name.as_str(), rule.priority, rule.action.local.len()), ("demo.greet", Some(5), 1));
     assert!(matches!(&rule.action.parameters, Schema::Fields(fields) if fields.0.is_empty()));
     let Run::Workflow(workflow) = &rule.action.run else { panic!("{:?}", rule.action.run) };
-    assert_eq!((workflow.given(), workflow.steps().len()), (Given::Event, 2));
+    assert_eq!((workflow.input(), workflow.steps().len()), (WorkflowInput::Event, 2));
     assert!(!catalog.actions().contains_key(&"demo.greet".parse().unwrap()), "it is no action that somebody else can run");
 }
 

@@ -6,7 +6,7 @@ use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use ensue_packs::{Code, build, library};
 
-use crate::support::{checked, demo, shown_with};
+use crate::support::{check_packs, demo, shown_with};
 
 /// The findings of an action that makes a request.
 fn request(text: &str) -> String {
@@ -89,8 +89,8 @@ fn poll_reads_its_answers_by_decode_and_not_by_parse() {
 fn installed_pack_with_an_impossible_result_still_builds() {
     let action = "result: { id: integer }\nrun: { http: { url: 'https://example.test/' } }\n";
     let pack = demo(&[("actions/comment.yaml", action)]);
-    assert!(checked(std::slice::from_ref(&pack), &[]).good.iter().all(|good| good.name.as_str() != "demo"));
-    let good = checked(&[demo(&[])], &[]).good;
+    assert!(check_packs(std::slice::from_ref(&pack), &[]).good.iter().all(|good| good.name.as_str() != "demo"));
+    let good = check_packs(&[demo(&[])], &[]).good;
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
     let mut installed: Vec<_> = good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
     installed.iter_mut().filter(|(source, _)| source.origin == pack.origin).for_each(|(source, _)| *source = pack.clone());
@@ -102,7 +102,7 @@ fn argument_that_names_a_file_of_the_pack_is_found_next_to_the_action() {
     let action = "run: { process: { command: [python3, ./mail.py, ./lib, ./out.txt, --fast] } }\n";
     let pack = demo(&[("actions/mail.yaml", action), ("actions/mail.py", "print()\n"), ("actions/lib/a.py", "x = 1\n")]);
     let packs: Vec<_> = library().into_iter().chain([pack]).collect();
-    let checked = checked(&packs[packs.len() - 1..], &[]);
+    let checked = check_packs(&packs[packs.len() - 1..], &[]);
     let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
     let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
     let catalog = build(CatalogRevision(1), &installed).unwrap();
@@ -142,7 +142,7 @@ fn invalid_test_is_reported_and_does_not_prevent_an_installation() {
         ("- it: [\n", Code::YamlSyntax),
         ("it: runs\n", Code::WrongType),
     ] {
-        let checked = checked(&[demo(&[("tests/all.test.yaml", test)])], &[]);
+        let checked = check_packs(&[demo(&[("tests/all.test.yaml", test)])], &[]);
         assert!(checked.has_errors() && checked.diagnostics.iter().any(|one| one.code == code), "{:?}", checked.diagnostics);
         assert!(checked.good.iter().any(|good| good.name.as_str() == "demo"), "{code}");
     }

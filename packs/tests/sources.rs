@@ -8,7 +8,7 @@ use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use ensue_packs::{FileMode, PackSource, build, check, library};
 
-use crate::support::{demo, reported, shown, shown_with};
+use crate::support::{demo, findings_of, render_findings, shown_with};
 
 const PING: &str = "emits:\n  - trigger: demo.ping\n    payload: { host: a }\n";
 
@@ -55,7 +55,7 @@ fn feed(changes: &[(&str, &str)]) -> PackSource {
 fn source_of(name: &str, pack: PackSource) -> Source {
     let packs: Vec<PackSource> = library().into_iter().chain([pack]).collect();
     let checked = check(&packs, &BTreeMap::new());
-    assert!(!checked.has_errors(), "{}", reported(&checked));
+    assert!(!checked.has_errors(), "{}", render_findings(&checked));
     let mut next = 0;
     let mut ids = |_: &_| {
         next += 1;
@@ -68,7 +68,7 @@ fn source_of(name: &str, pack: PackSource) -> Source {
 
 #[test]
 fn poll_of_a_feed_and_program_in_python_are_accepted() {
-    assert_eq!(shown(&[feed(&[])]), "");
+    assert_eq!(findings_of(&[feed(&[])]), "");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn mistakes_in_poll_are_reported() {
 }
 
 /// The findings of a sensor that polls an action of its pack.
-fn polled(poll: &str, action: &str) -> String {
+fn findings_of_poll(poll: &str, action: &str) -> String {
     let sensor = format!("poll: {{ every: 1m, {poll} }}\n{PING}");
     shown_with(&[("sensors/hook.yaml", &sensor), ("actions/fetch.yaml", action)])
 }
@@ -207,7 +207,7 @@ const FETCH: &str = "description: Fetches.\nparameters: { since: integer }\nresu
 #[test]
 fn poll_of_an_action_is_accepted() {
     let poll = "action: demo.fetch, with: { since: '${{ cursor }}' }, items: result.items, cursor: { start: '0', next: result.next }";
-    assert_eq!(polled(poll, FETCH), "");
+    assert_eq!(findings_of_poll(poll, FETCH), "");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn mistakes_in_polling_an_action_are_reported() {
         ),
         ("a token", fetch, "description: Asks.\nparameters: { since: integer }\ntoken: true\nrun: { process: { command: [fetch] } }\n"),
     ];
-    let mut all: String = mistakes.iter().map(|(what, poll, action)| format!("── {what}\n{}\n", polled(poll, action))).collect();
+    let mut all: String = mistakes.iter().map(|(what, poll, action)| format!("── {what}\n{}\n", findings_of_poll(poll, action))).collect();
     let decode = format!("poll: {{ every: 1m, {fetch} }}\ndecode: text\n{PING}");
     let shown = shown_with(&[("sensors/hook.yaml", &decode), ("actions/fetch.yaml", FETCH)]);
     all.push_str(&format!("── decode\n{shown}"));
@@ -307,7 +307,7 @@ fn packs_of_the_guides_are_accepted() {
                 file.mode = FileMode::Executable;
             }
         }
-        assert_eq!(shown(&[source]), "", "{pack}");
+        assert_eq!(findings_of(&[source]), "", "{pack}");
     }
 }
 
@@ -323,6 +323,6 @@ fn rules_can_listen_to_each_trigger_of_the_engine() {
         let rule = format!("trigger: core.{name}\naction: core.noop\n");
         let packs: Vec<PackSource> = library.iter().cloned().chain([demo(&[("rules/listens.yaml", &rule)])]).collect();
         let checked = check(&packs, &BTreeMap::new());
-        assert!(!checked.has_errors(), "{}", reported(&checked));
+        assert!(!checked.has_errors(), "{}", render_findings(&checked));
     }
 }

@@ -14,7 +14,7 @@ fn steps(text: &str) -> String {
     ])
 }
 
-fn told_each(mistakes: &[(&str, &str)]) -> String {
+fn list_findings(mistakes: &[(&str, &str)]) -> String {
     mistakes.iter().map(|(what, text)| format!("── {what}\n{}\n", steps(text))).collect()
 }
 
@@ -126,7 +126,7 @@ fn read_of_a_step_that_not_every_way_needs_is_reported_with_what_to_write() {
 
 #[test]
 fn misuse_of_assertions_is_reported() {
-    insta::assert_snapshot!(told_each(&[
+    insta::assert_snapshot!(list_findings(&[
         ("not a condition", "ready: { assert: params.load }"),
         ("a message that is not a text", "ready: { assert: params.load > 1, message: [a] }"),
         ("a message without an assertion", "ready: { action: core.noop, message: busy }"),
@@ -140,7 +140,7 @@ fn misuse_of_assertions_is_reported() {
 
 #[test]
 fn misuse_of_tolerated_failures_is_reported() {
-    insta::assert_snapshot!(told_each(&[
+    insta::assert_snapshot!(list_findings(&[
         ("none", "each: { for_each: params.hosts, fail_at: 0, action: core.noop }"),
         ("too many percent", "each: { for_each: params.hosts, fail_at: 101%, action: core.noop }"),
         ("no number", "each: { for_each: params.hosts, fail_at: few, action: core.noop }"),
@@ -151,7 +151,7 @@ fn misuse_of_tolerated_failures_is_reported() {
 
 #[test]
 fn misuse_of_local_names_is_reported() {
-    insta::assert_snapshot!(told_each(&[
+    insta::assert_snapshot!(list_findings(&[
         ("a name of the action", "one: { local: { first: '1' }, action: core.noop }"),
         ("not a name", "one: { local: { First: '1' }, action: core.noop }"),
         ("an item", "one: { local: { own: item }, for_each: params.hosts, action: core.noop }"),
@@ -177,7 +177,7 @@ fn field_takes_the_durations_that_an_expression_computes() {
 
 #[test]
 fn misuse_of_computed_durations_is_reported() {
-    insta::assert_snapshot!(told_each(&[
+    insta::assert_snapshot!(list_findings(&[
         ("a boolean", "one: { action: core.noop, timeout: '${{ config.on }}' }"),
         ("an unknown setting", "one: { action: core.noop, timeout: '${{ config.withn }}' }"),
         ("a boolean as expiry", "one: { wait: { trigger: demo.ping, expires: '${{ config.on }}' } }"),
@@ -209,7 +209,7 @@ then:
 
 #[test]
 fn misuse_of_events_that_cancel_is_reported() {
-    insta::assert_snapshot!(told_each(&[
+    insta::assert_snapshot!(list_findings(&[
         ("a step that does not wait", "a: { action: core.noop, cancel_when: { trigger: demo.ping } }"),
         ("a failure", "a: { fail: never, cancel_when: { trigger: demo.ping } }"),
         ("no trigger", "a: { sleep: 1m, cancel_when: { when: 'true' } }"),

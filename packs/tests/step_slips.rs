@@ -1,10 +1,10 @@
 //! One error in the steps of a workflow is also reported once.
 
-use crate::one_mistake::{ACTION, Slip, reported};
+use crate::one_mistake::{ACTION, Slip, findings_of_slips};
 
 #[test]
 fn one_error_in_the_steps_of_a_workflow_is_reported_once() {
-    insta::assert_snapshot!(reported(&[
+    insta::assert_snapshot!(findings_of_slips(&[
         Slip("a list of steps", &[(ACTION, "run:\n  workflow:\n    steps:\n      - { action: core.noop }\n")]),
         Slip(
             "no task",

@@ -5,7 +5,7 @@ pub(crate) mod agreement;
 use std::collections::BTreeMap;
 
 use ensue_engine::names::PackName;
-use ensue_packs::{Checked, Code, Colour, Diagnostic, FileMode, PackSource, check, library, lint};
+use ensue_packs::{CheckResult, Code, Colour, Diagnostic, FileMode, PackSource, check, library, lint};
 use serde_json::Value;
 
 /// The files of a valid pack `demo`; a test replaces or adds some.
@@ -31,7 +31,7 @@ pub(crate) fn demo(changes: &[(&str, &str)]) -> PackSource {
 }
 
 /// Checks a pack together with the library.
-pub(crate) fn checked(packs: &[PackSource], config: &[(&str, Value)]) -> Checked {
+pub(crate) fn check_packs(packs: &[PackSource], config: &[(&str, Value)]) -> CheckResult {
     let packs: Vec<PackSource> = library().into_iter().chain(packs.iter().cloned()).collect();
     let config: BTreeMap<PackName, Value> = config.iter().map(|(name, value)| (name.parse().expect("a name"), value.clone())).collect();
     let checked = check(&packs, &config);
@@ -43,30 +43,30 @@ pub(crate) fn checked(packs: &[PackSource], config: &[(&str, Value)]) -> Checked
 }
 
 /// The findings of packs, as they are printed.
-pub(crate) fn shown(packs: &[PackSource]) -> String {
-    reported(&checked(packs, &[]))
+pub(crate) fn findings_of(packs: &[PackSource]) -> String {
+    render_findings(&check_packs(packs, &[]))
 }
 
 /// The findings as they are printed.
-pub(crate) fn reported(checked: &Checked) -> String {
+pub(crate) fn render_findings(checked: &CheckResult) -> String {
     let all: Vec<String> = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
     all.join("\n")
 }
 
 /// The findings of the demo with some files changed.
 pub(crate) fn shown_with(changes: &[(&str, &str)]) -> String {
-    shown(&[demo(changes)])
+    findings_of(&[demo(changes)])
 }
 
 /// Lints packs together with the library.
-pub(crate) fn linted(packs: &[PackSource]) -> Checked {
+pub(crate) fn lint_packs(packs: &[PackSource]) -> CheckResult {
     let packs: Vec<PackSource> = library().into_iter().chain(packs.iter().cloned()).collect();
     lint(&packs, &BTreeMap::new())
 }
 
 /// The findings with one code, if there is exactly one and nothing else except lints; otherwise all findings
 /// as an error.
-pub(crate) fn shown_alone(checked: &Checked, code: Code) -> Result<String, String> {
+pub(crate) fn shown_alone(checked: &CheckResult, code: Code) -> Result<String, String> {
     let others = |one: &&Diagnostic| one.code == code || !LINTS.contains(&one.code);
     let reported: Vec<&Diagnostic> = checked.diagnostics.iter().filter(others).filter(|one| one.code != Code::NeedsBrokenPack).collect();
     match reported.as_slice() {

@@ -1,6 +1,6 @@
 //! What `check` infers about types, as the author sees it: each kind of finding in a complete pack.
 
-use crate::support::{checked, demo, shown_with};
+use crate::support::{check_packs, demo, shown_with};
 use ensue_packs::{Code, Severity};
 
 /// A trigger whose payload has fields of all kinds.
@@ -191,7 +191,7 @@ fn warning_does_not_invalidate_a_pack() {
         ("triggers/change.yaml", CHANGE),
         ("rules/a.yaml", "trigger: demo.change\nwhen: event.payload.label.name == 'x'\naction: core.echo\n"),
     ]);
-    let checked = checked(&[pack], &[]);
+    let checked = check_packs(&[pack], &[]);
     assert!(!checked.has_errors() && checked.good.iter().any(|pack| pack.name.as_str() == "demo"));
     let reported: Vec<_> = checked.diagnostics.iter().map(|one| (one.severity, one.code)).collect();
     assert_eq!(reported, [(Severity::Warning, Code::MayBeMissing)]);

@@ -13,7 +13,7 @@ use ensue_expression::Document;
 use ensue_packs::{Code, PackSource, build, check};
 use serde_json::json;
 
-use crate::support::{checked, demo, shown_with};
+use crate::support::{check_packs, demo, shown_with};
 
 const SECOND: &str = "payload: { sku: string, qty: integer }\nversion: 2\nupcasts: { 1: '${{ {\"sku\": payload.item, \"qty\": 1} }}' }\n";
 
@@ -22,11 +22,11 @@ fn trigger(text: &str) -> String {
 }
 
 fn codes(changes: &[(&str, &str)]) -> Vec<Code> {
-    checked(&[demo(changes)], &[]).diagnostics.iter().map(|one| one.code).collect()
+    check_packs(&[demo(changes)], &[]).diagnostics.iter().map(|one| one.code).collect()
 }
 
-fn installed(text: &str) -> BTreeMap<TriggerRef, Arc<Trigger>> {
-    let checked = checked(&[demo(&[("triggers/ordered.yaml", text)])], &[]);
+fn install_triggers(text: &str) -> BTreeMap<TriggerRef, Arc<Trigger>> {
+    let checked = check_packs(&[demo(&[("triggers/ordered.yaml", text)])], &[]);
     let id = RuleId(Id::root(Timestamp::from_micros(0), 1));
     let packs: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(|_| id))).collect();
     build(CatalogRevision(1), &packs).expect("these packs have no errors").triggers().clone()
@@ -38,7 +38,7 @@ fn trigger_with_an_upcast_for_each_older_version_is_accepted() {
     let third =
         "payload: { sku: string }\nversion: 3\nupcasts:\n  1: { article: '${{ payload.item }}' }\n  2: { sku: '${{ payload.article }}' }\n";
     assert_eq!(trigger(third), "");
-    let triggers = installed(third);
+    let triggers = install_triggers(third);
     let payload = Document::from_value(&json!({ "item": "tea" }));
     let newest = triggers[&"demo.ordered".parse().unwrap()].newest(TriggerVersion::FIRST, &payload).unwrap();
     assert_eq!(newest.root().raw(), r#"{"sku":"tea"}"#);
@@ -46,7 +46,7 @@ fn trigger_with_an_upcast_for_each_older_version_is_accepted() {
 
 #[test]
 fn trigger_without_a_version_has_the_first() {
-    let triggers = installed("payload: { sku: string }\n");
+    let triggers = install_triggers("payload: { sku: string }\n");
     assert_eq!(triggers[&"demo.ordered".parse().unwrap()].version, TriggerVersion::FIRST);
 }
 
@@ -108,11 +108,11 @@ fn rule_cannot_listen_to_a_version() {
 
 #[test]
 fn pack_with_a_lower_version_than_the_installed_one_is_found() {
-    let live = installed(SECOND);
+    let live = install_triggers(SECOND);
     let lowered = |text: &str| {
         let packs: Vec<PackSource> = ensue_packs::library().into_iter().chain([demo(&[("triggers/ordered.yaml", text)])]).collect();
         let checked = check(&packs, &BTreeMap::new());
-        checked.good.iter().flat_map(|pack| pack.lowered(&live)).map(|one| (one.code, one.message)).collect::<Vec<_>>()
+        checked.good.iter().flat_map(|pack| pack.lowered_versions(&live)).map(|one| (one.code, one.message)).collect::<Vec<_>>()
     };
     assert_eq!(lowered(SECOND), []);
     let message = "version 1 of `demo.ordered` is lower than the installed version 2".to_owned();

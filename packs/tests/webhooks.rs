@@ -12,13 +12,13 @@ fn hook(webhook: &str) -> String {
     shown_with(&[("sensors/hook.yaml", &sensor)])
 }
 
-fn told_each(mistakes: &[&str]) -> String {
+fn list_findings(mistakes: &[&str]) -> String {
     mistakes.iter().map(|webhook| format!("── {webhook}\n{}\n", hook(webhook))).collect()
 }
 
 #[test]
 fn wrong_limits_of_a_webhook_are_reported() {
-    insta::assert_snapshot!(told_each(&[
+    insta::assert_snapshot!(list_findings(&[
         "accept: [xml]",
         "accept: [json, json]",
         "methods: [PATCH]",
@@ -48,7 +48,7 @@ fn content_types_whose_names_differ_in_case_only_are_an_error() {
 
 #[test]
 fn wrong_replies_are_reported() {
-    insta::assert_snapshot!(told_each(&[
+    insta::assert_snapshot!(list_findings(&[
         "reply: []",
         "reply:\n  - wait: 2s\n    body: a\n  - body: b",
         "reply:\n  - wait: 26s\n    body: a",

@@ -8,7 +8,7 @@ use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use ensue_packs::{build, library};
 
-use crate::support::{checked, demo, linted, reported, shown_with};
+use crate::support::{check_packs, demo, lint_packs, render_findings, shown_with};
 
 /// Actions for the steps: one declares its result, the other takes code.
 const ACTIONS: &str = "actions:
@@ -91,7 +91,7 @@ mod good {
     fn engine_gets_the_workflow_as_written() {
         let packs: Vec<_> =
             library().into_iter().chain([demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", SHIP)])]).collect();
-        let checked = checked(&packs[packs.len() - 1..], &[]);
+        let checked = check_packs(&packs[packs.len() - 1..], &[]);
         let ids = |_: &_| RuleId(Id::root(Timestamp::from_micros(1), 1));
         let installed: Vec<_> = checked.good.iter().map(|pack| (pack.source.clone(), pack.manifest(ids))).collect();
         let catalog = build(CatalogRevision(1), &installed).unwrap();
@@ -133,7 +133,7 @@ mod good {
     #[test]
     fn parameters_read_by_steps_count_as_used() {
         let unused = |text: &str| -> Vec<String> {
-            let reported = linted(&[demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", text)])]).diagnostics;
+            let reported = lint_packs(&[demo(&[("actions/several.yaml", ACTIONS), ("actions/ship.yaml", text)])]).diagnostics;
             reported.into_iter().filter(|one| one.file.ends_with("ship.yaml")).map(|one| one.message).collect()
         };
         assert_eq!(unused(SHIP), [""; 0]);
@@ -185,7 +185,7 @@ mod names {
             [("pack.yaml", "name: other\nversion: 2.1.0\n"), ("actions/go.yaml", "run: { shell: { script: make } }\n")],
         );
         let pack = demo(&[("actions/ship.yaml", &with_steps("a: { action: other.go }"))]);
-        insta::assert_snapshot!(reported(&checked(&[other.unwrap(), pack], &[])));
+        insta::assert_snapshot!(render_findings(&check_packs(&[other.unwrap(), pack], &[])));
     }
 }
 
@@ -551,6 +551,6 @@ fn reads_across_thousands_of_steps_are_checked_quickly() {
     }
     let all: Vec<String> = (0..9_000).map(|number| format!("s{number}")).collect();
     let _ = writeln!(text, "last: {{ needs: [{}], action: core.noop }}", all.join(", "));
-    let checked = checked(&[demo(&[("actions/ship.yaml", &with_steps(&text))])], &[]);
+    let checked = check_packs(&[demo(&[("actions/ship.yaml", &with_steps(&text))])], &[]);
     assert!(checked.diagnostics.is_empty(), "{:?}", checked.diagnostics.first());
 }

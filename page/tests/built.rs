@@ -91,7 +91,7 @@ fn first_load_is_small() {
     assert!(bytes > 0 && bytes <= FIRST_LOAD_BYTES_MAX, "the first load has {bytes} bytes");
 }
 
-fn compressed(file: &ensue_page::File) -> usize {
+fn compressed_bytes(file: &ensue_page::File) -> usize {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(file.bytes).unwrap();
     encoder.finish().unwrap().len()
@@ -102,13 +102,13 @@ fn screen_with_the_editor_is_small() {
     for name in EDITING {
         assert!(ensue_page::FILES.iter().any(|file| file.name == name), "there is no {name}");
     }
-    let bytes: usize = ensue_page::FILES.iter().filter(|file| EDITING.contains(&file.name)).map(compressed).sum();
+    let bytes: usize = ensue_page::FILES.iter().filter(|file| EDITING.contains(&file.name)).map(compressed_bytes).sum();
     assert!(bytes <= EDITING_BYTES_MAX, "the screen with the editor has {bytes} bytes");
 }
 
 #[test]
 fn whole_page_is_small() {
-    let bytes: usize = ensue_page::FILES.iter().map(compressed).sum();
+    let bytes: usize = ensue_page::FILES.iter().map(compressed_bytes).sum();
     assert!(bytes <= ALL_BYTES_MAX, "all files of the page have {bytes} bytes");
 }
 

@@ -43,16 +43,16 @@ fn main() {
             let node = Node { id: Uuid::from_u128(u128::from(number)), name: format!("appends-{number}") };
             Box::new(database.lead(log_id(number), &node, IfLed::Fail).unwrap())
         });
-        tell("PostgreSQL", measured(on_postgres.collect(), seconds), seconds);
+        print_row("PostgreSQL", measure_appends(on_postgres.collect(), seconds), seconds);
         let on_sqlite = numbers().map(|number| -> Box<dyn Log> {
             Box::new(SqliteLog::open(&folder.path().join(format!("{number}.sqlite")), log_id(number)).unwrap())
         });
-        tell("SQLite", measured(on_sqlite.collect(), seconds), seconds);
+        print_row("SQLite", measure_appends(on_sqlite.collect(), seconds), seconds);
     }
 }
 
 /// Appends to each log from a thread of its own, and returns how long each commit took.
-fn measured(logs: Vec<Box<dyn Log>>, seconds: u64) -> Vec<Duration> {
+fn measure_appends(logs: Vec<Box<dyn Log>>, seconds: u64) -> Vec<Duration> {
     let ended = Arc::new(AtomicBool::new(false));
     let body = Body::json(long_json(BODY_BYTES));
     let appending: Vec<_> = logs
@@ -85,7 +85,7 @@ fn measured(logs: Vec<Box<dyn Log>>, seconds: u64) -> Vec<Duration> {
     appending.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
 }
 
-fn tell(store: &str, mut took: Vec<Duration>, seconds: u64) {
+fn print_row(store: &str, mut took: Vec<Duration>, seconds: u64) {
     took.sort_unstable();
     let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
     let commits = took.len() as u64 / seconds;

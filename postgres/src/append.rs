@@ -9,18 +9,18 @@ use crate::classify::Meaning;
 /// The calls that append one batch. Each is a transaction of its own.
 pub(crate) trait Calls {
     /// Appends the batch.
-    fn append(&mut self) -> Result<Told, Meaning>;
+    fn append(&mut self) -> Result<AppendReply, Meaning>;
     /// Looks at the log once no other append runs. When this returns, what it found is as safe as an acknowledged commit.
-    fn settle(&mut self) -> Result<Found, Meaning>;
+    fn settle(&mut self) -> Result<LogTail, Meaning>;
     /// Finds the record that a constraint rejected, by its index in the batch.
-    fn rejected(&mut self) -> Option<usize>;
+    fn find_rejected(&mut self) -> Option<usize>;
     /// Waits before the next try. Returns false if the time is up.
     fn pause(&mut self) -> bool;
 }
 
 /// The answer to an append.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum AppendReply {
     /// The batch is in the log.
     Kept,
     /// The log has another head.
@@ -33,7 +33,7 @@ pub(crate) enum Told {
 
 /// What is in the log after the head for which a batch was made.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct LogTail {
     /// The newest epoch.
     pub(crate) epoch: Epoch,
     /// The newest position.
@@ -52,7 +52,7 @@ pub(crate) fn append(calls: &mut impl Calls, batch: &Batch, head: Position, epoc
             Ok(Err(error)) => return Err(error),
             Err(meaning) => meaning,
         };
-        if let Some(error) = appending.failed(meaning) {
+        if let Some(error) = appending.handle_failure(meaning) {
             return Err(error);
         }
         if !appending.calls.pause() {
@@ -77,37 +77,37 @@ impl<C: Calls> Appending<'_, C> {
         let is_open = self.is_open && !self.batch.records.is_empty();
         if is_open {
             match self.settle()? {
-                Settled::Kept => return Ok(Ok(())),
-                Settled::Error(error) => return Ok(Err(error)),
-                Settled::Missing => {}
+                SettleOutcome::Kept => return Ok(Ok(())),
+                SettleOutcome::Error(error) => return Ok(Err(error)),
+                SettleOutcome::Missing => {}
             }
         }
         Ok(match self.calls.append()? {
-            Told::Kept => Ok(()),
+            AppendReply::Kept => Ok(()),
             // The first call may have arrived after its outcome was looked up.
-            Told::Behind(_) if is_open => match self.settle()? {
-                Settled::Kept => Ok(()),
-                Settled::Error(error) => Err(error),
-                Settled::Missing => return Err(Meaning::Unknown("the head of the log changed".to_owned())),
+            AppendReply::Behind(_) if is_open => match self.settle()? {
+                SettleOutcome::Kept => Ok(()),
+                SettleOutcome::Error(error) => Err(error),
+                SettleOutcome::Missing => return Err(Meaning::Unknown("the head of the log changed".to_owned())),
             },
-            Told::Behind(head) => Err(AppendError::Behind(head)),
-            Told::Deposed(epoch) => Err(AppendError::Deposed(epoch)),
-            Told::Rejected(error) => Err(error),
+            AppendReply::Behind(head) => Err(AppendError::Behind(head)),
+            AppendReply::Deposed(epoch) => Err(AppendError::Deposed(epoch)),
+            AppendReply::Rejected(error) => Err(error),
         })
     }
 
-    fn settle(&mut self) -> Result<Settled, Meaning> {
-        let Found { epoch, head, batch } = self.calls.settle()?;
+    fn settle(&mut self) -> Result<SettleOutcome, Meaning> {
+        let LogTail { epoch, head, batch } = self.calls.settle()?;
         Ok(match batch {
-            Some(_) if batch == self.batch.id => Settled::Kept,
-            _ if epoch != self.epoch => Settled::Error(AppendError::Deposed(epoch)),
-            None if head.position == self.head => Settled::Missing,
-            Some(_) | None => Settled::Error(AppendError::Behind(head)),
+            Some(_) if batch == self.batch.id => SettleOutcome::Kept,
+            _ if epoch != self.epoch => SettleOutcome::Error(AppendError::Deposed(epoch)),
+            None if head.position == self.head => SettleOutcome::Missing,
+            Some(_) | None => SettleOutcome::Error(AppendError::Behind(head)),
         })
     }
 
     /// Returns the error of the append, or `None` if it is tried again.
-    fn failed(&mut self, meaning: Meaning) -> Option<AppendError> {
+    fn handle_failure(&mut self, meaning: Meaning) -> Option<AppendError> {
         match meaning {
             Meaning::Unknown(why) => {
                 tracing::warn!(why = %why, "the outcome of an append is unknown; the node looks it up");
@@ -130,7 +130,7 @@ impl<C: Calls> Appending<'_, C> {
 
     /// Returns the error for a batch that a constraint rejected, which does not say whose record it was.
     fn rejected_by_constraint(&mut self, why: String) -> AppendError {
-        match self.calls.rejected().and_then(|step| Some((step, self.batch.records.get(step)?))) {
+        match self.calls.find_rejected().and_then(|step| Some((step, self.batch.records.get(step)?))) {
             Some((step, record)) => ensue_store::batch::id_refused(step, record.id),
             None => AppendError::Refused { record: 0, why },
         }
@@ -138,7 +138,7 @@ impl<C: Calls> Appending<'_, C> {
 }
 
 /// What became of a batch.
-enum Settled {
+enum SettleOutcome {
     Kept,
     Missing,
     Error(AppendError),
@@ -153,20 +153,20 @@ mod tests {
 
     /// A database that gives each answer once, the last one first.
     struct Answers {
-        appends: Vec<Result<Told, Meaning>>,
-        settles: Vec<Result<Found, Meaning>>,
+        appends: Vec<Result<AppendReply, Meaning>>,
+        settles: Vec<Result<LogTail, Meaning>>,
     }
 
     impl Calls for Answers {
-        fn append(&mut self) -> Result<Told, Meaning> {
+        fn append(&mut self) -> Result<AppendReply, Meaning> {
             self.appends.pop().unwrap()
         }
 
-        fn settle(&mut self) -> Result<Found, Meaning> {
+        fn settle(&mut self) -> Result<LogTail, Meaning> {
             self.settles.pop().unwrap()
         }
 
-        fn rejected(&mut self) -> Option<usize> {
+        fn find_rejected(&mut self) -> Option<usize> {
             None
         }
 
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn batch_is_not_sent_again_to_a_log_that_went_back() {
         let batch = Writer::of(&MemoryLog::new(LOG)).batch([event(1)]);
-        let found = Found { epoch: Epoch(1), head: Head { position: Position(4), ..Head::default() }, batch: None };
+        let found = LogTail { epoch: Epoch(1), head: Head { position: Position(4), ..Head::default() }, batch: None };
         let mut answers = Answers { appends: vec![Err(Meaning::Unknown("no answer".to_owned()))], settles: vec![Ok(found)] };
         let appended = append(&mut answers, &batch, Position(5), Epoch(1));
         assert!(matches!(appended, Err(AppendError::Behind(head)) if head.position == Position(4)), "{appended:?}");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::classify::Meaning;
 use crate::connect::Servers;
 use crate::io::Io;
-use crate::session::{CONNECT_TIMEOUT, Purpose, Session};
+use crate::session::{CONNECT_TIMEOUT, ConnectionPurpose, Session};
 use crate::tls::Endpoint;
 
 /// The oldest version that is accepted, as the server's number.
@@ -106,7 +106,7 @@ impl Server {
 /// connection between transactions. The settings of a session, and its prepared statements, would be those of another.
 pub(crate) fn pooler(io: &Arc<Io>, endpoint: &Endpoint, servers: &Servers) -> Result<Option<Unsuitable>, String> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
-    let connect = || Session::connect(io, endpoint, Purpose::Write, servers);
+    let connect = || Session::connect(io, endpoint, ConnectionPurpose::Write, servers);
     let (one, other) = (connect()?, connect()?);
     let process = |session: &Session| session.process(deadline).map_err(|meaning| meaning.to_string());
     let before = process(&one)?;

@@ -51,7 +51,7 @@ pub(crate) fn meaning(error: &Error) -> Meaning {
 /// Returns what a message of the server means. An error of the session (`FATAL`) or of the server (`PANIC`) may come at
 /// any time, also while a commit waits.
 fn of_server(told: &DbError) -> Meaning {
-    let why = told_text(told);
+    let why = describe_db_error(told);
     if !matches!(told.parsed_severity(), Some(Severity::Error)) {
         return Meaning::Unknown(why);
     }
@@ -80,12 +80,12 @@ fn is_ours(error: &Error) -> bool {
 /// Returns the message of an error with its cause.
 pub(crate) fn text(error: &Error) -> String {
     match (error.as_db_error(), error.source()) {
-        (Some(told), _) => told_text(told),
+        (Some(told), _) => describe_db_error(told),
         (None, Some(cause)) => format!("{error}: {cause}"),
         (None, None) => error.to_string(),
     }
 }
 
-fn told_text(told: &DbError) -> String {
+fn describe_db_error(told: &DbError) -> String {
     format!("{} ({})", told.message(), told.code().code())
 }

@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 const NEXT_AFTER: Duration = Duration::from_secs(1);
 
 /// A client, and what moves its bytes.
-pub(crate) type Connected = (Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
+pub(crate) type ConnectedClient = (Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
 
 /// Which server of an address is asked first; a clone is the same. It begins with the first one.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +24,7 @@ pub(crate) struct Servers(Arc<AtomicUsize>);
 
 /// The server of a connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Place {
+pub(crate) struct ServerChoice {
     /// Its place in the address.
     server: usize,
     /// How many servers the address has.
@@ -33,7 +33,7 @@ pub(crate) struct Place {
     turn: usize,
 }
 
-impl Place {
+impl ServerChoice {
     /// Returns how many servers the address has.
     pub(crate) fn count(self) -> usize {
         self.count
@@ -43,8 +43,8 @@ impl Place {
 impl Servers {
     /// Begins with the next server from now on, because the one at this place did not answer. All connections of this turn are
     /// then left, so that nothing is read from a server that the writer has left.
-    pub(crate) fn leave(&self, place: Place) {
-        let Place { server, count, turn } = place;
+    pub(crate) fn leave(&self, place: ServerChoice) {
+        let ServerChoice { server, count, turn } = place;
         if count > 1 {
             let next = (turn + 1..).find(|turn| turn % count == (server + 1) % count).unwrap_or(turn);
             // Another connection may have noticed it before.
@@ -53,7 +53,7 @@ impl Servers {
     }
 
     /// Returns true if connections of this turn are left.
-    pub(crate) fn has_left(&self, place: Place) -> bool {
+    pub(crate) fn has_left(&self, place: ServerChoice) -> bool {
         self.turn() != place.turn
     }
 
@@ -63,7 +63,7 @@ impl Servers {
 }
 
 /// Connects to the first server that answers and is what the settings demand. The others are given up.
-pub(crate) async fn connect(config: &Config, tls: &MakeRustlsConnect, first: &Servers) -> Result<(Connected, Place), Error> {
+pub(crate) async fn connect(config: &Config, tls: &MakeRustlsConnect, first: &Servers) -> Result<(ConnectedClient, ServerChoice), Error> {
     let mut asked = JoinSet::new();
     let turn = first.turn();
     let mut servers: Vec<(usize, Config)> = servers(config).into_iter().enumerate().collect();
@@ -82,13 +82,13 @@ pub(crate) async fn connect(config: &Config, tls: &MakeRustlsConnect, first: &Se
             None => asked.join_next().await,
         };
         match answer.map(Result::<_, JoinError>::ok) {
-            Some(Some((server, Ok(connected)))) => return Ok((connected, Place { server, count, turn })),
+            Some(Some((server, Ok(connected)))) => return Ok((connected, ServerChoice { server, count, turn })),
             Some(Some((_, Err(error)))) => failed = Some(error),
             Some(None) => {}
             // Nobody is left to ask.
             None => match failed {
                 Some(error) => return Err(error),
-                None => return Ok((config.connect(tls.clone()).await?, Place { turn, ..Place::default() })),
+                None => return Ok((config.connect(tls.clone()).await?, ServerChoice { turn, ..ServerChoice::default() })),
             },
         }
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn server_that_is_left_is_asked_last() {
         let servers = Servers::default();
-        let place = |server| Place { server, count: 3, turn: servers.turn() };
+        let place = |server| ServerChoice { server, count: 3, turn: servers.turn() };
         let (one, other) = (place(0), place(0));
         servers.leave(one);
         assert_eq!((servers.turn() % 3, servers.has_left(other)), (1, true));
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn only_server_of_an_address_is_never_left() {
         let servers = Servers::default();
-        let place = Place { server: 0, count: 1, turn: 0 };
+        let place = ServerChoice { server: 0, count: 1, turn: 0 };
         servers.leave(place);
         assert!(!servers.has_left(place));
     }

@@ -7,18 +7,18 @@ use ensue_engine::explain::Explain;
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::{Log as _, VaultError};
 use ensue_store::transfer::{Source, TransferError, transfer};
-use ensue_store::verify::{Verified, VerifyError, verify};
+use ensue_store::verify::{VerifyError, VerifySummary, verify};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::beside::{Lead, PostgresEnvelopes, PostgresPacks};
 use crate::database::{Database, LOOK_EVERY};
 use crate::error::DatabaseError;
-use crate::lease::{Node, Observed};
+use crate::lease::{LeaseObserver, Node};
 use crate::log::{Led, PostgresLog};
 use crate::reader::PostgresLogReader;
 use crate::schema::{NewLog, schema_of};
-use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
+use crate::session::{ConnectionPurpose, STATEMENT_TIMEOUT, Session};
+use crate::side_stores::{Lead, PostgresEnvelopes, PostgresPacks};
 
 /// Why a log was not copied into a database.
 #[derive(Debug, Error, Explain)]
@@ -55,11 +55,11 @@ impl Database {
         from: &dyn Source,
         mut progress: impl FnMut(CopyStep, u64),
         beside: impl FnOnce(PostgresEnvelopes, PostgresPacks) -> Result<(), CopyIntoError>,
-    ) -> Result<Verified, CopyIntoError> {
+    ) -> Result<VerifySummary, CopyIntoError> {
         let head = from.head().map_err(TransferError::Read)?;
         let mut target = self.begin_copy(log)?;
         transfer(from, &mut target, |done| progress(CopyStep::Copying, done))?;
-        let session = self.connect(Purpose::Read, "copy")?;
+        let session = self.connect(ConnectionPurpose::Read, "copy")?;
         let reader = PostgresLogReader::of(self, session, log, target.number());
         let verified = verify(&reader, Some(head), |at| progress(CopyStep::Verifying, at.0))?;
         let lead = Lead::default();
@@ -72,18 +72,18 @@ impl Database {
     /// Lists the logs. Fails if there is none.
     pub fn logs_to_copy(&self) -> Result<Vec<LogId>, DatabaseError> {
         match self.logs()? {
-            logs if logs.is_empty() => Err(DatabaseError::Empty { at: self.shown().to_owned() }),
+            logs if logs.is_empty() => Err(DatabaseError::Empty { at: self.display_name().to_owned() }),
             logs => Ok(logs),
         }
     }
 
     /// Fails if a node leads the log. If its leader does not beat, it is gone after the time of a lease.
     pub fn demand_no_leader(&self, log: LogId) -> Result<(), DatabaseError> {
-        let mut session = self.connect(Purpose::Read, "copy")?;
-        let mut observed = Observed::default();
+        let mut session = self.connect(ConnectionPurpose::Read, "copy")?;
+        let mut observed = LeaseObserver::default();
         let mut first: Option<(Uuid, i64, i64)> = None;
         loop {
-            let row = self.row(&mut session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.shown().to_owned(), log })?;
+            let row = self.row(&mut session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.display_name().to_owned(), log })?;
             let Some(leader) = row.leader else { return Ok(()) };
             let Some((name, beats)) = self.node(&mut session, leader)? else { return Ok(()) };
             if first.get_or_insert((leader, row.epoch, beats)) != &(leader, row.epoch, beats) {
@@ -99,10 +99,10 @@ impl Database {
     fn begin_copy(&self, log: LogId) -> Result<PostgresLog, DatabaseError> {
         self.prepare()?;
         self.demand_no_other(log)?;
-        let mut session = self.connect(Purpose::Write, "copy")?;
+        let mut session = self.connect(ConnectionPurpose::Write, "copy")?;
         if let Some(row) = self.row(&mut session, log)? {
             if row.state != "copying" {
-                return Err(DatabaseError::Exists { at: self.shown().to_owned(), log });
+                return Err(DatabaseError::Exists { at: self.display_name().to_owned(), log });
             }
             self.discard(&mut session, row.number)?;
         }
@@ -122,7 +122,7 @@ impl Database {
     /// Fails if the database has another log: no node could tell which one is its own.
     fn demand_no_other(&self, log: LogId) -> Result<(), DatabaseError> {
         match self.logs()?.into_iter().find(|found| *found != log) {
-            Some(other) => Err(DatabaseError::Occupied { at: self.shown().to_owned(), other }),
+            Some(other) => Err(DatabaseError::Occupied { at: self.display_name().to_owned(), other }),
             None => Ok(()),
         }
     }
@@ -132,20 +132,20 @@ impl Database {
         let schema = schema_of(number);
         let sql =
             format!("BEGIN; DELETE FROM ensue.logs WHERE number = {number} AND state = 'copying'; DROP SCHEMA {schema} CASCADE; COMMIT");
-        session.batch(&sql, Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.failed(&meaning))
+        session.batch(&sql, Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.error_from(&meaning))
     }
 
     fn finish_copy(&self, log: LogId) -> Result<(), DatabaseError> {
-        let mut session = self.connect(Purpose::Write, "copy")?;
+        let mut session = self.connect(ConnectionPurpose::Write, "copy")?;
         let id = Uuid::from_bytes(*log.0.as_bytes());
         let opened = session.commit(
             "UPDATE ensue.logs SET state = 'open' WHERE id = $1 AND state = 'copying' RETURNING number",
             &[&id],
             Instant::now() + STATEMENT_TIMEOUT,
         );
-        match opened.map_err(|meaning| self.failed(&meaning))?.first() {
+        match opened.map_err(|meaning| self.error_from(&meaning))?.first() {
             Some(_) => Ok(()),
-            None => Err(DatabaseError::NoLog { at: self.shown().to_owned(), log }),
+            None => Err(DatabaseError::NoLog { at: self.display_name().to_owned(), log }),
         }
     }
 }

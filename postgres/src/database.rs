@@ -13,9 +13,9 @@ use crate::classify::Meaning;
 use crate::connect::Servers;
 use crate::error::DatabaseError;
 use crate::io::Io;
-use crate::known::{Compared, KnownLogs};
+use crate::known_logs::{KnownLogs, ServerComparison};
 use crate::schema::{self, NewLog, SchemaFault};
-use crate::session::{CONNECT_TIMEOUT, Purpose, STATEMENT_TIMEOUT, Session};
+use crate::session::{CONNECT_TIMEOUT, ConnectionPurpose, STATEMENT_TIMEOUT, Session};
 use crate::tls::{Endpoint, Verification};
 
 /// How many positions a part of the records holds.
@@ -32,7 +32,7 @@ pub struct Database {
     at: String,
     part_positions: i64,
     look_every: Duration,
-    idle: Arc<Mutex<Vec<(Purpose, Session)>>>,
+    idle: Arc<Mutex<Vec<(ConnectionPurpose, Session)>>>,
     servers: Servers,
     known: KnownLogs,
 }
@@ -41,7 +41,7 @@ pub struct Database {
 const IDLE_MAX: usize = 4;
 
 /// The connections that a node needs at once when it begins to lead: for secrets, packs, outputs, and those that read.
-const READY: [(Purpose, usize); 2] = [(Purpose::Write, 3), (Purpose::Read, 4)];
+const READY: [(ConnectionPurpose, usize); 2] = [(ConnectionPurpose::Write, 3), (ConnectionPurpose::Read, 4)];
 
 /// The row of a log.
 pub(crate) struct LogRow {
@@ -60,7 +60,7 @@ impl Database {
             endpoint.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         let io = Io::start().map_err(|error| DatabaseError::Unavailable("the database".to_owned(), error.to_string()))?;
-        let at = shown(&endpoint.config);
+        let at = describe_address(&endpoint.config);
         Ok(Self {
             io,
             endpoint,
@@ -96,41 +96,41 @@ impl Database {
         if let Some(problem) = found {
             return Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo });
         }
-        let mut session = self.connect(Purpose::Write, "setup")?;
+        let mut session = self.connect(ConnectionPurpose::Write, "setup")?;
         schema::prepare_cell(&mut session).map_err(|fault| self.schema_failed(fault))?;
-        self.put_back(Purpose::Write, session);
+        self.put_back(ConnectionPurpose::Write, session);
         Ok(())
     }
 
     /// Lists the logs, the oldest first.
     pub fn logs(&self) -> Result<Vec<LogId>, DatabaseError> {
-        let mut session = self.connect(Purpose::Read, "setup")?;
+        let mut session = self.connect(ConnectionPurpose::Read, "setup")?;
         let is_there = session
             .query("SELECT to_regclass('ensue.logs') IS NOT NULL", &[], Instant::now() + STATEMENT_TIMEOUT)
-            .map_err(|meaning| self.failed(&meaning))?;
+            .map_err(|meaning| self.error_from(&meaning))?;
         if !is_there.first().is_some_and(|row| row.get(0)) {
             return Ok(Vec::new());
         }
         let rows = session
             .query("SELECT id FROM ensue.logs ORDER BY number", &[], Instant::now() + STATEMENT_TIMEOUT)
-            .map_err(|meaning| self.failed(&meaning))?;
-        self.put_back(Purpose::Read, session);
+            .map_err(|meaning| self.error_from(&meaning))?;
+        self.put_back(ConnectionPurpose::Read, session);
         Ok(rows.iter().map(|row| LogId(Id::from_bytes(*row.get::<_, Uuid>(0).as_bytes()))).collect())
     }
 
     /// Creates the log of an empty database. Fails if another node created one at the same moment.
     pub fn begin(&self, log: LogId) -> Result<(), DatabaseError> {
-        let mut session = self.connect(Purpose::Write, "setup")?;
+        let mut session = self.connect(ConnectionPurpose::Write, "setup")?;
         self.create(&mut session, log, NewLog::Only).map(|_| ())
     }
 
     /// Returns the server and the database, as messages name them.
-    pub fn shown(&self) -> &str {
+    pub fn display_name(&self) -> &str {
         &self.at
     }
 
     /// Returns a connection to a server that was checked: an unused one, or a new one.
-    pub(crate) fn connect(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
+    pub(crate) fn connect(&self, purpose: ConnectionPurpose, what: &str) -> Result<Session, DatabaseError> {
         while let Some(mut session) = self.idle_one(purpose) {
             let is_named = session.rename(&format!("ensue/{what}"), Instant::now() + CONNECT_TIMEOUT).is_ok();
             if is_named && self.check(&mut session).is_ok() {
@@ -143,7 +143,7 @@ impl Database {
     }
 
     /// Keeps a connection for its next use. Nothing may be open on it.
-    pub(crate) fn put_back(&self, purpose: Purpose, session: Session) {
+    pub(crate) fn put_back(&self, purpose: ConnectionPurpose, session: Session) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !session.is_closed() && idle.iter().filter(|(of, _)| *of == purpose).count() < IDLE_MAX {
             idle.push((purpose, session));
@@ -163,14 +163,14 @@ impl Database {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn idle_one(&self, purpose: Purpose) -> Option<Session> {
+    fn idle_one(&self, purpose: ConnectionPurpose) -> Option<Session> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let at = idle.iter().position(|(of, _)| *of == purpose)?;
         Some(idle.swap_remove(at).1)
     }
 
     /// Connects, and checks the server.
-    fn connect_new(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
+    fn connect_new(&self, purpose: ConnectionPurpose, what: &str) -> Result<Session, DatabaseError> {
         let mut endpoint = self.endpoint.clone();
         endpoint.config.application_name(format!("ensue/{what}"));
         let mut tries = 0;
@@ -187,7 +187,7 @@ impl Database {
     }
 
     /// Returns what this process knows of the logs. No connection to a server that lacks it is used.
-    pub(crate) fn known(&self) -> &KnownLogs {
+    pub(crate) fn known_logs(&self) -> &KnownLogs {
         &self.known
     }
 
@@ -195,17 +195,17 @@ impl Database {
     /// servers accept connections: the take-over was committed on the other one.
     pub(crate) fn check(&self, session: &mut Session) -> Result<(), DatabaseError> {
         let not_primary = |what| Err(DatabaseError::NotPrimary { at: self.at.clone(), what });
-        let server = Server::ask(session).map_err(|meaning| self.failed(&meaning))?;
+        let server = Server::ask(session).map_err(|meaning| self.error_from(&meaning))?;
         if server.is_standby {
             return not_primary("a standby, which cannot write");
         }
         if let Some(Unsuitable { why, todo }) = server.problem() {
             return Err(DatabaseError::Unsuitable { at: self.at.clone(), why, todo });
         }
-        match self.known.compare(session).map_err(|meaning| self.failed(&meaning))? {
-            Compared::Complete => Ok(()),
-            Compared::Old => not_primary("an old primary: it lacks the newest records of the log"),
-            Compared::Rewritten(position) => Err(DatabaseError::Rewritten { at: self.at.clone(), position }),
+        match self.known.compare(session).map_err(|meaning| self.error_from(&meaning))? {
+            ServerComparison::Complete => Ok(()),
+            ServerComparison::Old => not_primary("an old primary: it lacks the newest records of the log"),
+            ServerComparison::Rewritten(position) => Err(DatabaseError::Rewritten { at: self.at.clone(), position }),
         }
     }
 
@@ -227,7 +227,7 @@ impl Database {
     pub(crate) fn row(&self, session: &mut Session, log: LogId) -> Result<Option<LogRow>, DatabaseError> {
         const SQL: &str = "SELECT number, format, epoch, leader, state FROM ensue.logs WHERE id = $1";
         let id = Uuid::from_bytes(*log.0.as_bytes());
-        let rows = session.query(SQL, &[&id], Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.failed(&meaning))?;
+        let rows = session.query(SQL, &[&id], Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.error_from(&meaning))?;
         Ok(rows.first().map(|row| LogRow {
             number: row.get(0),
             format: row.get(1),
@@ -251,14 +251,14 @@ impl Database {
         }
     }
 
-    pub(crate) fn failed(&self, meaning: &Meaning) -> DatabaseError {
+    pub(crate) fn error_from(&self, meaning: &Meaning) -> DatabaseError {
         DatabaseError::Failed { at: self.at.clone(), why: meaning.to_string() }
     }
 
     fn schema_failed(&self, fault: SchemaFault) -> DatabaseError {
         let at = self.at.clone();
         match fault {
-            SchemaFault::Failed(meaning) => self.failed(&meaning),
+            SchemaFault::Failed(meaning) => self.error_from(&meaning),
             SchemaFault::Newer { found, known } => DatabaseError::Newer { at, found, known },
             SchemaFault::Foreign(why) => DatabaseError::Foreign { at, why },
         }
@@ -266,7 +266,7 @@ impl Database {
 }
 
 /// Returns the hosts and the database of an address, without its password.
-fn shown(config: &Config) -> String {
+fn describe_address(config: &Config) -> String {
     let hosts: Vec<String> = config
         .get_hosts()
         .iter()
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn address_is_shown_without_its_password() {
         let database = Database::at("postgres://ada:secret@db.example:5433/cats").unwrap();
-        assert_eq!(database.shown(), "the database `cats` on db.example");
+        assert_eq!(database.display_name(), "the database `cats` on db.example");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::database::Database;
 use crate::error::DatabaseError;
-use crate::session::{Purpose, STATEMENT_TIMEOUT};
+use crate::session::{ConnectionPurpose, STATEMENT_TIMEOUT};
 pub use crate::tls::Verification;
 
 /// The safety of a database.
@@ -56,11 +56,12 @@ impl Database {
              (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, \
              coalesce(inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1', true), \
              (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl)";
-        let mut session = self.connect(Purpose::Read, "doctor")?;
-        let rows = session.query(SQL, &[], Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.failed(&meaning))?;
-        let row = rows
-            .first()
-            .ok_or_else(|| DatabaseError::Failed { at: self.shown().to_owned(), why: "the server says nothing about itself".to_owned() })?;
+        let mut session = self.connect(ConnectionPurpose::Read, "doctor")?;
+        let rows = session.query(SQL, &[], Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.error_from(&meaning))?;
+        let row = rows.first().ok_or_else(|| DatabaseError::Failed {
+            at: self.display_name().to_owned(),
+            why: "the server says nothing about itself".to_owned(),
+        })?;
         let standbys = match (row.get::<_, bool>(1), row.get::<_, bool>(2)) {
             (false, _) => Standbys::None,
             (true, false) => Standbys::Hidden,

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use crate::database::{Database, LogRow};
 use crate::error::DatabaseError;
-use crate::lease::{Beating, LEASE, Node, Observed, beat, listen_for_release, release};
+use crate::lease::{Beating, LEASE, LeaseObserver, Node, beat, listen_for_release, release};
 use crate::log::{Led, PostgresLog};
 use crate::schema::NewLog;
-use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
+use crate::session::{ConnectionPurpose, STATEMENT_TIMEOUT, Session};
 
 /// How often a waiting node tries to reach a database that it cannot reach.
 const REACH_EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub enum WaitsFor<'w> {
 
 /// Whether a node continues to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub enum WaitDecision {
     /// It waits.
     GoOn,
     /// It gives up.
@@ -54,14 +54,19 @@ impl Database {
     pub fn lead(&self, log: LogId, node: &Node, if_led: IfLed) -> Result<PostgresLog, DatabaseError> {
         let begin = Instant::now();
         self.lead_after(log, node, &mut |waits_for| match (waits_for, if_led) {
-            (WaitsFor::Leader(_), IfLed::WaitFor(most)) if begin.elapsed() < most => Waiting::GoOn,
-            (WaitsFor::Leader(_) | WaitsFor::Database(_), IfLed::WaitFor(_) | IfLed::Fail) => Waiting::GiveUp,
+            (WaitsFor::Leader(_), IfLed::WaitFor(most)) if begin.elapsed() < most => WaitDecision::GoOn,
+            (WaitsFor::Leader(_) | WaitsFor::Database(_), IfLed::WaitFor(_) | IfLed::Fail) => WaitDecision::GiveUp,
         })
     }
 
     /// Opens the log for writing once no other node leads it. `wait` is called again and again until then.
-    pub fn lead_after(&self, log: LogId, node: &Node, wait: &mut dyn FnMut(WaitsFor<'_>) -> Waiting) -> Result<PostgresLog, DatabaseError> {
-        let mut observed = Observed::default();
+    pub fn lead_after(
+        &self,
+        log: LogId,
+        node: &Node,
+        wait: &mut dyn FnMut(WaitsFor<'_>) -> WaitDecision,
+    ) -> Result<PostgresLog, DatabaseError> {
+        let mut observed = LeaseObserver::default();
         let taken = loop {
             // More became known while the node waited, perhaps from another server than this one.
             let taken = self.take(log, node, &mut observed, wait).and_then(|mut taken| match self.check(&mut taken.session) {
@@ -77,16 +82,16 @@ impl Database {
                 taken => break taken?,
             };
             // The state of the leader is unknown meanwhile, and the leader cannot beat either.
-            observed.interrupted();
-            if wait(WaitsFor::Database(&failure)) == Waiting::GiveUp {
+            observed.reset();
+            if wait(WaitsFor::Database(&failure)) == WaitDecision::GiveUp {
                 return Err(failure);
             }
             thread::sleep(REACH_EVERY);
         };
-        let Taken { mut session, number, epoch } = taken;
-        self.known().has_begun(&mut session, number, epoch);
+        let TakenLog { mut session, number, epoch } = taken;
+        self.known_logs().has_begun(&mut session, number, epoch);
         let beating = Beating::start(self.clone(), node.clone(), (number, epoch)).map_err(|error| DatabaseError::Failed {
-            at: self.shown().to_owned(),
+            at: self.display_name().to_owned(),
             why: format!("the thread of the lease cannot be started: {error}"),
         })?;
         PostgresLog::of(self.clone(), Led { session, id: log, number, epoch, node: node.clone(), beating: Some(beating) })
@@ -97,10 +102,10 @@ impl Database {
         &self,
         log: LogId,
         node: &Node,
-        observed: &mut Observed,
-        wait: &mut dyn FnMut(WaitsFor<'_>) -> Waiting,
-    ) -> Result<Taken, DatabaseError> {
-        let mut session = self.connect(Purpose::Write, &format!("{}/{log}", node.name))?;
+        observed: &mut LeaseObserver,
+        wait: &mut dyn FnMut(WaitsFor<'_>) -> WaitDecision,
+    ) -> Result<TakenLog, DatabaseError> {
+        let mut session = self.connect(ConnectionPurpose::Write, &format!("{}/{log}", node.name))?;
         let mut row = match self.find(&mut session, log)? {
             Some(row) => row,
             None => self.create(&mut session, log, NewLog::Open)?,
@@ -109,7 +114,7 @@ impl Database {
         let (mut tries, mut is_ready) = (0, false);
         loop {
             if row.state != "open" {
-                return Err(DatabaseError::Unfinished { at: self.shown().to_owned(), log });
+                return Err(DatabaseError::Unfinished { at: self.display_name().to_owned(), log });
             }
             let leader = row.leader.filter(|leader| *leader != node.id);
             let known = match leader {
@@ -124,15 +129,15 @@ impl Database {
             if is_over {
                 tries += 1;
                 // A node beats before it leads, so that it can be observed from the beginning.
-                beat(&mut session, node).map_err(|meaning| self.failed(&meaning))?;
+                beat(&mut session, node).map_err(|meaning| self.error_from(&meaning))?;
                 match self.try_lead(&mut session, &row, node, known.as_ref().map(|(_, beats)| *beats))? {
-                    Some(epoch) => return Ok(Taken { number: row.number, session, epoch }),
+                    Some(epoch) => return Ok(TakenLog { number: row.number, session, epoch }),
                     None if tries >= TRIES_MAX => return Err(led(log, known)),
                     None => {}
                 }
             } else {
                 let name = known.as_ref().map_or("another node", |(name, _)| name);
-                if wait(WaitsFor::Leader(name)) == Waiting::GiveUp {
+                if wait(WaitsFor::Leader(name)) == WaitDecision::GiveUp {
                     return Err(led(log, known));
                 }
                 if std::mem::replace(&mut is_ready, true) {
@@ -143,10 +148,10 @@ impl Database {
                     self.get_ready();
                 }
             }
-            row = self.row(&mut session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.shown().to_owned(), log })?;
+            row = self.row(&mut session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.display_name().to_owned(), log })?;
             if (row.leader, row.epoch) != watched {
                 watched = (row.leader, row.epoch);
-                observed.interrupted();
+                observed.reset();
             }
         }
     }
@@ -156,7 +161,7 @@ impl Database {
     fn try_lead(&self, session: &mut Session, row: &LogRow, node: &Node, beats: Option<i64>) -> Result<Option<Epoch>, DatabaseError> {
         const SQL: &str = "SELECT outcome, now_epoch FROM ensue.lead($1, $2, $3, $4)";
         let rows = session.commit(SQL, &[&row.number, &node.id, &row.epoch, &beats], Instant::now() + STATEMENT_TIMEOUT);
-        let rows = rows.map_err(|meaning| self.failed(&meaning))?;
+        let rows = rows.map_err(|meaning| self.error_from(&meaning))?;
         let Some(told) = rows.first() else { return Ok(None) };
         Ok((told.get::<_, &str>(0) == "led").then(|| Epoch(told.get::<_, i64>(1).unsigned_abs())))
     }
@@ -164,13 +169,13 @@ impl Database {
     /// Returns the name and the beats of a node.
     pub(crate) fn node(&self, session: &mut Session, id: Uuid) -> Result<Option<(String, i64)>, DatabaseError> {
         let rows = session.query("SELECT name, beats FROM ensue.nodes WHERE id = $1", &[&id], Instant::now() + STATEMENT_TIMEOUT);
-        let rows = rows.map_err(|meaning| self.failed(&meaning))?;
+        let rows = rows.map_err(|meaning| self.error_from(&meaning))?;
         Ok(rows.first().map(|row| (row.get(0), row.get(1))))
     }
 }
 
 /// A log that was taken.
-struct Taken {
+struct TakenLog {
     session: Session,
     number: i32,
     epoch: Epoch,

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::classify::Meaning;
 use crate::database::Database;
 use crate::error::DatabaseError;
-use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
+use crate::session::{ConnectionPurpose, STATEMENT_TIMEOUT, Session};
 
 /// How often a node beats.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -38,11 +38,11 @@ pub struct Node {
 
 /// Whether a lease is over, as one observer sees it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Observed {
+pub struct LeaseObserver {
     last: Option<(i64, Instant)>,
 }
 
-impl Observed {
+impl LeaseObserver {
     /// Notes a count of beats that was read, and returns true if the lease is over. A read that failed is not noted: an
     /// outage of the database ends no lease, because nobody beats and nobody reads.
     pub fn note(&mut self, beats: i64, now: Instant) -> bool {
@@ -56,7 +56,7 @@ impl Observed {
     }
 
     /// Begins again after a time without a reading, in which the node may have beaten.
-    pub fn interrupted(&mut self) {
+    pub fn reset(&mut self) {
         self.last = None;
     }
 }
@@ -94,10 +94,10 @@ pub(crate) fn listen_for_release(session: &Session) -> Result<(), Meaning> {
 
 /// What the last beats of a node found out about its log; a clone watches the same one.
 #[derive(Clone, Debug, Default)]
-pub struct LeadWatch(Arc<Found>);
+pub struct LeadWatch(Arc<LeadState>);
 
 #[derive(Debug, Default)]
-struct Found {
+struct LeadState {
     is_lost: AtomicBool,
     is_silent: AtomicBool,
     /// Why the log in the database is not the one that was written.
@@ -152,7 +152,7 @@ impl Beating {
             let mut session: Option<Session> = None;
             loop {
                 if session.as_ref().is_none_or(Session::is_closed) {
-                    session = match database.connect(Purpose::Beat, &format!("{}/lease", node.name)) {
+                    session = match database.connect(ConnectionPurpose::Beat, &format!("{}/lease", node.name)) {
                         Ok(session) => Some(session),
                         Err(error) => {
                             if matches!(error, DatabaseError::Rewritten { .. }) {
@@ -163,7 +163,7 @@ impl Beating {
                     };
                 }
                 if let Some(open) = session.as_mut() {
-                    let head = database.known().head(number);
+                    let head = database.known_logs().head(number);
                     match beat_for(open, &node, (number, epoch), head).and_then(|()| epoch_of(open, number)) {
                         Ok(now) => noted.0.is_lost.store(now > epoch, Ordering::Relaxed),
                         Err(why) => {
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn lease_is_over_after_three_seconds_without_a_beat() {
         let begin = Instant::now();
-        let mut observed = Observed::default();
+        let mut observed = LeaseObserver::default();
         assert!(!observed.note(7, begin));
         assert!(!observed.note(7, begin + 2 * SECOND));
         assert!(observed.note(7, begin + 3 * SECOND));
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn beat_renews_the_lease() {
         let begin = Instant::now();
-        let mut observed = Observed::default();
+        let mut observed = LeaseObserver::default();
         observed.note(7, begin);
         assert!(!observed.note(8, begin + 3 * SECOND));
         assert!(!observed.note(8, begin + 5 * SECOND));
@@ -217,9 +217,9 @@ mod tests {
     #[test]
     fn time_without_a_reading_does_not_count() {
         let begin = Instant::now();
-        let mut observed = Observed::default();
+        let mut observed = LeaseObserver::default();
         observed.note(7, begin);
-        observed.interrupted();
+        observed.reset();
         assert!(!observed.note(7, begin + 60 * SECOND));
     }
 }

@@ -10,7 +10,6 @@
 //! [The decisions](../../docs/decisions/postgres-append.md) have the reasons.
 
 mod append;
-mod beside;
 mod check;
 mod classify;
 mod connect;
@@ -20,27 +19,28 @@ mod database;
 mod error;
 mod health;
 mod io;
-mod known;
+mod known_logs;
 mod lead;
 mod lease;
 mod log;
-pub mod pair;
 mod patience;
 mod reader;
 mod schema;
 mod scratch;
+pub mod server_pair;
 mod session;
+mod side_stores;
 mod tls;
 mod wire;
 
-pub use beside::{Lead, PostgresEnvelopes, PostgresObjects, PostgresPacks, StoredFile};
 pub use copy::{CopyIntoError, CopyStep};
 pub use credentials::AddressCredentials;
 pub use database::Database;
 pub use error::DatabaseError;
 pub use health::{Health, Protection, Standbys, Verification};
-pub use lead::{IfLed, Waiting, WaitsFor};
-pub use lease::{LEASE, LeadWatch, Node, Observed, SLOW};
+pub use lead::{IfLed, WaitDecision, WaitsFor};
+pub use lease::{LEASE, LeadWatch, LeaseObserver, Node, SLOW};
 pub use log::{APPEND_PATIENCE, PostgresLog};
 pub use reader::PostgresLogReader;
 pub use scratch::Scratch;
+pub use side_stores::{Lead, PostgresEnvelopes, PostgresObjects, PostgresPacks, StoredFile};

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Chain, Epoch, Head, Position, Record};
@@ -16,7 +16,7 @@ use ensue_store::transfer::Target;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::append::{Calls, Found, Told, append};
+use crate::append::{AppendReply, Calls, LogTail, append};
 use crate::classify::Meaning;
 use crate::database::Database;
 use crate::error::DatabaseError;
@@ -24,7 +24,7 @@ use crate::lease::{Beating, LeadWatch, Node, release};
 use crate::patience::{Pauses, patiently};
 use crate::reader::PostgresLogReader;
 use crate::schema::schema_of;
-use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
+use crate::session::{ConnectionPurpose, STATEMENT_TIMEOUT, Session};
 use crate::wire::{Wire, prefix, seen_of};
 
 /// How long an append is tried, by default. A failover of the database takes 5 to 60 seconds.
@@ -141,9 +141,9 @@ impl PostgresLog {
             parts_end: 0,
             beating,
         };
-        let failed = |why: String| DatabaseError::Failed { at: log.database.shown().to_owned(), why };
+        let failed = |why: String| DatabaseError::Failed { at: log.database.display_name().to_owned(), why };
         let head = log.head().map_err(|error| failed(error.to_string()))?;
-        log.database.known().has_appended(number, head);
+        log.database.known_logs().has_appended(number, head);
         if head.position > Position(0) {
             let reader = PostgresLogReader::open(&log.database, id)?;
             let newest = reader.read(Position(head.position.0 - 1), ReadLimit { records: 1, bytes: 0 });
@@ -174,7 +174,7 @@ impl PostgresLog {
         if slot.as_ref().is_none_or(Session::is_closed) {
             *slot = None;
             let what = format!("{}/{}", self.node.name, self.id);
-            *slot = Some(self.database.connect(Purpose::Write, &what).map_err(|error| match error {
+            *slot = Some(self.database.connect(ConnectionPurpose::Write, &what).map_err(|error| match error {
                 DatabaseError::NotPrimary { .. } | DatabaseError::Unsuitable { .. } => Meaning::NotPrimary(error.to_string()),
                 DatabaseError::Rewritten { .. } => Meaning::Rewritten(error.to_string()),
                 _ => Meaning::Again(error.to_string()),
@@ -215,14 +215,14 @@ impl PostgresLog {
     fn write(&mut self, batch: &Batch, wire: &Wire, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         let begin = Instant::now();
         let (watch, deadline) = (self.lead_watch(), begin + self.patience);
-        let known = self.database.known().head(self.number).position;
+        let known = self.database.known_logs().head(self.number).position;
         watch.append_began(Some(begin));
         let appended = append(&mut Sending { log: self, batch, wire, head, deadline, pauses: Pauses::until(deadline) }, batch, head, epoch);
         watch.append_began(None);
         match appended {
             // The log did not move on: it went back.
             Err(AppendError::Behind(found)) if found.position < known => {
-                let rewritten = DatabaseError::Rewritten { at: self.database.shown().to_owned(), position: known };
+                let rewritten = DatabaseError::Rewritten { at: self.database.display_name().to_owned(), position: known };
                 Err(AppendError::Rewritten(rewritten.to_string()))
             }
             appended => appended,
@@ -301,7 +301,7 @@ impl Log for PostgresLog {
         };
         let position = self.write(batch, &wire, head, epoch)?;
         if let Some(newest) = batch.records.last() {
-            self.database.known().has_appended(self.number, Head { position, chain: newest.chain });
+            self.database.known_logs().has_appended(self.number, Head { position, chain: newest.chain });
         }
         if let Some(now) = batch::time_of(batch).filter(|_| !wire.is_empty()) {
             self.now = now;
@@ -310,7 +310,7 @@ impl Log for PostgresLog {
         Ok(position)
     }
 
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
+    fn find_keys(&self, keys: &[DedupeKey]) -> Result<Vec<Option<DedupeEntry>>, LogError> {
         let mut found = vec![None; keys.len()];
         if keys.is_empty() {
             return Ok(found);
@@ -371,29 +371,29 @@ struct Sending<'a> {
 }
 
 impl Calls for Sending<'_> {
-    fn append(&mut self) -> Result<Told, Meaning> {
+    fn append(&mut self) -> Result<AppendReply, Meaning> {
         if self.wire.has_records() {
             self.log.make_parts(self.head.0.saturating_add(self.batch.records.len() as u64), self.deadline)?;
         }
         let (log, answer_by) = (&self.log, self.log.answer_by(self.deadline));
         let rows = log.with_session(|session| session.commit(&log.statements.append, &self.wire.arguments(), answer_by))?;
         let row = rows.first().ok_or_else(|| Meaning::Refused("the function `append` said nothing".to_owned()))?;
-        told(row, self.batch)
+        read_reply(row, self.batch)
     }
 
-    fn settle(&mut self) -> Result<Found, Meaning> {
+    fn settle(&mut self) -> Result<LogTail, Meaning> {
         let before = self.head.0.cast_signed();
         let (log, answer_by) = (&self.log, self.log.answer_by(self.deadline));
         let rows = log.with_session(|session| session.commit(&log.statements.settle, &[&before], answer_by))?;
         let row = rows.first().ok_or_else(|| Meaning::Refused("the function `settle` said nothing".to_owned()))?;
-        Ok(Found {
+        Ok(LogTail {
             epoch: Epoch(row.get::<_, i64>(0).unsigned_abs()),
             head: head_of(row, 1, 2)?,
             batch: row.get::<_, Option<Uuid>>(3).map(|id| Id::from_bytes(*id.as_bytes())),
         })
     }
 
-    fn rejected(&mut self) -> Option<usize> {
+    fn find_rejected(&mut self) -> Option<usize> {
         let found = self.log.ask(&self.log.statements.known_ids, &[&self.wire.ids()]).ok()?;
         usize::try_from(found.first()?.get::<_, i64>(0) - 1).ok()
     }
@@ -404,16 +404,16 @@ impl Calls for Sending<'_> {
 }
 
 /// Reads the answer of `append`.
-fn told(row: &Row, batch: &Batch) -> Result<Told, Meaning> {
+fn read_reply(row: &Row, batch: &Batch) -> Result<AppendReply, Meaning> {
     let step = usize::try_from(row.get::<_, Option<i32>>(4).unwrap_or(0)).unwrap_or(0);
     let rejected = |error: &dyn Fn(&Record) -> AppendError, why: &str| {
         let why = || AppendError::Refused { record: step, why: why.to_owned() };
-        Told::Rejected(batch.records.get(step).map_or_else(why, error))
+        AppendReply::Rejected(batch.records.get(step).map_or_else(why, error))
     };
     Ok(match row.get::<_, &str>(0) {
-        "kept" => Told::Kept,
-        "deposed" => Told::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs())),
-        "behind" => Told::Behind(head_of(row, 2, 3)?),
+        "kept" => AppendReply::Kept,
+        "deposed" => AppendReply::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs())),
+        "behind" => AppendReply::Behind(head_of(row, 2, 3)?),
         "revision" => {
             let newest = row.get::<_, Option<i64>>(5).unwrap_or(0).unsigned_abs();
             rejected(&|record| batch::revision_refused(step, record, newest), "its revision does not follow")

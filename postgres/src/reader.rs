@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, Chain, Digest, Epoch, Head, Position, Record, Revision, StreamId};
-use ensue_store::row::{Stored, StoredBatch, StoredBody, array, count, stream_bytes};
+use ensue_store::row::{StoredBatch, StoredBody, StoredRow, array, count, stream_bytes};
 use ensue_store::transfer::Source;
-use ensue_store::{POSITION_MAX, found};
+use ensue_store::{POSITION_MAX, index_checks};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -23,7 +23,7 @@ use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::patience::patiently;
 use crate::schema::schema_of;
-use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
+use crate::session::{ConnectionPurpose, STATEMENT_TIMEOUT, Session};
 use crate::wire::{seen_of, uuid_of};
 
 /// The columns of a record, in the order in which they are read.
@@ -50,7 +50,7 @@ pub struct PostgresLogReader {
 impl Drop for PostgresLogReader {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            self.database.put_back(Purpose::Read, session);
+            self.database.put_back(ConnectionPurpose::Read, session);
         }
     }
 }
@@ -67,11 +67,11 @@ enum Shows {
 impl PostgresLogReader {
     /// Opens a log for reading only.
     pub fn open(database: &Database, id: LogId) -> Result<Self, DatabaseError> {
-        let mut session = database.connect(Purpose::Read, "reader")?;
+        let mut session = database.connect(ConnectionPurpose::Read, "reader")?;
         let row = database.find(&mut session, id)?;
-        let row = row.ok_or_else(|| DatabaseError::NoLog { at: database.shown().to_owned(), log: id })?;
+        let row = row.ok_or_else(|| DatabaseError::NoLog { at: database.display_name().to_owned(), log: id })?;
         if row.state != "open" {
-            return Err(DatabaseError::Unfinished { at: database.shown().to_owned(), log: id });
+            return Err(DatabaseError::Unfinished { at: database.display_name().to_owned(), log: id });
         }
         Ok(Self::of(database, session, id, row.number))
     }
@@ -79,7 +79,7 @@ impl PostgresLogReader {
     /// Opens a log that another node leads, for reading what is confirmed. A batch is confirmed once its writer says so, or
     /// another one follows it, because a writer appends only after its last batch was acknowledged, or after its own take-over
     /// was. From then on, the database is not used on a server that lacks what was confirmed.
-    pub fn confirmed(database: &Database, id: LogId) -> Result<Self, DatabaseError> {
+    pub fn open_confirmed(database: &Database, id: LogId) -> Result<Self, DatabaseError> {
         let mut reader = Self::open(database, id)?;
         reader.shows = Shows::Confirmed;
         Ok(reader)
@@ -107,7 +107,7 @@ impl PostgresLogReader {
         let mut slot = self.session.borrow_mut();
         if slot.as_ref().is_none_or(Session::is_closed) {
             *slot = None;
-            *slot = Some(self.database.connect(Purpose::Read, "reader").map_err(|error| match error {
+            *slot = Some(self.database.connect(ConnectionPurpose::Read, "reader").map_err(|error| match error {
                 DatabaseError::Rewritten { .. } => Meaning::Rewritten(error.to_string()),
                 _ => Meaning::Again(error.to_string()),
             })?);
@@ -121,14 +121,14 @@ impl PostgresLogReader {
     }
 
     /// Returns the records of some rows, up to the limit in bytes. `found` says how they were found.
-    fn records(&self, rows: &[Row], limit: ReadLimit, found: Found) -> Result<Vec<Record>, LogError> {
+    fn records(&self, rows: &[Row], limit: ReadLimit, found: RowLookup) -> Result<Vec<Record>, LogError> {
         let firsts: Vec<i64> = rows.iter().map(|row| row.get::<_, i64>(0) - i64::from(row.get::<_, i32>(1))).collect();
         let batches = self.batches(firsts)?;
         let mut records = Vec::new();
         let mut bytes = 0usize;
         for row in rows.iter().take(limit.records.max(1)) {
             let position = Position(row.get::<_, i64>(0).unsigned_abs());
-            let record = self.record(row, position, &batches).map_err(|error| self.blamed(error, position, found))?;
+            let record = self.record(row, position, &batches).map_err(|error| self.locate_damage(error, position, found))?;
             bytes = bytes.saturating_add(record.fact_json.len());
             bytes = bytes.saturating_add(record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, Bytes::len));
             if bytes > limit.bytes && !records.is_empty() {
@@ -142,7 +142,7 @@ impl PostgresLogReader {
     fn record(&self, row: &Row, position: Position, batches: &BTreeMap<i64, Result<StoredBatch, String>>) -> Result<Record, LogError> {
         let unreadable = |why: String| LogError::Unreadable { position, why };
         let id = row.get::<_, Uuid>(4);
-        let stored = stored(row, &id).map_err(unreadable)?;
+        let stored = read_stored_row(row, &id).map_err(unreadable)?;
         match batches.get(&stored.batch_place()) {
             Some(Ok(batch)) => stored.record(self.id, position, batch).map_err(unreadable),
             Some(Err(why)) => Err(unreadable(why.clone())),
@@ -151,12 +151,12 @@ impl PostgresLogReader {
     }
 
     /// Returns the error that names the damaged part: if the record can be read by its position, an index is damaged.
-    fn blamed(&self, error: LogError, at: Position, found: Found) -> LogError {
+    fn locate_damage(&self, error: LogError, at: Position, found: RowLookup) -> LogError {
         match found {
-            Found::ByIndex if self.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 0 }).is_ok() => {
+            RowLookup::ByIndex if self.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 0 }).is_ok() => {
                 LogError::Index(format!("it leads to a different record than the one at position {at}"))
             }
-            Found::ByIndex | Found::ByPosition => error,
+            RowLookup::ByIndex | RowLookup::ByPosition => error,
         }
     }
 
@@ -185,13 +185,13 @@ impl PostgresLogReader {
 
 /// How a row was found, which determines the damaged part if it cannot be read.
 #[derive(Clone, Copy)]
-enum Found {
+enum RowLookup {
     ByPosition,
     ByIndex,
 }
 
 /// Reads a row, and compares it with its sum.
-fn stored<'a>(row: &'a Row, id: &'a Uuid) -> Result<Stored<'a>, String> {
+fn read_stored_row<'a>(row: &'a Row, id: &'a Uuid) -> Result<StoredRow<'a>, String> {
     let body = match row.get::<_, Option<&[u8]>>(5) {
         Some(digest) => Some(StoredBody {
             digest,
@@ -202,7 +202,7 @@ fn stored<'a>(row: &'a Row, id: &'a Uuid) -> Result<Stored<'a>, String> {
         }),
         None => None,
     };
-    let stored = Stored {
+    let stored = StoredRow {
         place: row.get(0),
         log: 0,
         step: row.get::<_, i32>(1).into(),
@@ -237,7 +237,7 @@ impl LogReader for PostgresLogReader {
         };
         let head = read().map_err(|why| LogError::Store(format!("the head of the log is damaged: {why}")))?;
         if let (Shows::Confirmed, Some(session)) = (self.shows, self.session.borrow_mut().as_mut()) {
-            self.database.known().has_read(session, self.number, head);
+            self.database.known_logs().has_read(session, self.number, head);
         }
         Ok(head)
     }
@@ -257,8 +257,8 @@ impl LogReader for PostgresLogReader {
             self.schema
         );
         let rows = self.ask(&sql, &[&from, &to, &bytes_max])?;
-        let records = self.records(&rows, limit, Found::ByPosition)?;
-        found::consecutive(after, records)
+        let records = self.records(&rows, limit, RowLookup::ByPosition)?;
+        index_checks::consecutive(after, records)
     }
 
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
@@ -272,14 +272,14 @@ impl LogReader for PostgresLogReader {
             self.schema
         );
         let rows = self.ask(&sql, &[&stream_bytes(stream), &after, &records_max, &bytes_max])?;
-        let records = self.records(&rows, limit, Found::ByIndex)?;
-        found::of_stream(stream, Revision(after.unsigned_abs()), records)
+        let records = self.records(&rows, limit, RowLookup::ByIndex)?;
+        index_checks::of_stream(stream, Revision(after.unsigned_abs()), records)
     }
 
     fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
         let sql = format!("SELECT {COLUMNS} FROM {}.records WHERE id = $1 LIMIT 1", self.schema);
         let rows = self.ask(&sql, &[&uuid_of(id)])?;
-        found::of_id(id, self.records(&rows, ReadLimit { records: 1, bytes: 0 }, Found::ByIndex)?.into_iter().next())
+        index_checks::of_id(id, self.records(&rows, ReadLimit { records: 1, bytes: 0 }, RowLookup::ByIndex)?.into_iter().next())
     }
 
     fn body_at(&self, position: Position) -> Result<Option<Body>, LogError> {
@@ -290,7 +290,7 @@ impl LogReader for PostgresLogReader {
         let rows = self.ask(&sql, &[&position.0.cast_signed()])?;
         let Some(row) = rows.first() else { return Ok(None) };
         let id = row.get::<_, Uuid>(4);
-        stored(row, &id).and_then(|stored| stored.body()).map_err(|why| LogError::Unreadable { position, why })
+        read_stored_row(row, &id).and_then(|stored| stored.body()).map_err(|why| LogError::Unreadable { position, why })
     }
 
     fn batch_at(&self, position: Position) -> Result<Option<Id>, LogError> {
@@ -330,14 +330,14 @@ impl Source for PostgresLogReader {
         Ok(Epoch(row.get::<_, i64>(0).unsigned_abs()))
     }
 
-    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, Seen)>, LogError> {
+    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, DedupeEntry)>, LogError> {
         let sql = format!(
             "SELECT s.number, s.position, s.event, s.content, s.until, s.sum, c.name, s.hash FROM {schema}.seen s \
              JOIN {schema}.scopes c ON c.number = s.scope WHERE s.number > $1 ORDER BY s.number LIMIT $2",
             schema = self.schema
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let read = |row: &Row| -> Result<(i64, DedupeKey, Seen), String> {
+        let read = |row: &Row| -> Result<(i64, DedupeKey, DedupeEntry), String> {
             let scope = std::str::from_utf8(row.get(6)).map_err(|_| "its scope is not UTF-8".to_owned())?.to_owned();
             let key = DedupeKey { scope, hash: Digest::from_bytes(array(row.get(7), "hash")?) };
             let seen = seen_of(row, &key)?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::database::Database;
 use crate::error::DatabaseError;
-use crate::session::{Purpose, STATEMENT_TIMEOUT};
+use crate::session::{ConnectionPurpose, STATEMENT_TIMEOUT};
 
 /// How long a server may take to copy its template.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,9 +38,9 @@ impl Scratch {
     /// # Errors
     /// If the server cannot be reached.
     pub fn bytes(&self) -> Result<u64, DatabaseError> {
-        let mut session = self.server.connect(Purpose::Read, "bench")?;
+        let mut session = self.server.connect(ConnectionPurpose::Read, "bench")?;
         let rows = session.query("SELECT pg_database_size($1)", &[&self.name], Instant::now() + STATEMENT_TIMEOUT);
-        let rows = rows.map_err(|meaning| self.server.failed(&meaning))?;
+        let rows = rows.map_err(|meaning| self.server.error_from(&meaning))?;
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
     }
 }
@@ -53,9 +53,9 @@ impl Drop for Scratch {
 }
 
 fn run(server: &Database, verb: &str, name: &str, how: &str) -> Result<(), DatabaseError> {
-    let session = server.connect(Purpose::Write, "bench")?;
+    let session = server.connect(ConnectionPurpose::Write, "bench")?;
     let sql = format!("{verb} DATABASE \"{}\" {how}", name.replace('"', "\"\""));
-    session.batch(&sql, Instant::now() + CREATE_TIMEOUT).map_err(|meaning| server.failed(&meaning))
+    session.batch(&sql, Instant::now() + CREATE_TIMEOUT).map_err(|meaning| server.error_from(&meaning))
 }
 
 /// Returns the address of another database on the same server. The last setting of an address counts.
@@ -77,7 +77,7 @@ mod tests {
             ["postgres://ada@db.example/cats", "postgres://ada@db.example/cats?sslmode=disable", "host=db.example user=ada dbname=cats"]
         {
             let other = Database::at(&with_database(address, "ensue_bench")).unwrap();
-            assert_eq!(other.shown(), "the database `ensue_bench` on db.example", "{address}");
+            assert_eq!(other.display_name(), "the database `ensue_bench` on db.example", "{address}");
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use crate::classify::{Meaning, meaning, text};
-use crate::connect::{Place, Servers, connect};
+use crate::connect::{ServerChoice, Servers, connect};
 use crate::io::{Io, wait};
 use crate::tls::Endpoint;
 
@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum ConnectionPurpose {
     /// It writes. The client has the deadline: a statement that the server ends may have been committed.
     Write,
     /// It reads.
@@ -35,7 +35,7 @@ pub(crate) enum Purpose {
     Beat,
 }
 
-impl Purpose {
+impl ConnectionPurpose {
     /// The settings of the session. No statement is compiled: with `enable_seqscan = off` the server takes a scan of the
     /// smallest table for so expensive that it would compile it, which takes 50 to 100 ms.
     fn settings(self) -> &'static str {
@@ -57,7 +57,7 @@ impl Purpose {
 pub(crate) struct Session {
     client: Client,
     servers: Servers,
-    place: Place,
+    place: ServerChoice,
     warnings: Arc<Mutex<Vec<String>>>,
     notified: Arc<Notify>,
     statements: HashMap<String, Statement>,
@@ -65,7 +65,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects to one of the servers.
-    pub(crate) fn connect(io: &Arc<Io>, endpoint: &Endpoint, purpose: Purpose, servers: &Servers) -> Result<Self, String> {
+    pub(crate) fn connect(io: &Arc<Io>, endpoint: &Endpoint, purpose: ConnectionPurpose, servers: &Servers) -> Result<Self, String> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let Endpoint { mut config, tls, .. } = endpoint.clone();
         config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(SILENCE);
@@ -147,7 +147,7 @@ impl Session {
 
     /// Runs a statement that reads, or whose warnings do not matter.
     pub(crate) fn query(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)], deadline: Instant) -> Result<Vec<Row>, Meaning> {
-        let statement = self.prepared(sql, deadline)?;
+        let statement = self.prepare(sql, deadline)?;
         match wait(self.client.query(&statement, parameters), deadline) {
             Some(rows) => rows.map_err(|error| meaning(&error)),
             None => Err(Meaning::Unknown("no answer in time".to_owned())),
@@ -171,7 +171,7 @@ impl Session {
         (!taken.is_empty()).then(|| taken.join("; "))
     }
 
-    fn prepared(&mut self, sql: &str, deadline: Instant) -> Result<Statement, Meaning> {
+    fn prepare(&mut self, sql: &str, deadline: Instant) -> Result<Statement, Meaning> {
         self.statement(sql, deadline).cloned()
     }
 
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn no_session_lets_the_server_compile_statements() {
-        for purpose in [Purpose::Write, Purpose::Beat, Purpose::Read] {
+        for purpose in [ConnectionPurpose::Write, ConnectionPurpose::Beat, ConnectionPurpose::Read] {
             assert!(purpose.settings().contains("SET jit = off"), "{purpose:?}");
         }
     }

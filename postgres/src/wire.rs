@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::ids::{EventId, Id, LogId};
 use ensue_engine::ports::{AppendError, Batch};
 use ensue_engine::record::{Digest, Epoch, Position, StreamId};
 use ensue_engine::time::Timestamp;
-use ensue_store::row::{Stored, Sum, array, batch_sum, count, integer};
+use ensue_store::row::{StoredRow, Sum, array, batch_sum, count, integer};
 use ensue_store::{batch, contents};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -75,7 +75,7 @@ impl Wire {
         let mut bytes = 0usize;
         for (step, record) in from.records.iter().enumerate() {
             let step_number = step as i64;
-            let stored = Stored::of(record, 0, first + step_number, step_number).map_err(|why| refused(step, why))?;
+            let stored = StoredRow::of(record, 0, first + step_number, step_number).map_err(|why| refused(step, why))?;
             match newest.insert(&record.stream, record.revision.0) {
                 Some(before) if before.checked_add(1) != Some(record.revision.0) => {
                     return Err(batch::revision_refused(step, record, before));
@@ -111,7 +111,7 @@ impl Wire {
         Ok(())
     }
 
-    fn add_keys(&mut self, keys: &[(DedupeKey, Seen)]) -> Result<(), String> {
+    fn add_keys(&mut self, keys: &[(DedupeKey, DedupeEntry)]) -> Result<(), String> {
         let scopes: BTreeSet<&str> = keys.iter().map(|(key, _)| key.scope.as_str()).collect();
         self.scope_names = scopes.into_iter().map(|name| name.as_bytes().to_vec()).collect();
         for (key, seen) in keys {
@@ -187,15 +187,15 @@ pub(crate) fn prefix(key: &DedupeKey) -> i64 {
 }
 
 /// Returns the sum over the row of a key. Its scope is in it by name.
-pub(crate) fn seen_sum(key: &DedupeKey, seen: &Seen) -> i64 {
+pub(crate) fn seen_sum(key: &DedupeKey, seen: &DedupeEntry) -> i64 {
     let mut sum = Sum::default();
     sum.bytes(key.scope.as_bytes()).bytes(key.hash.as_bytes()).integer(seen.position.0.cast_signed());
-    sum.bytes(seen.event.0.as_bytes()).bytes(seen.content.as_bytes()).integer(seen.until.micros()).done()
+    sum.bytes(seen.event.0.as_bytes()).bytes(seen.content.as_bytes()).integer(seen.until.micros()).finish()
 }
 
 /// Reads the row of a key, and compares it with its sum.
-pub(crate) fn seen_of(row: &Row, key: &DedupeKey) -> Result<Seen, String> {
-    let seen = Seen {
+pub(crate) fn seen_of(row: &Row, key: &DedupeKey) -> Result<DedupeEntry, String> {
+    let seen = DedupeEntry {
         position: Position(count(row.get(1), "position")?),
         event: EventId(Id::from_bytes(*row.get::<_, Uuid>(2).as_bytes())),
         content: Digest::from_bytes(array(row.get::<_, &[u8]>(3), "content")?),

@@ -15,7 +15,7 @@ fn records_and_chain_are_those_of_every_other_log() {
     if is_missing() {
         return;
     }
-    let (_, database) = Server::shared().database();
+    let (_, database) = Server::instance().database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
     let mut memory = MemoryLog::new(LOG);
     let mut writer = Writer::of(&log);
@@ -35,7 +35,7 @@ fn append_updates_no_row() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
     let mut writer = Writer::of(&log);
@@ -53,7 +53,7 @@ fn append_is_one_transaction() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     let ask = |sql: &str| -> u64 { server.psql("postgres", sql).parse().unwrap() };
     let transactions = || {
@@ -80,7 +80,7 @@ fn append_is_tried_again_after_an_error_that_passes() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
     let mut writer = Writer::of(&log);
@@ -106,7 +106,7 @@ fn id_of_the_part_before_is_rejected() {
     if is_missing() {
         return;
     }
-    let (_, database) = Server::shared().database();
+    let (_, database) = Server::instance().database();
     let mut log = database.with_part_positions(8).lead(LOG, &node(1), IfLed::Fail).unwrap();
     let mut writer = Writer::of(&log);
     writer.append(&mut log, 7).unwrap();
@@ -123,7 +123,7 @@ fn changed_row_is_found_with_its_position() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
     Writer::of(&log).append(&mut log, 5).unwrap();
@@ -138,7 +138,7 @@ fn missing_tail_is_found_by_the_head() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
     let mut writer = Writer::of(&log);

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Log;
-use ensue_postgres::{Database, DatabaseError, IfLed, Standbys, Waiting, WaitsFor};
+use ensue_postgres::{Database, DatabaseError, IfLed, Standbys, WaitDecision, WaitsFor};
 use ensue_test_support::records::{LOG, Writer, read_all};
 
 use crate::nodes::node;
@@ -54,7 +54,7 @@ fn database_of_another_encoding_is_refused() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     server.psql("postgres", "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0");
     demand_unsuitable(&refusal(&server.address("ascii")), "SQL_ASCII", "ENCODING 'UTF8'");
 }
@@ -83,7 +83,7 @@ impl Pooler {
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
              auth_type = trust\nauth_file = {}\npool_mode = {mode}\n",
-            Server::shared().port(),
+            Server::instance().port(),
             users.display(),
         );
         let file = folder.join("pgbouncer.ini");
@@ -116,12 +116,12 @@ fn pooler_in_transaction_mode_is_refused_at_each_start() {
         return;
     }
     let Some(pooler) = Pooler::start("pooler_in_transaction_mode_is_refused_at_each_start", "transaction") else { return };
-    let name = Server::shared().new_database();
+    let name = Server::instance().new_database();
     // The pooler keeps its connections, and what the first start left in them.
     for _ in 0..3 {
         demand_unsuitable(&refusal(&pooler.address(&name)), "a pooler in transaction mode", "pool_mode = session");
     }
-    assert_eq!(Server::shared().psql(&name, "SELECT to_regnamespace('ensue') IS NULL"), "t", "nothing was created");
+    assert_eq!(Server::instance().psql(&name, "SELECT to_regnamespace('ensue') IS NULL"), "t", "nothing was created");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn log_is_written_and_taken_over_through_a_pooler_in_session_mode() {
         return;
     }
     let Some(pooler) = Pooler::start("log_is_written_and_taken_over_through_a_pooler_in_session_mode", "session") else { return };
-    let name = Server::shared().new_database();
+    let name = Server::instance().new_database();
     for number in 1..=3 {
         let database = Database::at(&pooler.address(&name)).unwrap();
         database.prepare().unwrap();
@@ -178,7 +178,7 @@ fn node_that_knows_only_a_standby_leads_once_it_is_promoted() {
         if waited == 2 {
             standby.promote();
         }
-        if waited < 60 { Waiting::GoOn } else { Waiting::GiveUp }
+        if waited < 60 { WaitDecision::GoOn } else { WaitDecision::GiveUp }
     });
     let mut log = led.unwrap();
     Writer::of(&log).append(&mut log, 1).unwrap();
@@ -189,7 +189,7 @@ fn role_without_rights_is_refused() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let name = server.new_database();
     server.psql("postgres", "CREATE ROLE nobody_special LOGIN");
     let address = server.address(&name).replace("ensue@", "nobody_special@");
@@ -210,7 +210,7 @@ fn tables_of_a_newer_release_are_refused() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, _) = server.database();
     server.psql(&name, "UPDATE ensue.cell SET format = 99");
     assert!(matches!(refusal(&server.address(&name)), DatabaseError::Newer { found: 99, .. }));
@@ -221,7 +221,7 @@ fn changed_function_is_refused() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
     let change = "CREATE OR REPLACE FUNCTION log_0.settle(before bigint, OUT now_epoch bigint, \
@@ -236,7 +236,7 @@ fn no_index_depends_on_a_collation() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
     let collated = server.psql(

@@ -128,7 +128,7 @@ impl Cluster {
     pub(crate) fn start() -> Self {
         let (folder, ports) = (new_folder(), Ports::free());
         let mut cleaning = Command::new("sh");
-        cleaning.args(["-c", CLEANING]).env("FOLDER", &folder).env("KEPT", kept()).stdin(Stdio::piped()).stderr(Stdio::null());
+        cleaning.args(["-c", CLEANING]).env("FOLDER", &folder).env("KEPT", failure_folder()).stdin(Stdio::piped()).stderr(Stdio::null());
         let mut cleaning = cleaning.spawn().unwrap();
         let end = cleaning.stdin.take();
         let etcd = start_etcd(&folder, ports);
@@ -261,7 +261,7 @@ impl Drop for Cluster {
             && let Some(end) = self.end.as_mut()
         {
             let _ = writeln!(end, "keep");
-            eprintln!("what the servers wrote until the test failed is in {}", kept().display());
+            eprintln!("what the servers wrote until the test failed is in {}", failure_folder().display());
         }
         self.end = None;
         let _ = self.cleaning.wait();
@@ -269,7 +269,7 @@ impl Drop for Cluster {
 }
 
 /// Returns the folder of a cluster whose test failed.
-fn kept() -> PathBuf {
+fn failure_folder() -> PathBuf {
     std::env::temp_dir().join(format!("ensue-patroni-{}", std::process::id()))
 }
 

@@ -25,12 +25,12 @@ macro_rules! on_every_log {
 
 #[path = "../../store/tests/conformance/log/appending.rs"]
 mod appending;
-#[path = "../../store/tests/conformance/log/lasting.rs"]
-mod lasting;
+#[path = "../../store/tests/conformance/log/deduplication.rs"]
+mod deduplication;
+#[path = "../../store/tests/conformance/log/durability.rs"]
+mod durability;
 #[path = "../../store/tests/conformance/log/reading.rs"]
 mod reading;
-#[path = "../../store/tests/conformance/log/remembering.rs"]
-mod remembering;
 
 /// A place that holds logs, and keeps them while none is open.
 trait Logs {
@@ -43,7 +43,7 @@ pub(crate) struct PostgresLogs(Database);
 impl PostgresLogs {
     fn new() -> Self {
         // Parts so small that the cases fill several.
-        Self(Server::shared().database().1.with_part_positions(16))
+        Self(Server::instance().database().1.with_part_positions(16))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::Id;
 use ensue_engine::ports::{Log, LogError, LogReader, ReadLimit};
@@ -46,14 +46,14 @@ fn copied_log_has_the_same_records_chain_epochs_and_keys() {
         return;
     }
     let (folder, head) = sqlite_log();
-    let (_, database) = Server::shared().database();
+    let (_, database) = Server::instance().database();
     let verified = database.copy_from(LOG, &open(&folder), |_, _| (), |_, _| Ok(())).unwrap();
     assert_eq!(verified.head, head);
     let copy = PostgresLogReader::open(&database, LOG).unwrap();
     assert_eq!(read_all(&copy), read_all(&open(&folder)));
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
     assert_eq!(log.epoch(), Epoch(4), "after the three of the source");
-    assert_eq!(log.seen(&[dedupe_key("hooks", 41)]).unwrap(), [Some(seen_at(41, DAY))]);
+    assert_eq!(log.find_keys(&[dedupe_key("hooks", 41)]).unwrap(), [Some(seen_at(41, DAY))]);
     Writer::of(&log).append(&mut log, 1).unwrap();
 
     let back = tempfile::tempdir().unwrap();
@@ -77,7 +77,7 @@ fn existing_log_is_not_overwritten() {
         return;
     }
     let (folder, _) = sqlite_log();
-    let (_, database) = Server::shared().database();
+    let (_, database) = Server::instance().database();
     drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
     let error = database.copy_from(LOG, &open(&folder), |_, _| (), |_, _| Ok(())).unwrap_err();
     assert!(matches!(error, CopyIntoError::Database(DatabaseError::Exists { .. })), "{error}");
@@ -89,7 +89,7 @@ fn log_of_a_node_is_not_copied_unless_the_node_is_gone() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     let log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
     let (tell, told) = mpsc::sync_channel(1);
@@ -105,9 +105,9 @@ fn log_of_a_node_is_not_copied_unless_the_node_is_gone() {
 }
 
 /// A source whose records end too early.
-struct Damaged(SqliteLogReader);
+struct TruncatedSource(SqliteLogReader);
 
-impl LogReader for Damaged {
+impl LogReader for TruncatedSource {
     fn head(&self) -> Result<Head, LogError> {
         self.0.head()
     }
@@ -137,11 +137,11 @@ impl LogReader for Damaged {
     }
 }
 
-impl Source for Damaged {
+impl Source for TruncatedSource {
     fn epoch(&self) -> Result<Epoch, LogError> {
         self.0.epoch()
     }
-    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, Seen)>, LogError> {
+    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, DedupeEntry)>, LogError> {
         self.0.keys(after, limit)
     }
 }
@@ -152,8 +152,8 @@ fn interrupted_copy_cannot_be_opened_and_is_replaced() {
         return;
     }
     let (folder, head) = sqlite_log();
-    let (_, database) = Server::shared().database();
-    assert!(database.copy_from(LOG, &Damaged(open(&folder)), |_, _| (), |_, _| Ok(())).is_err());
+    let (_, database) = Server::instance().database();
+    assert!(database.copy_from(LOG, &TruncatedSource(open(&folder)), |_, _| (), |_, _| Ok(())).is_err());
     let Err(error) = database.lead(LOG, &node(1), IfLed::Fail) else { panic!("half a log was opened") };
     assert_eq!(error.slug(), "log-copy-unfinished");
     assert_eq!(database.copy_from(LOG, &open(&folder), |_, _| (), |_, _| Ok(())).unwrap().head, head);

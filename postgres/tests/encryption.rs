@@ -28,12 +28,12 @@ impl Authority {
 }
 
 /// A server with a certificate for `localhost`, and the files that its clients need.
-struct Encrypted {
+struct TlsServer {
     server: Server,
     files: tempfile::TempDir,
 }
 
-impl Encrypted {
+impl TlsServer {
     fn start() -> Self {
         let (authority, others) = (Authority::new(), Authority::new());
         let server = Server::start_after(|data| {
@@ -89,7 +89,7 @@ fn each_mode_protects_the_connection_as_much_as_it_says() {
     if is_missing() {
         return;
     }
-    let encrypted = Encrypted::start();
+    let encrypted = TlsServer::start();
     let protection = |host: &str, query: &str| encrypted.connect("ensue", host, query).unwrap();
     let tls = |verification| Protection::Tls { version: "TLSv1.3".to_owned(), verification };
     assert_eq!(protection("127.0.0.1", "sslmode=disable"), Protection::Local);
@@ -104,7 +104,7 @@ fn server_that_cannot_prove_who_it_is_is_refused() {
     if is_missing() {
         return;
     }
-    let encrypted = Encrypted::start();
+    let encrypted = TlsServer::start();
     let said = encrypted.refuses("ensue", "127.0.0.1", "sslmode=verify-full&sslrootcert=FILE/ca.pem");
     assert!(said.contains("not valid for name"), "its certificate is for another name: {said}");
     for mode in ["require", "verify-ca", "verify-full"] {
@@ -119,7 +119,7 @@ fn server_without_tls_is_refused_where_encryption_is_required() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let at = |query: &str| Database::at(&format!("postgres://ensue@127.0.0.1:{}/postgres?{query}", server.port())).unwrap().health();
     assert_eq!(at("sslmode=prefer").unwrap().protection, Protection::Local);
     let error = at("sslmode=require").unwrap_err();
@@ -131,7 +131,7 @@ fn client_certificate_is_the_login_of_its_role() {
     if is_missing() {
         return;
     }
-    let encrypted = Encrypted::start();
+    let encrypted = TlsServer::start();
     let with = |name: &str| format!("sslmode=verify-ca&sslrootcert=FILE/ca.pem&sslcert=FILE/{name}.pem&sslkey=FILE/{name}-key.pem");
     encrypted.connect("certified", "127.0.0.1", &with("client")).unwrap();
     encrypted.refuses("certified", "127.0.0.1", "sslmode=verify-ca&sslrootcert=FILE/ca.pem");

@@ -16,7 +16,7 @@ use ensue_test_support::records::{DAY, LOG, Writer, dedupe_key, event, read_all,
 
 use crate::nodes::node;
 use crate::promotions::{cancel, waiting_for_standby};
-use crate::proxy::{Fault, Proxy, Way};
+use crate::proxy::{Direction, Fault, Proxy};
 use crate::seeds::{Choices, Moment, count, seed};
 use crate::server::{Server, is_missing, until};
 
@@ -37,7 +37,7 @@ struct Behind {
 
 impl Behind {
     fn a_proxy() -> Self {
-        let server = Server::shared();
+        let server = Server::instance();
         let (name, _) = server.database();
         let proxy = Proxy::before(server.port());
         let database = Database::at(&proxy.address(&name)).unwrap();
@@ -58,17 +58,17 @@ impl Behind {
     /// Returns the sizes of a request and its answer.
     fn exchange(&mut self) -> (usize, usize) {
         self.append();
-        let before = [Way::ToServer, Way::ToClient].map(|way| self.proxy.passed(way));
+        let before = [Direction::ToServer, Direction::ToClient].map(|way| self.proxy.passed_bytes(way));
         self.append();
-        (self.proxy.passed(Way::ToServer) - before[0], self.proxy.passed(Way::ToClient) - before[1])
+        (self.proxy.passed_bytes(Direction::ToServer) - before[0], self.proxy.passed_bytes(Direction::ToClient) - before[1])
     }
 
-    fn strike(&mut self, fault: Fault, way: Way, after: usize) {
+    fn strike(&mut self, fault: Fault, way: Direction, after: usize) {
         self.append();
-        let struck = self.proxy.struck();
+        let struck = self.proxy.fault_count();
         self.proxy.arm(fault, way, after);
         self.append();
-        assert_eq!(self.proxy.struck(), struck + 1, "the fault after {after} bytes {way:?} did not happen");
+        assert_eq!(self.proxy.fault_count(), struck + 1, "the fault after {after} bytes {way:?} did not happen");
         self.proxy.disarm();
     }
 
@@ -77,7 +77,7 @@ impl Behind {
         let verified = verify(&*reader, Some(self.writer.head()), |_| ()).unwrap();
         assert_eq!(verified.head, self.writer.head());
         let keys: Vec<_> = (1..=verified.records).map(|number| dedupe_key("hooks", number)).collect();
-        let seen = self.log.seen(&keys).unwrap();
+        let seen = self.log.find_keys(&keys).unwrap();
         assert!((1..).zip(seen).all(|(number, seen)| seen == Some(seen_at(number, DAY))));
     }
 }
@@ -91,7 +91,7 @@ fn connection_may_be_cut_after_each_byte_of_an_answer() {
     let (_, answer) = behind.exchange();
     assert!(answer > 50, "an answer of {answer} bytes has no row");
     for after in 0..answer {
-        behind.strike(Fault::Cut, Way::ToClient, after);
+        behind.strike(Fault::Cut, Direction::ToClient, after);
     }
     behind.check();
 }
@@ -126,7 +126,7 @@ fn connection_may_be_cut_after_each_byte_of_a_request() {
     let around = ends.iter().flat_map(|end| [end - 1, *end]).filter(|after| *after < request);
     let cuts: BTreeSet<usize> = (0..request).step_by(cut_every).chain(around).collect();
     for after in cuts {
-        behind.strike(Fault::Cut, Way::ToServer, after);
+        behind.strike(Fault::Cut, Direction::ToServer, after);
     }
     behind.check();
 }
@@ -139,7 +139,7 @@ fn answer_that_never_comes_is_settled_on_another_connection() {
     let mut behind = Behind::a_proxy();
     behind.log = behind.log.with_patience(Duration::from_secs(6));
     let (request, answer) = behind.exchange();
-    for (way, after) in [(Way::ToClient, 0), (Way::ToClient, answer / 2), (Way::ToServer, request / 2)] {
+    for (way, after) in [(Direction::ToClient, 0), (Direction::ToClient, answer / 2), (Direction::ToServer, request / 2)] {
         behind.strike(Fault::Hold, way, after);
     }
     behind.check();
@@ -150,7 +150,7 @@ fn ended_server_process_is_replaced() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let mut writer = Writer::of(&log);
@@ -169,7 +169,7 @@ fn server_that_accepts_connections_and_never_answers_does_not_hide_the_primary()
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, _) = server.database();
     // As one that is frozen: its kernel accepts the connections.
     let frozen = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -188,7 +188,7 @@ fn append_waits_for_a_lock_that_another_process_holds() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
+    let server = Server::instance();
     let (name, database) = server.database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let mut writer = Writer::of(&log);

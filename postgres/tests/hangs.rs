@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Log;
-use ensue_postgres::{Database, DatabaseError, IfLed, PostgresLog, Waiting, WaitsFor};
+use ensue_postgres::{Database, DatabaseError, IfLed, PostgresLog, WaitDecision, WaitsFor};
 use ensue_store::verify::verify;
 use ensue_test_support::records::{LOG, Writer, read_all};
 
 use crate::nodes::node;
-use crate::proxy::{Counts, Fault, Proxy, Way};
+use crate::proxy::{Counts, Direction, Fault, Proxy};
 use crate::server::{Server, is_missing, until};
 
 /// How much later than its time a call may end, or so many times what it usually takes here, where other tests have the processor
@@ -50,8 +50,8 @@ fn connect(database: &Database) -> Result<(), DatabaseError> {
 fn led(database: &Database) -> Result<PostgresLog, DatabaseError> {
     let begin = Instant::now();
     database.lead_after(LOG, &node(2), &mut |waits_for| match waits_for {
-        WaitsFor::Database(_) if begin.elapsed() < Duration::from_secs(60) => Waiting::GoOn,
-        WaitsFor::Database(_) | WaitsFor::Leader(_) => Waiting::GiveUp,
+        WaitsFor::Database(_) if begin.elapsed() < Duration::from_secs(60) => WaitDecision::GoOn,
+        WaitsFor::Database(_) | WaitsFor::Leader(_) => WaitDecision::GiveUp,
     })
 }
 
@@ -73,7 +73,7 @@ fn has_led(database: &Database) {
 
 impl Phase {
     /// Returns the database before the call, through a proxy.
-    fn prepared(&self, server: &Server) -> (Proxy, Database) {
+    fn prepare(&self, server: &Server) -> (Proxy, Database) {
         let name = server.new_database();
         (self.before)(&Database::at(&server.address(&name)).unwrap());
         let proxy = Proxy::before(server.port());
@@ -82,25 +82,25 @@ impl Phase {
     }
 
     /// Returns how many bytes the exchange has in each direction.
-    fn bytes(&self, server: &Server) -> [(Way, usize); 2] {
-        let (proxy, database) = self.prepared(server);
+    fn bytes(&self, server: &Server) -> [(Direction, usize); 2] {
+        let (proxy, database) = self.prepare(server);
         (self.call)(&database).unwrap();
-        [Way::ToServer, Way::ToClient].map(|way| (way, proxy.passed(way)))
+        [Direction::ToServer, Direction::ToClient].map(|way| (way, proxy.passed_bytes(way)))
     }
 
     /// Lets the exchange hang after some bytes in one direction.
-    fn hangs(&self, server: &Server, way: Way, after: usize) {
+    fn hangs(&self, server: &Server, way: Direction, after: usize) {
         let what = format!("{}: {after} bytes {way:?}", self.name);
-        let (proxy, database) = self.prepared(server);
+        let (proxy, database) = self.prepare(server);
         proxy.arm(Fault::Hold, way, after);
         let begin = Instant::now();
         let called = (self.call)(&database);
         let took = begin.elapsed();
         let told = called.as_ref().map_or_else(ToString::to_string, |()| "survived".to_owned());
-        assert_eq!(proxy.struck(), 1, "{what}: nothing hung");
+        assert_eq!(proxy.fault_count(), 1, "{what}: nothing hung");
         if let Err(error) = called {
             assert!(["database-unavailable", "database-failed"].contains(&error.slug()), "{what}: {error}");
-            assert!(error.to_string().contains(database.shown()), "{what}: {error}");
+            assert!(error.to_string().contains(database.display_name()), "{what}: {error}");
         }
         let begin = Instant::now();
         (self.call)(&database).unwrap_or_else(|error| panic!("{what}: the next call fails too: {error}"));
@@ -143,14 +143,14 @@ fn beat_that_is_never_answered_is_followed_by_others_on_a_new_connection() {
     }
     // Each waits for the time after which a beat is given up.
     thread::scope(|scope| {
-        for (way, after) in [(Way::ToClient, 0), (Way::ToClient, 20), (Way::ToServer, 10)] {
-            scope.spawn(move || beats_again(Server::shared(), way, after));
+        for (way, after) in [(Direction::ToClient, 0), (Direction::ToClient, 20), (Direction::ToServer, 10)] {
+            scope.spawn(move || beats_again(Server::instance(), way, after));
         }
     });
 }
 
 /// Lets a beat hang after some bytes in one direction.
-fn beats_again(server: &Server, way: Way, after: usize) {
+fn beats_again(server: &Server, way: Direction, after: usize) {
     let (name, _) = server.database();
     let proxy = Proxy::counting(Counts::Leases, server.port());
     let database = Database::at(&proxy.address(&name)).unwrap();
@@ -158,7 +158,7 @@ fn beats_again(server: &Server, way: Way, after: usize) {
     let mut writer = Writer::of(&log);
     until(|| beats(server, &name) >= 3);
     proxy.arm(Fault::Hold, way, after);
-    until(|| proxy.struck() == 1);
+    until(|| proxy.fault_count() == 1);
     // The beat that hung may have been noted.
     let (hung, beaten) = (Instant::now(), beats(server, &name) + 1);
     writer.append(&mut log, 1).unwrap();

@@ -16,7 +16,7 @@ fn processes(database: &str, names: &str) -> Vec<String> {
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
          AND application_name IN (SELECT 'ensue/' || unnest(string_to_array('{names}', ','))) ORDER BY pid"
     );
-    Server::shared().psql(database, &sql).lines().map(str::to_owned).collect()
+    Server::instance().psql(database, &sql).lines().map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -26,7 +26,7 @@ fn until_there_are(count: usize, database: &str, names: &str) {
 
 /// A database with a log that nobody leads, and its name.
 fn with_a_log() -> (String, Database) {
-    let (name, database) = Server::shared().database();
+    let (name, database) = Server::instance().database();
     drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
     (name, database)
 }
@@ -55,7 +55,7 @@ fn lost_connection_is_not_used_again() {
     for _ in 0..5 {
         database.logs().unwrap();
         let before = processes(&name, "setup");
-        Server::shared().psql(&name, &format!("SELECT pg_terminate_backend(unnest(ARRAY[{}]))", before.join(",")));
+        Server::instance().psql(&name, &format!("SELECT pg_terminate_backend(unnest(ARRAY[{}]))", before.join(",")));
         until_there_are(0, &name, "setup");
         assert_eq!(database.logs().unwrap(), [LOG]);
         assert!(processes(&name, "setup").iter().all(|process| !before.contains(process)));
@@ -79,7 +79,7 @@ fn waiting_node_has_its_connections_open() {
     if is_missing() {
         return;
     }
-    let (name, database) = Server::shared().database();
+    let (name, database) = Server::instance().database();
     let first = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
     let waits = thread::spawn(move || database.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(60))).map(drop));
     until_there_are(7, &name, "waits");

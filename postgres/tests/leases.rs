@@ -8,14 +8,14 @@ use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Log, LogReader as _, ReadLimit};
 use ensue_engine::record::{Epoch, Position};
-use ensue_postgres::{Database, DatabaseError, IfLed, LEASE, PostgresLogReader, Waiting};
+use ensue_postgres::{Database, DatabaseError, IfLed, LEASE, PostgresLogReader, WaitDecision};
 use ensue_test_support::records::{LOG, Writer};
 
 use crate::nodes::node;
 use crate::server::{Server, is_missing};
 
 fn database() -> (String, Database) {
-    Server::shared().database()
+    Server::instance().database()
 }
 
 #[test]
@@ -45,8 +45,8 @@ fn waiting_node_reads_no_batch_that_is_not_confirmed() {
     // A beat of an older epoch confirms nothing.
     let unconfirmed = "INSERT INTO ensue.confirmed (log, epoch, position, chain) VALUES (0, 99, 0, sha256('')) \
                        ON CONFLICT (log) DO UPDATE SET epoch = 99, position = 0";
-    Server::shared().psql(&name, unconfirmed);
-    let reader = PostgresLogReader::confirmed(&database, LOG).unwrap();
+    Server::instance().psql(&name, unconfirmed);
+    let reader = PostgresLogReader::open_confirmed(&database, LOG).unwrap();
     assert_eq!(reader.head().unwrap(), confirmed);
     assert_eq!(reader.read(Position(0), ReadLimit::default()).unwrap().last().unwrap().position, confirmed.position);
 }
@@ -74,7 +74,7 @@ fn waiting_node_is_woken_by_the_release_and_not_by_its_next_look() {
     thread::spawn(move || {
         let taken = second.lead_after(LOG, &node(2), &mut |_| {
             waits.send(()).unwrap();
-            Waiting::GoOn
+            WaitDecision::GoOn
         });
         leads.send(taken.map(|log| log.epoch())).unwrap();
     });
@@ -108,15 +108,15 @@ fn log_of_a_lost_node_is_taken_over_after_its_lease_and_the_lost_one_is_deposed(
     let mut writer = Writer::of(&lost);
     writer.append(&mut lost, 1).unwrap();
     // The database knows it under another id, so its beats no longer arrive there. It can still write.
-    Server::shared().psql(&name, "UPDATE ensue.nodes SET id = '00000000-0000-0000-0000-0000000000ff' WHERE name = 'node-1'");
-    Server::shared().psql(&name, "UPDATE ensue.logs SET leader = '00000000-0000-0000-0000-0000000000ff'");
+    Server::instance().psql(&name, "UPDATE ensue.nodes SET id = '00000000-0000-0000-0000-0000000000ff' WHERE name = 'node-1'");
+    Server::instance().psql(&name, "UPDATE ensue.logs SET leader = '00000000-0000-0000-0000-0000000000ff'");
     writer.append(&mut lost, 1).unwrap();
     let (begin, mut looks) = (Instant::now(), 0);
     let looking = database.with_looks_every(LEASE / 3);
     let mut taken = looking
         .lead_after(LOG, &node(2), &mut |_| {
             looks += 1;
-            Waiting::GoOn
+            WaitDecision::GoOn
         })
         .unwrap();
     let took = begin.elapsed();
@@ -132,7 +132,7 @@ fn of_several_nodes_that_create_a_log_at_once_one_does() {
     if is_missing() {
         return;
     }
-    let address = Server::shared().address(&Server::shared().new_database());
+    let address = Server::instance().address(&Server::instance().new_database());
     let tries: Vec<_> = (1..=4)
         .map(|number| {
             let database = Database::at(&address).unwrap();

@@ -16,7 +16,7 @@ macro_rules! on_every_object_store {
                 if crate::server::is_missing() {
                     return;
                 }
-                super::$case(&super::Store::of(&crate::objects::opened()));
+                super::$case(&super::Store::of(&crate::objects::open_objects()));
             })*
         }
     };
@@ -25,8 +25,8 @@ macro_rules! on_every_object_store {
 #[path = "../../store/tests/conformance/objects/cases.rs"]
 mod cases;
 
-fn opened() -> PostgresObjects {
-    let (_, database) = Server::shared().database();
+fn open_objects() -> PostgresObjects {
+    let (_, database) = Server::instance().database();
     // The node that creates the log is gone afterwards: objects are not fenced.
     drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
     PostgresObjects::open(&database, LOG).unwrap()
@@ -37,7 +37,7 @@ fn longest_artifact_is_stored_and_read() {
     if is_missing() {
         return;
     }
-    let objects = opened();
+    let objects = open_objects();
     let owner = ObjectOwner { kind: ObjectKind::Artifact, name: "long".to_owned() };
     let bytes = usize::try_from(objects.bytes_max(ObjectKind::Artifact)).unwrap();
     let content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();

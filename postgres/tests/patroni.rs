@@ -98,13 +98,13 @@ impl Entry {
 
 /// What the threads of the test share.
 #[derive(Default)]
-struct Shared {
+struct SharedLedger {
     is_over: AtomicBool,
     /// What was acknowledged, kept outside the database.
     ledger: Mutex<Vec<Entry>>,
 }
 
-impl Shared {
+impl SharedLedger {
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::SeqCst)
     }
@@ -138,7 +138,7 @@ impl Shared {
 }
 
 /// Ends the threads of the test when one of them ends, also by a panic.
-struct Ending<'a>(&'a Shared);
+struct Ending<'a>(&'a SharedLedger);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
@@ -149,7 +149,7 @@ impl Drop for Ending<'_> {
 /// The nodes that append, one after the other.
 struct Nodes<'a> {
     database: Database,
-    shared: &'a Shared,
+    shared: &'a SharedLedger,
     leaders: u128,
     /// The batch whose outcome the last leader did not learn.
     open: Option<Entry>,
@@ -158,7 +158,7 @@ struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    fn of(database: Database, shared: &'a Shared) -> Self {
+    fn of(database: Database, shared: &'a SharedLedger) -> Self {
         Self { database, shared, leaders: 0, open: None, unknown: (0, 0) }
     }
 
@@ -226,11 +226,11 @@ impl<'a> Nodes<'a> {
 }
 
 /// Reads as another node does, until the test is over. Returns the heads that it took for confirmed.
-fn read_confirmed(database: &Database, shared: &Shared) -> Vec<Head> {
+fn read_confirmed(database: &Database, shared: &SharedLedger) -> Vec<Head> {
     let _ending = Ending(shared);
     let mut heads = Vec::new();
     while !shared.is_over() {
-        let Ok(reader) = PostgresLogReader::confirmed(database, LOG) else {
+        let Ok(reader) = PostgresLogReader::open_confirmed(database, LOG) else {
             thread::sleep(LOOK_EVERY);
             continue;
         };
@@ -247,7 +247,7 @@ fn read_confirmed(database: &Database, shared: &Shared) -> Vec<Head> {
 }
 
 /// Has one thing fail, and waits until the cluster is whole again. Returns the member that led it.
-fn fail(cluster: &mut Cluster, failure: Failure, shared: &Shared) -> usize {
+fn fail(cluster: &mut Cluster, failure: Failure, shared: &SharedLedger) -> usize {
     let (leader, standby) = cluster.wait_until_whole();
     match failure {
         Failure::PowerOfLeader => {
@@ -334,7 +334,7 @@ fn failovers_by_patroni_lose_no_acknowledged_batch() {
     cluster.psql(leader, "postgres", &format!("CREATE DATABASE {DATABASE} TEMPLATE template0"));
     let database = || Database::at(&cluster.address(DATABASE)).unwrap();
     database().prepare().unwrap();
-    let (of_nodes, of_reader, shared) = (database(), database(), Shared::default());
+    let (of_nodes, of_reader, shared) = (database(), database(), SharedLedger::default());
     let (nodes, confirmed) = thread::scope(|scope| {
         let ending = Ending(&shared);
         let nodes = scope.spawn(|| Nodes::of(of_nodes, &shared).append());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ensue_engine::ports::{AppendError, Log, LogError, LogReader as _};
 use ensue_engine::record::{Head, Position};
-use ensue_postgres::{Database, DatabaseError, IfLed, PostgresLog, PostgresLogReader, Waiting};
+use ensue_postgres::{Database, DatabaseError, IfLed, PostgresLog, PostgresLogReader, WaitDecision};
 use ensue_store::verify::verify;
 use ensue_test_support::records::{LOG, Writer, event};
 
@@ -164,7 +164,7 @@ fn waiting_node_refuses_a_promoted_standby_that_lacks_the_newest_batch() {
     let mut waiting = None;
     let rewound = Rewound::begin(|address, writer| {
         let database = Database::at(address).unwrap();
-        let reader = PostgresLogReader::confirmed(&database, LOG).unwrap();
+        let reader = PostgresLogReader::open_confirmed(&database, LOG).unwrap();
         until(|| reader.head().unwrap() == writer.head());
         waiting = Some(database);
     });
@@ -199,14 +199,14 @@ fn waiting_node_compares_its_server_again_once_it_leads() {
         move || {
             let taken = waiting.lead_after(LOG, &node(2), &mut |_| {
                 let _ = waits.try_send(());
-                Waiting::GoOn
+                WaitDecision::GoOn
             });
             taken.map(drop)
         }
     });
     // It has compared the server with what it knows once it waits.
     has_compared.recv_timeout(Duration::from_secs(60)).unwrap();
-    let reader = PostgresLogReader::confirmed(&waiting, LOG).unwrap();
+    let reader = PostgresLogReader::open_confirmed(&waiting, LOG).unwrap();
     assert!(reader.head().unwrap().position > before);
     // The connection of the second node stays open meanwhile.
     for table in ["records WHERE position", "batches WHERE first"] {
@@ -247,7 +247,7 @@ fn leader_moves_to_the_new_primary_while_the_old_one_still_accepts_connections()
 }
 
 /// A log with a record that the standby has too. The first node leads it.
-struct Followed {
+struct ReplicatedLog {
     primary: Server,
     standby: Server,
     name: String,
@@ -255,7 +255,7 @@ struct Followed {
     writer: Writer,
 }
 
-impl Followed {
+impl ReplicatedLog {
     fn begin() -> Self {
         let primary = Server::start();
         let (name, database) = primary.database();
@@ -284,7 +284,7 @@ fn frozen_primary_holds_up_a_node_that_has_idle_connections_only_once() {
     if is_missing() {
         return;
     }
-    let Followed { primary, standby, name, log: _log, writer } = Followed::begin();
+    let ReplicatedLog { primary, standby, name, log: _log, writer } = ReplicatedLog::begin();
     let proxy = Proxy::before(primary.port());
     let hosts = format!("127.0.0.1:{},127.0.0.1:{}", proxy.port(), standby.port());
     let waiting = Database::at(&format!("postgres://ensue@{hosts}/{name}?sslmode=disable")).unwrap();
@@ -292,7 +292,7 @@ fn frozen_primary_holds_up_a_node_that_has_idle_connections_only_once() {
     let mut looks = 0;
     let led = waiting.lead_after(LOG, &node(2), &mut |_| {
         looks += 1;
-        if looks == 1 { Waiting::GoOn } else { Waiting::GiveUp }
+        if looks == 1 { WaitDecision::GoOn } else { WaitDecision::GiveUp }
     });
     assert!(led.is_err());
     let frozen = Frozen::server(&primary);
@@ -315,7 +315,7 @@ fn leader_neither_reads_from_an_old_primary_nor_appends_to_it() {
     if is_missing() {
         return;
     }
-    let Followed { primary, standby, name, log, .. } = Followed::begin();
+    let ReplicatedLog { primary, standby, name, log, .. } = ReplicatedLog::begin();
     let database = Database::at(&address(&primary, &standby, &name)).unwrap();
     let frozen = Frozen::server(&primary);
     standby.promote();

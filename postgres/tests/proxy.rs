@@ -8,7 +8,7 @@ use std::thread;
 
 /// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     ToServer,
     ToClient,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Proxy {
 
 #[derive(Default)]
 struct Plan {
-    armed: Mutex<Option<(Fault, Way, usize)>>,
+    armed: Mutex<Option<(Fault, Direction, usize)>>,
     to_server: Mutex<Vec<u8>>,
     to_client: AtomicUsize,
     struck: AtomicUsize,
@@ -83,7 +83,7 @@ impl Proxy {
     }
 
     /// Plans a fault after so many more bytes in one direction.
-    pub(crate) fn arm(&self, fault: Fault, way: Way, after: usize) {
+    pub(crate) fn arm(&self, fault: Fault, way: Direction, after: usize) {
         *self.plan.armed.lock().unwrap_or_else(PoisonError::into_inner) = Some((fault, way, after));
     }
 
@@ -93,15 +93,15 @@ impl Proxy {
     }
 
     /// Returns how many faults were carried out.
-    pub(crate) fn struck(&self) -> usize {
+    pub(crate) fn fault_count(&self) -> usize {
         self.plan.struck.load(Ordering::SeqCst)
     }
 
     /// Returns how many bytes of the connections that count were passed on.
-    pub(crate) fn passed(&self, way: Way) -> usize {
+    pub(crate) fn passed_bytes(&self, way: Direction) -> usize {
         match way {
-            Way::ToServer => self.plan.to_server.lock().unwrap_or_else(PoisonError::into_inner).len(),
-            Way::ToClient => self.plan.to_client.load(Ordering::SeqCst),
+            Direction::ToServer => self.plan.to_server.lock().unwrap_or_else(PoisonError::into_inner).len(),
+            Direction::ToClient => self.plan.to_client.load(Ordering::SeqCst),
         }
     }
 
@@ -142,12 +142,12 @@ fn pass(mut client: TcpStream, mut server: TcpStream, counts: Counts, plan: &Arc
     });
     let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
     let other = plan.clone();
-    thread::spawn(move || pump(back_from, back_to, Way::ToClient, place, &other));
-    pump(client, server, Way::ToServer, place, plan);
+    thread::spawn(move || pump(back_from, back_to, Direction::ToClient, place, &other));
+    pump(client, server, Direction::ToServer, place, plan);
 }
 
 /// Passes bytes on. The connection has a place among those that count.
-fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, place: Option<usize>, plan: &Plan) {
+fn pump(mut from: TcpStream, mut to: TcpStream, way: Direction, place: Option<usize>, plan: &Plan) {
     let mut chunk = vec![0; 16 * 1024];
     while let Ok(length) = from.read(&mut chunk) {
         if length == 0 {
@@ -168,13 +168,13 @@ fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, place: Option<usize>, 
                 }
             }
             match way {
-                Way::ToServer => {
+                Direction::ToServer => {
                     plan.to_server.lock().unwrap_or_else(PoisonError::into_inner).extend(&chunk[..pass]);
                     if chunk[..length] != *GOODBYE {
                         plan.asked.lock().unwrap_or_else(PoisonError::into_inner)[place] = true;
                     }
                 }
-                Way::ToClient => drop(plan.to_client.fetch_add(pass, Ordering::SeqCst)),
+                Direction::ToClient => drop(plan.to_client.fetch_add(pass, Ordering::SeqCst)),
             }
         }
         if to.write_all(&chunk[..pass]).is_err() {

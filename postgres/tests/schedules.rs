@@ -7,7 +7,7 @@ use std::time::Duration;
 use ensue_engine::ids::Id;
 use ensue_engine::ports::{AppendError, Batch, Log};
 use ensue_engine::record::{Epoch, Head, Position};
-use ensue_postgres::pair::{Cut, Event, Pair, PairLog};
+use ensue_postgres::server_pair::{Cut, Event, Pair, PairLog};
 use ensue_postgres::{Database, IfLed, PostgresLog};
 use ensue_store::verify::verify;
 use ensue_test_support::records::{LOG, Writer, event};
@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::nodes::node;
 use crate::promotions::{cancel, wait_for_standby, waiting_for_standby};
-use crate::proxy::{Fault, Proxy, Way};
+use crate::proxy::{Direction, Fault, Proxy};
 use crate::seeds::{Choices, config, count, seed};
 use crate::server::{STANDBY, Server, is_missing, until, until_or};
 
@@ -98,7 +98,7 @@ impl Outcome {
 }
 
 /// The model, and what its writer knows.
-struct Modeled {
+struct ModelRun {
     pair: Pair,
     log: PairLog,
     writer: Writer,
@@ -107,7 +107,7 @@ struct Modeled {
     acknowledged: Vec<Id>,
 }
 
-impl Modeled {
+impl ModelRun {
     fn new() -> Self {
         let pair = Pair::new(LOG);
         let log = pair.lead().unwrap();
@@ -150,7 +150,7 @@ impl Modeled {
 
     /// What must hold after each step, as long as only the synchronous standby is promoted.
     fn check(&self) {
-        let (visible, received) = (self.pair.visible(), self.pair.received());
+        let (visible, received) = (self.pair.visible(), self.pair.received_batches());
         let mut seen = visible.iter();
         assert!(self.acknowledged.iter().all(|id| seen.any(|other| other == id)), "an acknowledged batch is not visible");
         assert!(self.acknowledged.iter().all(|id| received.contains(id)), "the standby lacks an acknowledged batch");
@@ -242,8 +242,8 @@ impl Servers {
         let mut log = self.log.take().unwrap().with_patience(patience);
         let proxy = self.proxies.iter().position(|(port, _)| *port == self.primary.port()).unwrap();
         match cut {
-            Some(Cut::Call) => self.proxies[proxy].1.arm(Fault::Cut, Way::ToServer, 0),
-            Some(Cut::Answer) => self.proxies[proxy].1.arm(Fault::Cut, Way::ToClient, 0),
+            Some(Cut::Call) => self.proxies[proxy].1.arm(Fault::Cut, Direction::ToServer, 0),
+            Some(Cut::Answer) => self.proxies[proxy].1.arm(Fault::Cut, Direction::ToClient, 0),
             None => {}
         }
         let epoch = log.epoch();
@@ -280,7 +280,7 @@ impl Servers {
 
 /// Runs a schedule on the model, and on the servers if there are some.
 fn run(schedule: &[Step], mut servers: Option<&mut Servers>) {
-    let mut model = Modeled::new();
+    let mut model = ModelRun::new();
     for (number, step) in schedule.iter().enumerate() {
         let why = format!("after step {number} of {schedule:?}");
         let is_lead = match step {
@@ -386,7 +386,7 @@ fn batch_is_sent_if_the_connection_was_cut_while_its_statement_was_being_prepare
 
 #[test]
 fn batch_is_visible_but_lost_with_its_primary_if_its_wait_was_canceled() {
-    let mut model = Modeled::new();
+    let mut model = ModelRun::new();
     let (kept, _, _) = model.append(1, None, &[]);
     model.happen(Event::StandbyLeaves);
     let (batch, _, outcome) = model.append(1, None, &[Event::Cancel]);

@@ -33,7 +33,7 @@ fn key() -> KeyRef {
     "shop.token".parse().unwrap()
 }
 
-fn opened(vault: &StoredVault<PostgresEnvelopes>, version: u32) -> Option<Vec<u8>> {
+fn read_key(vault: &StoredVault<PostgresEnvelopes>, version: u32) -> Option<Vec<u8>> {
     vault.open_key(&key(), version).unwrap().map(|secret| secret.reveal().to_vec())
 }
 
@@ -42,7 +42,7 @@ fn secret_is_opened_on_another_connection_and_gone_once_it_is_destroyed() {
     if is_missing() {
         return;
     }
-    let (_, database) = Server::shared().database();
+    let (_, database) = Server::instance().database();
     let (_log, lead) = led(&database, 1);
     let one = vault(&database, lead, master(1));
     one.put_key(&key(), 1, &Secret::new(b"first".to_vec())).unwrap();
@@ -51,12 +51,12 @@ fn secret_is_opened_on_another_connection_and_gone_once_it_is_destroyed() {
     let values = [("a".to_owned(), Secret::new(b"1".to_vec())), ("b\u{1F408}".to_owned(), Secret::new(Vec::new()))];
     one.put_all(SealedKind::ALL[0], &values).unwrap();
     let other = vault(&database, Lead::default(), master(1));
-    assert_eq!((opened(&other, 1), opened(&other, 2)), (Some(b"first".to_vec()), Some(b"replaced".to_vec())));
+    assert_eq!((read_key(&other, 1), read_key(&other, 2)), (Some(b"first".to_vec()), Some(b"replaced".to_vec())));
     assert_eq!(other.key_versions().unwrap(), [(key(), 1), (key(), 2)]);
     let listed: Vec<String> = other.list(SealedKind::ALL[0]).unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(listed, ["a", "b\u{1F408}"]);
     one.destroy_key(&key(), 1).unwrap();
-    assert_eq!(opened(&other, 1), None);
+    assert_eq!(read_key(&other, 1), None);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn deposed_node_changes_no_secret() {
     if is_missing() {
         return;
     }
-    let (_, database) = Server::shared().database();
+    let (_, database) = Server::instance().database();
     let (_first, lead) = led(&database, 1);
     let old = vault(&database, lead, master(1));
     old.put_key(&key(), 1, &Secret::new(b"old".to_vec())).unwrap();
@@ -74,7 +74,7 @@ fn deposed_node_changes_no_secret() {
     let refused = old.put_key(&key(), 1, &Secret::new(b"older".to_vec())).unwrap_err();
     assert!(refused.to_string().contains("another node leads"), "{refused}");
     assert!(old.destroy_key(&key(), 1).is_err());
-    assert_eq!(opened(&new, 1), Some(b"new".to_vec()));
+    assert_eq!(read_key(&new, 1), Some(b"new".to_vec()));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn rotation_seals_more_secrets_than_fit_into_one_transaction() {
     if is_missing() {
         return;
     }
-    let (_, database) = Server::shared().database();
+    let (_, database) = Server::instance().database();
     let (_log, lead) = led(&database, 1);
     let vault = vault(&database, lead, master(1));
     for version in 1..=150 {
@@ -104,7 +104,7 @@ fn files_of_a_pack_are_read_as_they_were_written() {
     if is_missing() {
         return;
     }
-    let (_, database) = Server::shared().database();
+    let (_, database) = Server::instance().database();
     let (_log, lead) = led(&database, 1);
     let file = |path: &str, is_program, content: &[u8]| StoredFile { path: path.to_owned(), is_program, content: content.to_vec() };
     let files = vec![file("actions/run.sh", true, b"#!/bin/sh\n\0"), file("pack.yaml", false, b"")];

@@ -232,13 +232,13 @@ impl Server {
     }
 
     /// Returns the server that tests share which only need a database.
-    pub(crate) fn shared() -> &'static Self {
+    pub(crate) fn instance() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
     fn on(folder: PathBuf, port: u16) -> Self {
-        Self { child: Mutex::new(Self::started(&folder, port)), folder, port }
+        Self { child: Mutex::new(Self::spawn_and_wait(&folder, port)), folder, port }
     }
 
     fn spawn(folder: &Path, port: u16) -> Child {
@@ -272,11 +272,11 @@ impl Server {
 
     /// Starts the server again.
     pub(crate) fn start_again(&self) {
-        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Self::started(&self.folder, self.port);
+        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Self::spawn_and_wait(&self.folder, self.port);
     }
 
     /// Starts a server on a port where another one may have been killed, and waits until it answers.
-    fn started(folder: &Path, port: u16) -> Child {
+    fn spawn_and_wait(folder: &Path, port: u16) -> Child {
         let mut child = Self::spawn(folder, port);
         let answers = || {
             // While processes of the killed one are there, the new one ends at once.

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::batch::{Beside, Offered, Sequencing};
+use ensue_engine::batch::{BatchInputs, OfferOutcome, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Definitions, Mode, Rule};
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, ObservedEvent, PackChange, Seen, SeenKeys, SeenVar, Settings};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeEntry, DedupeKey, Moment, ObservedEvent, PackChange, SeenKeys, SeenVar, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::fact::Fact;
@@ -24,10 +24,10 @@ use ensue_engine::rules::flow::facts::Release;
 use ensue_engine::rules::judge::{EventView, Judgement, Plan, Verdict, judge_rule, judge_stored};
 use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::{RuleReads, VarReads};
-use ensue_engine::vars::seen::NotSeen;
+use ensue_engine::vars::values::NotSeen;
 use ensue_expression::Document;
 
-use crate::Stuck;
+use crate::RehearsalError;
 
 /// What a rule does, or did, with an event that it matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ pub struct Backtest {
     rule: Arc<Rule>,
     reads: VarReads,
     sequencing: Sequencing,
-    world: World,
+    world: BacktestWorld,
     now: Timestamp,
     moments: u128,
     matches: Matches,
@@ -187,12 +187,12 @@ impl Backtest {
     ///
     /// # Errors
     /// If the catalog has no such rule, or the core rejects it.
-    pub fn of(catalog: &Catalog, rule: &RuleRef, payloads: Arc<dyn Payloads>) -> Result<Self, Stuck> {
-        let Some(found) = catalog.rules().get(rule) else { return Err(Stuck::Refused(format!("there is no rule `{rule}`"))) };
+    pub fn of(catalog: &Catalog, rule: &RuleRef, payloads: Arc<dyn Payloads>) -> Result<Self, RehearsalError> {
+        let Some(found) = catalog.rules().get(rule) else { return Err(RehearsalError::Refused(format!("there is no rule `{rule}`"))) };
         let watching = Arc::new(Rule { mode: Mode::Shadow, ..Rule::clone(found) });
         let reads = RuleReads::of(&watching).map(|reads| reads.all).unwrap_or_default();
         if reads == VarReads::All {
-            return Err(Stuck::Refused(format!(
+            return Err(RehearsalError::Refused(format!(
                 "`{rule}` reads all of `vars`: write out their names, such as `vars[\"sync.cursor\"]`, so that the rule can be tested with past events"
             )));
         }
@@ -211,7 +211,7 @@ impl Backtest {
             rule: watching,
             reads,
             sequencing: Sequencing::new(Engine::new(log), Head::default(), Epoch(1)),
-            world: World {
+            world: BacktestWorld {
                 catalog,
                 payloads,
                 past: BTreeMap::new(),
@@ -251,7 +251,7 @@ impl Backtest {
     ///
     /// # Errors
     /// If the core cannot compute the consequences, which is an internal error.
-    pub fn event(&mut self, past: &PastEvent<'_>) -> Result<(), Stuck> {
+    pub fn event(&mut self, past: &PastEvent<'_>) -> Result<(), RehearsalError> {
         match self.judge().judge(&past.view(), past.version) {
             Some(judgement) => self.judged_event(past, judgement),
             None => {
@@ -270,17 +270,19 @@ impl Backtest {
     ///
     /// # Errors
     /// As for [`event`](Self::event).
-    pub fn judged_event(&mut self, past: &PastEvent<'_>, judgement: Judgement) -> Result<(), Stuck> {
+    pub fn judged_event(&mut self, past: &PastEvent<'_>, judgement: Judgement) -> Result<(), RehearsalError> {
         let (id, view) = (past.id, past.view());
         self.judged += 1;
         let verdict = match judgement.verdicts.first().map(|judged| &judged.verdict) {
-            Some(Verdict::Undecided) => match self.sequencing.engine().vars().seen(&self.reads, &self.world) {
+            Some(Verdict::Undecided) => match self.sequencing.engine().vars().collect_values(&self.reads, &self.world) {
                 Ok(vars) => match self.catalog.newest(past.trigger, past.version, &past.payload) {
                     Ok(newest) => judge_rule(&self.rule, &EventView { payload: &newest, ..view }, &vars),
                     Err(why) => Some(Verdict::Erred { message: why.to_string() }),
                 },
                 Err(NotSeen::TooLarge(message)) => Some(Verdict::Erred { message }),
-                Err(NotSeen::Missing(_)) => return Err(Stuck::PutAside("it needs the value of a var that is no longer stored".to_owned())),
+                Err(NotSeen::Missing(_)) => {
+                    return Err(RehearsalError::PutAside("it needs the value of a var that is no longer stored".to_owned()));
+                }
             },
             decided => decided.cloned(),
         };
@@ -297,7 +299,7 @@ impl Backtest {
             return Ok(());
         }
         self.pass_time(past.received_at)?;
-        let event = ObservedEvent::judged(&view, judgement).came_as(past.version, &past.payload);
+        let event = ObservedEvent::from_view(&view, judgement).came_as(past.version, &past.payload);
         let here = self.sequencing.committed_head().position.next();
         self.world.past.insert(here, past.position);
         self.ask(Ask::ReceiveEvents(vec![event]))?;
@@ -318,7 +320,7 @@ impl Backtest {
     ///
     /// # Errors
     /// As for [`event`](Self::event).
-    pub fn var(&mut self, name: &VarName, value: Option<Bytes>, at: Timestamp) -> Result<(), Stuck> {
+    pub fn var(&mut self, name: &VarName, value: Option<Bytes>, at: Timestamp) -> Result<(), RehearsalError> {
         if !self.reads_vars().any(|read| read == name) {
             return Ok(());
         }
@@ -343,7 +345,7 @@ impl Backtest {
     ///
     /// # Errors
     /// As for [`event`](Self::event).
-    pub fn pass_time(&mut self, until: Timestamp) -> Result<(), Stuck> {
+    pub fn pass_time(&mut self, until: Timestamp) -> Result<(), RehearsalError> {
         while let Some(due) = self.sequencing.engine().timers().next_due().filter(|due| *due <= until) {
             self.now = self.now.max(due);
             self.ask(Ask::FireTimers)?;
@@ -353,7 +355,7 @@ impl Backtest {
     }
 
     /// Returns the number of judged events.
-    pub fn judged(&self) -> u64 {
+    pub fn judged_count(&self) -> u64 {
         self.judged
     }
 
@@ -362,24 +364,24 @@ impl Backtest {
         self.matches.came_to()
     }
 
-    fn ask(&mut self, ask: Ask) -> Result<(), Stuck> {
+    fn ask(&mut self, ask: Ask) -> Result<(), RehearsalError> {
         let command = Command { actor: Actor::Operator, trace: None, ask };
         let at = self.moment();
         let offered = self.sequencing.offer(&command, &at, &self.world.beside());
         match offered {
-            Offered::Taken { .. } => self.take_in(),
-            Offered::Refused(refusal) => return Err(Stuck::Refused(refusal.to_string())),
-            Offered::Needs(_) => return Err(Stuck::PutAside("it needs a body that is not kept".to_owned())),
+            OfferOutcome::Taken { .. } => self.take_in(),
+            OfferOutcome::Refused(refusal) => return Err(RehearsalError::Refused(refusal.to_string())),
+            OfferOutcome::Needs(_) => return Err(RehearsalError::PutAside("it needs a body that is not kept".to_owned())),
         }
         while let Some(owed) = self.sequencing.next_owed(None) {
             let Some(record) = self.world.recent.get(&owed.of).cloned() else {
-                return Err(Stuck::PutAside("the record of an owed reaction is missing".to_owned()));
+                return Err(RehearsalError::PutAside("the record of an owed reaction is missing".to_owned()));
             };
             let at = self.moment();
             match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
-                Offered::Taken { .. } => self.take_in(),
-                Offered::Refused(refusal) => return Err(Stuck::Refused(refusal.to_string())),
-                Offered::Needs(_) => return Err(Stuck::PutAside("it needs a body that is not kept".to_owned())),
+                OfferOutcome::Taken { .. } => self.take_in(),
+                OfferOutcome::Refused(refusal) => return Err(RehearsalError::Refused(refusal.to_string())),
+                OfferOutcome::Needs(_) => return Err(RehearsalError::PutAside("it needs a body that is not kept".to_owned())),
             }
         }
         // Nothing is owed, so the recorded bodies are no longer needed, except the payloads of events.
@@ -393,7 +395,7 @@ impl Backtest {
     }
 
     fn take_in(&mut self) {
-        for record in self.sequencing.committed().records {
+        for record in self.sequencing.mark_committed().records {
             self.matches.note(&record);
             self.world.recent.insert(record.position, record);
         }
@@ -401,7 +403,7 @@ impl Backtest {
 }
 
 /// Everything that the core needs besides its own state.
-struct World {
+struct BacktestWorld {
     catalog: Arc<Catalog>,
     payloads: Arc<dyn Payloads>,
     /// The original position of each event, by its position here.
@@ -413,25 +415,25 @@ struct World {
     settings: Settings,
 }
 
-impl World {
-    fn beside(&self) -> Beside<'_> {
-        Beside { catalogs: self, bodies: self, seen: self, settings: &self.settings }
+impl BacktestWorld {
+    fn beside(&self) -> BatchInputs<'_> {
+        BatchInputs { catalogs: self, bodies: self, seen: self, settings: &self.settings }
     }
 }
 
-impl Catalogs for World {
+impl Catalogs for BacktestWorld {
     fn at(&self, _: CatalogRevision) -> Option<Arc<Catalog>> {
         Some(self.catalog.clone())
     }
 }
 
-impl SeenKeys for World {
-    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
+impl SeenKeys for BacktestWorld {
+    fn find_key(&self, _: &DedupeKey) -> Option<DedupeEntry> {
         None
     }
 }
 
-impl Bodies for World {
+impl Bodies for BacktestWorld {
     fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
         let recent = self.recent.get(&body.at).and_then(|record| record.body.as_ref()?.content.clone());
         let value = || self.values.values().find(|value| value.digest == body.digest)?.content.clone();

@@ -32,7 +32,7 @@ pub struct FakeRequest {
 
 /// An answer, as a server sends it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answered {
+pub struct VendorResponse {
     /// Its status.
     pub status: u16,
     /// Its headers.
@@ -52,7 +52,7 @@ pub struct Vendor {
 }
 
 /// The parts of a request that expressions read.
-struct Parts {
+struct RequestParts {
     headers: Document,
     query: Document,
     path: Document,
@@ -78,12 +78,12 @@ impl Vendor {
     }
 
     /// Answers a request.
-    pub fn answer(&mut self, request: &FakeRequest) -> Answered {
+    pub fn answer(&mut self, request: &FakeRequest) -> VendorResponse {
         let fake = Arc::clone(&self.fake);
         let found = fake.routes.iter().enumerate().find_map(|(index, route)| Some((index, route, captures(route, request)?)));
         let Some((index, route, path)) = found else {
             self.strays.push(format!("the fake vendor has no route for {} {}", request.method, request.path));
-            return Answered { status: 404, headers: BTreeMap::new(), body: None };
+            return VendorResponse { status: 404, headers: BTreeMap::new(), body: None };
         };
         let calls = self.calls[index];
         self.calls[index] += 1;
@@ -94,8 +94,12 @@ impl Vendor {
                 Value::Null
             }
         };
-        let parts =
-            Parts { headers: texts(&request.headers), query: texts(&request.query), path: texts(&path), body: Document::from_value(&body) };
+        let parts = RequestParts {
+            headers: texts(&request.headers),
+            query: texts(&request.query),
+            path: texts(&path),
+            body: Document::from_value(&body),
+        };
         let keys = self.keys.clone();
         let scope = Scope::new()
             .with("headers", parts.headers.root())
@@ -104,34 +108,34 @@ impl Vendor {
             .with("body", parts.body.root())
             .with("keys", keys.root())
             .with("calls", Computed::from(calls));
-        match self.answered(&fake, route, request, &parts, &scope) {
+        match self.answer_route(&fake, route, request, &parts, &scope) {
             Ok(answered) => answered,
             Err(error) => {
                 let place = format!("{}:{}", fake.file, route.line);
                 self.strays
                     .push(format!("the answer to {} {} ({place}) cannot be computed: {}", request.method, request.path, error.message));
-                Answered { status: 500, headers: BTreeMap::new(), body: None }
+                VendorResponse { status: 500, headers: BTreeMap::new(), body: None }
             }
         }
     }
 
-    fn answered(
+    fn answer_route(
         &mut self,
         fake: &Fake,
         route: &FakeRoute,
         request: &FakeRequest,
-        parts: &Parts,
+        parts: &RequestParts,
         scope: &Scope<'_>,
-    ) -> Result<Answered, EvaluationError> {
+    ) -> Result<VendorResponse, EvaluationError> {
         if let Some(authorized) = &route.authorized
             && !authorized.holds(scope, &mut Budget::default())?
         {
-            return rendered(&fake.unauthorized, scope);
+            return render_answer(&fake.unauthorized, scope);
         }
         let misfits = misfits(route, request, parts);
         if !misfits.is_empty() {
             self.refusals.push(format!("{} {}: {}", request.method, request.path, misfits.join("; ")));
-            return rendered(&fake.invalid, scope);
+            return render_answer(&fake.invalid, scope);
         }
         for answer in &route.answers {
             let is_meant = match &answer.when {
@@ -139,17 +143,17 @@ impl Vendor {
                 None => true,
             };
             if is_meant {
-                return rendered(answer, scope);
+                return render_answer(answer, scope);
             }
         }
         self.strays.push(format!("no answer of {}:{} is meant for {} {}", fake.file, route.line, request.method, request.path));
-        Ok(Answered { status: 500, headers: BTreeMap::new(), body: None })
+        Ok(VendorResponse { status: 500, headers: BTreeMap::new(), body: None })
     }
 }
 
-fn rendered(answer: &FakeAnswer, scope: &Scope<'_>) -> Result<Answered, EvaluationError> {
+fn render_answer(answer: &FakeAnswer, scope: &Scope<'_>) -> Result<VendorResponse, EvaluationError> {
     let body = answer.body.as_ref().map(|body| body.render(scope, &mut Budget::default())).transpose()?;
-    Ok(Answered { status: answer.status, headers: answer.headers.clone(), body })
+    Ok(VendorResponse { status: answer.status, headers: answer.headers.clone(), body })
 }
 
 /// Returns the named segments of the path if the request is that of the route.
@@ -188,7 +192,7 @@ fn body_of(route: &FakeRoute, request: &FakeRequest) -> Result<Value, String> {
 }
 
 /// Returns how a request does not fit its route.
-fn misfits(route: &FakeRoute, request: &FakeRequest, parts: &Parts) -> Vec<String> {
+fn misfits(route: &FakeRoute, request: &FakeRequest, parts: &RequestParts) -> Vec<String> {
     let mut found = Vec::new();
     for (name, pattern) in &route.headers {
         match request.headers.get(name) {

@@ -4,7 +4,7 @@
 use ensue_packs::cases::{Closeness, ExpectedEnd, ExpectedError, ExpectedItem, ExpectedStep, Status};
 use serde_json::Value;
 
-use crate::history::{End, Execution, History, ItemOfStep, Step};
+use crate::history::{End, Execution, History, ItemOfStep, StepHistory};
 use ensue_engine::executions::facts::Failure;
 use ensue_engine::ids::ExecutionId;
 
@@ -13,7 +13,7 @@ const DIFFERENCES_MAX: usize = 20;
 
 /// An expectation of a case that is not met.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct UnmetExpectation {
     /// The line of the case with the expectation.
     pub line: usize,
     /// The subject: a step, a rule, a var.
@@ -35,7 +35,7 @@ pub struct Difference {
     pub got: Option<String>,
 }
 
-impl Finding {
+impl UnmetExpectation {
     /// Creates a finding without differences: something could not continue.
     pub fn plain(line: usize, what: impl Into<String>, hint: Option<String>) -> Self {
         Self { line, what: what.into(), differences: Vec::new(), hint }
@@ -43,7 +43,7 @@ impl Finding {
 }
 
 /// Compares the end of an execution with the expected end.
-pub(crate) fn end_of(history: &History, id: ExecutionId, what: &str, expected: &ExpectedEnd) -> Vec<Finding> {
+pub(crate) fn end_of(history: &History, id: ExecutionId, what: &str, expected: &ExpectedEnd) -> Vec<UnmetExpectation> {
     let Some(execution) = history.execution(id) else { return Vec::new() };
     let end = execution.end.as_ref();
     let mut differences = Vec::new();
@@ -60,7 +60,7 @@ pub(crate) fn end_of(history: &History, id: ExecutionId, what: &str, expected: &
     let mut findings = Vec::new();
     if !differences.is_empty() {
         let hint = why(end).or_else(|| first_failure(history, id));
-        findings.push(Finding { line: expected.line, what: what.to_owned(), differences, hint });
+        findings.push(UnmetExpectation { line: expected.line, what: what.to_owned(), differences, hint });
     }
     let steps = history.steps_of(id);
     for step in &expected.steps {
@@ -70,31 +70,31 @@ pub(crate) fn end_of(history: &History, id: ExecutionId, what: &str, expected: &
 }
 
 /// Compares parameters with the expected parameters.
-pub(crate) fn given(expected: &Value, got: &Value, closeness: Closeness) -> Vec<Difference> {
-    compared("with", expected, got, closeness)
+pub(crate) fn compare_params(expected: &Value, got: &Value, closeness: Closeness) -> Vec<Difference> {
+    compare_at("with", expected, got, closeness)
 }
 
 /// Compares a value at a place.
-pub(crate) fn compared(at: &str, expected: &Value, got: &Value, closeness: Closeness) -> Vec<Difference> {
+pub(crate) fn compare_at(at: &str, expected: &Value, got: &Value, closeness: Closeness) -> Vec<Difference> {
     let mut differences = Vec::new();
     values(at, expected, got, closeness, &mut differences);
     differences
 }
 
-fn step_of(history: &History, step: Option<&Step>, expected: &ExpectedStep) -> Vec<Finding> {
+fn step_of(history: &History, step: Option<&StepHistory>, expected: &ExpectedStep) -> Vec<UnmetExpectation> {
     let what = format!("step `{}`", expected.path);
     let Some(step) = step else {
         let difference =
             Difference { at: "status".to_owned(), expected: Some(word(expected.is.status)), got: Some("it was never reached".to_owned()) };
-        return vec![Finding { line: expected.line, what, differences: vec![difference], hint: None }];
+        return vec![UnmetExpectation { line: expected.line, what, differences: vec![difference], hint: None }];
     };
     let executions: Vec<&Execution> = step.items.values().filter_map(|item| history.execution(item.execution?)).collect();
     let mut findings = one(&what, &expected.is, step.end.as_ref(), &executions);
     let Some(items) = &expected.items else { return findings };
     let got: Vec<&ItemOfStep> = if step.is_several { step.items.values().collect() } else { Vec::new() };
     if items.len() != got.len() {
-        let difference = Difference { at: "items".to_owned(), expected: Some(counted(items.len())), got: Some(counted(got.len())) };
-        findings.push(Finding { line: expected.line, what: what.clone(), differences: vec![difference], hint: None });
+        let difference = Difference { at: "items".to_owned(), expected: Some(count_items(items.len())), got: Some(count_items(got.len())) };
+        findings.push(UnmetExpectation { line: expected.line, what: what.clone(), differences: vec![difference], hint: None });
     }
     for (number, (expected, item)) in items.iter().zip(got).enumerate() {
         let execution: Vec<&Execution> = item.execution.and_then(|id| history.execution(id)).into_iter().collect();
@@ -103,12 +103,12 @@ fn step_of(history: &History, step: Option<&Step>, expected: &ExpectedStep) -> V
     findings
 }
 
-fn one(what: &str, expected: &ExpectedItem, end: Option<&End>, executions: &[&Execution]) -> Vec<Finding> {
+fn one(what: &str, expected: &ExpectedItem, end: Option<&End>, executions: &[&Execution]) -> Vec<UnmetExpectation> {
     let mut differences = Vec::new();
     status(expected.status, end, &mut differences);
     if let Some(with) = &expected.with {
         match executions.first() {
-            Some(execution) => differences.extend(given(with, &execution.params, expected.closeness)),
+            Some(execution) => differences.extend(compare_params(with, &execution.params, expected.closeness)),
             None => differences.push(Difference {
                 at: "with".to_owned(),
                 expected: Some(with.to_string()),
@@ -127,7 +127,7 @@ fn one(what: &str, expected: &ExpectedItem, end: Option<&End>, executions: &[&Ex
     if differences.is_empty() {
         return Vec::new();
     }
-    vec![Finding { line: expected.line, what: what.to_owned(), differences, hint: why(end) }]
+    vec![UnmetExpectation { line: expected.line, what: what.to_owned(), differences, hint: why(end) }]
 }
 
 fn status(expected: Option<Status>, end: Option<&End>, differences: &mut Vec<Difference>) {
@@ -210,7 +210,7 @@ fn is_same(expected: &Value, got: &Value) -> bool {
 
 /// Returns the error with which something ended, if there is one.
 fn why(end: Option<&End>) -> Option<String> {
-    end.and_then(|end| end.error.as_ref()).map(said)
+    end.and_then(|end| end.error.as_ref()).map(describe_failure)
 }
 
 /// Returns the first step that failed or whose outcome is unknown, for an execution that has no error itself.
@@ -219,12 +219,12 @@ fn first_failure(history: &History, id: ExecutionId) -> Option<String> {
     let failed = steps.iter().find_map(|(path, step)| Some((path, step.end.as_ref()?.error.as_ref()?)));
     let unknown = || steps.iter().find(|(_, step)| step.end.as_ref().is_some_and(|end| end.status == Status::Indeterminate));
     match failed {
-        Some((path, error)) => Some(format!("`{path}`: {}", said(error))),
+        Some((path, error)) => Some(format!("`{path}`: {}", describe_failure(error))),
         None => unknown().map(|(path, _)| format!("`{path}` waits for a person to settle it (`on_lost: ask`)")),
     }
 }
 
-fn said(error: &Failure) -> String {
+fn describe_failure(error: &Failure) -> String {
     format!("{}: {}", error.kind.as_str(), error.message)
 }
 
@@ -232,6 +232,6 @@ fn word(status: Option<Status>) -> String {
     status.map_or("it ends", Status::as_str).to_owned()
 }
 
-fn counted(count: usize) -> String {
+fn count_items(count: usize) -> String {
     if count == 1 { "1 item".to_owned() } else { format!("{count} items") }
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default)]
 pub struct History {
     executions: BTreeMap<ExecutionId, Execution>,
-    steps: BTreeMap<(ExecutionId, StepName), Step>,
+    steps: BTreeMap<(ExecutionId, StepName), StepHistory>,
     enforcements: Vec<Enforcement>,
     put_aside: Option<String>,
     /// The executions that undo steps, in order.
@@ -62,7 +62,7 @@ pub struct End {
 
 /// A step of a workflow.
 #[derive(Clone, Debug, Default)]
-pub struct Step {
+pub struct StepHistory {
     /// Its items or turns in order. An item without an execution has an entry as well.
     pub items: BTreeMap<u32, ItemOfStep>,
     /// Whether it has items or turns.
@@ -97,7 +97,7 @@ pub struct Enforcement {
 
 /// The path to an execution: the names on it, and the item or turn at each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct ExecutionPath {
     /// The path.
     pub path: StepPath,
     /// The items and turns on the path, outermost first, from 0.
@@ -242,7 +242,7 @@ impl History {
     }
 
     /// Returns true if an execution notifies people of an inquiry.
-    pub fn tells(&self, id: ExecutionId) -> bool {
+    pub fn is_notification(&self, id: ExecutionId) -> bool {
         self.tell.contains(&id)
     }
 
@@ -253,13 +253,13 @@ impl History {
 
     /// Returns the steps of an execution by their paths, including those of nested workflows. If an enclosing
     /// step has several items, the last of them counts.
-    pub fn steps_of(&self, id: ExecutionId) -> BTreeMap<String, &Step> {
+    pub fn steps_of(&self, id: ExecutionId) -> BTreeMap<String, &StepHistory> {
         let mut found = BTreeMap::new();
         self.collect(id, "", &mut found);
         found
     }
 
-    fn collect<'h>(&'h self, id: ExecutionId, before: &str, found: &mut BTreeMap<String, &'h Step>) {
+    fn collect<'h>(&'h self, id: ExecutionId, before: &str, found: &mut BTreeMap<String, &'h StepHistory>) {
         let steps = self.steps.iter().filter(|((workflow, _), _)| *workflow == id);
         for ((_, name), step) in steps {
             let path = format!("{before}{name}");
@@ -271,7 +271,7 @@ impl History {
     }
 
     /// Returns the path to an execution.
-    pub fn way(&self, id: ExecutionId) -> Way {
+    pub fn way(&self, id: ExecutionId) -> ExecutionPath {
         let mut names = Vec::new();
         let mut items = Vec::new();
         let mut at = self.executions.get(&id);
@@ -294,10 +294,10 @@ impl History {
         }
         names.reverse();
         items.reverse();
-        Way { path: StepPath::of(&names.join(".")), items }
+        ExecutionPath { path: StepPath::of(&names.join(".")), items }
     }
 
-    fn step(&mut self, workflow: ExecutionId, name: &StepName) -> &mut Step {
+    fn step(&mut self, workflow: ExecutionId, name: &StepName) -> &mut StepHistory {
         self.steps.entry((workflow, name.clone())).or_default()
     }
 

@@ -9,6 +9,7 @@
 //! only as long as computing the decisions.
 
 pub mod backtest;
+mod error;
 mod example;
 pub mod fake;
 pub mod findings;
@@ -18,8 +19,7 @@ pub mod rehearse;
 pub mod replay;
 pub mod script;
 pub mod stage;
-mod stuck;
 
-pub use findings::{Difference, Finding};
+pub use error::RehearsalError;
+pub use findings::{Difference, UnmetExpectation};
 pub use rehearse::{Rehearsal, Verdict};
-pub use stuck::Stuck;

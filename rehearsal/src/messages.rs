@@ -11,7 +11,7 @@ use ensue_expression::Document;
 use ensue_packs::cases::{ExpectedEvent, ExpectedMade, GivenEvent, GivenMessage};
 use serde_json::Value;
 
-use crate::findings::{Difference, Finding, compared};
+use crate::findings::{Difference, UnmetExpectation, compare_at};
 
 /// Makes the events of messages, as a node does.
 pub trait Messages {
@@ -19,7 +19,7 @@ pub trait Messages {
     ///
     /// # Errors
     /// If the message is refused: why.
-    fn made(&self, sensor: &Sensor, message: &GivenMessage) -> Result<Vec<MadeEvent>, String>;
+    fn make_events(&self, sensor: &Sensor, message: &GivenMessage) -> Result<Vec<MadeEvent>, String>;
 }
 
 /// An event that a message makes.
@@ -52,9 +52,9 @@ impl Keys {
 }
 
 /// Makes the events of a message, each of which must fit its trigger.
-pub(crate) fn made(catalog: &Catalog, messages: &dyn Messages, message: &GivenMessage) -> Result<Vec<MadeEvent>, String> {
+pub(crate) fn make_checked_events(catalog: &Catalog, messages: &dyn Messages, message: &GivenMessage) -> Result<Vec<MadeEvent>, String> {
     let sensor = catalog.sensors().get(&message.sensor).ok_or_else(|| format!("there is no sensor `{}`", message.sensor))?;
-    let events = messages.made(sensor, message)?;
+    let events = messages.make_events(sensor, message)?;
     for event in &events {
         let VersionedTrigger { name, version } = &event.trigger;
         let trigger = catalog.triggers().get(name).ok_or_else(|| format!("the trigger `{name}` does not exist"))?;
@@ -73,11 +73,11 @@ pub(crate) fn unfit(trigger: &TriggerRef, why: &NotAccepted) -> String {
 
 /// Compares what a message makes with what it was expected to make. A message that is refused although nobody expected
 /// it is a finding, too.
-pub(crate) fn differences(message: &GivenMessage, made: &Result<Vec<MadeEvent>, String>) -> Vec<Finding> {
+pub(crate) fn differences(message: &GivenMessage, made: &Result<Vec<MadeEvent>, String>) -> Vec<UnmetExpectation> {
     let what = format!("the message of `{}`", message.sensor);
     let is = |expected: Option<String>, got: Option<String>, hint: Option<String>| {
         let differences = vec![Difference { at: "made".to_owned(), expected, got }];
-        vec![Finding { line: message.line, what: what.clone(), differences, hint }]
+        vec![UnmetExpectation { line: message.line, what: what.clone(), differences, hint }]
     };
     let count = |count: usize| Some(if count == 1 { "1 event".to_owned() } else { format!("{count} events") });
     let refused = |reason: &str| Some(format!("refused: {reason}"));
@@ -99,20 +99,20 @@ pub(crate) fn differences(message: &GivenMessage, made: &Result<Vec<MadeEvent>, 
     }
 }
 
-fn one(wanted: &ExpectedEvent, event: &MadeEvent) -> Option<Finding> {
+fn one(wanted: &ExpectedEvent, event: &MadeEvent) -> Option<UnmetExpectation> {
     let mut differences = Vec::new();
     if wanted.trigger != event.trigger {
         let (expected, got) = (Some(wanted.trigger.to_string()), Some(event.trigger.to_string()));
         differences.push(Difference { at: "trigger".to_owned(), expected, got });
     }
     if let Some(payload) = &wanted.payload {
-        differences.extend(compared("payload", payload, &value(&event.payload), wanted.closeness));
+        differences.extend(compare_at("payload", payload, &value(&event.payload), wanted.closeness));
     }
     if wanted.dedupe.is_some() && wanted.dedupe != event.dedupe {
         differences.push(Difference { at: "dedupe".to_owned(), expected: wanted.dedupe.clone(), got: event.dedupe.clone() });
     }
     let what = format!("the event of `{}`", event.trigger);
-    (!differences.is_empty()).then_some(Finding { line: wanted.line, what, differences, hint: None })
+    (!differences.is_empty()).then_some(UnmetExpectation { line: wanted.line, what, differences, hint: None })
 }
 
 /// Returns a document as a value. It was parsed before.

@@ -10,24 +10,24 @@ use ensue_engine::rules::explain::explain;
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::SupersededBecause;
 use ensue_engine::rules::judge::EventView;
-use ensue_engine::vars::seen::SeenVars;
+use ensue_engine::vars::values::SeenVars;
 use ensue_expression::Document;
 use ensue_expression::Outcome::Truth;
-use ensue_packs::cases::{Case, ExpectedEnforcement, ExpectedOutcome, ExpectedVar, Given, GivenEvent, Subject, Suite};
+use ensue_packs::cases::{Case, CaseInput, ExpectedEnforcement, ExpectedOutcome, ExpectedVar, GivenEvent, Subject, Suite};
 use serde_json::Value;
 
-use crate::findings::{Difference, Finding, end_of, given};
+use crate::error::RehearsalError;
+use crate::findings::{Difference, UnmetExpectation, compare_params, end_of};
 use crate::history::Enforcement;
-use crate::messages::{Keys, Messages, differences, made};
+use crate::messages::{Keys, Messages, differences, make_checked_events};
 use crate::script::Script;
-use crate::stage::{Cast, ErredRule, Stage};
-use crate::stuck::Stuck;
+use crate::stage::{ErredRule, OutsideWorld, RehearsalStage};
 
 /// The outcome of a case.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The expectations that are not met; empty if the case passes.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<UnmetExpectation>,
 }
 
 impl Verdict {
@@ -65,7 +65,7 @@ impl<'s> Rehearsal<'s> {
     }
 
     /// Runs a case of the suite in a world of the caller's. Its catalog comes from [`catalog`](Self::catalog).
-    pub fn run_in(&self, case: &Case, catalog: Arc<Catalog>, world: &mut impl Cast) -> Verdict {
+    pub fn run_in(&self, case: &Case, catalog: Arc<Catalog>, world: &mut impl OutsideWorld) -> Verdict {
         verdict(case, self.play(catalog, case, true, world))
     }
 
@@ -73,18 +73,24 @@ impl<'s> Rehearsal<'s> {
     ///
     /// # Errors
     /// If it cannot be built, which is an internal error.
-    pub fn catalog(&mut self, case: &Case) -> Result<Arc<Catalog>, Stuck> {
+    pub fn catalog(&mut self, case: &Case) -> Result<Arc<Catalog>, RehearsalError> {
         let settings = Value::Object(case.config.clone()).to_string();
         if let Some(catalog) = self.catalogs.get(&settings) {
             return Ok(catalog.clone());
         }
-        let catalog = self.suite.catalog(case).map_err(|error| Stuck::NoCatalog(error.to_string()))?;
+        let catalog = self.suite.catalog(case).map_err(|error| RehearsalError::NoCatalog(error.to_string()))?;
         self.catalogs.insert(settings, catalog.clone());
         Ok(catalog)
     }
 
-    fn play(&self, catalog: Arc<Catalog>, case: &Case, runs_what_rules_decide: bool, cast: &mut impl Cast) -> Result<Vec<Finding>, Stuck> {
-        let mut stage = Stage::set(catalog)?;
+    fn play(
+        &self,
+        catalog: Arc<Catalog>,
+        case: &Case,
+        runs_what_rules_decide: bool,
+        cast: &mut impl OutsideWorld,
+    ) -> Result<Vec<UnmetExpectation>, RehearsalError> {
+        let mut stage = RehearsalStage::set(catalog)?;
         for (name, value) in &case.vars {
             stage.set_var(name, value)?;
         }
@@ -100,7 +106,7 @@ impl<'s> Rehearsal<'s> {
                     stage.play(cast)?;
                 }
                 stage.let_go()?;
-                findings.extend(decided(&stage, &events, expect, case.line));
+                findings.extend(compare_decisions(&stage, &events, expect, case.line));
                 findings
             }
         };
@@ -109,21 +115,21 @@ impl<'s> Rehearsal<'s> {
     }
 
     /// Has the events and messages of a case come. Returns the events, and how messages differ from what was expected.
-    fn receive(&self, stage: &mut Stage, given: &[Given]) -> Result<(Vec<GivenEvent>, Vec<Finding>), Stuck> {
+    fn receive(&self, stage: &mut RehearsalStage, given: &[CaseInput]) -> Result<(Vec<GivenEvent>, Vec<UnmetExpectation>), RehearsalError> {
         let (mut events, mut findings, mut keys) = (Vec::new(), Vec::new(), Keys::default());
         for one in given {
             let message = match one {
-                Given::Event(event) => {
+                CaseInput::Event(event) => {
                     stage.wait(event.after_millis)?;
                     stage.receive(event)?;
                     events.push(event.clone());
                     continue;
                 }
-                Given::Message(message) => message,
+                CaseInput::Message(message) => message,
             };
             stage.wait(message.after_millis)?;
-            let messages = self.messages.ok_or_else(|| Stuck::NoMessages(message.sensor.clone()))?;
-            let made = made(stage.catalog(), messages, message);
+            let messages = self.messages.ok_or_else(|| RehearsalError::NoMessages(message.sensor.clone()))?;
+            let made = make_checked_events(stage.catalog(), messages, message);
             findings.extend(differences(message, &made));
             for event in made.unwrap_or_default().into_iter().filter_map(|event| keys.event(message, event)) {
                 stage.receive(&event)?;
@@ -134,13 +140,13 @@ impl<'s> Rehearsal<'s> {
     }
 }
 
-fn verdict(case: &Case, findings: Result<Vec<Finding>, Stuck>) -> Verdict {
-    let stuck = |stuck: Stuck| vec![Finding::plain(case.line, stuck.to_string(), stuck.hint())];
+fn verdict(case: &Case, findings: Result<Vec<UnmetExpectation>, RehearsalError>) -> Verdict {
+    let stuck = |stuck: RehearsalError| vec![UnmetExpectation::plain(case.line, stuck.to_string(), stuck.hint())];
     Verdict { findings: findings.unwrap_or_else(stuck) }
 }
 
 /// Compares the final vars with those that the case expects.
-fn vars_after(stage: &Stage, case: &Case) -> Vec<Finding> {
+fn vars_after(stage: &RehearsalStage, case: &Case) -> Vec<UnmetExpectation> {
     if case.vars_after.is_empty() {
         return Vec::new();
     }
@@ -151,18 +157,18 @@ fn vars_after(stage: &Stage, case: &Case) -> Vec<Finding> {
         let shown = |value: &Value| Some(value.to_string()).filter(|_| !value.is_null());
         let difference = Difference { at: "value".to_owned(), expected: shown(value), got: shown(got) };
         let what = format!("var `{name}`");
-        (got != value).then(|| Finding { line: *line, what, differences: vec![difference], hint: None })
+        (got != value).then(|| UnmetExpectation { line: *line, what, differences: vec![difference], hint: None })
     });
     different.collect()
 }
 
 /// A rule's decision on an event.
-enum Decision<'h> {
+enum RuleDecision<'h> {
     Made(&'h Enforcement),
     Erred(&'h ErredRule),
 }
 
-impl Decision<'_> {
+impl RuleDecision<'_> {
     fn rule(&self) -> &RuleRef {
         match self {
             Self::Made(enforcement) => &enforcement.rule,
@@ -204,9 +210,9 @@ impl Decision<'_> {
 
 /// Compares all decisions of rules with the expected ones. The order matters within a rule, but not between
 /// rules.
-fn decided(stage: &Stage, events: &[GivenEvent], expect: &[ExpectedEnforcement], line: usize) -> Vec<Finding> {
-    let made = stage.history().enforcements().iter().map(Decision::Made);
-    let mut there: Vec<Decision<'_>> = made.chain(stage.erred().iter().map(Decision::Erred)).collect();
+fn compare_decisions(stage: &RehearsalStage, events: &[GivenEvent], expect: &[ExpectedEnforcement], line: usize) -> Vec<UnmetExpectation> {
+    let made = stage.history().enforcements().iter().map(RuleDecision::Made);
+    let mut there: Vec<RuleDecision<'_>> = made.chain(stage.erred_rules().iter().map(RuleDecision::Erred)).collect();
     let mut findings = Vec::new();
     for expected in expect {
         match there.iter().position(|decision| *decision.rule() == expected.rule) {
@@ -214,11 +220,11 @@ fn decided(stage: &Stage, events: &[GivenEvent], expect: &[ExpectedEnforcement],
             None => findings.push(missing(stage, events, expected)),
         }
     }
-    findings.extend(there.iter().map(|decision| unexpected(stage, decision, line)));
+    findings.extend(there.iter().map(|decision| unexpected_decision(stage, decision, line)));
     findings
 }
 
-fn one(stage: &Stage, expected: &ExpectedEnforcement, decision: &Decision<'_>) -> Vec<Finding> {
+fn one(stage: &RehearsalStage, expected: &ExpectedEnforcement, decision: &RuleDecision<'_>) -> Vec<UnmetExpectation> {
     let mut differences = Vec::new();
     let (wanted, got) = (expected.outcome, decision.outcome());
     if wanted != got {
@@ -233,7 +239,7 @@ fn one(stage: &Stage, expected: &ExpectedEnforcement, decision: &Decision<'_>) -
             differences.push(Difference { at: "action".to_owned(), expected, got });
         }
         if let Some(with) = &expected.with {
-            differences.extend(given(with, &execution.params, expected.end.closeness));
+            differences.extend(compare_params(with, &execution.params, expected.end.closeness));
         }
     }
     let message = expected.end.error.as_ref().and_then(|error| error.message.as_deref());
@@ -247,7 +253,7 @@ fn one(stage: &Stage, expected: &ExpectedEnforcement, decision: &Decision<'_>) -
     let mut findings = Vec::new();
     if !differences.is_empty() {
         let hint = decision.error().map(str::to_owned);
-        findings.push(Finding { line: expected.line, what: what.clone(), differences, hint });
+        findings.push(UnmetExpectation { line: expected.line, what: what.clone(), differences, hint });
     }
     if let Some((id, _)) = execution
         && !expected.end.is_anything()
@@ -257,14 +263,14 @@ fn one(stage: &Stage, expected: &ExpectedEnforcement, decision: &Decision<'_>) -
     findings
 }
 
-fn missing(stage: &Stage, events: &[GivenEvent], expected: &ExpectedEnforcement) -> Finding {
+fn missing(stage: &RehearsalStage, events: &[GivenEvent], expected: &ExpectedEnforcement) -> UnmetExpectation {
     let difference = Difference { at: "outcome".to_owned(), expected: Some(expected.outcome.as_str().to_owned()), got: None };
     let what = format!("rule `{}` makes no decision", expected.rule);
-    Finding { line: expected.line, what, differences: vec![difference], hint: why_not(stage, events, &expected.rule) }
+    UnmetExpectation { line: expected.line, what, differences: vec![difference], hint: why_not(stage, events, &expected.rule) }
 }
 
 /// Explains why a rule does not match any of the events: which parts of its condition are not met.
-fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<String> {
+fn why_not(stage: &RehearsalStage, events: &[GivenEvent], name: &RuleRef) -> Option<String> {
     let rule = stage.catalog().rules().get(name)?;
     if rule.mode == Mode::Disabled {
         return Some("it is disabled".to_owned());
@@ -279,7 +285,7 @@ fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<Strin
     let time = event.time.unwrap_or_else(|| stage.now());
     let view =
         EventView { id: EventId(Id::root(time, 0)), trigger: &event.trigger, source: &event.source, time, payload: &payload, only: None };
-    let explanation = explain(rule, &view, &SeenVars::given(stage.vars())).when?;
+    let explanation = explain(rule, &view, &SeenVars::from_values(stage.vars())).when?;
     let parts = explanation.decisive().into_iter().map(|part| {
         let truth = if part.outcome == Truth(true) { "true" } else { "false" };
         let note = part.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
@@ -288,15 +294,15 @@ fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<Strin
     Some(format!("it does not match: {}", parts.collect::<Vec<_>>().join("; ")))
 }
 
-fn unexpected(stage: &Stage, decision: &Decision<'_>, line: usize) -> Finding {
+fn unexpected_decision(stage: &RehearsalStage, decision: &RuleDecision<'_>, line: usize) -> UnmetExpectation {
     let does = match decision.execution().and_then(|id| stage.history().execution(id)) {
         Some(execution) => format!("executed {} with {}", execution.action, execution.params),
         None => decision.outcome().as_str().to_owned(),
     };
     let difference = Difference { at: "outcome".to_owned(), expected: None, got: Some(does) };
     let hint = match decision {
-        Decision::Erred(erred) => Some(erred.message.clone()),
-        Decision::Made(_) => decision.error().map(str::to_owned),
+        RuleDecision::Erred(erred) => Some(erred.message.clone()),
+        RuleDecision::Made(_) => decision.error().map(str::to_owned),
     };
-    Finding { line, what: format!("rule `{}` is not expected", decision.rule()), differences: vec![difference], hint }
+    UnmetExpectation { line, what: format!("rule `{}` is not expected", decision.rule()), differences: vec![difference], hint }
 }

@@ -8,7 +8,7 @@
 
 mod begin;
 mod collect;
-mod decided;
+mod decisions;
 mod divergence;
 mod run;
 mod world;
@@ -30,7 +30,7 @@ use thiserror::Error;
 
 use self::begin::begin;
 pub use self::collect::Collection;
-use self::decided::{Aspect, Decision};
+use self::decisions::{Aspect, CoreDecision};
 pub use self::divergence::{Divergence, TOLD_MAX, What};
 use self::run::Replay;
 use crate::backtest::Payloads;
@@ -40,19 +40,19 @@ pub const RECORDS_MAX: usize = 200_000;
 
 /// The records of an execution.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct RecordedExecution {
     /// The execution. It is not a step of another one.
     pub execution: ExecutionId,
     /// The records of it and its steps up to its end, in the order of the log, with the events that it
     /// consumed, the steps of the clock, and the records of owed reactions. Bodies are decoded.
     pub records: Vec<Record>,
     /// The event and the decision of the rule that led to it, if there was one.
-    pub enforced: Option<Enforced>,
+    pub enforced: Option<RecordedDecision>,
 }
 
 /// The decision of a rule that led to an execution.
 #[derive(Clone, Debug)]
-pub struct Enforced {
+pub struct RecordedDecision {
     /// The event, with its payload decoded.
     pub event: Record,
     /// The decision.
@@ -79,7 +79,7 @@ enum Closeness {
 
 impl Closeness {
     /// Reports whether a decision is compared. A timeout that is not reached does not change the path.
-    fn counts(self, decision: &Decision) -> bool {
+    fn counts(self, decision: &CoreDecision) -> bool {
         match (self, decision.aspect) {
             (Self::Way, Aspect::Timer(kind, _)) => kind == TimerKind::Retry,
             (Self::Whole | Self::Way, _) => true,
@@ -131,12 +131,16 @@ pub enum Unreplayable {
 ///
 /// # Errors
 /// If it has not ended, is a step, or needs something that is no longer kept.
-pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn Payloads) -> Result<Vec<Divergence>, Unreplayable> {
-    let (record, requested) = requested(recorded)?;
+pub fn replay(
+    recorded: &RecordedExecution,
+    definitions: Definitions<'_>,
+    payloads: &dyn Payloads,
+) -> Result<Vec<Divergence>, Unreplayable> {
+    let (record, requested) = find_request(recorded)?;
     if recorded.records.len() > RECORDS_MAX {
         return Err(Unreplayable::TooLong(RECORDS_MAX));
     }
-    let is_end = |record: &Record| record.stream == StreamId::Execution(recorded.execution) && record.fact.ended().is_some();
+    let is_end = |record: &Record| record.stream == StreamId::Execution(recorded.execution) && record.fact.execution_end().is_some();
     if !recorded.records.iter().any(is_end) {
         return Err(Unreplayable::NotEnded);
     }
@@ -182,8 +186,8 @@ pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn 
 ///
 /// # Errors
 /// If it reads `vars` as a whole, or is not there.
-pub fn vars_read(recorded: &Recorded, definitions: Definitions<'_>) -> Result<BTreeSet<VarName>, Unreplayable> {
-    let (_, requested) = requested(recorded)?;
+pub fn vars_read(recorded: &RecordedExecution, definitions: Definitions<'_>) -> Result<BTreeSet<VarName>, Unreplayable> {
+    let (_, requested) = find_request(recorded)?;
     let catalog = match definitions {
         Definitions::Recorded(catalogs) => catalogs.at(requested.catalog).ok_or(Unreplayable::CatalogGone(requested.catalog))?,
         Definitions::Other(catalog) => catalog.clone(),
@@ -204,7 +208,7 @@ pub fn vars_read(recorded: &Recorded, definitions: Definitions<'_>) -> Result<BT
     }
 }
 
-fn requested(recorded: &Recorded) -> Result<(&Record, &ExecutionRequested), Unreplayable> {
+fn find_request(recorded: &RecordedExecution) -> Result<(&Record, &ExecutionRequested), Unreplayable> {
     let begins = recorded.records.iter().find_map(|record| match &record.fact {
         Fact::ExecutionRequested(fact) if record.stream == StreamId::Execution(recorded.execution) => Some((record, fact)),
         _ => None,
@@ -218,7 +222,7 @@ fn requested(recorded: &Recorded) -> Result<(&Record, &ExecutionRequested), Unre
 
 /// Returns the position of a record whose consequences the node deferred in part, or of a record that the
 /// node itself made and whose consequences it deferred. The replay does not defer these.
-fn put_off_within(recorded: &Recorded, replay: &Replay<'_>) -> Result<Option<Position>, Unreplayable> {
+fn put_off_within(recorded: &RecordedExecution, replay: &Replay<'_>) -> Result<Option<Position>, Unreplayable> {
     for record in &recorded.records {
         let Fact::ReactionDeferred(deferred) = &record.fact else { continue };
         let of = recorded.records.iter().find(|record| record.position == deferred.of);
@@ -322,6 +326,6 @@ fn draft_of(record: &Record) -> Draft {
     }
 }
 
-fn gone(bodies: &[BodyHandle]) -> Unreplayable {
+fn body_gone(bodies: &[BodyHandle]) -> Unreplayable {
     Unreplayable::BodyGone(bodies.first().map(|body| body.at).unwrap_or_default())
 }

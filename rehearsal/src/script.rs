@@ -11,10 +11,10 @@ use ensue_packs::cases::{Mock, Mocks, StepPath};
 use ensue_packs::whole_schema;
 use serde_json::Value;
 
+use crate::error::RehearsalError;
 use crate::example::example;
-use crate::history::Way;
-use crate::stage::{Came, Cast, Said};
-use crate::stuck::Stuck;
+use crate::history::ExecutionPath;
+use crate::stage::{AttemptOutcome, InquiryOutcome, OutsideWorld};
 
 /// The mocks that apply to a case.
 #[derive(Clone, Copy, Debug)]
@@ -25,35 +25,35 @@ pub struct Script<'c> {
     pub actions: &'c BTreeMap<ActionRef, Value>,
 }
 
-impl Cast for Script<'_> {
-    fn attempt(&mut self, way: &Way, dispatch: &Dispatch, _params: &Value) -> Result<Option<Came>, Stuck> {
+impl OutsideWorld for Script<'_> {
+    fn attempt(&mut self, way: &ExecutionPath, dispatch: &Dispatch, _params: &Value) -> Result<Option<AttemptOutcome>, RehearsalError> {
         let Some(mocks) = self.mocks.get(&way.path) else {
-            return Ok(self.actions.get(&dispatch.action).cloned().map(Came::Result));
+            return Ok(self.actions.get(&dispatch.action).cloned().map(AttemptOutcome::Result));
         };
         match self.pick(way, mocks, dispatch.number as usize - 1)? {
-            Mock::Result(result) => Ok(Some(Came::Result(result.clone()))),
-            Mock::Raw(raw) => Ok(Some(Came::Raw(raw.clone()))),
-            Mock::Error(failure) => Ok(Some(Came::Failed(failure.clone()))),
+            Mock::Result(result) => Ok(Some(AttemptOutcome::Result(result.clone()))),
+            Mock::Raw(raw) => Ok(Some(AttemptOutcome::Raw(raw.clone()))),
+            Mock::Error(failure) => Ok(Some(AttemptOutcome::Failed(failure.clone()))),
             Mock::Answer { .. } | Mock::Event(_) | Mock::CancelledBy(_) | Mock::Expired => Ok(None),
         }
     }
 
-    fn asked(&mut self, way: &Way, question: &Value, given: usize) -> Result<Said, Stuck> {
+    fn answer(&mut self, way: &ExecutionPath, question: &Value, given: usize) -> Result<InquiryOutcome, RehearsalError> {
         let schema = &question["answer"];
-        let unsaid = || Stuck::NoAnswer { path: way.path.clone(), like: example(schema).to_string() };
+        let unsaid = || RehearsalError::NoAnswer { path: way.path.clone(), like: example(schema).to_string() };
         let mocks = self.mocks.get(&way.path).ok_or_else(unsaid)?;
         match self.pick(way, mocks, given)? {
             Mock::Answer { answer, by } => {
-                fits(answer, schema).map_err(|why| Stuck::AnswerRefused { path: way.path.clone(), why })?;
-                Ok(Said::Answer { answer: answer.clone(), by: by.clone() })
+                fits(answer, schema).map_err(|why| RehearsalError::AnswerRefused { path: way.path.clone(), why })?;
+                Ok(InquiryOutcome::Answer { answer: answer.clone(), by: by.clone() })
             }
-            Mock::Expired => Ok(Said::Nothing),
+            Mock::Expired => Ok(InquiryOutcome::Nothing),
             Mock::Result(_) | Mock::Raw(_) | Mock::Error(_) | Mock::Event(_) | Mock::CancelledBy(_) => Err(unsaid()),
         }
     }
 
-    fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck> {
-        let unsaid = || Stuck::NoEvent { path: way.path.clone(), trigger: trigger.to_owned() };
+    fn await_event(&mut self, way: &ExecutionPath, trigger: &str) -> Result<Option<Value>, RehearsalError> {
+        let unsaid = || RehearsalError::NoEvent { path: way.path.clone(), trigger: trigger.to_owned() };
         match self.pick(way, self.mocks.get(&way.path).ok_or_else(unsaid)?, 0)? {
             Mock::Event(payload) => Ok(Some(payload.clone())),
             Mock::Expired => Ok(None),
@@ -61,7 +61,7 @@ impl Cast for Script<'_> {
         }
     }
 
-    fn cancelled(&mut self, way: &Way, given: usize) -> Result<Option<Value>, Stuck> {
+    fn cancelling_event(&mut self, way: &ExecutionPath, given: usize) -> Result<Option<Value>, RehearsalError> {
         let Some(mocks) = self.mocks.get(&way.path) else { return Ok(None) };
         match self.pick(way, mocks, given)? {
             Mock::CancelledBy(payload) => Ok(Some(payload.clone())),
@@ -72,20 +72,20 @@ impl Cast for Script<'_> {
 
 impl<'c> Script<'c> {
     /// Picks the mock for an item or turn, and for its attempt or answer, counted from 0.
-    fn pick(&self, way: &Way, mocks: &'c Mocks, nth: usize) -> Result<&'c Mock, Stuck> {
+    fn pick(&self, way: &ExecutionPath, mocks: &'c Mocks, nth: usize) -> Result<&'c Mock, RehearsalError> {
         let mut at = mocks;
         for index in way.items.iter().map(|item| *item as usize).chain([nth]) {
             match at {
                 Mocks::One(mock) => return Ok(mock),
                 Mocks::Each(each) => {
-                    let over = || Stuck::MocksOver { path: way.path.clone(), has: each.len(), number: index + 1 };
+                    let over = || RehearsalError::MocksOver { path: way.path.clone(), has: each.len(), number: index + 1 };
                     at = each.get(index).ok_or_else(over)?;
                 }
             }
         }
         match at {
             Mocks::One(mock) => Ok(mock),
-            Mocks::Each(each) => Err(Stuck::MocksOver { path: way.path.clone(), has: each.len(), number: each.len() + 1 }),
+            Mocks::Each(each) => Err(RehearsalError::MocksOver { path: way.path.clone(), has: each.len(), number: each.len() + 1 }),
         }
     }
 }

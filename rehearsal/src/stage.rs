@@ -1,11 +1,11 @@
 //! The stage: an in-memory core with a catalog in force and its own clock, which moves to the next moment
 //! that something waits for as soon as nothing else is left to do.
 //!
-//! A [`Cast`] decides how attempts end and what people answer. Where a cast says nothing and no harm is
+//! A [`OutsideWorld`] decides how attempts end and what people answer. Where a cast says nothing and no harm is
 //! possible, the stage does what a worker would do: it returns values, waits and emits events.
 
 mod answerer;
-mod by_itself;
+mod harmless_work;
 mod in_memory;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,15 +28,15 @@ use ensue_engine::record::{Actor, Body, Position, StreamId};
 use ensue_engine::rules::judge::{EventView, Judgement, Verdict, complete, judge, judge_rule};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::TimerOwner;
-use ensue_engine::vars::seen::SeenVars;
+use ensue_engine::vars::values::SeenVars;
 use ensue_engine::workflows::facts::Purpose;
 use ensue_expression::Document;
 use ensue_packs::cases::GivenEvent;
 use serde_json::Value;
 
 use self::in_memory::Core;
-use crate::history::{History, Way};
-use crate::stuck::Stuck;
+use crate::error::RehearsalError;
+use crate::history::{ExecutionPath, History};
 
 /// The maximum number of records of a rehearsal. One that makes more never ends.
 pub const RECORDS_MAX: usize = 200_000;
@@ -45,31 +45,31 @@ pub const RECORDS_MAX: usize = 200_000;
 pub const ASKER: &str = "test";
 
 /// The outside world of a rehearsal.
-pub trait Cast {
+pub trait OutsideWorld {
     /// Returns the outcome of an attempt, or `None` if the cast does not define it.
     ///
     /// # Errors
     /// If the defined outcome is impossible.
-    fn attempt(&mut self, way: &Way, dispatch: &Dispatch, params: &Value) -> Result<Option<Came>, Stuck>;
+    fn attempt(&mut self, way: &ExecutionPath, dispatch: &Dispatch, params: &Value) -> Result<Option<AttemptOutcome>, RehearsalError>;
 
     /// Returns the answer of people, `given` of whom have answered already.
     ///
     /// # Errors
     /// If no answer is defined, or the defined one is impossible.
-    fn asked(&mut self, way: &Way, question: &Value, given: usize) -> Result<Said, Stuck>;
+    fn answer(&mut self, way: &ExecutionPath, question: &Value, given: usize) -> Result<InquiryOutcome, RehearsalError>;
 
     /// Returns the payload of the event that a step waits for, or `None` if it does not come in time.
     ///
     /// # Errors
     /// If nothing is defined.
-    fn awaited(&mut self, way: &Way, trigger: &str) -> Result<Option<Value>, Stuck>;
+    fn await_event(&mut self, way: &ExecutionPath, trigger: &str) -> Result<Option<Value>, RehearsalError>;
 
     /// Returns the payload of the event that cancels a step which asks or waits, if one does. `given` people have
     /// answered already.
     ///
     /// # Errors
     /// If the defined outcome is impossible.
-    fn cancelled(&mut self, _way: &Way, _given: usize) -> Result<Option<Value>, Stuck> {
+    fn cancelling_event(&mut self, _way: &ExecutionPath, _given: usize) -> Result<Option<Value>, RehearsalError> {
         Ok(None)
     }
 
@@ -90,7 +90,7 @@ pub enum Aside {
 
 /// The outcome of an attempt.
 #[derive(Clone, Debug)]
-pub enum Came {
+pub enum AttemptOutcome {
     /// It returns this.
     Result(Value),
     /// Its runner returns this, from which the action's `output` computes the result.
@@ -101,7 +101,7 @@ pub enum Came {
 
 /// The answer of the people who are asked.
 #[derive(Clone, Debug)]
-pub enum Said {
+pub enum InquiryOutcome {
     /// An answer, by this person or by anyone who may answer.
     Answer {
         /// The answer.
@@ -123,13 +123,13 @@ pub struct ErredRule {
 }
 
 /// An attempt that ends later.
-struct Pending {
+struct PendingAttempt {
     dispatch: Box<Dispatch>,
     outcome: Result<Value, Failure>,
 }
 
 /// The core on a stage.
-pub struct Stage {
+pub struct RehearsalStage {
     core: Core,
     catalog: Arc<Catalog>,
     history: History,
@@ -138,7 +138,7 @@ pub struct Stage {
     own_events: BTreeMap<EventId, Vec<Position>>,
     begun: VecDeque<Box<Dispatch>>,
     stopped: BTreeSet<AttemptId>,
-    pending: BTreeMap<(Timestamp, AttemptId), Pending>,
+    pending: BTreeMap<(Timestamp, AttemptId), PendingAttempt>,
     /// The inquiries that will expire.
     unanswered: BTreeSet<InquiryId>,
     /// The executions whose event does not come.
@@ -148,12 +148,12 @@ pub struct Stage {
     drawn: u128,
 }
 
-impl Stage {
+impl RehearsalStage {
     /// Sets the stage: an empty log in which the packs of a catalog of the first revision are installed.
     ///
     /// # Errors
     /// If the log rejects the packs.
-    pub fn set(catalog: Arc<Catalog>) -> Result<Self, Stuck> {
+    pub fn set(catalog: Arc<Catalog>) -> Result<Self, RehearsalError> {
         // The operator's queues are not known here, so every named queue has workers.
         let settings = Settings::default();
         let named = catalog.actions().values().map(|action| action.queue.clone()).filter(|queue| !queue.is_default());
@@ -199,7 +199,7 @@ impl Stage {
     ///
     /// # Errors
     /// If the log rejects it.
-    pub fn set_var(&mut self, name: &VarName, value: &Value) -> Result<(), Stuck> {
+    pub fn set_var(&mut self, name: &VarName, value: &Value) -> Result<(), RehearsalError> {
         let ask = Ask::SetVar { name: name.clone(), value: Body::json(value.to_string()), seen: SeenVar::Anyhow };
         self.ask(Actor::Operator, ask).map(|_| ())
     }
@@ -216,7 +216,7 @@ impl Stage {
     }
 
     /// Returns the rules that erred, in order.
-    pub fn erred(&self) -> &[ErredRule] {
+    pub fn erred_rules(&self) -> &[ErredRule] {
         &self.erred
     }
 
@@ -234,16 +234,16 @@ impl Stage {
     ///
     /// # Errors
     /// If there is no such trigger, or the log rejects the event.
-    pub fn receive(&mut self, event: &GivenEvent) -> Result<EventId, Stuck> {
+    pub fn receive(&mut self, event: &GivenEvent) -> Result<EventId, RehearsalError> {
         let id = self.drawn_event();
         let payload = Document::from_value(&event.payload);
         let at = event.time.unwrap_or_else(|| self.now());
         let Some(trigger) = self.catalog.triggers().get(&event.trigger).cloned() else {
-            return Err(Stuck::NoTrigger(event.trigger.clone()));
+            return Err(RehearsalError::NoTrigger(event.trigger.clone()));
         };
         let version = event.version.unwrap_or(trigger.version);
-        let newest = trigger.newest(version, &payload).map_err(|why| Stuck::Refused(why.to_string()))?;
-        let observed = self.observed(id, &event.trigger, (&event.source, at), &newest).came_as(version, &payload);
+        let newest = trigger.newest(version, &payload).map_err(|why| RehearsalError::Refused(why.to_string()))?;
+        let observed = self.observe(id, &event.trigger, (&event.source, at), &newest).came_as(version, &payload);
         self.ask(asker(), Ask::ReceiveEvents(vec![observed]))?;
         Ok(id)
     }
@@ -257,11 +257,11 @@ impl Stage {
     ///
     /// # Errors
     /// If there is no such action, or its parameters do not fit.
-    pub fn request(&mut self, name: &ActionRef, with: &Value) -> Result<ExecutionId, Stuck> {
-        let definition = self.catalog.actions().get(name).cloned().ok_or_else(|| Stuck::NoAction(name.clone()))?;
+    pub fn request(&mut self, name: &ActionRef, with: &Value) -> Result<ExecutionId, RehearsalError> {
+        let definition = self.catalog.actions().get(name).cloned().ok_or_else(|| RehearsalError::NoAction(name.clone()))?;
         let params = complete(&definition.parameters, Document::from_value(with)).map_err(|misfits| {
             let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
-            Stuck::Refused(format!("the parameters do not fit `{name}`: {}", misfits.join("; ")))
+            RehearsalError::Refused(format!("the parameters do not fit `{name}`: {}", misfits.join("; ")))
         })?;
         let body = Body::json(params.bytes().clone());
         let catalog = self.catalog.revision();
@@ -278,7 +278,7 @@ impl Stage {
         match self.ask(asker(), Ask::RequestExecution(request))? {
             Answer::Execution(execution) => Ok(execution),
             Answer::Done | Answer::Events(_) | Answer::Catalog(_) | Answer::ReportedLate | Answer::Before(_) => {
-                Err(Stuck::Refused("no question was asked".to_owned()))
+                Err(RehearsalError::Refused("no question was asked".to_owned()))
             }
         }
     }
@@ -287,13 +287,13 @@ impl Stage {
     ///
     /// # Errors
     /// If the cast does not define what comes next, or the run does not end.
-    pub fn play(&mut self, cast: &mut impl Cast) -> Result<(), Stuck> {
+    pub fn play(&mut self, cast: &mut impl OutsideWorld) -> Result<(), RehearsalError> {
         loop {
             if let Some(why) = self.history.put_aside() {
-                return Err(Stuck::PutAside(why.to_owned()));
+                return Err(RehearsalError::PutAside(why.to_owned()));
             }
             if self.core.records().len() > RECORDS_MAX {
-                return Err(Stuck::Endless(RECORDS_MAX));
+                return Err(RehearsalError::Endless(RECORDS_MAX));
             }
             if let Some(dispatch) = self.begun.pop_front() {
                 self.attempt(dispatch, cast)?;
@@ -313,7 +313,7 @@ impl Stage {
     ///
     /// # Errors
     /// If the log rejects it.
-    pub fn wait(&mut self, millis: u64) -> Result<(), Stuck> {
+    pub fn wait(&mut self, millis: u64) -> Result<(), RehearsalError> {
         let until = self.now().plus_millis(millis);
         while let Some(due) = self.next_let_go().filter(|due| *due <= until) {
             self.let_go_at(due)?;
@@ -326,16 +326,16 @@ impl Stage {
     ///
     /// # Errors
     /// If that never happens.
-    pub fn let_go(&mut self) -> Result<(), Stuck> {
+    pub fn let_go(&mut self) -> Result<(), RehearsalError> {
         while let Some(due) = self.next_let_go() {
             self.let_go_at(due)?;
         }
-        self.history.put_aside().map_or(Ok(()), |why| Err(Stuck::PutAside(why.to_owned())))
+        self.history.put_aside().map_or(Ok(()), |why| Err(RehearsalError::PutAside(why.to_owned())))
     }
 
-    fn let_go_at(&mut self, due: Timestamp) -> Result<(), Stuck> {
+    fn let_go_at(&mut self, due: Timestamp) -> Result<(), RehearsalError> {
         if self.core.records().len() > RECORDS_MAX {
-            return Err(Stuck::Endless(RECORDS_MAX));
+            return Err(RehearsalError::Endless(RECORDS_MAX));
         }
         self.core.step_clock(due.max(self.now()));
         self.ask(Actor::Engine, Ask::FireTimers).map(|_| ())
@@ -349,7 +349,7 @@ impl Stage {
     }
 
     /// Advances the clock to the next moment that something waits for. Returns true if there is one.
-    fn go_on(&mut self) -> Result<bool, Stuck> {
+    fn go_on(&mut self) -> Result<bool, RehearsalError> {
         let ends = self.pending.keys().next().map(|(at, _)| *at);
         let fires = self.core.engine().timers().next_due();
         let Some(next) = ends.into_iter().chain(fires).min() else { return Ok(false) };
@@ -365,11 +365,11 @@ impl Stage {
         Ok(true)
     }
 
-    fn attempt(&mut self, dispatch: Box<Dispatch>, cast: &mut impl Cast) -> Result<(), Stuck> {
+    fn attempt(&mut self, dispatch: Box<Dispatch>, cast: &mut impl OutsideWorld) -> Result<(), RehearsalError> {
         if self.stopped.contains(&dispatch.attempt) {
             return self.report(&dispatch, Err(Failure::new(FailureKind::Cancelled, "its cancellation was requested")), None);
         }
-        let is_aside = self.history.undoes(dispatch.execution) || self.history.tells(dispatch.execution);
+        let is_aside = self.history.undoes(dispatch.execution) || self.history.is_notification(dispatch.execution);
         if is_aside && cast.aside() == Aside::Pretended {
             // The work that it reverses never happened, and there is nobody to notify.
             return self.report(&dispatch, Ok(Value::Null), None);
@@ -377,18 +377,23 @@ impl Stage {
         let way = self.history.way(dispatch.execution);
         let params = self.history.execution(dispatch.execution).map(|execution| execution.params.clone()).unwrap_or_default();
         match cast.attempt(&way, &dispatch, &params)? {
-            Some(Came::Result(result)) => self.report(&dispatch, Ok(result), None),
-            Some(Came::Raw(raw)) => self.report_mapped(&dispatch, &raw),
-            Some(Came::Failed(failure)) if failure.kind == FailureKind::Lost => {
+            Some(AttemptOutcome::Result(result)) => self.report(&dispatch, Ok(result), None),
+            Some(AttemptOutcome::Raw(raw)) => self.report_mapped(&dispatch, &raw),
+            Some(AttemptOutcome::Failed(failure)) if failure.kind == FailureKind::Lost => {
                 let (execution, attempt) = (dispatch.execution, dispatch.attempt);
                 self.ask(worker(), Ask::LoseAttempt { execution, attempt, evidence: Evidence::MayHaveBegun, error: None }).map(|_| ())
             }
-            Some(Came::Failed(failure)) => self.report(&dispatch, Err(failure), None),
+            Some(AttemptOutcome::Failed(failure)) => self.report(&dispatch, Err(failure), None),
             None => self.by_itself(dispatch, way),
         }
     }
 
-    fn report(&mut self, dispatch: &Dispatch, outcome: Result<Value, Failure>, emitted: Option<ObservedEvent>) -> Result<(), Stuck> {
+    fn report(
+        &mut self,
+        dispatch: &Dispatch,
+        outcome: Result<Value, Failure>,
+        emitted: Option<ObservedEvent>,
+    ) -> Result<(), RehearsalError> {
         let (outcome, body) = match outcome {
             Ok(Value::Null) => (ReportOutcome::Succeeded, None),
             Ok(result) => (ReportOutcome::Succeeded, Some(Body::json(result.to_string()))),
@@ -413,7 +418,7 @@ impl Stage {
         .map(|_| ())
     }
 
-    fn report_changing(&mut self, dispatch: &Dispatch, change: VarChange) -> Result<(), Stuck> {
+    fn report_changing(&mut self, dispatch: &Dispatch, change: VarChange) -> Result<(), RehearsalError> {
         let (execution, attempt, token) = (dispatch.execution, dispatch.attempt, dispatch.token);
         let (outcome, vars) = (ReportOutcome::Succeeded, vec![change]);
         self.ask(
@@ -452,34 +457,34 @@ impl Stage {
     }
 
     /// Sends the event that an execution waits for, as the cast defines it.
-    fn send(&mut self, id: ExecutionId, expires_millis: Option<u64>, cast: &mut impl Cast) -> Result<(), Stuck> {
+    fn send(&mut self, id: ExecutionId, expires_millis: Option<u64>, cast: &mut impl OutsideWorld) -> Result<(), RehearsalError> {
         let way = self.history.way(id);
         let params = self.history.execution(id).map(|execution| execution.params.clone()).unwrap_or_default();
         let trigger = params["trigger"].as_str().unwrap_or_default();
-        match cast.awaited(&way, trigger)? {
-            None if expires_millis.is_none() => Err(Stuck::NeverExpires { path: way.path }),
+        match cast.await_event(&way, trigger)? {
+            None if expires_millis.is_none() => Err(RehearsalError::NeverExpires { path: way.path }),
             None => {
                 self.in_vain.insert(id);
                 Ok(())
             }
             Some(payload) => {
                 let trigger: TriggerRef =
-                    trigger.parse().map_err(|error| Stuck::Refused(format!("`{trigger}` does not name a trigger: {error}")))?;
+                    trigger.parse().map_err(|error| RehearsalError::Refused(format!("`{trigger}` does not name a trigger: {error}")))?;
                 self.send_to_step(&trigger, &payload)?;
                 let is_unmoved = self.core.engine().executions().get(&id).is_some_and(|execution| execution.phase == Phase::Awaiting);
-                if is_unmoved { Err(Stuck::EventUnfit { path: way.path }) } else { Ok(()) }
+                if is_unmoved { Err(RehearsalError::EventUnfit { path: way.path }) } else { Ok(()) }
             }
         }
     }
 
     /// Sends an event to the steps that watch for it. No rule is judged, because the case does not describe that.
-    fn send_to_step(&mut self, trigger: &TriggerRef, payload: &Value) -> Result<(), Stuck> {
+    fn send_to_step(&mut self, trigger: &TriggerRef, payload: &Value) -> Result<(), RehearsalError> {
         let unseen = Judgement::of_no_rule(self.catalog.revision());
         let (id, now) = (self.drawn_event(), self.now());
         let payload = Document::from_value(payload);
         let view = EventView { id, trigger, source: ASKER, time: now, payload: &payload, only: None };
         let version = self.catalog.triggers().get(trigger).map_or(TriggerVersion::FIRST, |trigger| trigger.version);
-        let event = ObservedEvent::judged(&view, unseen).came_as(version, &payload);
+        let event = ObservedEvent::from_view(&view, unseen).came_as(version, &payload);
         self.ask(asker(), Ask::ReceiveEvents(vec![event])).map(drop)
     }
 
@@ -503,28 +508,28 @@ impl Stage {
     }
 
     /// Sends the event that cancels an execution, if the cast defines one.
-    fn cancel(&mut self, id: ExecutionId, given: usize, cast: &mut impl Cast) -> Result<(), Stuck> {
+    fn cancel(&mut self, id: ExecutionId, given: usize, cast: &mut impl OutsideWorld) -> Result<(), RehearsalError> {
         let way = self.history.way(id);
         self.uncancelled.insert((id, given));
-        let Some((payload, trigger)) = cast.cancelled(&way, given)?.zip(self.cancel_trigger(id)) else { return Ok(()) };
+        let Some((payload, trigger)) = cast.cancelling_event(&way, given)?.zip(self.cancel_trigger(id)) else { return Ok(()) };
         self.send_to_step(&trigger, &payload)?;
-        if self.cancel_trigger(id).is_some() { Err(Stuck::CancelUnfit { path: way.path }) } else { Ok(()) }
+        if self.cancel_trigger(id).is_some() { Err(RehearsalError::CancelUnfit { path: way.path }) } else { Ok(()) }
     }
 
-    fn put(&mut self, id: InquiryId, execution: ExecutionId, cast: &mut impl Cast) -> Result<(), Stuck> {
+    fn put(&mut self, id: InquiryId, execution: ExecutionId, cast: &mut impl OutsideWorld) -> Result<(), RehearsalError> {
         let way = self.history.way(execution);
         let question = self.history.execution(execution).map(|execution| execution.params.clone()).unwrap_or_default();
         let Some(inquiry) = self.core.engine().inquiries().get(&id) else { return Ok(()) };
-        match cast.asked(&way, &question, inquiry.answers.len())? {
-            Said::Nothing => {
+        match cast.answer(&way, &question, inquiry.answers.len())? {
+            InquiryOutcome::Nothing => {
                 let is_open_for_ever = question.get("expires").is_none_or(Value::is_null);
                 if is_open_for_ever {
-                    return Err(Stuck::NeverExpires { path: way.path });
+                    return Err(RehearsalError::NeverExpires { path: way.path });
                 }
                 self.unanswered.insert(id);
                 Ok(())
             }
-            Said::Answer { answer, by } => {
+            InquiryOutcome::Answer { answer, by } => {
                 let (by, roles) = answerer::somebody(inquiry, by);
                 let answer = Document::from_value(&answer);
                 let body = Body::json(answer.bytes().clone());
@@ -539,14 +544,14 @@ impl Stage {
                     answer,
                 };
                 self.ask(Actor::Token(by), Ask::AnswerInquiry(ask)).map(|_| ()).map_err(|stuck| match stuck {
-                    Stuck::Refused(why) => Stuck::AnswerRefused { path: way.path, why },
+                    RehearsalError::Refused(why) => RehearsalError::AnswerRefused { path: way.path, why },
                     other => other,
                 })
             }
         }
     }
 
-    fn observed(
+    fn observe(
         &mut self,
         id: EventId,
         trigger: &TriggerRef,
@@ -555,7 +560,7 @@ impl Stage {
     ) -> ObservedEvent {
         let view = EventView { id, trigger, source, time: occurred_at, payload, only: None };
         let judgement = judge(&self.catalog, &view);
-        let vars = SeenVars::given(self.vars());
+        let vars = SeenVars::from_values(self.vars());
         for judged in &judgement.verdicts {
             let message = match (&judged.verdict, judged.rule.mode) {
                 (_, Mode::Disabled) | (Verdict::Matched(_), _) => None,
@@ -569,11 +574,11 @@ impl Stage {
                 self.erred.push(ErredRule { rule: judged.rule.name.clone(), message });
             }
         }
-        ObservedEvent::judged(&view, judgement)
+        ObservedEvent::from_view(&view, judgement)
     }
 
     /// Runs a command in the core, with everything that follows from it at once.
-    fn ask(&mut self, actor: Actor, ask: Ask) -> Result<Answer, Stuck> {
+    fn ask(&mut self, actor: Actor, ask: Ask) -> Result<Answer, RehearsalError> {
         let (told, committed) = self.core.turn(&Command { actor, trace: None, ask });
         self.take_in(&committed);
         while self.core.records().len() <= RECORDS_MAX
@@ -581,7 +586,7 @@ impl Stage {
         {
             self.take_in(&piece);
         }
-        told.map_err(|refusal| Stuck::Refused(refusal.to_string()))
+        told.map_err(|refusal| RehearsalError::Refused(refusal.to_string()))
     }
 
     /// Notes that a rule erred with the error that was first recorded at a position.

@@ -60,13 +60,13 @@ type Coming = (u64, &'static str, u8, i64);
 struct Past {
     spec: Spec,
     catalog: Catalog,
-    events: Vec<Received>,
+    events: Vec<StoredEvent>,
     /// The values of the var `least`, each with the number of events before it.
     least: Vec<(usize, i64)>,
 }
 
 /// A received event.
-struct Received {
+struct StoredEvent {
     position: Position,
     id: EventId,
     trigger: TriggerRef,
@@ -75,9 +75,9 @@ struct Received {
     payload: Document,
 }
 
-struct Kept(Mutex<BTreeMap<Position, Bytes>>);
+struct StoredPayloads(Mutex<BTreeMap<Position, Bytes>>);
 
-impl Payloads for Kept {
+impl Payloads for StoredPayloads {
     fn at(&self, position: Position) -> Option<Bytes> {
         self.0.lock().unwrap().get(&position).cloned()
     }
@@ -132,13 +132,13 @@ impl Past {
         let trigger: TriggerRef = trigger.parse().unwrap();
         let at = self.spec.now();
         let view = EventView { id, trigger: &trigger, source: "api", time: at, payload: &payload, only: None };
-        let event = ObservedEvent::judged(&view, judge_stored(&self.catalog, &view, version)).came_as(version, &payload);
+        let event = ObservedEvent::from_view(&view, judge_stored(&self.catalog, &view, version)).came_as(version, &payload);
         let position = self.spec.head().position.next();
         self.spec.when(Command { actor: Actor::Operator, trace: None, ask: Ask::ReceiveEvents(vec![event]) }).answer();
-        self.events.push(Received { position, id, trigger, at, version, payload });
+        self.events.push(StoredEvent { position, id, trigger, at, version, payload });
     }
 
-    fn happened(&self) -> BTreeMap<EventId, Would> {
+    fn actual_outcomes(&self) -> BTreeMap<EventId, Would> {
         let mut matches = Matches::default();
         self.spec.records().iter().for_each(|record| matches.note(record));
         matches.came_to().clone()
@@ -151,7 +151,7 @@ impl Past {
     /// Returns what the rule of a catalog would have done.
     fn would_by(&self, catalog: &Catalog) -> BTreeMap<EventId, Would> {
         let kept = self.events.iter().map(|event| (event.position, event.payload.bytes().clone()));
-        let kept = Arc::new(Kept(Mutex::new(kept.collect())));
+        let kept = Arc::new(StoredPayloads(Mutex::new(kept.collect())));
         let mut backtest = Backtest::of(catalog, &RULE.parse().unwrap(), kept).unwrap();
         for (count, event) in self.events.iter().enumerate() {
             for (_, least) in self.least.iter().filter(|(before, _)| *before == count) {
@@ -203,7 +203,7 @@ proptest! {
         let mut past = Past::of(&rule(flow));
         coming.iter().for_each(|event| past.receive(*event));
         past.wait(past.spec.now().plus_millis(rest * 1_000));
-        prop_assert_eq!(past.would(&rule(flow)), past.happened());
+        prop_assert_eq!(past.would(&rule(flow)), past.actual_outcomes());
     }
 }
 
@@ -216,8 +216,8 @@ fn backtest_uses_the_vars_of_each_event_s_time() {
         least.into_iter().for_each(|least| past.set_least(least));
         [(1, PING, 0, 2), (1, PING, 0, 3)].into_iter().for_each(|event| past.receive(event));
     }
-    assert_eq!(past.happened().len(), 3);
-    assert_eq!(past.would(&unchanged), past.happened());
+    assert_eq!(past.actual_outcomes().len(), 3);
+    assert_eq!(past.would(&unchanged), past.actual_outcomes());
     assert_eq!(past.would(&reads("vars[?'least'].orValue(1) - 1")).len(), 4);
     assert!(past.would(&reads("vars.least")).values().filter(|would| matches!(would, Would::Erred(_))).count() == 2);
 }
@@ -228,7 +228,7 @@ fn backtest_with_a_new_debounce_acts_only_on_the_last_match() {
     [(0, PING, 0, 2), (10, PING, 0, 3), (10, PING, 0, 4)].into_iter().for_each(|event| past.receive(event));
     past.wait(past.spec.now().plus_millis(3_600_000));
     let acts = |came_to: &BTreeMap<EventId, Would>| came_to.values().map(Would::as_str).collect::<Vec<_>>();
-    assert_eq!(acts(&past.happened()), ["executed", "executed", "executed"]);
+    assert_eq!(acts(&past.actual_outcomes()), ["executed", "executed", "executed"]);
     assert_eq!(acts(&past.would(&rule("debounce: { quiet: 1m }\n"))), ["superseded", "superseded", "executed"]);
 }
 
@@ -250,8 +250,8 @@ fn backtest_judges_events_of_an_older_version_in_the_newest_form() {
         past.take(PING, first, &json!({ "name": "h0", "rate": 60 }));
         past.receive((60, "demo.pong", 0, 4));
         past.wait(past.spec.now().plus_millis(3_600_000));
-        assert_eq!(past.happened().len(), 3, "{flow}");
-        assert_eq!(past.would_by(&newest), past.happened(), "{flow}");
+        assert_eq!(past.actual_outcomes().len(), 3, "{flow}");
+        assert_eq!(past.would_by(&newest), past.actual_outcomes(), "{flow}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ensue_packs::{PackSource, library, tests};
-use ensue_rehearsal::fake::{Answered, FakeRequest, Vendor};
+use ensue_rehearsal::fake::{FakeRequest, Vendor, VendorResponse};
 use serde_json::{Value, json};
 
 const FAKE: &str = "\
@@ -56,8 +56,8 @@ fn post(body: &Value) -> FakeRequest {
     }
 }
 
-fn bare(status: u16, body: Value) -> Answered {
-    Answered { status, headers: BTreeMap::new(), body: Some(body) }
+fn bare(status: u16, body: Value) -> VendorResponse {
+    VendorResponse { status, headers: BTreeMap::new(), body: Some(body) }
 }
 
 #[test]

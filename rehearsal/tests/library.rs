@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_packs::cases::Against;
+use ensue_packs::cases::CaseBackend;
 use ensue_rehearsal::Rehearsal;
 
 #[test]
@@ -12,7 +12,7 @@ fn every_case_of_the_library_passes() {
     let mut ran = 0;
     for (_, suite) in &tested.suites {
         let mut rehearsal = Rehearsal::of(suite);
-        let mocked = suite.cases.iter().filter(|case| case.against == Against::Mocks);
+        let mocked = suite.cases.iter().filter(|case| case.against == CaseBackend::Mocks);
         for case in mocked {
             let verdict = rehearsal.run(case);
             assert!(verdict.is_passed(), "{}:{}: {}: {:#?}", case.file, case.line, case.name, verdict.findings);

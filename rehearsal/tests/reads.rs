@@ -12,9 +12,9 @@ use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::CatalogRevision;
 use ensue_packs::{Code, Manifest, PackSource, Severity, build, check, library};
-use ensue_rehearsal::Stuck;
-use ensue_rehearsal::history::Way;
-use ensue_rehearsal::stage::{Came, Cast, Said, Stage};
+use ensue_rehearsal::RehearsalError;
+use ensue_rehearsal::history::ExecutionPath;
+use ensue_rehearsal::stage::{AttemptOutcome, InquiryOutcome, OutsideWorld, RehearsalStage};
 use ensue_test_support::NOON;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -120,7 +120,7 @@ fn ancestors(steps: &[RandomStep], reader: usize) -> BTreeSet<usize> {
 }
 
 /// Returns the workflow with the reads that `check` accepts, and these reads.
-fn accepted(steps: &[RandomStep]) -> (Arc<Catalog>, BTreeSet<Read>) {
+fn accepted_reads(steps: &[RandomStep]) -> (Arc<Catalog>, BTreeSet<Read>) {
     let all = |place| (0..steps.len()).flat_map(move |reader| (0..steps.len()).map(move |read| (reader, place, read)));
     let mut reads: BTreeSet<Read> = all(ReadSite::If)
         .chain(all(ReadSite::With))
@@ -153,23 +153,23 @@ struct World<'a> {
     too_early: Vec<Read>,
 }
 
-impl Cast for World<'_> {
-    fn attempt(&mut self, way: &Way, dispatch: &Dispatch, params: &Value) -> Result<Option<Came>, Stuck> {
+impl OutsideWorld for World<'_> {
+    fn attempt(&mut self, way: &ExecutionPath, dispatch: &Dispatch, params: &Value) -> Result<Option<AttemptOutcome>, RehearsalError> {
         let reader: usize = way.path.to_string()[1..].parse().unwrap();
         let step = &self.steps[reader];
         let saw = params["saw"].as_array().unwrap().iter().skip(1);
         let reads = self.reads.iter().filter(|(by, place, _)| *by == reader && *place == ReadSite::With);
         self.too_early.extend(saw.zip(reads).filter(|(saw, read)| **saw == "running" && !is_one_of(step, read.2)).map(|(_, read)| *read));
-        let failure = || Came::Failed(Failure::new(FailureKind::Network, "down".to_owned()));
+        let failure = || AttemptOutcome::Failed(Failure::new(FailureKind::Network, "down".to_owned()));
         let is_delayed = step.delay > 0 && dispatch.number == 1;
-        Ok(Some(if is_delayed || step.fails { failure() } else { Came::Result(json!({})) }))
+        Ok(Some(if is_delayed || step.fails { failure() } else { AttemptOutcome::Result(json!({})) }))
     }
 
-    fn asked(&mut self, _: &Way, _: &Value, _: usize) -> Result<Said, Stuck> {
+    fn answer(&mut self, _: &ExecutionPath, _: &Value, _: usize) -> Result<InquiryOutcome, RehearsalError> {
         unreachable!("no step asks")
     }
 
-    fn awaited(&mut self, _: &Way, _: &str) -> Result<Option<Value>, Stuck> {
+    fn await_event(&mut self, _: &ExecutionPath, _: &str) -> Result<Option<Value>, RehearsalError> {
         unreachable!("no step waits")
     }
 }
@@ -184,7 +184,7 @@ proptest! {
 
     #[test]
     fn step_reads_all_that_it_needs_and_only_steps_that_have_ended(steps in random_steps()) {
-        let (catalog, reads) = accepted(&steps);
+        let (catalog, reads) = accepted_reads(&steps);
         for reader in 0..steps.len() {
             for ancestor in ancestors(&steps, reader) {
                 let sites = [Some(ReadSite::With), (!steps[reader].condition.is_empty()).then_some(ReadSite::If)];
@@ -194,7 +194,7 @@ proptest! {
                 }
             }
         }
-        let mut stage = Stage::set(catalog).unwrap();
+        let mut stage = RehearsalStage::set(catalog).unwrap();
         let ends: BTreeMap<&str, bool> = ["succeeded", "failed", "timed_out", "cancelled", "skipped"].into_iter().map(|end| (end, true)).collect();
         let flow = stage.request(&"demo.flow".parse().unwrap(), &json!({ "ends": ends })).unwrap();
         let mut world = World { steps: &steps, reads: &reads, too_early: Vec::new() };

@@ -14,8 +14,8 @@ mod support {
     pub(crate) mod workflow;
 
     pub(crate) use commands::{
-        accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at, retry, set_mode,
-        settle, worker, workers,
+        accept_clock, ana, answer_inquiry, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at, retry,
+        set_mode, settle, worker, workers,
     };
     pub(crate) use definitions::{Pieces, fields, flow, rule_id, template};
     pub(crate) use site::Site;
@@ -32,19 +32,19 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::record::{CatalogRevision, Position, Record, StreamId};
 use ensue_rehearsal::backtest::Payloads;
-use ensue_rehearsal::replay::{Collection, Definitions, Divergence, Recorded, Unreplayable, What, replay, vars_read};
+use ensue_rehearsal::replay::{Collection, Definitions, Divergence, RecordedExecution, Unreplayable, What, replay, vars_read};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::random::{AccessStep, Step, World, pieces, steps};
-use crate::support::site::{received, report_changing, set_var};
+use crate::support::site::{receive_events, report_changing, set_var};
 use crate::support::workflow::{awaits, does, expression};
 use crate::support::{Pieces, Site, cancel, fields, flow, permit_at, template};
 
 /// The catalogs of a site. Every revision has the same pieces.
-struct Made<'a>(&'a Pieces);
+struct SiteCatalogs<'a>(&'a Pieces);
 
-impl Catalogs for Made<'_> {
+impl Catalogs for SiteCatalogs<'_> {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
         Some(Arc::new(self.0.build(revision)))
     }
@@ -60,7 +60,7 @@ impl Payloads for Log {
 }
 
 /// Returns the records of the executions that are not steps, both ended and open.
-fn collected(records: &[Record]) -> Vec<Recorded> {
+fn collect_executions(records: &[Record]) -> Vec<RecordedExecution> {
     let whole = records.iter().filter_map(|record| match (&record.fact, &record.stream) {
         (Fact::ExecutionRequested(fact), StreamId::Execution(id)) if fact.part_of.is_none() => Some(*id),
         _ => None,
@@ -78,7 +78,7 @@ fn collected(records: &[Record]) -> Vec<Recorded> {
 }
 
 /// Inserts the changes of the vars that the execution may read into its records.
-fn with_vars(mut recorded: Recorded, definitions: Definitions<'_>, records: &[Record]) -> Recorded {
+fn with_vars(mut recorded: RecordedExecution, definitions: Definitions<'_>, records: &[Record]) -> RecordedExecution {
     let Ok(names) = vars_read(&recorded, definitions) else { return recorded };
     let changes = records.iter().filter(|record| match &record.fact {
         Fact::VarSet(fact) => names.contains(&fact.name),
@@ -91,8 +91,8 @@ fn with_vars(mut recorded: Recorded, definitions: Definitions<'_>, records: &[Re
     recorded
 }
 
-fn replayed(site: &Site, execution: ExecutionId, definitions: Definitions<'_>) -> Result<Vec<Divergence>, Unreplayable> {
-    let recorded = collected(site.records()).into_iter().find(|one| one.execution == execution).unwrap();
+fn replay_on(site: &Site, execution: ExecutionId, definitions: Definitions<'_>) -> Result<Vec<Divergence>, Unreplayable> {
+    let recorded = collect_executions(site.records()).into_iter().find(|one| one.execution == execution).unwrap();
     replay(&with_vars(recorded, definitions, site.records()), definitions, &Log(site.records().to_vec()))
 }
 
@@ -108,8 +108,8 @@ proptest! {
         world.rest();
         let records = world.site.records();
         let log = Log(records.to_vec());
-        let catalogs = Made(pieces());
-        for recorded in collected(records) {
+        let catalogs = SiteCatalogs(pieces());
+        for recorded in collect_executions(records) {
             let recorded = with_vars(recorded, Definitions::Recorded(&catalogs), records);
             match replay(&recorded, Definitions::Recorded(&catalogs), &log) {
                 Ok(differences) => prop_assert_eq!(differences, vec![], "{}", recorded.execution),
@@ -134,7 +134,7 @@ proptest! {
         let records = world.site.records();
         let log = Log(records.to_vec());
         let catalog = Arc::new(pieces().build(CatalogRevision(1)));
-        for recorded in collected(records) {
+        for recorded in collect_executions(records) {
             let recorded = with_vars(recorded, Definitions::Other(&catalog), records);
             if let Ok(differences) = replay(&recorded, Definitions::Other(&catalog), &log) {
                 prop_assert_eq!(differences, vec![], "{}", recorded.execution);
@@ -155,7 +155,7 @@ fn shipping(second: &str, with: &Value, list: &str) -> Pieces {
     )
 }
 
-fn shipped() -> (Site, ExecutionId) {
+fn ship() -> (Site, ExecutionId) {
     let mut site = Site::with(&shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]"));
     let flow = site.run("demo.flow");
     succeed_all(&mut site);
@@ -172,9 +172,9 @@ fn succeed_all(site: &mut Site) {
 }
 
 fn against(pieces: &Pieces) -> Vec<Divergence> {
-    let (site, flow) = shipped();
+    let (site, flow) = ship();
     let catalog = Arc::new(pieces.build(CatalogRevision(1)));
-    replayed(&site, flow, Definitions::Other(&catalog)).unwrap()
+    replay_on(&site, flow, Definitions::Other(&catalog)).unwrap()
 }
 
 fn difference(step: &str, what: What, pointer: &str, (recorded, would): (Value, Value)) -> Divergence {
@@ -185,8 +185,8 @@ fn difference(step: &str, what: What, pointer: &str, (recorded, would): (Value, 
 #[test]
 fn replay_is_identical_with_recorded_and_with_equal_definitions() {
     let pieces = shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]");
-    let (site, flow) = shipped();
-    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+    let (site, flow) = ship();
+    assert_eq!(replay_on(&site, flow, Definitions::Recorded(&SiteCatalogs(&pieces))), Ok(vec![]));
     assert_eq!(against(&pieces), vec![]);
 }
 
@@ -259,12 +259,12 @@ fn replay_uses_the_vars_of_that_time_and_reports_another_var() {
     let second = step(&site);
     site.succeed(second);
     site.when(set_var("n", &json!(4)));
-    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+    assert_eq!(replay_on(&site, flow, Definitions::Recorded(&SiteCatalogs(&pieces))), Ok(vec![]));
     let other = Arc::new(counting("${{ vars.n + 10 }}").build(CatalogRevision(1)));
-    let found = replayed(&site, flow, Definitions::Other(&other)).unwrap();
+    let found = replay_on(&site, flow, Definitions::Other(&other)).unwrap();
     assert_eq!(found, [difference("second", What::Input, "/n", (json!(2), json!(12)))]);
     let whole = Arc::new(counting("${{ vars.size() }}").build(CatalogRevision(1)));
-    let recorded = collected(site.records()).into_iter().find(|one| one.execution == flow).unwrap();
+    let recorded = collect_executions(site.records()).into_iter().find(|one| one.execution == flow).unwrap();
     assert_eq!(vars_read(&recorded, Definitions::Other(&whole)), Err(Unreplayable::ReadsVars));
 }
 
@@ -278,7 +278,7 @@ fn waiting() -> Pieces {
         on_expire: OnExpire::Fail,
     };
     let pieces = Pieces::default().trigger("demo.ping").awaiting("core.wait").action("demo.ask");
-    pieces.workflow("demo.flow", [awaits("wait", wait).tolerated()]).rule("demo.one", "demo.ping", "", "demo.ask")
+    pieces.workflow("demo.flow", [awaits("wait", wait).tolerate_failure()]).rule("demo.one", "demo.ping", "", "demo.ask")
 }
 
 #[test]
@@ -292,16 +292,16 @@ fn replay_of_a_delayed_reaction_reads_the_vars_of_that_moment() {
         let flow = site.run("demo.flow");
         let unhurried = site.settings().clone();
         site.set(Settings { turn: TurnLimits { drafts: 1, ..unhurried.turn }, ..unhurried.clone() });
-        let event = received(vec![site.event("demo.ping", &json!({ "n": 2 }))]);
+        let event = receive_events(vec![site.event("demo.ping", &json!({ "n": 2 }))]);
         site.turn(event).then(&["event.received", "reaction.deferred"]);
         site.serve().unwrap().then(&["reaction.resumed", "reaction.deferred"]);
         site.turn(set_var("n", &json!(2))).then(&["var.set"]);
         site.set(unhurried);
         let kinds = site.serve_all().kinds();
         assert!(kinds.starts_with(&["reaction.resumed", "wait.matched"]), "{kinds:?}");
-        assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]), "{before:?}");
+        assert_eq!(replay_on(&site, flow, Definitions::Recorded(&SiteCatalogs(&pieces))), Ok(vec![]), "{before:?}");
         let other = Arc::new(pieces.build(CatalogRevision(1)));
-        assert_eq!(replayed(&site, flow, Definitions::Other(&other)), Ok(vec![]), "{before:?}");
+        assert_eq!(replay_on(&site, flow, Definitions::Other(&other)), Ok(vec![]), "{before:?}");
     }
 }
 
@@ -315,7 +315,7 @@ fn execution_that_was_not_permitted_at_that_time_cannot_be_replayed() {
         site.turn(permit_at(revision, "demo", permissions));
         let flow = site.run("demo.flow");
         succeed_all(&mut site);
-        assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), outcome);
+        assert_eq!(replay_on(&site, flow, Definitions::Recorded(&SiteCatalogs(&pieces))), outcome);
     }
 }
 
@@ -329,9 +329,9 @@ fn workflow_that_ran_as_its_caller_is_not_replayed_because_rights_are_not_known(
     let was_refused =
         records.iter().any(|record| matches!(&record.fact, Fact::StepFailed(failed) if failed.error.kind == FailureKind::NotPermitted));
     assert!(!was_refused, "its caller may do anything");
-    let recorded = collected(records);
+    let recorded = collect_executions(records);
     let [recorded] = recorded.as_slice() else { panic!("one workflow") };
-    let replay = replay(recorded, Definitions::Recorded(&Made(pieces())), &Log(records.to_vec()));
+    let replay = replay(recorded, Definitions::Recorded(&SiteCatalogs(pieces())), &Log(records.to_vec()));
     assert_eq!(replay, Err(Unreplayable::NotPermitted));
 }
 
@@ -348,7 +348,7 @@ fn reminded_after(steps: &[Step]) -> (Vec<Record>, Result<Vec<Divergence>, Unrep
     assert!(world.site.records().iter().any(|record| matches!(record.fact, Fact::InquiryReminded(_))));
     world.site.when(cancel(flow));
     succeed_all(&mut world.site);
-    (world.site.records().to_vec(), replayed(&world.site, flow, Definitions::Recorded(&Made(pieces()))))
+    (world.site.records().to_vec(), replay_on(&world.site, flow, Definitions::Recorded(&SiteCatalogs(pieces()))))
 }
 
 #[test]
@@ -376,18 +376,18 @@ fn open_execution_or_step_cannot_be_replayed() {
     let pieces = shipping("deploy", &json!({ "to": "a/b" }), "[1, 2]");
     let mut site = Site::with(&pieces);
     let flow = site.run("demo.flow");
-    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Err(Unreplayable::NotEnded));
+    assert_eq!(replay_on(&site, flow, Definitions::Recorded(&SiteCatalogs(&pieces))), Err(Unreplayable::NotEnded));
     let build = site.engine().executions().iter().map(|(id, _)| *id).find(|id| *id != flow).unwrap();
     let mut collection = Collection::of([build]);
     for record in site.records() {
         collection.take(record.clone(), |_| Ok::<_, Infallible>(None)).unwrap();
     }
     let open = collection.open(|_| Ok::<_, Infallible>(None)).unwrap();
-    let step = replay(&open[0], Definitions::Recorded(&Made(&pieces)), &Log(Vec::new()));
+    let step = replay(&open[0], Definitions::Recorded(&SiteCatalogs(&pieces)), &Log(Vec::new()));
     assert_ne!(step, Ok(vec![]));
     site.when(cancel(flow));
     site.fail(build, FailureKind::Cancelled);
-    assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+    assert_eq!(replay_on(&site, flow, Definitions::Recorded(&SiteCatalogs(&pieces))), Ok(vec![]));
 }
 
 const ORDERED: &str = "shop.ordered";
@@ -428,7 +428,7 @@ fn replay_reads_events_of_an_older_version_in_the_newest_form() {
     site.receive("shop.ordered@1", &json!({ "item": "milk" }));
     site.receive("shop.ordered@1", &json!({ "item": "tea" }));
     succeed_all(&mut site);
-    let both = collected(site.records());
+    let both = collect_executions(site.records());
     let of_rule = both.iter().find(|one| one.enforced.is_some()).expect("the rule matched").execution;
     let other = Arc::new(ordering(2).build(CatalogRevision(1)));
     let differs = |step: &str, what, pointer: &str| difference(step, what, pointer, (json!(1), json!(2)));
@@ -436,8 +436,8 @@ fn replay_reads_events_of_an_older_version_in_the_newest_form() {
         (waiting, vec![differs("order", What::Result, "/event/payload/qty"), differs("pack", What::Input, "/order/qty")]),
         (of_rule, vec![differs("", What::Input, "/order/qty")]),
     ] {
-        assert_eq!(replayed(&site, execution, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
-        assert_eq!(replayed(&site, execution, Definitions::Other(&other)), Ok(differences));
+        assert_eq!(replay_on(&site, execution, Definitions::Recorded(&SiteCatalogs(&pieces))), Ok(vec![]));
+        assert_eq!(replay_on(&site, execution, Definitions::Other(&other)), Ok(differences));
     }
 }
 
@@ -460,11 +460,11 @@ fn execution_of_a_window_of_several_triggers_is_replayed_with_its_events() {
         site.receive(trigger, &json!({ "n": n }));
     }
     succeed_all(&mut site);
-    let [one] = &collected(site.records())[..] else { panic!("one execution") };
+    let [one] = &collect_executions(site.records())[..] else { panic!("one execution") };
     let given = one.records.iter().find(|record| matches!(record.fact, Fact::ExecutionRequested(_))).unwrap();
     assert_eq!(given.body.as_ref().unwrap().content.as_deref(), Some(&br#"{"of":[3,2]}"#[..]));
-    assert_eq!(replayed(&site, one.execution, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+    assert_eq!(replay_on(&site, one.execution, Definitions::Recorded(&SiteCatalogs(&pieces))), Ok(vec![]));
     let other = Arc::new(pairing("demo.other").build(CatalogRevision(1)));
-    let found = replayed(&site, one.execution, Definitions::Other(&other)).unwrap();
+    let found = replay_on(&site, one.execution, Definitions::Other(&other)).unwrap();
     assert_eq!(found, [difference("", What::Rule, "", (json!("run demo.flow"), json!("run demo.other")))]);
 }

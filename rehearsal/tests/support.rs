@@ -29,12 +29,12 @@ pub(crate) fn run(files: &[(&str, &str)], cases: &str) -> Vec<Verdict> {
 /// Runs one case of an action with these steps.
 #[track_caller]
 pub(crate) fn run_steps(steps: &str, case: &str) -> Verdict {
-    let flow = format!("parameters: {{ list: '[string] = []' }}\nrun:\n  workflow:\n    steps:\n{}", indented(steps, 6));
-    let case = format!("- it: goes\n  run: {{ action: demo.flow, with: {{ list: [a, b] }} }}\n{}", indented(case, 2));
+    let flow = format!("parameters: {{ list: '[string] = []' }}\nrun:\n  workflow:\n    steps:\n{}", indent(steps, 6));
+    let case = format!("- it: goes\n  run: {{ action: demo.flow, with: {{ list: [a, b] }} }}\n{}", indent(case, 2));
     run(&[("actions/flow.yaml", &flow)], &case).remove(0)
 }
 
-fn indented(text: &str, spaces: usize) -> String {
+fn indent(text: &str, spaces: usize) -> String {
     text.lines().map(|line| format!("{}{line}\n", " ".repeat(spaces))).collect()
 }
 

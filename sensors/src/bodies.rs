@@ -36,7 +36,7 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
     if request.body.is_empty() && declared_form.is_none_or(|form| form == BodyForm::Json) {
         return Ok(Document::from_value(&Value::Null));
     }
-    let bytes = unpacked(webhook, request)?;
+    let bytes = unpack(webhook, request)?;
     let apparent = || declared.is_none().then(|| apparent_form(&webhook.accepts, &bytes)).flatten();
     let form = declared_form.or_else(apparent).ok_or_else(wrong)?;
     let text = TextReader::of(webhook, declared.as_ref(), form, &bytes)?;
@@ -44,7 +44,7 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
         BodyForm::Json => parse_json(&bytes, text.charset(), text.invalid).map_err(HookRefusal::NotJson),
         BodyForm::Form => {
             let (bytes, text) = text.without_mark(bytes).map_err(|why| unreadable("a form", why.to_string()))?;
-            let mut fields = Gathered::default();
+            let mut fields = FieldValues::default();
             for (name, value) in forms::pairs(&bytes, |bytes| text.read_part(bytes)).map_err(|why| unreadable("a form", why))? {
                 fields.add(name, value);
             }
@@ -168,11 +168,11 @@ fn apparent_form(accepts: &[BodyForm], body: &[u8]) -> Option<BodyForm> {
 }
 
 fn wrong_type(webhook: &Webhook, given: &str) -> HookRefusal {
-    HookRefusal::WrongType { given: given.to_owned(), accepted: accepted(webhook) }
+    HookRefusal::WrongType { given: given.to_owned(), accepted: accepted_types(webhook) }
 }
 
 /// Returns the accepted types, as a sender declares them.
-fn accepted(webhook: &Webhook) -> String {
+fn accepted_types(webhook: &Webhook) -> String {
     let written = |form: &BodyForm| match form {
         BodyForm::Json => "`application/json`",
         BodyForm::Form => "`application/x-www-form-urlencoded`",
@@ -184,7 +184,7 @@ fn accepted(webhook: &Webhook) -> String {
 }
 
 /// Returns the body without its compression, within limits: a small body can be huge when decompressed.
-fn unpacked(webhook: &Webhook, request: &HookRequest) -> Result<Bytes, HookRefusal> {
+fn unpack(webhook: &Webhook, request: &HookRequest) -> Result<Bytes, HookRefusal> {
     let codings: Vec<&str> =
         request.headers.iter().filter(|(name, _)| name == "content-encoding").map(|(_, value)| value.as_str()).collect();
     let bytes_max = webhook.body_bytes_max.map_or(request.body_bytes_max, |own| request.body_bytes_max.min(own as usize));
@@ -201,9 +201,9 @@ fn unpacked(webhook: &Webhook, request: &HookRequest) -> Result<Bytes, HookRefus
 
 /// Fields with their values, as they gather: a name that repeats has the list of its values.
 #[derive(Default)]
-struct Gathered(serde_json::Map<String, Value>);
+struct FieldValues(serde_json::Map<String, Value>);
 
-impl Gathered {
+impl FieldValues {
     fn add(&mut self, name: String, value: String) {
         match self.0.get_mut(&name) {
             None => drop(self.0.insert(name, value.into())),

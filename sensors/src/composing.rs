@@ -30,7 +30,7 @@ pub struct Outgoing<'a> {
 }
 
 /// The content of a delivery.
-pub(crate) struct Composed {
+pub(crate) struct ComposedDelivery {
     pub(crate) method: HookMethod,
     pub(crate) url: String,
     pub(crate) content_type: Option<&'static str>,
@@ -38,7 +38,7 @@ pub(crate) struct Composed {
 }
 
 /// Composes a delivery. POST and JSON are preferred if the webhook accepts them.
-pub(crate) fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>) -> Result<Composed, String> {
+pub(crate) fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>) -> Result<ComposedDelivery, String> {
     let webhook = sensor.source.endpoint().ok_or("the sensor has no webhook")?;
     let prefers = [HookMethod::Post, HookMethod::Put, HookMethod::Get, HookMethod::Delete];
     let method = prefers.into_iter().find(|method| webhook.methods.contains(method)).ok_or("the webhook has no method")?;
@@ -47,7 +47,7 @@ pub(crate) fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>) -> Result<Compos
         if &*outgoing.body != b"null" {
             return Err(format!("a delivery by {} has no body here", method.as_str()));
         }
-        return Ok(Composed { method, url, content_type: None, body: Bytes::new() });
+        return Ok(ComposedDelivery { method, url, content_type: None, body: Bytes::new() });
     }
     let (content_type, body) = if webhook.accepts.contains(&BodyForm::Json) {
         ("application/json", outgoing.body.clone())
@@ -63,7 +63,7 @@ pub(crate) fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>) -> Result<Compos
             }
         }
     };
-    Ok(Composed { method, url, content_type: Some(content_type), body })
+    Ok(ComposedDelivery { method, url, content_type: Some(content_type), body })
 }
 
 /// Puts a time into the field of an object, in milliseconds, and leaves its other fields as they are.

@@ -6,15 +6,15 @@
 
 mod bodies;
 mod composing;
+mod delivery_headers;
 mod forms;
 mod handshakes;
 mod limits;
 pub mod message;
-pub mod pulled;
+pub mod pulled_messages;
 pub mod refusal;
 pub mod replies;
 mod schemes;
-mod shown;
 pub mod signatures;
 pub mod sns;
 pub mod webhook;
@@ -22,4 +22,4 @@ pub mod webhook;
 pub use limits::{FIELDS_MAX, FILE_BYTES_MAX, UNPACKED_TIMES_MAX};
 pub use refusal::{HookRefusal, Stage};
 pub use signatures::{KEY_BYTES_MIN, SignatureRefusal};
-pub use webhook::{Emitted, Outgoing, Received, compose, receive};
+pub use webhook::{EmittedEvent, Outgoing, ReceiveOutcome, compose, receive};

@@ -55,7 +55,7 @@ pub enum Body {
 impl Message {
     /// Returns what is kept of it beside its body if it is refused, so that it can be read again later; `None` if its
     /// body is not whole, or it is too large.
-    pub fn kept(&self) -> Option<KeptMessage> {
+    pub fn to_kept(&self) -> Option<KeptMessage> {
         let form = match &self.body {
             Body::Json(_) => MessageForm::Json,
             Body::Bytes(_) => MessageForm::Bytes,
@@ -142,16 +142,16 @@ mod tests {
             (Body::Nothing, Bytes::new()),
         ] {
             let message = message(body);
-            let again = Message::again(message.kept().unwrap(), bytes).unwrap();
+            let again = Message::again(message.to_kept().unwrap(), bytes).unwrap();
             assert_eq!(format!("{again:?}"), format!("{:?}", Message { token: Token(1), ..message }));
         }
-        assert!(Message::again(message(Body::Json(json)).kept().unwrap(), Bytes::from_static(b"{")).is_err());
+        assert!(Message::again(message(Body::Json(json)).to_kept().unwrap(), Bytes::from_static(b"{")).is_err());
     }
 
     #[test]
     fn message_that_is_not_whole_is_not_kept() {
         for body in [Body::Cut { head: Bytes::from_static(b"a"), whole: 1 << 30 }, Body::Progress] {
-            assert_eq!(message(body).kept(), None);
+            assert_eq!(message(body).to_kept(), None);
         }
     }
 
@@ -161,7 +161,7 @@ mod tests {
             let about = Map::from_iter([("text".to_owned(), Value::from("x".repeat(text)))]);
             let beside = "{\"text\":\"\"}".len();
             let message = Message { about, key: Some("k".repeat(key)), ..message(Body::Nothing) };
-            (message.kept().is_some(), key + text + beside)
+            (message.to_kept().is_some(), key + text + beside)
         };
         for (key, text) in [(8_000, 181), (181, 8_000), (0, 8_181)] {
             assert_eq!(with(key, text), (true, KEPT_BYTES_MAX));

@@ -8,9 +8,9 @@ use ensue_engine::ports::{Came, CameHow, HookReply, HookRequest};
 use ensue_expression::{Budget, Expression, Scope, Template, Value};
 use serde_json::Value as Json;
 
+use crate::delivery_headers::read_headers;
 use crate::limits::DELIVERY_STEPS_MAX;
 use crate::refusal::{HookRefusal, Stage};
-use crate::shown::read_headers;
 
 /// The maximum size of a header of a reply, in bytes.
 const HEADER_BYTES_MAX: usize = 1024;
@@ -41,10 +41,10 @@ pub(crate) fn unproven(sensor: &Sensor, webhook: &Webhook, request: &HookRequest
     let mut replying = Replying { sensor, scope, steps: 0, stage: Stage::Proof };
     for (index, item) in items {
         if replying.applies(index, item)? {
-            let reply = replying.rendered(&format!("reply[{index}]"), &item.reply, 200)?;
+            let reply = replying.render(&format!("reply[{index}]"), &item.reply, 200)?;
             if reply.body.len() > UNPROVEN_REPLY_BYTES_MAX {
                 let why = format!("the reply has {} bytes; without a proof the limit is {UNPROVEN_REPLY_BYTES_MAX}", reply.body.len());
-                return Err(replying.erred(format!("reply[{index}].body"), why));
+                return Err(replying.hook_error(format!("reply[{index}].body"), why));
             }
             // Anybody may have written it, so no browser may take it for anything but text.
             return Ok(Some(HookReply { headers: vec![("content-type".to_owned(), TEXT.to_owned())], ..reply }));
@@ -63,7 +63,7 @@ impl<'a> Replying<'a> {
     pub(crate) fn early(&mut self, webhook: &'a Webhook) -> Result<Option<HookReply>, HookRefusal> {
         for (index, item) in (0..).zip(&webhook.replies).filter(|(_, item)| item.proof == ReplyProof::Demanded) {
             if self.applies(index, item)? {
-                return self.rendered(&format!("reply[{index}]"), &item.reply, 200).map(Some);
+                return self.render(&format!("reply[{index}]"), &item.reply, 200).map(Some);
             }
         }
         Ok(None)
@@ -81,11 +81,11 @@ impl<'a> Replying<'a> {
 
     fn holds(&mut self, index: usize, when: Option<&'a Expression>) -> Result<bool, HookRefusal> {
         let Some(when) = when else { return Ok(true) };
-        let held = self.counted(|scope, budget| when.holds(scope, budget))?;
-        held.map_err(|why| self.erred(format!("reply[{index}].when"), why.to_string()))
+        let held = self.with_budget(|scope, budget| when.holds(scope, budget))?;
+        held.map_err(|why| self.hook_error(format!("reply[{index}].when"), why.to_string()))
     }
 
-    fn rendered(&mut self, part: &str, reply: &'a Reply, status: u16) -> Result<HookReply, HookRefusal> {
+    fn render(&mut self, part: &str, reply: &'a Reply, status: u16) -> Result<HookReply, HookRefusal> {
         let mut headers: Vec<(String, String)> = Vec::new();
         for (name, template) in &reply.headers {
             let value = self.value(&format!("{part}.headers"), template)?;
@@ -94,9 +94,8 @@ impl<'a> Replying<'a> {
                 other => other.to_string(),
             };
             if value.len() > HEADER_BYTES_MAX || value.chars().any(char::is_control) {
-                return Err(
-                    self.erred(format!("{part}.headers"), format!("the value of `{name}` is not one line of {HEADER_BYTES_MAX} bytes"))
-                );
+                return Err(self
+                    .hook_error(format!("{part}.headers"), format!("the value of `{name}` is not one line of {HEADER_BYTES_MAX} bytes")));
             }
             headers.push((name.clone(), value));
         }
@@ -106,7 +105,9 @@ impl<'a> Replying<'a> {
             Some(other) => (Bytes::from(other.to_string()), Some(JSON)),
         };
         if body.len() > REPLY_BYTES_MAX {
-            return Err(self.erred(format!("{part}.body"), format!("the reply has {} bytes; the limit is {REPLY_BYTES_MAX}", body.len())));
+            return Err(
+                self.hook_error(format!("{part}.body"), format!("the reply has {} bytes; the limit is {REPLY_BYTES_MAX}", body.len()))
+            );
         }
         if let Some(media_type) = media_type.filter(|_| !headers.iter().any(|(name, _)| name == "content-type")) {
             headers.push(("content-type".to_owned(), media_type.to_owned()));
@@ -115,19 +116,19 @@ impl<'a> Replying<'a> {
     }
 
     fn value(&mut self, part: &str, template: &'a Template) -> Result<Json, HookRefusal> {
-        let rendered = self.counted(|scope, budget| template.render(scope, budget))?;
-        rendered.map_err(|why| self.erred(part.to_owned(), why.to_string()))
+        let rendered = self.with_budget(|scope, budget| template.render(scope, budget))?;
+        rendered.map_err(|why| self.hook_error(part.to_owned(), why.to_string()))
     }
 
-    fn erred(&self, part: String, why: String) -> HookRefusal {
+    fn hook_error(&self, part: String, why: String) -> HookRefusal {
         HookRefusal::HookErred { sensor: self.sensor.name.clone(), part, stage: self.stage, why }
     }
 
     /// Runs one evaluation within its own budget and that of the delivery.
-    fn counted<T>(&mut self, evaluate: impl FnOnce(&Scope<'a>, &mut Budget) -> T) -> Result<T, HookRefusal> {
+    fn with_budget<T>(&mut self, evaluate: impl FnOnce(&Scope<'a>, &mut Budget) -> T) -> Result<T, HookRefusal> {
         let mut budget = Budget::default();
         let outcome = evaluate(&self.scope, &mut budget);
-        self.steps = self.steps.saturating_add(budget.spent());
+        self.steps = self.steps.saturating_add(budget.steps_spent());
         if self.steps > DELIVERY_STEPS_MAX {
             return Err(HookRefusal::TooManySteps { sensor: self.sensor.name.clone(), stage: self.stage });
         }
@@ -163,5 +164,5 @@ pub fn reply_to(sensor: &Sensor, waits: &WaitingReply, came: &Came) -> Result<Op
         .with("result", result)
         .with("config", Value::from_json(&sensor.config));
     let mut replying = Replying { sensor, scope, steps: 0, stage: Stage::Content };
-    replying.rendered(&format!("reply.{part}"), reply, status).map(Some)
+    replying.render(&format!("reply.{part}"), reply, status).map(Some)
 }

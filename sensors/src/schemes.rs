@@ -7,7 +7,7 @@ use ensue_engine::catalog::{
 };
 
 /// What proves the sender of a delivery.
-pub(crate) enum Proof<'s> {
+pub(crate) enum SenderProof<'s> {
     /// A signature.
     Signature(Box<Signature<'s>>),
     /// The key itself, in a header.
@@ -29,9 +29,9 @@ pub(crate) struct Signature<'s> {
     /// How it is encoded.
     pub(crate) encoding: SignatureEncoding,
     /// The signed parts, in order.
-    pub(crate) signed: Cow<'s, [Part<'s>]>,
+    pub(crate) signed: Cow<'s, [SignaturePart<'s>]>,
     /// The place and unit of the time, if one is signed.
-    pub(crate) time: Option<(Place<'s>, TimeUnit)>,
+    pub(crate) time: Option<(TimeLocation<'s>, TimeUnit)>,
     /// The header with the id of the delivery, if it is signed.
     pub(crate) id: Option<&'s str>,
     /// The greatest distance of the time from the node's clock, in seconds.
@@ -62,7 +62,7 @@ pub(crate) enum KeyForm {
 
 /// A part of the signed text.
 #[derive(Clone)]
-pub(crate) enum Part<'s> {
+pub(crate) enum SignaturePart<'s> {
     /// These characters.
     Text(&'s str),
     /// The raw body.
@@ -81,7 +81,7 @@ pub(crate) enum Part<'s> {
 
 /// Where a time is.
 #[derive(Clone, Copy)]
-pub(crate) enum Place<'s> {
+pub(crate) enum TimeLocation<'s> {
     /// In the header with this name.
     Header(&'s str),
     /// In the header of the signature, as an entry that begins with this text.
@@ -124,10 +124,10 @@ pub(crate) const TWILIO_HEADER: &str = "x-twilio-signature";
 const LINEAR_TIME: &str = "webhookTimestamp";
 /// How far Linear's own package lets the time of a delivery be from the clock.
 const LINEAR_TOLERANCE_SECONDS: u32 = 60;
-const BODY: &[Part<'static>] = &[Part::Body];
+const BODY: &[SignaturePart<'static>] = &[SignaturePart::Body];
 const SHA256: Algorithm = Algorithm::Hmac(HmacAlgorithm::Sha256);
 
-impl<'s> Proof<'s> {
+impl<'s> SenderProof<'s> {
     /// Returns what proves the sender of a delivery with these headers, whose key is `key`.
     pub(crate) fn of(scheme: &'s Scheme, headers: &[(String, String)], key: &[u8]) -> Self {
         let token_header = scheme.token_header().unwrap_or_default();
@@ -137,7 +137,7 @@ impl<'s> Proof<'s> {
             Scheme::Bitbucket | Scheme::Jira => of_body("x-hub-signature", "sha256="),
             Scheme::Dropbox => of_body("x-dropbox-signature", ""),
             Scheme::Linear => Self::Signature(Box::new(Signature {
-                time: Some((Place::Field(LINEAR_TIME), TimeUnit::Milliseconds)),
+                time: Some((TimeLocation::Field(LINEAR_TIME), TimeUnit::Milliseconds)),
                 tolerance_seconds: LINEAR_TOLERANCE_SECONDS,
                 ..Signature::of_body("linear-signature", "")
             })),
@@ -151,21 +151,21 @@ impl<'s> Proof<'s> {
             }
             Scheme::Stripe => Self::Signature(Box::new(Signature {
                 list: SignatureList::Commas,
-                signed: Cow::Borrowed(&[Part::Time, Part::Text("."), Part::Body]),
-                time: Some((Place::Entry("t="), TimeUnit::Seconds)),
+                signed: Cow::Borrowed(&[SignaturePart::Time, SignaturePart::Text("."), SignaturePart::Body]),
+                time: Some((TimeLocation::Entry("t="), TimeUnit::Seconds)),
                 ..Signature::of_body("stripe-signature", "v1=")
             })),
             Scheme::Slack => Self::Signature(Box::new(Signature::v0("x-slack-signature", "x-slack-request-timestamp"))),
             Scheme::Zoom => Self::Signature(Box::new(Signature::v0("x-zm-signature", "x-zm-request-timestamp"))),
             Scheme::Discord => Self::Signature(Box::new(Signature {
                 algorithm: Algorithm::Ed25519,
-                signed: Cow::Borrowed(&[Part::Time, Part::Body]),
-                time: Some((Place::Header("x-signature-timestamp"), TimeUnit::Seconds)),
+                signed: Cow::Borrowed(&[SignaturePart::Time, SignaturePart::Body]),
+                time: Some((TimeLocation::Header("x-signature-timestamp"), TimeUnit::Seconds)),
                 key: KeyForm::Hex,
                 ..Signature::of_body("x-signature-ed25519", "")
             })),
             Scheme::Standard => Self::Signature(Box::new(Signature::standard(headers, key))),
-            Scheme::Hmac(hmac) => Self::Signature(Box::new(Signature::described(hmac))),
+            Scheme::Hmac(hmac) => Self::Signature(Box::new(Signature::from_hmac(hmac))),
             Scheme::Gitlab | Scheme::Header(_) => Self::Token(Token { header: token_header, form: TokenForm::Plain }),
             Scheme::Basic => Self::Token(Token { header: token_header, form: TokenForm::Basic }),
             Scheme::Bearer => Self::Token(Token { header: token_header, form: TokenForm::Bearer }),
@@ -203,8 +203,8 @@ impl<'s> Signature<'s> {
     /// Returns the version 0 of Slack, which Zoom uses too.
     fn v0(header: &'s str, time: &'s str) -> Self {
         Self {
-            signed: Cow::Borrowed(&[Part::Text("v0:"), Part::Time, Part::Text(":"), Part::Body]),
-            time: Some((Place::Header(time), TimeUnit::Seconds)),
+            signed: Cow::Borrowed(&[SignaturePart::Text("v0:"), SignaturePart::Time, SignaturePart::Text(":"), SignaturePart::Body]),
+            time: Some((TimeLocation::Header(time), TimeUnit::Seconds)),
             ..Self::of_body(header, "v0=")
         }
     }
@@ -227,8 +227,14 @@ impl<'s> Signature<'s> {
             list: SignatureList::Spaces,
             algorithm,
             encoding: SignatureEncoding::Base64,
-            signed: Cow::Borrowed(&[Part::Id, Part::Text("."), Part::Time, Part::Text("."), Part::Body]),
-            time: Some((Place::Header(time), TimeUnit::Seconds)),
+            signed: Cow::Borrowed(&[
+                SignaturePart::Id,
+                SignaturePart::Text("."),
+                SignaturePart::Time,
+                SignaturePart::Text("."),
+                SignaturePart::Body,
+            ]),
+            time: Some((TimeLocation::Header(time), TimeUnit::Seconds)),
             id: Some(id),
             key,
             ..Self::of_body(header, prefix)
@@ -236,15 +242,15 @@ impl<'s> Signature<'s> {
     }
 
     /// Returns the form that a pack describes.
-    fn described(hmac: &'s HmacVerify) -> Self {
+    fn from_hmac(hmac: &'s HmacVerify) -> Self {
         let part = |part: &'s SignedPart| match part {
-            SignedPart::Text(text) => Part::Text(text),
-            SignedPart::Body => Part::Body,
-            SignedPart::Timestamp => Part::Time,
-            SignedPart::Id => Part::Id,
-            SignedPart::Url => Part::Url,
-            SignedPart::Method => Part::Method,
-            SignedPart::Path => Part::Path,
+            SignedPart::Text(text) => SignaturePart::Text(text),
+            SignedPart::Body => SignaturePart::Body,
+            SignedPart::Timestamp => SignaturePart::Time,
+            SignedPart::Id => SignaturePart::Id,
+            SignedPart::Url => SignaturePart::Url,
+            SignedPart::Method => SignaturePart::Method,
+            SignedPart::Path => SignaturePart::Path,
         };
         Self {
             list: hmac.parse,
@@ -253,8 +259,8 @@ impl<'s> Signature<'s> {
             signed: hmac.signed.iter().map(part).collect(),
             time: hmac.timestamp.as_ref().map(|time| {
                 let place = match &time.place {
-                    TimePlace::Header(header) => Place::Header(header),
-                    TimePlace::Entry(prefix) => Place::Entry(prefix),
+                    TimePlace::Header(header) => TimeLocation::Header(header),
+                    TimePlace::Entry(prefix) => TimeLocation::Entry(prefix),
                 };
                 (place, time.unit)
             }),

@@ -14,7 +14,7 @@ use ensue_expression::{Document, Node};
 use ring::{hmac, signature};
 use thiserror::Error;
 
-use crate::schemes::{Algorithm, KeyForm, Part, Place, Proof, Signature, TWILIO_HEADER, Token, TokenForm};
+use crate::schemes::{Algorithm, KeyForm, SenderProof, Signature, SignaturePart, TWILIO_HEADER, TimeLocation, Token, TokenForm};
 
 pub use ensue_engine::catalog::KEY_BYTES_MIN;
 
@@ -120,7 +120,7 @@ pub enum SignatureRefusal {
 
 /// What of a delivery a proof may cover.
 #[derive(Clone, Copy, Debug)]
-pub struct Delivered<'a> {
+pub struct ReceivedDelivery<'a> {
     /// The headers, with names in lower case.
     pub headers: &'a [(String, String)],
     /// The raw body.
@@ -136,32 +136,32 @@ pub struct Delivered<'a> {
 /// # Errors
 /// Returns what is missing or wrong. Without a usable key every delivery is rejected. The comparison takes
 /// the same time whichever byte differs.
-pub fn check(scheme: &Scheme, delivered: Delivered<'_>, key: Option<&Secret>, now: Timestamp) -> Result<(), SignatureRefusal> {
+pub fn check(scheme: &Scheme, delivered: ReceivedDelivery<'_>, key: Option<&Secret>, now: Timestamp) -> Result<(), SignatureRefusal> {
     let key = usable(key)?;
-    match Proof::of(scheme, delivered.headers, key) {
-        Proof::Signature(signature) => signature.check(delivered, key, now),
-        Proof::Token(token) => token.check(delivered.headers, key),
-        Proof::Twilio => twilio::check(delivered, key),
+    match SenderProof::of(scheme, delivered.headers, key) {
+        SenderProof::Signature(signature) => signature.check(delivered, key, now),
+        SenderProof::Token(token) => token.check(delivered.headers, key),
+        SenderProof::Twilio => twilio::check(delivered, key),
     }
 }
 
 /// Returns what identifies the content of a delivery besides its body: the signed id, if the scheme has one.
 /// Deliveries with another id are not repeats, even if their bodies are the same.
 pub fn signed_id<'h>(scheme: &Scheme, headers: &'h [(String, String)]) -> Option<&'h str> {
-    match Proof::of(scheme, headers, &[]) {
-        Proof::Signature(signature) => only(headers, signature.id?).ok(),
-        Proof::Token(_) | Proof::Twilio => None,
+    match SenderProof::of(scheme, headers, &[]) {
+        SenderProof::Signature(signature) => only(headers, signature.id?).ok(),
+        SenderProof::Token(_) | SenderProof::Twilio => None,
     }
 }
 
 /// Returns the header with the proof, in lower case.
 pub fn header_of(scheme: &Scheme, headers: &[(String, String)]) -> String {
-    Proof::of(scheme, headers, &[]).header().to_owned()
+    SenderProof::of(scheme, headers, &[]).header().to_owned()
 }
 
 /// What a delivery that is signed contains, besides its key.
 #[derive(Clone, Copy, Debug)]
-pub struct Unsigned<'a> {
+pub struct UnsignedDelivery<'a> {
     /// The raw body.
     pub body: &'a [u8],
     /// The id of the delivery.
@@ -178,40 +178,44 @@ pub struct Unsigned<'a> {
 ///
 /// # Errors
 /// If the key is missing, too short or malformed, or if only the sender can sign.
-pub fn sign(scheme: &Scheme, unsigned: Unsigned<'_>, key: Option<&Secret>) -> Result<Vec<(String, String)>, SignatureRefusal> {
+pub fn sign(scheme: &Scheme, unsigned: UnsignedDelivery<'_>, key: Option<&Secret>) -> Result<Vec<(String, String)>, SignatureRefusal> {
     let key = usable(key)?;
-    match Proof::of(scheme, &[], key) {
-        Proof::Signature(signature) => signature.sign(unsigned, key),
-        Proof::Token(token) => Ok(vec![(token.header.to_owned(), token.written(key))]),
-        Proof::Twilio => Ok(vec![(TWILIO_HEADER.to_owned(), twilio::sign(unsigned.url, key))]),
+    match SenderProof::of(scheme, &[], key) {
+        SenderProof::Signature(signature) => signature.sign(unsigned, key),
+        SenderProof::Token(token) => Ok(vec![(token.header.to_owned(), token.header_value(key))]),
+        SenderProof::Twilio => Ok(vec![(TWILIO_HEADER.to_owned(), twilio::sign(unsigned.url, key))]),
     }
 }
 
 impl Signature<'_> {
-    fn check(&self, delivered: Delivered<'_>, key: &[u8], now: Timestamp) -> Result<(), SignatureRefusal> {
+    fn check(&self, delivered: ReceivedDelivery<'_>, key: &[u8], now: Timestamp) -> Result<(), SignatureRefusal> {
         let headers = delivered.headers;
         let key = self.key(key)?;
         let header = only(headers, self.header)?;
-        let claimed = self.claimed(header)?;
+        let claimed = self.claimed_signatures(header)?;
         let time = self.time.and_then(|(place, _)| self.time_in(place, headers, header)).transpose()?;
         let id = self.id.map(|id| only(headers, id)).transpose()?;
         let content = Content { body: delivered.body, time, id, url: delivered.url, method: delivered.method };
-        if !self.algorithm.verifies(&claimed, &self.signed(content), &key) {
+        if !self.algorithm.verifies(&claimed, &self.signed_pieces(content), &key) {
             return Err(SignatureRefusal::Wrong { header: self.header.to_owned() });
         }
         match (time, self.time) {
             // The body is parsed only after its signature was verified.
-            (None, Some((Place::Field(name), unit))) => {
+            (None, Some((TimeLocation::Field(name), unit))) => {
                 let body = Document::parse(Bytes::copy_from_slice(delivered.body)).ok();
                 let time = body.as_ref().and_then(|body| body.root().get(name)).map_or("", Node::raw);
-                self.demand_recent(time, Place::Field(name), unit, now)
+                self.demand_recent(time, TimeLocation::Field(name), unit, now)
             }
             (Some(time), Some((place, unit))) => self.demand_recent(time, place, unit, now),
             _ => Ok(()),
         }
     }
 
-    fn sign(&self, Unsigned { body, id, now, url, method }: Unsigned<'_>, key: &[u8]) -> Result<Vec<(String, String)>, SignatureRefusal> {
+    fn sign(
+        &self,
+        UnsignedDelivery { body, id, now, url, method }: UnsignedDelivery<'_>,
+        key: &[u8],
+    ) -> Result<Vec<(String, String)>, SignatureRefusal> {
         let Algorithm::Hmac(algorithm) = self.algorithm else { return Err(SignatureRefusal::NoPrivateKey) };
         let key = self.key(key)?;
         let time = self.time.map(|(_, unit)| match unit {
@@ -219,14 +223,14 @@ impl Signature<'_> {
             TimeUnit::Milliseconds => now.unix_millis().to_string(),
         });
         let content = Content { body, time: time.as_deref(), id: self.id.map(|_| id), url, method };
-        let mac = algorithm.mac(&self.signed(content), &key);
+        let mac = algorithm.mac(&self.signed_pieces(content), &key);
         let mut header = self.encode(mac.as_ref());
         let mut headers = Vec::new();
         if let (Some((place, _)), Some(time)) = (self.time, time) {
             match place {
-                Place::Header(name) => headers.push((name.to_owned(), time)),
-                Place::Entry(prefix) => header = format!("{prefix}{time},{header}"),
-                Place::Field(_) => {}
+                TimeLocation::Header(name) => headers.push((name.to_owned(), time)),
+                TimeLocation::Entry(prefix) => header = format!("{prefix}{time},{header}"),
+                TimeLocation::Field(_) => {}
             }
         }
         headers.extend(self.id.map(|name| (name.to_owned(), id.to_owned())));
@@ -254,7 +258,7 @@ impl Signature<'_> {
     }
 
     /// Returns the signatures in the header, of which one must fit.
-    fn claimed(&self, header: &str) -> Result<Vec<Vec<u8>>, SignatureRefusal> {
+    fn claimed_signatures(&self, header: &str) -> Result<Vec<Vec<u8>>, SignatureRefusal> {
         let malformed = || SignatureRefusal::Malformed { header: self.header.to_owned(), form: self.form() };
         let claimed: Vec<_> = match self.list {
             SignatureList::One => vec![self.decode(header).ok_or_else(malformed)?],
@@ -269,10 +273,15 @@ impl Signature<'_> {
     }
 
     /// Returns the time in the headers, or `None` if it is in the body.
-    fn time_in<'h>(&self, place: Place<'_>, headers: &'h [(String, String)], header: &'h str) -> Option<Result<&'h str, SignatureRefusal>> {
+    fn time_in<'h>(
+        &self,
+        place: TimeLocation<'_>,
+        headers: &'h [(String, String)],
+        header: &'h str,
+    ) -> Option<Result<&'h str, SignatureRefusal>> {
         match place {
-            Place::Header(name) => Some(only(headers, name)),
-            Place::Entry(prefix) => {
+            TimeLocation::Header(name) => Some(only(headers, name)),
+            TimeLocation::Entry(prefix) => {
                 let mut times = self.entries(header).filter_map(|entry| entry.strip_prefix(prefix));
                 Some(match (times.next(), times.next()) {
                     (Some(time), None) => Ok(time),
@@ -282,33 +291,33 @@ impl Signature<'_> {
                     }),
                 })
             }
-            Place::Field(_) => None,
+            TimeLocation::Field(_) => None,
         }
     }
 
     /// Returns what is signed, in pieces, so that a body is not copied.
-    fn signed<'p>(&'p self, content: Content<'p>) -> Vec<&'p [u8]> {
-        let piece = |part: &'p Part<'_>| match part {
-            Part::Text(text) => text.as_bytes(),
-            Part::Body => content.body,
-            Part::Time => content.time.unwrap_or_default().as_bytes(),
-            Part::Id => content.id.unwrap_or_default().as_bytes(),
-            Part::Url => content.url.as_bytes(),
-            Part::Method => content.method.as_str().as_bytes(),
-            Part::Path => path_of(content.url).as_bytes(),
+    fn signed_pieces<'p>(&'p self, content: Content<'p>) -> Vec<&'p [u8]> {
+        let piece = |part: &'p SignaturePart<'_>| match part {
+            SignaturePart::Text(text) => text.as_bytes(),
+            SignaturePart::Body => content.body,
+            SignaturePart::Time => content.time.unwrap_or_default().as_bytes(),
+            SignaturePart::Id => content.id.unwrap_or_default().as_bytes(),
+            SignaturePart::Url => content.url.as_bytes(),
+            SignaturePart::Method => content.method.as_str().as_bytes(),
+            SignaturePart::Path => path_of(content.url).as_bytes(),
         };
         self.signed.iter().map(piece).collect()
     }
 
     /// Demands a time near the node's own, so that a delivery cannot be replayed later.
-    fn demand_recent(&self, time: &str, place: Place<'_>, unit: TimeUnit, now: Timestamp) -> Result<(), SignatureRefusal> {
+    fn demand_recent(&self, time: &str, place: TimeLocation<'_>, unit: TimeUnit, now: Timestamp) -> Result<(), SignatureRefusal> {
         let is_number = !time.is_empty() && time.len() <= 16 && time.bytes().all(|byte| byte.is_ascii_digit());
         let Some(signed) = is_number.then(|| time.parse::<i64>().ok()).flatten() else {
             let number = "a time, as a number since 1970".to_owned();
             let (header, form) = match place {
-                Place::Header(name) => (name, number),
-                Place::Entry(prefix) => (self.header, format!("one time, as `{prefix}` and a number")),
-                Place::Field(name) => return Err(SignatureRefusal::MalformedPart { part: name.to_owned(), form: number }),
+                TimeLocation::Header(name) => (name, number),
+                TimeLocation::Entry(prefix) => (self.header, format!("one time, as `{prefix}` and a number")),
+                TimeLocation::Field(name) => return Err(SignatureRefusal::MalformedPart { part: name.to_owned(), form: number }),
             };
             return Err(SignatureRefusal::Malformed { header: header.to_owned(), form });
         };
@@ -388,7 +397,7 @@ impl Token<'_> {
         if equal(&given, key, key) { Ok(()) } else { Err(SignatureRefusal::WrongToken { header: self.header.to_owned() }) }
     }
 
-    fn written(self, key: &[u8]) -> String {
+    fn header_value(self, key: &[u8]) -> String {
         match self.form {
             TokenForm::Plain => String::from_utf8_lossy(key).into_owned(),
             TokenForm::Bearer => format!("Bearer {}", String::from_utf8_lossy(key)),

@@ -39,7 +39,7 @@ pub enum Kind {
 
 /// A message, read but not verified.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct SnsMessage {
     kind: Kind,
     id: String,
     topic: String,
@@ -58,7 +58,7 @@ enum Version {
     Sha256,
 }
 
-impl Message {
+impl SnsMessage {
     /// Reads the body of a delivery: the topic, and the URL of its certificate, are those that the hook accepts.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Message {
     pub fn read(accepted: &SnsVerify, body: &Bytes) -> Result<Self, SignatureRefusal> {
         let document = Document::parse(body.clone()).map_err(|_| part("the body", "a message of Amazon SNS as JSON"))?;
         let root = document.root();
-        let text = |name: &'static str| given(root, name)?.ok_or_else(|| part(name, "a string"));
+        let text = |name: &'static str| optional_text(root, name)?.ok_or_else(|| part(name, "a string"));
         let kind = match text("Type")?.as_str() {
             "Notification" => Kind::Notification,
             "SubscriptionConfirmation" => Kind::SubscriptionConfirmation,
@@ -89,7 +89,7 @@ impl Message {
         let certificate = certificate.ok_or_else(|| {
             part("SigningCertURL", "the URL of a certificate, `/SimpleNotificationService-….pem`, on a host of Amazon SNS in its region")
         })?;
-        let signature = decoded(&text(SIGNATURE)?).ok_or_else(|| part(SIGNATURE, "base64"))?;
+        let signature = decode_base64(&text(SIGNATURE)?).ok_or_else(|| part(SIGNATURE, "base64"))?;
         let time = text("Timestamp")?.parse().map_err(|_| part("Timestamp", "a time"))?;
         let subscribe = match kind {
             Kind::Notification => None,
@@ -106,7 +106,7 @@ impl Message {
         };
         let mut signed = String::new();
         for name in names {
-            match given(root, name)? {
+            match optional_text(root, name)? {
                 Some(value) => signed.extend([name, "\n", value.as_str(), "\n"]),
                 // Only a subject may be missing.
                 None if *name == "Subject" => {}
@@ -132,7 +132,7 @@ impl Message {
     }
 
     /// Returns the text that is signed: everything that nobody else can change.
-    pub fn signed(&self) -> &str {
+    pub fn signed_text(&self) -> &str {
         &self.text
     }
 
@@ -224,14 +224,14 @@ fn is_amazons(host: &str, topic: &str) -> bool {
     is_plain && matches!(rest, Some(".amazonaws.com" | ".amazonaws.com.cn"))
 }
 
-fn given(root: Node<'_>, name: &'static str) -> Result<Option<String>, SignatureRefusal> {
+fn optional_text(root: Node<'_>, name: &'static str) -> Result<Option<String>, SignatureRefusal> {
     match root.get(name).filter(|value| !value.is_null()) {
         None => Ok(None),
         Some(value) => value.as_str().map(|text| Some(text.into_owned())).ok_or_else(|| part(name, "a string")),
     }
 }
 
-fn decoded(text: &str) -> Option<Vec<u8>> {
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }

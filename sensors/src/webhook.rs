@@ -15,12 +15,12 @@ use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, ErrorKind, Expression, Scope, Template, Value};
 
 pub use crate::composing::Outgoing;
+use crate::delivery_headers::{is_shown, opens_doors, read_headers};
 use crate::refusal::{EmitPart, HookRefusal, Stage};
 use crate::replies::{self, Replying, texts};
 use crate::schemes::NaturalKey;
-use crate::shown::{is_shown, opens_doors, read_headers};
-use crate::signatures::{self, Delivered, SignatureRefusal, Unsigned};
-use crate::sns::Message;
+use crate::signatures::{self, ReceivedDelivery, SignatureRefusal, UnsignedDelivery};
+use crate::sns::SnsMessage;
 use crate::{bodies, composing, handshakes, schemes};
 
 pub use crate::limits::DELIVERY_STEPS_MAX;
@@ -33,7 +33,7 @@ pub const KEPT_BYTES_MAX: usize = 8 * 1024;
 
 /// An event that a delivery makes.
 #[derive(Clone, Debug)]
-pub struct Emitted {
+pub struct EmittedEvent {
     /// Its trigger.
     pub trigger: VersionedTrigger,
     /// Its payload. If the sensor has no payload template, it is the body byte for byte, parsed once and
@@ -55,13 +55,13 @@ pub struct HookKeys<'a> {
 
 /// What a delivery leads to.
 #[derive(Clone, Debug)]
-pub enum Received {
+pub enum ReceiveOutcome {
     /// A reply, and no event.
     Reply(HookReply),
     /// Events: one for each emit of the sensor whose condition holds, in order. There may be none.
     Events {
         /// The events.
-        emitted: Vec<Emitted>,
+        emitted: Vec<EmittedEvent>,
         /// The reply that waits for what comes of them.
         waits: Option<Arc<WaitingReply>>,
     },
@@ -83,39 +83,39 @@ pub struct Proving<'a> {
 /// # Errors
 /// The proof is checked before anything else in the delivery is read, except for a reply that demands no proof. Then
 /// the first problem is reported, and no event is made.
-pub fn receive(sensor: &Sensor, request: &HookRequest, proving: &Proving<'_>) -> Result<Received, HookRefusal> {
+pub fn receive(sensor: &Sensor, request: &HookRequest, proving: &Proving<'_>) -> Result<ReceiveOutcome, HookRefusal> {
     let webhook = endpoint(sensor)?;
     if let Some(reply) = replies::unproven(sensor, webhook, request)? {
-        return Ok(Received::Reply(reply));
+        return Ok(ReceiveOutcome::Reply(reply));
     }
     prove(sensor, request, proving)?;
-    let of_sns = webhook.verify.sns().and_then(|accepted| Message::read(accepted, &request.body).ok());
+    let of_sns = webhook.verify.sns().and_then(|accepted| SnsMessage::read(accepted, &request.body).ok());
     if let Some(reply) = of_sns.and_then(|message| handshakes::of_sns(message.kind())) {
-        return Ok(Received::Reply(reply));
+        return Ok(ReceiveOutcome::Reply(reply));
     }
     let body = body_of(sensor, webhook, request)?;
     let handshake = webhook.verify.scheme().and_then(|scheme| handshakes::answer(scheme, body.root(), proving.keys.current));
     if let Some(reply) = handshake {
-        return Ok(Received::Reply(reply));
+        return Ok(ReceiveOutcome::Reply(reply));
     }
     let headers = read_headers(&webhook.verify, &request.headers);
     let scope = scope_of(sensor, request, &headers, &body);
     let mut replying = Replying { sensor, scope, steps: 0, stage: Stage::Content };
     if let Some(reply) = replying.early(webhook)? {
-        return Ok(Received::Reply(reply));
+        return Ok(ReceiveOutcome::Reply(reply));
     }
     let waits = replying.waiting(webhook)?;
     let Replying { scope, steps, .. } = replying;
     let natural_key = natural_key(&webhook.verify, request, &body);
     let emitted = Making { sensor, body: &body, scope, steps, natural_key }.events()?;
-    Ok(Received::Events { emitted, waits })
+    Ok(ReceiveOutcome::Events { emitted, waits })
 }
 
 /// Makes the events of a delivery that was proven before, without checking the proof again, and without a reply.
 ///
 /// # Errors
 /// Reports the first problem in the content, and no event is made.
-pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>, HookRefusal> {
+pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<EmittedEvent>, HookRefusal> {
     let webhook = endpoint(sensor)?;
     let body = body_of(sensor, webhook, request)?;
     let headers = read_headers(&webhook.verify, &request.headers);
@@ -126,7 +126,7 @@ pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>,
 /// Returns the id that the sender gives a delivery, and its repeats.
 fn natural_key(verify: &Verify, request: &HookRequest, body: &Document) -> Option<String> {
     if let Some(accepted) = verify.sns() {
-        return Message::read(accepted, &request.body).ok().map(|message| message.id().to_owned());
+        return SnsMessage::read(accepted, &request.body).ok().map(|message| message.id().to_owned());
     }
     let scheme = verify.scheme()?;
     let found = match schemes::natural_key(scheme) {
@@ -188,8 +188,8 @@ fn scope_of<'a>(sensor: &'a Sensor, request: &'a HookRequest, headers: &'a [(&'a
 /// Returns the parts of a delivery that are kept with its body, so that the same events can be made later: the
 /// headers that people may see, without the proof; the content encoding; and the query, if the sensor's expressions
 /// read it. Returns `None` if that is more than [`KEPT_BYTES_MAX`], or if the query that they read may hold a secret.
-pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
-    let headers = shown(sensor, request);
+pub fn kept_parts(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
+    let headers = shown_headers(sensor, request);
     let query = if reads_query(sensor) { request.query.clone() } else { Vec::new() };
     let method = (request.method != HookMethod::Post).then(|| request.method.as_str().to_owned());
     if query.iter().any(|(name, _)| opens_doors(&name.to_ascii_lowercase())) {
@@ -203,7 +203,7 @@ pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
 /// Returns the headers of a delivery that are kept and that people may see: those that describe it, those that the
 /// sensor's expressions read, those that its author names, and those that hold its id or tell how to read its body. The
 /// values of a repeated one are joined.
-pub fn shown(sensor: &Sensor, request: &HookRequest) -> Vec<(String, String)> {
+pub fn shown_headers(sensor: &Sensor, request: &HookRequest) -> Vec<(String, String)> {
     let Some(webhook) = sensor.source.endpoint() else { return Vec::new() };
     let reads = HeadersRead::of(sensor);
     let ids: &[&str] = match webhook.verify.scheme().map(schemes::natural_key) {
@@ -232,7 +232,7 @@ pub fn shown_query(request: &HookRequest) -> Vec<(String, String)> {
 pub fn signed_content(sensor: &Sensor, request: &HookRequest) -> Option<Digest> {
     let verify = sensor.source.webhook()?;
     if let Some(accepted) = verify.sns() {
-        return Message::read(accepted, &request.body).ok().map(|message| Digest::of(message.signed().as_bytes()));
+        return SnsMessage::read(accepted, &request.body).ok().map(|message| Digest::of(message.signed_text().as_bytes()));
     }
     let scheme = verify.scheme()?;
     let id = signatures::signed_id(scheme, &request.headers);
@@ -312,7 +312,7 @@ pub fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>, key: Option<&Secret>) -
     };
     let proof = match verify.scheme() {
         Some(scheme) => {
-            let unsigned = Unsigned { body: &body, id: outgoing.delivery, now: outgoing.now, url: &url, method };
+            let unsigned = UnsignedDelivery { body: &body, id: outgoing.delivery, now: outgoing.now, url: &url, method };
             signatures::sign(scheme, unsigned, key)?
         }
         None => Vec::new(),
@@ -340,7 +340,7 @@ fn prove(sensor: &Sensor, request: &HookRequest, proving: &Proving<'_>) -> Resul
     let verify = sensor.source.webhook();
     let checked = match verify {
         Some(Verify::Proof { scheme, .. }) => {
-            let delivered = Delivered { headers: &request.headers, body: &request.body, url: &request.url, method: request.method };
+            let delivered = ReceivedDelivery { headers: &request.headers, body: &request.body, url: &request.url, method: request.method };
             let check = |key| signatures::check(scheme, delivered, key, now);
             match (check(keys.current), keys.previous) {
                 // If the value before does not verify it either, the current one is what the sender should use.
@@ -387,7 +387,7 @@ pub(crate) struct Making<'a> {
 
 impl<'a> Making<'a> {
     /// Returns the events of the emits whose conditions hold.
-    fn events(mut self) -> Result<Vec<Emitted>, HookRefusal> {
+    fn events(mut self) -> Result<Vec<EmittedEvent>, HookRefusal> {
         let mut made = Vec::new();
         for (index, emit) in self.sensor.emits.iter().enumerate() {
             made.extend(self.event_of(index, emit)?);
@@ -396,7 +396,7 @@ impl<'a> Making<'a> {
     }
 
     /// Returns the event of one emit, if its condition holds.
-    pub(crate) fn event_of(&mut self, index: usize, emit: &'a Emit) -> Result<Option<Emitted>, HookRefusal> {
+    pub(crate) fn event_of(&mut self, index: usize, emit: &'a Emit) -> Result<Option<EmittedEvent>, HookRefusal> {
         let erred = |part: EmitPart, why: String| HookRefusal::EmitErred {
             sensor: self.sensor.name.clone(),
             index,
@@ -406,7 +406,7 @@ impl<'a> Making<'a> {
         };
         let fits = match &emit.when {
             None => Ok(true),
-            Some(when) => self.counted(|scope, budget| when.holds(scope, budget))?,
+            Some(when) => self.with_budget(|scope, budget| when.holds(scope, budget))?,
         };
         if !fits.map_err(|why| erred(EmitPart::When, why.to_string()))? {
             return Ok(None);
@@ -415,7 +415,7 @@ impl<'a> Making<'a> {
             EmitKey::Nothing => None,
             // A delivery may make several events of one trigger.
             EmitKey::Natural => self.natural_key.as_ref().map(|key| format!("{key}/{index}")),
-            EmitKey::By(dedupe) => match self.counted(|scope, budget| dedupe.evaluate(scope, budget))? {
+            EmitKey::By(dedupe) => match self.with_budget(|scope, budget| dedupe.evaluate(scope, budget))? {
                 Ok(key) => dedupe_key(&key).map_err(|why| erred(EmitPart::Dedupe, why))?,
                 // A delivery that lacks the field for its key is still accepted.
                 Err(why) if why.kind == ErrorKind::Missing => None,
@@ -425,19 +425,19 @@ impl<'a> Making<'a> {
         let payload = match &emit.payload {
             None => self.body.clone(),
             Some(payload) => {
-                let rendered = self.counted(|scope, budget| payload.render_document(scope, budget))?;
+                let rendered = self.with_budget(|scope, budget| payload.render_document(scope, budget))?;
                 rendered.map_err(|why| erred(EmitPart::Payload, why.to_string()))?
             }
         };
         let trigger = VersionedTrigger { name: emit.trigger.clone(), version: emit.version };
-        Ok(Some(Emitted { trigger, payload, dedupe }))
+        Ok(Some(EmittedEvent { trigger, payload, dedupe }))
     }
 
     /// Runs one evaluation within its own budget and that of the delivery.
-    fn counted<T>(&mut self, evaluate: impl FnOnce(&Scope<'a>, &mut Budget) -> T) -> Result<T, HookRefusal> {
+    fn with_budget<T>(&mut self, evaluate: impl FnOnce(&Scope<'a>, &mut Budget) -> T) -> Result<T, HookRefusal> {
         let mut budget = Budget::default();
         let outcome = evaluate(&self.scope, &mut budget);
-        self.steps = self.steps.saturating_add(budget.spent());
+        self.steps = self.steps.saturating_add(budget.steps_spent());
         if self.steps > DELIVERY_STEPS_MAX {
             return Err(HookRefusal::TooManySteps { sensor: self.sensor.name.clone(), stage: Stage::Content });
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ensue_engine::catalog::{SnsVerify, SnsVersion1};
 use ensue_engine::time::Timestamp;
 use ensue_sensors::SignatureRefusal;
-use ensue_sensors::sns::{Certificate, Kind, Message};
+use ensue_sensors::sns::{Certificate, Kind, SnsMessage};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ fn hook() -> SnsVerify {
     SnsVerify { topics: vec![TOPIC.to_owned()], hosts: Vec::new(), version_1: SnsVersion1::Refused }
 }
 
-fn read(hook: &SnsVerify, message: &Value) -> Result<Message, SignatureRefusal> {
-    Message::read(hook, &Bytes::from(message.to_string()))
+fn read(hook: &SnsVerify, message: &Value) -> Result<SnsMessage, SignatureRefusal> {
+    SnsMessage::read(hook, &Bytes::from(message.to_string()))
 }
 
 fn now() -> Timestamp {
@@ -141,7 +141,7 @@ fn version_1_and_anything_malformed_is_refused() {
         }
     }
     for text in ["", "[]", "{", "null", r#"{"Type": "Notification", "Type": "Notification"}"#] {
-        assert!(Message::read(&hook(), &Bytes::copy_from_slice(text.as_bytes())).is_err(), "{text}");
+        assert!(SnsMessage::read(&hook(), &Bytes::copy_from_slice(text.as_bytes())).is_err(), "{text}");
     }
     for pem in ["", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         assert!(Certificate::read(pem.as_bytes()).is_err(), "{pem}");

@@ -14,8 +14,8 @@ use ensue_engine::catalog::{
 };
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
-use ensue_sensors::signatures::{Delivered, SignatureRefusal, Unsigned, check, sign};
-use ensue_sensors::sns::{Certificate, Message};
+use ensue_sensors::signatures::{ReceivedDelivery, SignatureRefusal, UnsignedDelivery, check, sign};
+use ensue_sensors::sns::{Certificate, SnsMessage};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Map, Value, json};
 
@@ -138,7 +138,7 @@ fn secret(key: &str) -> Secret {
 /// Demands that a delivery of the vendor passes here, and neither altered, nor old, nor under another key.
 fn demand_only_as_it_is(scheme: &Scheme, headers: &[(String, String)], key: &str, time_is_signed: bool) {
     let checked = |body: &str, key: &str, now| {
-        check(scheme, Delivered { headers, body: body.as_bytes(), url: "", method: HookMethod::Post }, Some(&secret(key)), now)
+        check(scheme, ReceivedDelivery { headers, body: body.as_bytes(), url: "", method: HookMethod::Post }, Some(&secret(key)), now)
     };
     assert_eq!(checked(BODY, key, now()), Ok(()), "{scheme:?}");
     let altered = BODY.replace("12.50", "99.50");
@@ -151,7 +151,8 @@ fn demand_only_as_it_is(scheme: &Scheme, headers: &[(String, String)], key: &str
 /// Demands that the vendor accepts a delivery that is signed here, and neither altered nor old.
 fn demand_acceptance(vendors: &mut Vendors, (name, scheme): (&str, &Scheme), key: &str, time_is_signed: bool) {
     let signed_at = |now| {
-        sign(scheme, Unsigned { body: BODY.as_bytes(), id: "msg_1", now, url: "", method: HookMethod::Post }, Some(&secret(key))).unwrap()
+        sign(scheme, UnsignedDelivery { body: BODY.as_bytes(), id: "msg_1", now, url: "", method: HookMethod::Post }, Some(&secret(key)))
+            .unwrap()
     };
     let headers = signed_at(now());
     assert!(vendors.accepts(name, key, BODY, &headers), "{name}: {headers:?}");
@@ -187,12 +188,12 @@ fn linear_s_package_and_this_crate_accept_each_other() {
     let question = json!({ "scheme": "linear", "key": TEXT_KEY, "body": fresh, "sign": true });
     let of_linear = header_list(&vendors.ask(&question)["headers"]);
     let sign_here = |body: &str| {
-        let unsigned = Unsigned { body: body.as_bytes(), id: "msg_1", now: now(), url: "", method: HookMethod::Post };
+        let unsigned = UnsignedDelivery { body: body.as_bytes(), id: "msg_1", now: now(), url: "", method: HookMethod::Post };
         sign(&Scheme::Linear, unsigned, Some(&secret(TEXT_KEY))).unwrap()
     };
     assert!(vendors.accepts("linear", TEXT_KEY, &fresh, &sign_here(&fresh)));
     let checked = |body: &str, key: &str| {
-        let delivered = Delivered { headers: &of_linear, body: body.as_bytes(), url: "", method: HookMethod::Post };
+        let delivered = ReceivedDelivery { headers: &of_linear, body: body.as_bytes(), url: "", method: HookMethod::Post };
         check(&Scheme::Linear, delivered, Some(&secret(key)), now())
     };
     assert_eq!(checked(&fresh, TEXT_KEY), Ok(()));
@@ -207,7 +208,7 @@ fn linear_s_package_and_this_crate_accept_each_other() {
     for (body, expected) in [(&*body(now().minus_millis(30_000)), true), (&late, false), (&old, false), (untimed, false), (&quoted, false)]
     {
         let headers = sign_here(body);
-        let delivered = Delivered { headers: &headers, body: body.as_bytes(), url: "", method: HookMethod::Post };
+        let delivered = ReceivedDelivery { headers: &headers, body: body.as_bytes(), url: "", method: HookMethod::Post };
         assert_eq!(check(&Scheme::Linear, delivered, Some(&secret(TEXT_KEY)), now()).is_ok(), expected, "{body}");
         assert_eq!(vendors.accepts("linear", TEXT_KEY, body, &headers), expected, "{body}");
     }
@@ -228,7 +229,7 @@ fn square_s_package_accepts_what_a_described_signature_signs() {
         tolerance_seconds: TOLERANCE_SECONDS,
     }));
     let (url, other) = ("https://ensue.example.test/hooks/shop/square?team=a%20b", "https://ensue.example.test/hooks/shop/other");
-    let unsigned = Unsigned { body: BODY.as_bytes(), id: "msg_1", now: now(), url, method: HookMethod::Post };
+    let unsigned = UnsignedDelivery { body: BODY.as_bytes(), id: "msg_1", now: now(), url, method: HookMethod::Post };
     let headers = sign(&scheme, unsigned, Some(&secret(TEXT_KEY))).unwrap();
     let given: Map<String, Value> = headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     let altered = BODY.replace("12.50", "99.50");
@@ -240,7 +241,7 @@ fn square_s_package_accepts_what_a_described_signature_signs() {
     ] {
         let question = json!({ "scheme": "square", "key": key, "url": url, "body": body, "headers": given });
         assert_eq!(vendors.ask(&question)["valid"], expected, "{url} {body}");
-        let delivered = Delivered { headers: &headers, body: body.as_bytes(), url, method: HookMethod::Post };
+        let delivered = ReceivedDelivery { headers: &headers, body: body.as_bytes(), url, method: HookMethod::Post };
         assert_eq!(check(&scheme, delivered, Some(&secret(key)), now()).is_ok(), expected, "{url} {body}");
     }
 }
@@ -279,7 +280,7 @@ fn what_counts_here_as_a_message_of_amazon_sns_counts_for_its_package() {
         let mut altered = message.clone();
         altered["Message"] = json!("other");
         for (message, expected) in [(&message, true), (&altered, false)] {
-            let read = Message::read(&hook, &message.to_string().into_bytes().into()).unwrap();
+            let read = SnsMessage::read(&hook, &message.to_string().into_bytes().into()).unwrap();
             assert_eq!(read.check(&certificate, now()).is_ok(), expected, "{message}");
             let question = json!({ "scheme": "sns", "body": message.to_string() });
             assert_eq!(vendors.ask(&question)["valid"], expected, "{message}");
@@ -310,7 +311,7 @@ fn twilio_s_package_and_this_crate_accept_each_other() {
         let checked = |url: &str, body: &str, key: &str| {
             check(
                 &Scheme::Twilio,
-                Delivered { headers: &headers, body: body.as_bytes(), url, method: HookMethod::Post },
+                ReceivedDelivery { headers: &headers, body: body.as_bytes(), url, method: HookMethod::Post },
                 Some(&secret(key)),
                 now(),
             )
@@ -325,7 +326,7 @@ fn twilio_s_package_and_this_crate_accept_each_other() {
             assert!(matches!(checked(url, body, key), Err(SignatureRefusal::Wrong { .. })), "{content_type}: {url} {body}");
         }
     }
-    let unsigned = Unsigned { body: BODY.as_bytes(), id: "msg_1", now: now(), url: &hashed, method: HookMethod::Post };
+    let unsigned = UnsignedDelivery { body: BODY.as_bytes(), id: "msg_1", now: now(), url: &hashed, method: HookMethod::Post };
     let signed: Map<String, Value> =
         sign(&Scheme::Twilio, unsigned, Some(&secret(TEXT_KEY))).unwrap().into_iter().map(|(name, value)| (name, json!(value))).collect();
     let mut accepts = |body: &str| {

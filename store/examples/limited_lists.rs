@@ -15,7 +15,7 @@ use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_views::store::{Change, Changes, CountQuery, NewRow};
-use ensue_views::{Column, ListQuery, RowReach, RowScope, Term, ViewName, ViewReader, ViewStore, Within};
+use ensue_views::{Column, ListQuery, ReachLimits, RowReach, RowScope, Term, ViewName, ViewReader, ViewStore};
 
 /// The number of executions.
 const EXECUTIONS: u64 = 1_000_000;
@@ -63,7 +63,7 @@ fn row(number: u64) -> NewRow {
 
 fn within(limits: impl IntoIterator<Item = String>) -> Result<RowReach, Box<dyn Error>> {
     let limits = limits.into_iter().map(|limit| limit.parse()).collect::<Result<Vec<_>, _>>()?;
-    Ok(RowReach::Within(Within { all_of: vec![limits], ..Within::default() }.into()))
+    Ok(RowReach::Within(ReachLimits { all_of: vec![limits], ..ReachLimits::default() }.into()))
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

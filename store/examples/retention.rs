@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_test_support::story::Story;
-use ensue_views::retention::{RetainedViews, Round, ViewRetention, Walk};
+use ensue_views::view_retention::{RetainedViews, Round, ViewRetention, Walk};
 use ensue_views::{Projector, ViewStore};
 
 /// The number of executions.
@@ -20,12 +20,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut story = Story::new();
     for number in 0..EXECUTIONS {
         let event = story.event("garden.rained", r#"{"litres":3}"#);
-        let execution = story.executed("garden.drain", event, "garden.open_gate");
-        let attempt = story.started(execution);
+        let execution = story.execute("garden.drain", event, "garden.open_gate");
+        let attempt = story.start(execution);
         if number % 10 == 0 {
             story.gave_away(execution, attempt, "gate.csv");
         }
-        story.succeeded(execution, attempt);
+        story.succeed(execution, attempt);
     }
     story.later(3_600_000);
     story.event("garden.rained", "{}");
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let all: Duration = rounds.iter().sum();
     rounds.sort_unstable();
-    let removed = views.removed();
+    let removed = views.removal_counts();
     println!(
         "{} executions, {} rows, taken out in {:.2?} of {} rounds: p50 {:.1?}, longest {:.1?}",
         removed.executions,

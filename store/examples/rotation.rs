@@ -33,27 +33,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{VALUES} values set in {:.1?}", begun.elapsed());
     let is_over = AtomicBool::new(false);
     let quietly = std::thread::scope(|scope| {
-        let used = scope.spawn(|| used(&vault, &key, &is_over));
+        let used = scope.spawn(|| measure_use(&vault, &key, &is_over));
         std::thread::sleep(QUIET);
         is_over.store(true, Ordering::Relaxed);
         used.join()
     });
-    tell("without a rotation", quietly.map_err(|_| "the thread panicked")??);
+    print_times("without a rotation", quietly.map_err(|_| "the thread panicked")??);
     is_over.store(false, Ordering::Relaxed);
     let meanwhile = std::thread::scope(|scope| {
-        let used = scope.spawn(|| used(&vault, &key, &is_over));
+        let used = scope.spawn(|| measure_use(&vault, &key, &is_over));
         let begun = Instant::now();
         let rotated = rotate(&file, &vault, |_| Ok::<_, VaultError>(()));
         println!("rotated in {:.2?}: {} values", begun.elapsed(), rotated.as_ref().map_or(0, |rotated| rotated.values));
         is_over.store(true, Ordering::Relaxed);
         used.join()
     });
-    tell("while it is rotated", meanwhile.map_err(|_| "the thread panicked")??);
+    print_times("while it is rotated", meanwhile.map_err(|_| "the thread panicked")??);
     Ok(())
 }
 
 /// Reads and sets values until it is over. Returns how long each read and each write took.
-fn used(vault: &SqliteVault, key: &KeyRef, is_over: &AtomicBool) -> Result<[Vec<Duration>; 2], VaultError> {
+fn measure_use(vault: &SqliteVault, key: &KeyRef, is_over: &AtomicBool) -> Result<[Vec<Duration>; 2], VaultError> {
     let other: KeyRef = "garden.other".parse().map_err(|_| VaultError::Store("the name of the key is wrong".to_owned()))?;
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     for turn in 1_u32.. {
@@ -73,7 +73,7 @@ fn used(vault: &SqliteVault, key: &KeyRef, is_over: &AtomicBool) -> Result<[Vec<
     Ok([reads, writes])
 }
 
-fn tell(when: &str, [reads, writes]: [Vec<Duration>; 2]) {
+fn print_times(when: &str, [reads, writes]: [Vec<Duration>; 2]) {
     for (what, mut times) in [("reads", reads), ("writes", writes)] {
         times.sort_unstable();
         let at = |part: usize| times.get(times.len() * part / 100).or(times.last()).copied().unwrap_or_default();

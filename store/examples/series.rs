@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use ensue_engine::record::{Position, Record};
 use ensue_store::sqlite::views::SqliteViews;
 use ensue_test_support::story::Story;
-use ensue_views::retention::Elapsed;
 use ensue_views::store::Changes;
+use ensue_views::view_retention::ElapsedTime;
 use ensue_views::{Projector, Row, Term, ViewError, ViewName, ViewStore};
 
 /// The number of events, each with a match and an execution.
@@ -31,9 +31,9 @@ enum Series {
 }
 
 /// Views that copy the changes, and may leave out what is counted over time.
-struct Compared(SqliteViews, Series);
+struct MeasuredViews(SqliteViews, Series);
 
-impl ViewStore for Compared {
+impl ViewStore for MeasuredViews {
     fn position(&self) -> Position {
         self.0.position()
     }
@@ -42,7 +42,7 @@ impl ViewStore for Compared {
         self.0.passed_over()
     }
 
-    fn elapsed(&self) -> Elapsed {
+    fn elapsed(&self) -> ElapsedTime {
         self.0.elapsed()
     }
 
@@ -69,9 +69,9 @@ fn story() -> Story {
         let rule = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % RULES;
         story.later(APART_MILLIS);
         let event = story.event("garden.reading", r#"{"celsius":21}"#);
-        let execution = story.executed(&format!("garden.rule{rule}"), event, &format!("garden.act{rule}"));
-        let attempt = story.started(execution);
-        story.succeeded(execution, attempt);
+        let execution = story.execute(&format!("garden.rule{rule}"), event, &format!("garden.act{rule}"));
+        let attempt = story.start(execution);
+        story.succeed(execution, attempt);
     }
     story
 }
@@ -92,7 +92,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for round in 1..=ROUNDS {
         let folder = tempfile::tempdir()?;
         let open = |name: &str| SqliteViews::open(&folder.path().join(name), story.log());
-        let (mut without, mut with) = (Compared(open("without.sqlite")?, Series::LeftOut), Compared(open("with.sqlite")?, Series::Counted));
+        let (mut without, mut with) =
+            (MeasuredViews(open("without.sqlite")?, Series::LeftOut), MeasuredViews(open("with.sqlite")?, Series::Counted));
         // The second one has warmer caches, so each goes first in turn.
         let (before, after) = if round % 2 == 0 {
             let before = fold(&mut without, records)?;

@@ -55,16 +55,16 @@ pub struct Checkpoint<S> {
 
 /// The checkpoints found in the folder.
 #[derive(Debug)]
-pub struct Found<S> {
+pub struct CheckpointScan<S> {
     /// The newest usable checkpoint.
     pub checkpoint: Option<Checkpoint<S>>,
     /// Newer ones that are not usable.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedCheckpoint>,
 }
 
 /// A checkpoint that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedCheckpoint {
     /// The file.
     pub path: PathBuf,
     /// The reason.
@@ -128,9 +128,9 @@ impl Checkpoints {
         let unusable = |source| CheckpointError::Unusable { path: path.clone(), source };
         let content = self.content(at, release, state).map_err(unusable)?;
         sync::replace(&path, &content).map_err(unusable)?;
-        let old = self.called(SUFFIX)?.into_iter().skip(CHECKPOINTS_KEPT);
+        let old = self.files_with_ending(SUFFIX)?.into_iter().skip(CHECKPOINTS_KEPT);
         // A process that was killed while writing left these.
-        let unfinished = self.called(SUFFIX_UNFINISHED)?.into_iter().filter(|(position, _)| *position < at.position.0);
+        let unfinished = self.files_with_ending(SUFFIX_UNFINISHED)?.into_iter().filter(|(position, _)| *position < at.position.0);
         for (_, path) in old.chain(unfinished) {
             fs::remove_file(&path).map_err(|source| CheckpointError::Unusable { path, source })?;
         }
@@ -138,7 +138,7 @@ impl Checkpoints {
     }
 
     fn content(&self, at: Head, release: &str, state: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Vec<u8>> {
-        let mut pieces = BufWriter::with_capacity(PIECE_BYTES, Packed::new()?);
+        let mut pieces = BufWriter::with_capacity(PIECE_BYTES, CompressingWriter::new()?);
         state(&mut pieces)?;
         let (digest, packed) = pieces.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
         let head = HeadLine { format: FORMAT, release: release.to_owned(), log: self.log, position: at.position, chain: at.chain, digest };
@@ -156,9 +156,9 @@ impl Checkpoints {
         &self,
         reader: &dyn LogReader,
         load: impl Fn(&mut dyn Read) -> Result<S, String>,
-    ) -> Result<Found<S>, CheckpointError> {
-        let mut found = Found { checkpoint: None, skipped: Vec::new() };
-        for (_, path) in self.called(SUFFIX)? {
+    ) -> Result<CheckpointScan<S>, CheckpointError> {
+        let mut found = CheckpointScan { checkpoint: None, skipped: Vec::new() };
+        for (_, path) in self.files_with_ending(SUFFIX)? {
             let read = match self.head(&path) {
                 Ok((head, state)) => match stranger(reader, head.at())? {
                     None => head.of(state, &load),
@@ -171,7 +171,7 @@ impl Checkpoints {
                     found.checkpoint = Some(checkpoint);
                     break;
                 }
-                Err(why) => found.skipped.push(Skipped { path, why }),
+                Err(why) => found.skipped.push(SkippedCheckpoint { path, why }),
             }
         }
         Ok(found)
@@ -195,18 +195,18 @@ impl Checkpoints {
 
     /// Returns the position of the newest file, or 0 if the folder is empty.
     pub fn newest_position(&self) -> Result<Position, CheckpointError> {
-        Ok(Position(self.called(SUFFIX)?.first().map_or(0, |(position, _)| *position)))
+        Ok(Position(self.files_with_ending(SUFFIX)?.first().map_or(0, |(position, _)| *position)))
     }
 
     /// Reads a file up to the state. Fails with the reason if the file is damaged, belongs to another log or
     /// has a newer format.
     fn head(&self, path: &Path) -> Result<(HeadLine, BufReader<File>), String> {
-        self.head_in(BufReader::new(File::open(path).map_err(|error| damaged(&error))?))
+        self.head_in(BufReader::new(File::open(path).map_err(|error| describe_damage(&error))?))
     }
 
     fn head_in<R: BufRead>(&self, mut file: R) -> Result<(HeadLine, R), String> {
         let mut line = Vec::new();
-        file.by_ref().take(HEAD_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| damaged(&error))?;
+        file.by_ref().take(HEAD_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| describe_damage(&error))?;
         let any: AnyHeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;
         if any.format > FORMAT {
             let release = any.release.unwrap_or_else(|| "a newer release".to_owned());
@@ -220,7 +220,7 @@ impl Checkpoints {
     }
 
     /// Lists the files whose names are a position with this extension, newest first.
-    fn called(&self, ending: &str) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
+    fn files_with_ending(&self, ending: &str) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
         let unusable = |source: io::Error| CheckpointError::Unusable { path: self.folder.clone(), source };
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder).map_err(unusable)? {
@@ -235,7 +235,7 @@ impl Checkpoints {
     }
 }
 
-fn damaged(error: &io::Error) -> String {
+fn describe_damage(error: &io::Error) -> String {
     format!("it is damaged: {error}")
 }
 
@@ -247,10 +247,10 @@ impl HeadLine {
     /// Makes a state from the rest of the file. The state is discarded if its bytes are not the ones that
     /// were saved.
     fn of<S>(self, file: BufReader<File>, load: impl Fn(&mut dyn Read) -> Result<S, String>) -> Result<Checkpoint<S>, String> {
-        let decoder = zstd::Decoder::with_buffer(file).map_err(|error| damaged(&error))?;
-        let mut summed = Summed { sum: blake3::Hasher::new(), from: decoder.take(STATE_BYTES_MAX) };
+        let decoder = zstd::Decoder::with_buffer(file).map_err(|error| describe_damage(&error))?;
+        let mut summed = HashingReader { sum: blake3::Hasher::new(), from: decoder.take(STATE_BYTES_MAX) };
         let state = load(&mut BufReader::with_capacity(PIECE_BYTES, &mut summed));
-        io::copy(&mut summed, &mut io::sink()).map_err(|error| damaged(&error))?;
+        io::copy(&mut summed, &mut io::sink()).map_err(|error| describe_damage(&error))?;
         if Digest::from_bytes(*summed.sum.finalize().as_bytes()) != self.digest {
             return Err("it is damaged: its state is not the one that was saved".to_owned());
         }
@@ -259,12 +259,12 @@ impl HeadLine {
 }
 
 /// A state whose hash is computed as it is read.
-struct Summed<R> {
+struct HashingReader<R> {
     sum: blake3::Hasher,
     from: R,
 }
 
-impl<R: Read> Read for Summed<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(into)?;
         self.sum.update(into.get(..read).unwrap_or_default());
@@ -273,12 +273,12 @@ impl<R: Read> Read for Summed<R> {
 }
 
 /// A state that is compressed and hashed as it is written.
-struct Packed {
+struct CompressingWriter {
     sum: blake3::Hasher,
     encoder: zstd::Encoder<'static, Vec<u8>>,
 }
 
-impl Packed {
+impl CompressingWriter {
     fn new() -> io::Result<Self> {
         Ok(Self { sum: blake3::Hasher::new(), encoder: zstd::Encoder::new(Vec::new(), LEVEL)? })
     }
@@ -288,7 +288,7 @@ impl Packed {
     }
 }
 
-impl Write for Packed {
+impl Write for CompressingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.encoder.write(bytes)?;
         self.sum.update(&bytes[..taken]);
@@ -350,11 +350,11 @@ mod tests {
             Checkpoint { at: self.writer.head(), release: "0.1.0".to_owned(), state: state.to_owned() }
         }
 
-        fn newest(&self) -> Found<String> {
+        fn newest(&self) -> CheckpointScan<String> {
             self.checkpoints().newest(&*self.log.reader().unwrap(), text).unwrap()
         }
 
-        fn found(&self) -> (Option<String>, Vec<String>) {
+        fn scan(&self) -> (Option<String>, Vec<String>) {
             let found = self.newest();
             let state = found.checkpoint.map(|checkpoint| checkpoint.state);
             (state, found.skipped.into_iter().map(|skipped| skipped.why).collect())
@@ -402,7 +402,7 @@ mod tests {
         let pieces: Vec<String> = (0..50_000).map(|number| format!("{number},")).collect();
         let write = |into: &mut dyn Write| pieces.iter().try_for_each(|piece| into.write_all(piece.as_bytes()));
         fixture.checkpoints().write(fixture.writer.head(), "0.1.0", write).unwrap();
-        assert_eq!(fixture.found(), (Some(pieces.concat()), Vec::new()));
+        assert_eq!(fixture.scan(), (Some(pieces.concat()), Vec::new()));
     }
 
     #[test]
@@ -410,12 +410,12 @@ mod tests {
         let fixture = Fixture::new();
         let write = |into: &mut dyn Write| into.write_all(b"half").and(Err(io::Error::other("it broke off")));
         assert!(fixture.checkpoints().write(fixture.writer.head(), "0.1.0", write).is_err());
-        assert_eq!(fixture.found(), (None, Vec::new()));
+        assert_eq!(fixture.scan(), (None, Vec::new()));
     }
 
     #[test]
     fn empty_folder_has_no_checkpoint() {
-        assert_eq!(Fixture::new().found(), (None, Vec::new()));
+        assert_eq!(Fixture::new().scan(), (None, Vec::new()));
     }
 
     #[test]
@@ -435,7 +435,7 @@ mod tests {
         for state in 1..=10 {
             fixture.save(&state.to_string());
         }
-        assert_eq!(fixture.found().0.unwrap(), "10");
+        assert_eq!(fixture.scan().0.unwrap(), "10");
     }
 
     #[test]
@@ -459,7 +459,7 @@ mod tests {
             let mut flipped = whole.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, flipped).unwrap();
-            let (state, skipped) = fixture.found();
+            let (state, skipped) = fixture.scan();
             // A release may have any name, and zstd has a few bits without meaning.
             let state = state.unwrap();
             assert!(state == "two" && skipped.is_empty() || state == "one" && skipped.len() == 1, "bit {bit}: {state} {skipped:?}");
@@ -474,7 +474,7 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            assert_eq!(fixture.found().0.unwrap(), "one", "{length} bytes");
+            assert_eq!(fixture.scan().0.unwrap(), "one", "{length} bytes");
         }
     }
 
@@ -484,7 +484,7 @@ mod tests {
         fixture.save("one");
         let path = fixture.save("two");
         fs::write(&path, b"{\"format\":2,\"release\":\"9.0.0\",\"more\":true}\nwhatever").unwrap();
-        let (state, skipped) = fixture.found();
+        let (state, skipped) = fixture.scan();
         assert_eq!(
             (state.unwrap().as_str(), skipped[0].as_str()),
             ("one", "it has format 2, but this release knows formats only up to 1: 9.0.0 wrote it")
@@ -497,7 +497,7 @@ mod tests {
         fixture.save("one");
         fixture.writer.append(&mut fixture.log, 1).unwrap();
         write(&Checkpoints::open(fixture.folder.path(), OTHER_LOG).unwrap(), &fixture.checkpoint("other"));
-        let (state, skipped) = fixture.found();
+        let (state, skipped) = fixture.scan();
         assert_eq!((state.unwrap().as_str(), skipped.len()), ("one", 1));
     }
 
@@ -508,7 +508,7 @@ mod tests {
         fixture.writer.append(&mut fixture.log, 1).unwrap();
         let stranger = Checkpoint { at: Head { chain: Chain::from_bytes([9; 32]), ..fixture.writer.head() }, ..fixture.checkpoint("two") };
         write(&fixture.checkpoints(), &stranger);
-        let (state, skipped) = fixture.found();
+        let (state, skipped) = fixture.scan();
         assert_eq!((state.unwrap().as_str(), skipped.len()), ("one", 1));
     }
 
@@ -518,7 +518,7 @@ mod tests {
         fixture.save("one");
         let ahead = Checkpoint { at: Head { position: Position(99), ..fixture.writer.head() }, ..fixture.checkpoint("ahead") };
         write(&fixture.checkpoints(), &ahead);
-        let (state, skipped) = fixture.found();
+        let (state, skipped) = fixture.scan();
         assert_eq!((state.unwrap().as_str(), skipped[0].as_str()), ("one", "it was saved at position 99, but the log ends at 1"));
     }
 
@@ -528,7 +528,7 @@ mod tests {
         fixture.save("one");
         let unfinished = fixture.folder.path().join("1.ckpt.new");
         fs::write(&unfinished, "half").unwrap();
-        assert_eq!(fixture.found(), (Some("one".to_owned()), Vec::new()));
+        assert_eq!(fixture.scan(), (Some("one".to_owned()), Vec::new()));
         // The next one removes it.
         fixture.save("two");
         assert!(!unfinished.exists());
@@ -538,7 +538,7 @@ mod tests {
     fn checkpoint_of_an_empty_log_is_valid() {
         let fixture = Fixture::new();
         write(&fixture.checkpoints(), &fixture.checkpoint("empty"));
-        assert_eq!(fixture.found().0.unwrap(), "empty");
+        assert_eq!(fixture.scan().0.unwrap(), "empty");
     }
 
     const GOLDEN: &[u8] = include_bytes!("../tests/golden/checkpoint.v1.ckpt");
@@ -548,7 +548,7 @@ mod tests {
     fn checkpoint_of_the_first_release_is_still_readable() {
         let fixture = Fixture::new();
         fs::write(fixture.folder.path().join("0.ckpt"), GOLDEN).unwrap();
-        assert_eq!(fixture.found(), (Some(GOLDEN_STATE.to_owned()), Vec::new()));
+        assert_eq!(fixture.scan(), (Some(GOLDEN_STATE.to_owned()), Vec::new()));
     }
 
     #[test]

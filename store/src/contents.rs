@@ -19,7 +19,7 @@ use crate::encode;
 const ABSENT: u32 = u32::MAX;
 
 /// The part of a record that is not in its row.
-pub(crate) struct Entry {
+pub(crate) struct RecordContents {
     pub(crate) schema: u16,
     pub(crate) time: Timestamp,
     pub(crate) actor: Actor,
@@ -30,7 +30,7 @@ pub(crate) struct Entry {
 
 /// Compresses the contents of one batch's records, which the row of the batch holds.
 pub fn write(records: &[Record]) -> Result<Vec<u8>, String> {
-    let mut fields = Fields(Vec::with_capacity(512 * records.len()));
+    let mut fields = FieldWriter(Vec::with_capacity(512 * records.len()));
     for record in records {
         fields.bytes(record.kind().as_bytes());
         fields.bytes(&u64::from(record.schema).to_le_bytes());
@@ -53,9 +53,9 @@ fn implied_root(parent: Option<Id>, id: Id) -> Id {
     parent.unwrap_or(id)
 }
 
-struct Fields(Vec<u8>);
+struct FieldWriter(Vec<u8>);
 
-impl Fields {
+impl FieldWriter {
     fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         self.0.extend_from_slice(bytes);
@@ -102,13 +102,13 @@ impl Contents {
     }
 
     /// Reads the contents of record `step`, whose id is `id`.
-    pub(crate) fn entry(&self, step: usize, id: Id) -> Result<Entry, String> {
+    pub(crate) fn entry(&self, step: usize, id: Id) -> Result<RecordContents, String> {
         let entry = self.entries.get(step).ok_or("the contents of its batch do not have it")?;
         let [kind, schema, time, actor, parent, root, depth, trace, fact] = entry.each_ref().map(|field| self.bytes(field));
         let schema = schema_of(schema)?;
         let fact_json = fact.ok_or("it has no fact")?;
         let parent = parent.map(parse).transpose()?;
-        Ok(Entry {
+        Ok(RecordContents {
             schema,
             time: Timestamp::from_micros(integer(time)?.cast_signed()),
             actor: actor.map(parse).transpose()?.unwrap_or(Actor::Engine),

@@ -217,7 +217,7 @@ mod tests {
         from
     }
 
-    fn copied(from: &DataDir, to: &Path) -> Result<Vec<CopiedLog>, CopyError> {
+    fn copy_as_v0_1(from: &DataDir, to: &Path) -> Result<Vec<CopiedLog>, CopyError> {
         copy(from, to, Format::V0_1, &mut |_, _, _| ())
     }
 
@@ -231,7 +231,7 @@ mod tests {
     fn copy_has_the_log_and_what_it_refers_to_and_nothing_of_a_process() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (source(&folder), folder.path().join("new/to"));
-        let logs = copied(&from, &to).unwrap();
+        let logs = copy_as_v0_1(&from, &to).unwrap();
         assert_eq!(logs.iter().map(|log| (log.id, log.verified.records)).collect::<Vec<_>>(), [(LOG, 1)]);
         let names: Vec<String> = names(&to).into_iter().filter(|name| name != "spare").collect();
         assert_eq!(names, ["lock", "log.sqlite", "outputs", "packs"]);
@@ -249,9 +249,9 @@ mod tests {
         let (from, to) = (source(&folder), folder.path().join("to"));
         fs::create_dir(&to).unwrap();
         fs::write(to.join("theirs"), "").unwrap();
-        assert!(matches!(copied(&from, &to), Err(CopyError::NotEmpty(_))));
+        assert!(matches!(copy_as_v0_1(&from, &to), Err(CopyError::NotEmpty(_))));
         assert_eq!(names(&to), ["theirs"]);
-        assert!(matches!(copied(&from, from.path()), Err(CopyError::NotEmpty(_))));
+        assert!(matches!(copy_as_v0_1(&from, from.path()), Err(CopyError::NotEmpty(_))));
     }
 
     #[test]
@@ -269,10 +269,10 @@ mod tests {
         let from = source(&folder);
         for inside in ["new", "outputs/new/deeper"] {
             let to = from.path().join(inside);
-            assert!(matches!(copied(&from, &to), Err(CopyError::Inside { .. })), "{inside}");
+            assert!(matches!(copy_as_v0_1(&from, &to), Err(CopyError::Inside { .. })), "{inside}");
             assert!(!to.exists(), "{inside}");
         }
-        assert!(copied(&from, &folder.path().join("from-too")).is_ok(), "only the beginning of its name is the same");
+        assert!(copy_as_v0_1(&from, &folder.path().join("from-too")).is_ok(), "only the beginning of its name is the same");
     }
 
     #[test]
@@ -283,10 +283,10 @@ mod tests {
         let connection = rusqlite::Connection::open(from.log()).unwrap();
         connection.execute_batch("UPDATE records SET content = x'00'").unwrap();
         drop(connection);
-        assert!(matches!(copied(&from, &to), Err(CopyError::Log(CopyLogError::Read(_)))));
+        assert!(matches!(copy_as_v0_1(&from, &to), Err(CopyError::Log(CopyLogError::Read(_)))));
         assert!(!to.exists());
         fs::create_dir(&to).unwrap();
-        assert!(copied(&from, &to).is_err());
+        assert!(copy_as_v0_1(&from, &to).is_err());
         assert!(names(&to).is_empty(), "an empty folder stays an empty folder");
     }
 }

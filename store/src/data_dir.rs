@@ -14,7 +14,7 @@ use ensue_engine::explain::Explain;
 use rustix::process::{Pid, test_kill_process};
 use thiserror::Error;
 
-use crate::{spare, sync};
+use crate::{spare_file, sync};
 
 /// How long to wait for a lock whose process has ended: a program that this process was just starting has a
 /// copy of the lock until it runs.
@@ -121,7 +121,7 @@ impl DataDir {
     }
 
     /// The attempts that reached the outside world.
-    pub fn begun(&self) -> PathBuf {
+    pub fn begun_attempts(&self) -> PathBuf {
         self.path.join("begun")
     }
 
@@ -194,7 +194,7 @@ fn lock(folder: &Path) -> Result<File, DataDirError> {
         }
     }
     // Before anything is written, because a full disk accepts nothing.
-    spare::keep(folder);
+    spare_file::keep(folder);
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
     Ok(file)
 }
@@ -278,7 +278,7 @@ mod tests {
     }
 
     /// Returns the process id of a program that has ended.
-    fn ended() -> u32 {
+    fn ended_process_id() -> u32 {
         let mut program = Command::new("true").spawn().unwrap();
         program.wait().unwrap();
         program.id()
@@ -288,7 +288,7 @@ mod tests {
     fn open_waits_for_a_lock_inherited_by_a_child_of_a_killed_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        fs::write(&path, format!("{}\n", ended())).unwrap();
+        fs::write(&path, format!("{}\n", ended_process_id())).unwrap();
         let lock = File::open(&path).unwrap();
         lock.try_lock().unwrap();
         let mut copy = Command::new("sleep").arg("0.3").stdin(lock).spawn().unwrap();

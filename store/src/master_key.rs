@@ -109,7 +109,7 @@ impl MasterKeyFile {
         }
         let path = self.next_path();
         let unusable = |source: io::Error| MasterKeyError::Unusable { path: path.clone(), source };
-        let (key, text) = generated().map_err(unusable)?;
+        let (key, text) = generate_key().map_err(unusable)?;
         sync::replace(&path, text.as_bytes()).map_err(unusable)?;
         Ok(key)
     }
@@ -223,7 +223,7 @@ impl MasterKey {
             io::ErrorKind::AlreadyExists => MasterKeyError::Exists(path.to_owned()),
             _ => MasterKeyError::Unusable { path: path.to_owned(), source },
         };
-        let (key, text) = generated().map_err(unusable)?;
+        let (key, text) = generate_key().map_err(unusable)?;
         // Another node that shares the file may look at this moment. So the file gets its name only once it is whole.
         let number = getrandom::u64().map_err(|error| unusable(io::Error::other(error.to_string())))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -263,7 +263,7 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Returns a new random key and the content of its file.
-fn generated() -> io::Result<(MasterKey, Zeroizing<String>)> {
+fn generate_key() -> io::Result<(MasterKey, Zeroizing<String>)> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
     getrandom::fill(bytes.as_mut()).map_err(|error| io::Error::other(error.to_string()))?;
     let mut text = Zeroizing::new(String::with_capacity(2 * KEY_BYTES + 1));

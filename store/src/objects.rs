@@ -13,7 +13,7 @@ mod states;
 use ensue_engine::time::Timestamp;
 use thiserror::Error;
 
-use crate::retention::RetentionLimits;
+use crate::disk_retention::RetentionLimits;
 
 pub use blobs::SharedBlobs;
 pub use memory::MemoryObjects;
@@ -101,7 +101,7 @@ pub struct StoredThing<T> {
 }
 
 /// Returns the contents of the things that [`Objects::expire`] removes.
-pub fn expired<T>(mut things: Vec<StoredThing<T>>, limits: RetentionLimits, now: Timestamp) -> Vec<T> {
+pub fn select_expired<T>(mut things: Vec<StoredThing<T>>, limits: RetentionLimits, now: Timestamp) -> Vec<T> {
     let too_old = limits.too_old(now);
     things.sort_by_key(|thing| std::cmp::Reverse(thing.at));
     let mut kept_bytes = 0_u64;

@@ -4,7 +4,7 @@
 
 mod folder;
 mod memory;
-mod removed;
+mod removed_outputs;
 
 use std::ops::Range;
 
@@ -22,30 +22,30 @@ pub const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How much of an attempt's streams was kept and dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
+struct OutputCounts {
     kept: [u64; 2],
     dropped: [u64; 2],
 }
 
 /// Output from an offset on, before it is known how much of it is new.
 #[derive(Clone, Copy)]
-struct Printed<'a> {
+struct PrintedPart<'a> {
     attempt: AttemptId,
     stream: OutputStream,
     offset: u64,
     bytes: &'a [u8],
 }
 
-impl Counts {
+impl OutputCounts {
     /// Counts printed output, and returns the range of its bytes to keep: those that are new and for which
     /// there is room.
-    fn admit(&mut self, printed: Printed<'_>, bytes_max: u64) -> Result<Range<usize>, OutputError> {
-        let Printed { attempt, stream, offset, bytes } = printed;
+    fn admit(&mut self, printed: PrintedPart<'_>, bytes_max: u64) -> Result<Range<usize>, OutputError> {
+        let PrintedPart { attempt, stream, offset, bytes } = printed;
         let at = index(stream);
         let room = bytes_max.saturating_sub(self.kept.iter().sum());
         // Output after dropped bytes is not kept either: a stream is complete up to its mark.
         let room = if self.dropped[at] > 0 { 0 } else { usize::try_from(room).unwrap_or(usize::MAX) };
-        let taken = self.taken(stream);
+        let taken = self.accepted_bytes(stream);
         let missing = offset.saturating_sub(taken);
         if missing > 0 && room > 0 {
             return Err(OutputError::Gap { attempt, taken, offset });
@@ -60,16 +60,16 @@ impl Counts {
 
     /// Notes how many bytes of a stream were printed in total.
     fn note_printed(&mut self, stream: OutputStream, bytes: u64) {
-        self.dropped[index(stream)] += bytes.saturating_sub(self.taken(stream));
+        self.dropped[index(stream)] += bytes.saturating_sub(self.accepted_bytes(stream));
     }
 
     /// Returns how many bytes of a stream were printed, as far as is known here.
-    fn taken(&self, stream: OutputStream) -> u64 {
+    fn accepted_bytes(&self, stream: OutputStream) -> u64 {
         self.kept[index(stream)] + self.dropped[index(stream)]
     }
 
     /// Returns the state of a finished stream.
-    fn finished(&self, stream: OutputStream) -> OutputState {
+    fn final_state(&self, stream: OutputStream) -> OutputState {
         match self.dropped[index(stream)] {
             0 => OutputState::Complete,
             bytes_dropped => OutputState::Truncated { bytes_dropped },

@@ -15,7 +15,7 @@ use crate::vault::{Rotation, SealedVault};
 
 /// A rotation whose values are all sealed under the new key.
 #[derive(Debug)]
-pub struct Rotated<R> {
+pub struct CompletedRotation<R> {
     /// The master key before.
     pub from: MasterKeyId,
     /// The master key now.
@@ -52,7 +52,7 @@ pub fn rotate<R, E: Explain + 'static>(
     file: &MasterKeyFile,
     vault: &dyn SealedVault,
     record: impl FnOnce(Rotation) -> Result<R, E>,
-) -> Result<Rotated<R>, RotateError<E>> {
+) -> Result<CompletedRotation<R>, RotateError<E>> {
     let rotation = match vault.rotation() {
         Some(begun) => begun,
         None => {
@@ -74,7 +74,7 @@ pub fn rotate<R, E: Explain + 'static>(
     if left.is_none() {
         vault.end_rotation()?;
     }
-    Ok(Rotated { from: rotation.from, to: rotation.to, values, recorded, left })
+    Ok(CompletedRotation { from: rotation.from, to: rotation.to, values, recorded, left })
 }
 
 /// Checks that one of the master keys is among those that the values of a vault name. A vault of which only some

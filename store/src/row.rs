@@ -14,7 +14,7 @@ use ensue_engine::record::{Body, Chain, Digest, Encoding, Epoch, Position, Recor
 use crate::contents::Contents;
 
 /// A row, borrowed from a record or from the database.
-pub struct Stored<'a> {
+pub struct StoredRow<'a> {
     /// Its key, which orders all records of the database.
     pub place: i64,
     /// The number of its log; 0 where a log has tables of its own.
@@ -47,7 +47,7 @@ pub struct StoredBody<'a> {
     pub content: Option<&'a [u8]>,
 }
 
-impl<'a> Stored<'a> {
+impl<'a> StoredRow<'a> {
     /// Converts a record to the row at `place`, with index `step` in its batch. Fails if the database
     /// cannot hold an integer.
     pub fn of(record: &'a Record, log: i64, place: i64, step: i64) -> Result<Self, String> {
@@ -110,7 +110,7 @@ impl<'a> Stored<'a> {
             sum.bytes(body.digest).integer(body.bytes).integer(body.encoding);
             sum.optional(body.key.map(str::as_bytes)).optional(body.content);
         }
-        sum.bytes(self.chain).done()
+        sum.bytes(self.chain).finish()
     }
 }
 
@@ -140,7 +140,7 @@ impl StoredBatch {
 
 /// Returns the sum over the columns of a batch.
 pub fn batch_sum(place: i64, id: &[u8], epoch: i64, contents: &[u8]) -> i64 {
-    Sum::default().integer(place).bytes(id).integer(epoch).bytes(contents).done()
+    Sum::default().integer(place).bytes(id).integer(epoch).bytes(contents).finish()
 }
 
 impl<'a> StoredBody<'a> {
@@ -249,7 +249,7 @@ impl Sum {
     }
 
     /// Returns the sum.
-    pub fn done(&self) -> i64 {
+    pub fn finish(&self) -> i64 {
         let [a, b, c, d, ..] = *self.0.finalize().as_bytes();
         i64::from(u32::from_le_bytes([a, b, c, d]))
     }

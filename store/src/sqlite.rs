@@ -2,13 +2,13 @@
 //!
 //! `log`, `vault` and `views` define the contents, one file each.
 
+mod file;
 #[cfg(test)]
 pub(crate) mod forge;
 pub mod insert_rate;
 pub mod log;
-mod place;
 mod row;
-mod seen;
+mod seen_keys;
 pub mod vault;
 pub mod views;
 
@@ -20,7 +20,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 
-pub use place::{FileSystem, Place};
+pub use file::{FileSystem, SqliteFile};
 
 /// The oldest SQLite version that is accepted. Earlier ones could lose commits when the write-ahead log was
 /// reset.
@@ -158,7 +158,7 @@ impl OpenError {
 /// commits after a frame that is not on the disk would be lost. First the write-ahead log itself is written
 /// once more: after a failed sync, the system still returns data that is not on the disk, and a power failure
 /// while that is written back would leave half of it.
-pub(crate) fn open_to_write(place: &Place, schema: &Schema) -> Result<Connection, OpenError> {
+pub(crate) fn open_to_write(place: &SqliteFile, schema: &Schema) -> Result<Connection, OpenError> {
     demand_version()?;
     let path = place.path.as_path();
     let unusable = |error: std::io::Error| OpenError::Unusable { path: path.to_owned(), why: error.to_string() };
@@ -178,7 +178,7 @@ pub(crate) fn open_to_write(place: &Place, schema: &Schema) -> Result<Connection
 }
 
 /// Opens a file for reading only.
-pub(crate) fn open_to_read(place: &Place, schema: &Schema) -> Result<Connection, OpenError> {
+pub(crate) fn open_to_read(place: &SqliteFile, schema: &Schema) -> Result<Connection, OpenError> {
     let (connection, found) = connect_to_read(place, schema)?;
     if found < schema.version() {
         let why = format!("it has tables of version {found}, but version {} is required; start a node on it once", schema.version());
@@ -189,7 +189,7 @@ pub(crate) fn open_to_read(place: &Place, schema: &Schema) -> Result<Connection,
 }
 
 /// Opens a file for reading only, and returns the version of its tables, which are still to be compared.
-fn connect_to_read(place: &Place, newest: &Schema) -> Result<(Connection, i64), OpenError> {
+fn connect_to_read(place: &SqliteFile, newest: &Schema) -> Result<(Connection, i64), OpenError> {
     demand_version()?;
     let path = place.path.as_path();
     let failed = |error: rusqlite::Error| OpenError::of(path, &error);
@@ -205,7 +205,7 @@ fn demand_version() -> Result<(), OpenError> {
     if found < SQLITE_VERSION_MIN { Err(OpenError::OldSqlite { found }) } else { Ok(()) }
 }
 
-fn connect(place: &Place, flags: OpenFlags) -> rusqlite::Result<Connection> {
+fn connect(place: &SqliteFile, flags: OpenFlags) -> rusqlite::Result<Connection> {
     match place.files.vfs {
         Some(vfs) => Connection::open_with_flags_and_vfs(&place.path, flags, vfs),
         None => Connection::open_with_flags(&place.path, flags),

@@ -10,7 +10,9 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
 
 use crate::master_key::{MasterKey, MasterKeys};
-use crate::vault::{KEY_ID_BYTES, Place, Purpose, REWRAPPED_AT_ONCE, Rotation, SealedVault, Sealer, Step, named_key, token_hash};
+use crate::vault::{
+    EnvelopePlace, EnvelopePurpose, KEY_ID_BYTES, REWRAPPED_AT_ONCE, Rotation, RotationStep, SealedVault, Sealer, named_key, token_hash,
+};
 
 /// How many bytes of an envelope say under which master key it is sealed.
 pub const ENVELOPE_HEAD_BYTES: usize = KEY_ID_BYTES + 1;
@@ -26,8 +28,8 @@ pub struct EnvelopeName {
     pub version: u32,
 }
 
-impl From<&Purpose> for EnvelopeName {
-    fn from(purpose: &Purpose) -> Self {
+impl From<&EnvelopePurpose> for EnvelopeName {
+    fn from(purpose: &EnvelopePurpose) -> Self {
         Self { purpose: purpose.as_str().to_owned(), name: purpose.name(), version: purpose.version() }
     }
 }
@@ -46,8 +48,8 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    fn parsed(self) -> Result<(Purpose, Vec<u8>), VaultError> {
-        match Purpose::parse(&self.purpose, &self.name, self.version) {
+    fn parse(self) -> Result<(EnvelopePurpose, Vec<u8>), VaultError> {
+        match EnvelopePurpose::parse(&self.purpose, &self.name, self.version) {
             Some(purpose) => Ok((purpose, self.sealed)),
             None => Err(VaultError::Integrity(format!("{} {}", self.purpose, self.name))),
         }
@@ -107,38 +109,38 @@ impl<E: Envelopes> StoredVault<E> {
         self.envelopes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, purpose: &Purpose, value: &[u8]) -> Result<(), VaultError> {
+    fn put(&self, purpose: &EnvelopePurpose, value: &[u8]) -> Result<(), VaultError> {
         // Sealed under the lock, so that no value is sealed under the master key before while a rotation begins.
         let mut envelopes = self.envelopes();
         let sealed = self.sealer.seal(purpose, value)?;
         envelopes.put(&[(purpose.into(), sealed)])
     }
 
-    fn destroy_of(&self, purpose: &Purpose) -> Result<(), VaultError> {
+    fn destroy_of(&self, purpose: &EnvelopePurpose) -> Result<(), VaultError> {
         self.envelopes().remove(&purpose.into())
     }
 
     /// Lists the envelopes of one purpose. A row that this release would not write is an error and is not
     /// skipped.
-    fn list_of(&self, purpose: &str) -> Result<Vec<(Purpose, Vec<u8>)>, VaultError> {
-        self.envelopes().list(purpose)?.into_iter().map(Envelope::parsed).collect()
+    fn list_of(&self, purpose: &str) -> Result<Vec<(EnvelopePurpose, Vec<u8>)>, VaultError> {
+        self.envelopes().list(purpose)?.into_iter().map(Envelope::parse).collect()
     }
 }
 
 /// Returns the next envelopes after a place, in their order.
-fn next_envelopes(envelopes: &mut impl Envelopes, after: Option<&Place>) -> Result<Vec<(Purpose, Vec<u8>)>, VaultError> {
+fn next_envelopes(envelopes: &mut impl Envelopes, after: Option<&EnvelopePlace>) -> Result<Vec<(EnvelopePurpose, Vec<u8>)>, VaultError> {
     let first = || EnvelopeName { purpose: String::new(), name: String::new(), version: 0 };
-    let after = after.map_or_else(first, |Place(purpose)| purpose.into());
-    envelopes.after(&after, REWRAPPED_AT_ONCE)?.into_iter().map(Envelope::parsed).collect()
+    let after = after.map_or_else(first, |EnvelopePlace(purpose)| purpose.into());
+    envelopes.after(&after, REWRAPPED_AT_ONCE)?.into_iter().map(Envelope::parse).collect()
 }
 
 impl<E: Envelopes> Vault for StoredVault<E> {
     fn put_key(&self, key: &KeyRef, version: u32, value: &Secret) -> Result<(), VaultError> {
-        self.put(&Purpose::Key(key.clone(), version), value.reveal())
+        self.put(&EnvelopePurpose::Key(key.clone(), version), value.reveal())
     }
 
     fn open_key(&self, key: &KeyRef, version: u32) -> Result<Option<Secret>, VaultError> {
-        let purpose = Purpose::Key(key.clone(), version);
+        let purpose = EnvelopePurpose::Key(key.clone(), version);
         let sealed = self.envelopes().get(&(&purpose).into())?;
         sealed.map(|sealed| self.sealer.open(&purpose, &sealed)).transpose()
     }
@@ -147,59 +149,59 @@ impl<E: Envelopes> Vault for StoredVault<E> {
         let mut versions = Vec::new();
         for (purpose, _) in self.list_of("key")? {
             match purpose {
-                Purpose::Key(key, version) => versions.push((key, version)),
-                Purpose::Token(_) | Purpose::Profile(_) | Purpose::Sealed(..) => {}
+                EnvelopePurpose::Key(key, version) => versions.push((key, version)),
+                EnvelopePurpose::Token(_) | EnvelopePurpose::Profile(_) | EnvelopePurpose::Sealed(..) => {}
             }
         }
         Ok(versions)
     }
 
     fn destroy_key(&self, key: &KeyRef, version: u32) -> Result<(), VaultError> {
-        self.destroy_of(&Purpose::Key(key.clone(), version))
+        self.destroy_of(&EnvelopePurpose::Key(key.clone(), version))
     }
 
     fn put_token(&self, token: TokenId, hash: [u8; 32]) -> Result<(), VaultError> {
-        self.put(&Purpose::Token(token), &hash)
+        self.put(&EnvelopePurpose::Token(token), &hash)
     }
 
     fn tokens(&self) -> Result<Vec<(TokenId, [u8; 32])>, VaultError> {
         let mut tokens = Vec::new();
         for (purpose, sealed) in self.list_of("token")? {
             match purpose {
-                Purpose::Token(token) => tokens.push((token, token_hash(&self.sealer, token, &sealed)?)),
-                Purpose::Key(..) | Purpose::Profile(_) | Purpose::Sealed(..) => {}
+                EnvelopePurpose::Token(token) => tokens.push((token, token_hash(&self.sealer, token, &sealed)?)),
+                EnvelopePurpose::Key(..) | EnvelopePurpose::Profile(_) | EnvelopePurpose::Sealed(..) => {}
             }
         }
         Ok(tokens)
     }
 
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
-        self.destroy_of(&Purpose::Token(token))
+        self.destroy_of(&EnvelopePurpose::Token(token))
     }
 
     fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
-        self.put(&Purpose::Profile(identity), profile.reveal())
+        self.put(&EnvelopePurpose::Profile(identity), profile.reveal())
     }
 
     fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError> {
         let mut profiles = Vec::new();
         for (purpose, sealed) in self.list_of("profile")? {
             match purpose {
-                Purpose::Profile(identity) => profiles.push((identity, self.sealer.open(&purpose, &sealed)?)),
-                Purpose::Key(..) | Purpose::Token(_) | Purpose::Sealed(..) => {}
+                EnvelopePurpose::Profile(identity) => profiles.push((identity, self.sealer.open(&purpose, &sealed)?)),
+                EnvelopePurpose::Key(..) | EnvelopePurpose::Token(_) | EnvelopePurpose::Sealed(..) => {}
             }
         }
         Ok(profiles)
     }
 
     fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
-        self.destroy_of(&Purpose::Profile(identity))
+        self.destroy_of(&EnvelopePurpose::Profile(identity))
     }
 
     fn put_all(&self, kind: SealedKind, values: &[(String, Secret)]) -> Result<(), VaultError> {
         let mut envelopes = self.envelopes();
         let seal = |(name, value): &(String, Secret)| {
-            let purpose = Purpose::Sealed(kind, name.clone());
+            let purpose = EnvelopePurpose::Sealed(kind, name.clone());
             Ok(((&purpose).into(), self.sealer.seal(&purpose, value.reveal())?))
         };
         let sealed: Vec<(EnvelopeName, Vec<u8>)> = values.iter().map(seal).collect::<Result<_, VaultError>>()?;
@@ -207,12 +209,12 @@ impl<E: Envelopes> Vault for StoredVault<E> {
     }
 
     fn list(&self, kind: SealedKind) -> Result<Vec<(String, Secret)>, VaultError> {
-        let open = |(purpose, sealed): (Purpose, Vec<u8>)| Ok((purpose.name(), self.sealer.open(&purpose, &sealed)?));
+        let open = |(purpose, sealed): (EnvelopePurpose, Vec<u8>)| Ok((purpose.name(), self.sealer.open(&purpose, &sealed)?));
         self.list_of(kind.as_str())?.into_iter().map(open).collect()
     }
 
     fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError> {
-        self.destroy_of(&Purpose::Sealed(kind, name.to_owned()))
+        self.destroy_of(&EnvelopePurpose::Sealed(kind, name.to_owned()))
     }
 }
 
@@ -233,7 +235,7 @@ impl<E: Envelopes> SealedVault for StoredVault<E> {
                 self.sealer.open(purpose, sealed)?;
             }
             let Some((last, _)) = envelopes.into_iter().next_back() else { return Ok(()) };
-            after = Some(Place(last));
+            after = Some(EnvelopePlace(last));
         }
     }
 
@@ -246,18 +248,18 @@ impl<E: Envelopes> SealedVault for StoredVault<E> {
         self.sealer.begin_rotation(next)
     }
 
-    fn rewrap(&self, after: Option<&Place>) -> Result<Option<Step>, VaultError> {
+    fn rewrap(&self, after: Option<&EnvelopePlace>) -> Result<Option<RotationStep>, VaultError> {
         let mut stored = self.envelopes();
         let envelopes = next_envelopes(&mut *stored, after)?;
         let mut rewrapped: Vec<(EnvelopeName, Vec<u8>)> = Vec::with_capacity(envelopes.len());
         for (purpose, sealed) in &envelopes {
-            rewrapped.extend(self.sealer.rewrapped(purpose, sealed)?.map(|sealed| (purpose.into(), sealed)));
+            rewrapped.extend(self.sealer.rewrap(purpose, sealed)?.map(|sealed| (purpose.into(), sealed)));
         }
         if !rewrapped.is_empty() {
             stored.put(&rewrapped)?;
         }
         let rewrapped = rewrapped.len();
-        Ok(envelopes.into_iter().next_back().map(|(last, _)| Step { last: Place(last), rewrapped }))
+        Ok(envelopes.into_iter().next_back().map(|(last, _)| RotationStep { last: EnvelopePlace(last), rewrapped }))
     }
 
     fn end_rotation(&self) -> Result<(), VaultError> {

@@ -28,7 +28,7 @@ pub type Witness = fn(Lasting<'_>);
 static WITNESS: OnceLock<Witness> = OnceLock::new();
 
 /// Sets the witness, for tests that model what a power failure leaves. Only the first call has an effect.
-pub fn tell(witness: Witness) {
+pub fn set_witness(witness: Witness) {
     let _ = WITNESS.set(witness);
 }
 
@@ -154,7 +154,7 @@ pub(crate) mod tests {
 
     /// Starts recording the folders whose names are made durable.
     pub(crate) fn note_folders() {
-        tell(|lasting| {
+        set_witness(|lasting| {
             if let Lasting::Folder(folder) = lasting {
                 LASTING.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_owned());
             }

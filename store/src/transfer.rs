@@ -1,7 +1,7 @@
 //! Transfers a log from one store to another, record by record: with its batches, epochs and remembered keys, and with
 //! the same chain.
 
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Epoch, Head, Position, Record};
@@ -15,7 +15,7 @@ pub trait Source: LogReader {
     /// Returns the newest epoch.
     fn epoch(&self) -> Result<Epoch, LogError>;
     /// Returns remembered keys in the order in which they were accepted: those after a number, each with its own number.
-    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, Seen)>, LogError>;
+    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, DedupeEntry)>, LogError>;
 }
 
 /// A new log that a transfer fills.

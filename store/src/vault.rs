@@ -40,7 +40,7 @@ const WRAPPED_KEY_BYTES: usize = KEY_BYTES + TAG_BYTES;
 
 /// The content and the owner of an envelope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Purpose {
+pub(crate) enum EnvelopePurpose {
     /// A version of a key's value.
     Key(KeyRef, u32),
     /// The SHA-256 of a token's secret.
@@ -51,7 +51,7 @@ pub(crate) enum Purpose {
     Sealed(SealedKind, String),
 }
 
-impl Purpose {
+impl EnvelopePurpose {
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Key(..) => "key",
@@ -88,7 +88,7 @@ impl Purpose {
         }
     }
 
-    pub(crate) fn broken(&self) -> VaultError {
+    pub(crate) fn integrity_error(&self) -> VaultError {
         VaultError::Integrity(format!("{} {}", self.as_str(), self.name()))
     }
 }
@@ -110,7 +110,7 @@ pub trait SealedVault: Vault {
 
     /// Seals the data keys of the next envelopes under the next master key, in one transaction: of at most
     /// [`REWRAPPED_AT_ONCE`] after a place. Returns `None` after the last one.
-    fn rewrap(&self, after: Option<&Place>) -> Result<Option<Step>, VaultError>;
+    fn rewrap(&self, after: Option<&EnvelopePlace>) -> Result<Option<RotationStep>, VaultError>;
 
     /// Ends a rotation: the master key before no longer opens.
     fn end_rotation(&self) -> Result<(), VaultError>;
@@ -118,13 +118,13 @@ pub trait SealedVault: Vault {
 
 /// The place of an envelope in the order of a vault.
 #[derive(Clone, Debug)]
-pub struct Place(pub(crate) Purpose);
+pub struct EnvelopePlace(pub(crate) EnvelopePurpose);
 
 /// A step of a rotation.
 #[derive(Debug)]
-pub struct Step {
+pub struct RotationStep {
     /// The place of its last envelope.
-    pub last: Place,
+    pub last: EnvelopePlace,
     /// How many envelopes it changed. The others were sealed under the next master key before.
     pub rewrapped: usize,
 }
@@ -140,7 +140,7 @@ pub struct Rotation {
 
 /// The part of an envelope to which a seal belongs.
 #[derive(Clone, Copy)]
-enum Part {
+enum EnvelopePart {
     DataKey,
     Value,
 }
@@ -150,8 +150,8 @@ enum Part {
 struct Bond<'p> {
     format: u8,
     master: MasterKeyId,
-    part: Part,
-    purpose: &'p Purpose,
+    part: EnvelopePart,
+    purpose: &'p EnvelopePurpose,
 }
 
 /// Seals and opens the envelopes of one log.
@@ -187,7 +187,7 @@ impl Sealer {
         }
     }
 
-    pub(crate) fn seal(&self, purpose: &Purpose, value: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub(crate) fn seal(&self, purpose: &EnvelopePurpose, value: &[u8]) -> Result<Vec<u8>, VaultError> {
         if value.len() > SECRET_BYTES_MAX {
             let why = format!("a value of {} bytes is too large; the limit is {SECRET_BYTES_MAX}", value.len());
             return Err(VaultError::Store(why));
@@ -196,46 +196,46 @@ impl Sealer {
         fill(data_key.as_mut())?;
         let masters = self.masters();
         let master = masters.sealing();
-        let mut envelope = self.wrapped(master, purpose, &data_key)?;
-        self.close(&mut envelope, &data_key, Bond { format: FORMAT, master: master.id(), part: Part::Value, purpose }, value)?;
+        let mut envelope = self.wrap_key(master, purpose, &data_key)?;
+        self.close(&mut envelope, &data_key, Bond { format: FORMAT, master: master.id(), part: EnvelopePart::Value, purpose }, value)?;
         Ok(envelope)
     }
 
     /// Returns the beginning of an envelope, up to the sealed data key.
-    fn wrapped(&self, master: &MasterKey, purpose: &Purpose, data_key: &[u8; KEY_BYTES]) -> Result<Vec<u8>, VaultError> {
+    fn wrap_key(&self, master: &MasterKey, purpose: &EnvelopePurpose, data_key: &[u8; KEY_BYTES]) -> Result<Vec<u8>, VaultError> {
         let mut envelope = vec![FORMAT];
         envelope.extend_from_slice(&master.id().0);
-        let bond = Bond { format: FORMAT, master: master.id(), part: Part::DataKey, purpose };
+        let bond = Bond { format: FORMAT, master: master.id(), part: EnvelopePart::DataKey, purpose };
         self.close(&mut envelope, master.reveal(), bond, data_key)?;
         Ok(envelope)
     }
 
-    pub(crate) fn open(&self, purpose: &Purpose, envelope: &[u8]) -> Result<Secret, VaultError> {
+    pub(crate) fn open(&self, purpose: &EnvelopePurpose, envelope: &[u8]) -> Result<Secret, VaultError> {
         let opened = || {
-            let found = self.found(purpose, envelope)?;
-            let mut value = self.unseal(found.sealed, &found.data_key, Bond { part: Part::Value, ..found.bond })?;
+            let found = self.open_data_key(purpose, envelope)?;
+            let mut value = self.unseal(found.sealed, &found.data_key, Bond { part: EnvelopePart::Value, ..found.bond })?;
             Some(Secret::new(std::mem::take(&mut *value)))
         };
-        opened().ok_or_else(|| purpose.broken())
+        opened().ok_or_else(|| purpose.integrity_error())
     }
 
     /// Returns the envelope sealed under the master key that seals now; `None` if it is already.
-    pub(crate) fn rewrapped(&self, purpose: &Purpose, envelope: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+    pub(crate) fn rewrap(&self, purpose: &EnvelopePurpose, envelope: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
         let masters = self.masters();
-        let found = self.found(purpose, envelope).ok_or_else(|| purpose.broken())?;
+        let found = self.open_data_key(purpose, envelope).ok_or_else(|| purpose.integrity_error())?;
         if found.bond.master == masters.sealing().id() {
             return Ok(None);
         }
         if found.bond.format != FORMAT {
             return self.seal(purpose, self.open(purpose, envelope)?.reveal()).map(Some);
         }
-        let mut rewrapped = self.wrapped(masters.sealing(), purpose, &found.data_key)?;
+        let mut rewrapped = self.wrap_key(masters.sealing(), purpose, &found.data_key)?;
         rewrapped.extend_from_slice(found.sealed);
         Ok(Some(rewrapped))
     }
 
     /// Opens the data key of an envelope.
-    fn found<'e>(&self, purpose: &'e Purpose, envelope: &'e [u8]) -> Option<Found<'e>> {
+    fn open_data_key<'e>(&self, purpose: &'e EnvelopePurpose, envelope: &'e [u8]) -> Option<OpenEnvelope<'e>> {
         let (format, rest) = envelope.split_first()?;
         let (key_id, rest) = rest.split_at_checked(KEY_ID_BYTES)?;
         let masters = self.masters();
@@ -244,9 +244,9 @@ impl Sealer {
             return None;
         }
         let (wrapped, sealed) = rest.split_at_checked(NONCE_BYTES + WRAPPED_KEY_BYTES)?;
-        let bond = Bond { format: *format, master: master.id(), part: Part::DataKey, purpose };
+        let bond = Bond { format: *format, master: master.id(), part: EnvelopePart::DataKey, purpose };
         let data_key = self.unseal(wrapped, master.reveal(), bond)?;
-        Some(Found { bond, data_key: Zeroizing::new(data_key.as_slice().try_into().ok()?), sealed })
+        Some(OpenEnvelope { bond, data_key: Zeroizing::new(data_key.as_slice().try_into().ok()?), sealed })
     }
 
     fn close(&self, envelope: &mut Vec<u8>, key: &[u8; KEY_BYTES], bond: Bond<'_>, plain: &[u8]) -> Result<(), VaultError> {
@@ -270,9 +270,9 @@ impl Sealer {
     fn bound_to(&self, Bond { format, master, part, purpose }: Bond<'_>) -> Vec<u8> {
         let (name, version) = (purpose.name(), purpose.version().to_le_bytes());
         let (part, master): (&[u8], &[u8]) = match part {
-            Part::DataKey => (b"data key", &master.0),
-            Part::Value if format == FIRST_FORMAT => (b"value", &master.0),
-            Part::Value => (b"value", &[]),
+            EnvelopePart::DataKey => (b"data key", &master.0),
+            EnvelopePart::Value if format == FIRST_FORMAT => (b"value", &master.0),
+            EnvelopePart::Value => (b"value", &[]),
         };
         let fields: [&[u8]; 8] =
             [CONTEXT, &[format], master, part, self.log.0.as_bytes(), purpose.as_str().as_bytes(), name.as_bytes(), &version];
@@ -286,7 +286,7 @@ impl Sealer {
 }
 
 /// An envelope whose data key is open.
-struct Found<'e> {
+struct OpenEnvelope<'e> {
     bond: Bond<'e>,
     data_key: Zeroizing<[u8; KEY_BYTES]>,
     /// The nonce and the sealed value.
@@ -300,9 +300,9 @@ pub(crate) fn named_key(envelope: &[u8]) -> Option<MasterKeyId> {
 
 /// Opens the envelope of a token's hash.
 pub(crate) fn token_hash(sealer: &Sealer, token: TokenId, envelope: &[u8]) -> Result<[u8; 32], VaultError> {
-    let purpose = Purpose::Token(token);
+    let purpose = EnvelopePurpose::Token(token);
     let opened = sealer.open(&purpose, envelope)?;
-    opened.reveal().try_into().map_err(|_| purpose.broken())
+    opened.reveal().try_into().map_err(|_| purpose.integrity_error())
 }
 
 fn cipher(key: &[u8; KEY_BYTES]) -> Aes256Gcm {
@@ -335,8 +335,8 @@ mod tests {
         Sealer::new(master(1), log(1))
     }
 
-    fn deploy_key(version: u32) -> Purpose {
-        Purpose::Key("release.deploy_token".parse().unwrap(), version)
+    fn deploy_key(version: u32) -> EnvelopePurpose {
+        EnvelopePurpose::Key("release.deploy_token".parse().unwrap(), version)
     }
 
     fn assert_broken(opened: &Result<Secret, VaultError>, how: &str) {
@@ -383,9 +383,9 @@ mod tests {
     fn rotation_replaces_only_the_sealed_data_key() {
         let sealer = sealer();
         let before = sealer.seal(&deploy_key(1), VALUE).unwrap();
-        assert_eq!(sealer.rewrapped(&deploy_key(1), &before).unwrap(), None);
+        assert_eq!(sealer.rewrap(&deploy_key(1), &before).unwrap(), None);
         sealer.begin_rotation(master(2));
-        let after = sealer.rewrapped(&deploy_key(1), &before).unwrap().unwrap();
+        let after = sealer.rewrap(&deploy_key(1), &before).unwrap().unwrap();
         assert_eq!(&after[1..9], master(2).id().0.as_slice());
         assert_ne!(before[9..69], after[9..69], "the sealed data key");
         assert_eq!(before[69..], after[69..], "the sealed value");
@@ -402,7 +402,7 @@ mod tests {
         let envelope = include_bytes!("../tests/golden/envelope.v1");
         let sealer = sealer();
         sealer.begin_rotation(master(2));
-        let after = sealer.rewrapped(&deploy_key(1), envelope).unwrap().unwrap();
+        let after = sealer.rewrap(&deploy_key(1), envelope).unwrap().unwrap();
         assert_eq!(after[0], 2);
         sealer.end_rotation();
         assert_eq!(sealer.open(&deploy_key(1), &after).unwrap().reveal(), VALUE);
@@ -440,11 +440,11 @@ mod tests {
     fn envelope_opens_only_for_its_own_purpose_and_version() {
         let envelope = sealer().seal(&deploy_key(1), VALUE).unwrap();
         assert_broken(&sealer().open(&deploy_key(2), &envelope), "another version");
-        let other = Purpose::Key("release.other".parse().unwrap(), 1);
+        let other = EnvelopePurpose::Key("release.other".parse().unwrap(), 1);
         assert_broken(&sealer().open(&other, &envelope), "another name");
         assert_broken(&Sealer::new(master(1), log(2)).open(&deploy_key(1), &envelope), "another log");
         assert_broken(&Sealer::new(master(2), log(1)).open(&deploy_key(1), &envelope), "another master key");
-        let token = Purpose::Token(TokenId(Id::root(NOON, 1)));
+        let token = EnvelopePurpose::Token(TokenId(Id::root(NOON, 1)));
         assert_broken(&sealer().open(&token, &envelope), "another purpose");
     }
 

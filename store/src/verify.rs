@@ -17,7 +17,7 @@ const STREAMS_MAX: usize = 1_000_000;
 
 /// The summary of an intact log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifySummary {
     /// Its newest position, and the chain's hash there.
     pub head: Head,
     /// The number of checked records.
@@ -109,7 +109,7 @@ impl From<LogError> for VerifyError {
 /// Walks the log from its first record to its head, and calls `progress` after each stretch. `seen` is the
 /// head recorded outside the data directory, if there is one: without it, a tail that was cut off together
 /// with the head goes unnoticed.
-pub fn verify(reader: &dyn LogReader, seen: Option<Head>, mut progress: impl FnMut(Position)) -> Result<Verified, VerifyError> {
+pub fn verify(reader: &dyn LogReader, seen: Option<Head>, mut progress: impl FnMut(Position)) -> Result<VerifySummary, VerifyError> {
     // Records appended in the meantime are left to the next walk.
     let end = reader.head()?;
     let mut walk = Walk { head: Head::default(), bodies: 0, streams: BTreeMap::new() };
@@ -133,7 +133,7 @@ pub fn verify(reader: &dyn LogReader, seen: Option<Head>, mut progress: impl FnM
         Some(seen) if seen.position > walk.head.position => Err(VerifyError::Cut { seen, found: walk.head.position }),
         Some(_) | None => {
             reader.check_indexes()?;
-            Ok(Verified { head: walk.head, records: walk.head.position.0, bodies: walk.bodies })
+            Ok(VerifySummary { head: walk.head, records: walk.head.position.0, bodies: walk.bodies })
         }
     }
 }

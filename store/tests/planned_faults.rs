@@ -3,7 +3,7 @@
 use ensue_engine::ports::{AppendError, Log as _};
 use ensue_engine::record::Position;
 use ensue_store::memory::MemoryLog;
-use ensue_store::settled::Settled;
+use ensue_store::settling_log::SettlingLog;
 use ensue_test_support::faulty_log::{AppendFault, Fate, FaultyLog};
 use ensue_test_support::records::{LOG, Writer};
 
@@ -55,7 +55,7 @@ fn unknown_append_is_settled_by_looking_it_up() {
     for fate in [Fate::Kept, Fate::Lost] {
         let faulty = FaultyLog::of(MemoryLog::new(LOG));
         faulty.faults().fail_next_append(AppendFault::Unknown(fate));
-        let mut log = Settled::of(faulty);
+        let mut log = SettlingLog::of(faulty);
         let mut writer = Writer::of(&log);
         assert_eq!(writer.append(&mut log, 2).unwrap(), Position(2), "{fate:?}");
         assert_eq!(log.head().unwrap().position, Position(2), "{fate:?}");
@@ -69,7 +69,7 @@ fn append_that_stays_unknown_is_reported_as_unknown() {
     for append in 1..=4 {
         faults.fail_append_at(append, AppendFault::Unknown(Fate::Lost));
     }
-    let mut log = Settled::of(faulty);
+    let mut log = SettlingLog::of(faulty);
     let mut writer = Writer::of(&log);
     assert!(matches!(writer.append(&mut log, 1), Err(AppendError::Unknown)));
     assert_eq!((log.head().unwrap().position, faults.appends()), (Position(0), 4));

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{
-    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Credential, Declined, DeviceDecision, Devices, Finding, FindingEnd, Issuers,
-    Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, SensorTest, Sensors,
+    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Credential, DeviceDecision, Devices, Finding, FindingEnd, Issuers, Job,
+    JobKind, Node as AboutNode, NodeStatus, OnBehalf, PortError, Readiness, RedeemedCode, SensorLine, SensorStatus, SensorTest, Sensors,
     TestedConnection, Testing, WaitingDevice,
 };
 use ensue_api::settings::Blocking;
@@ -24,15 +24,15 @@ use ensue_engine::command::{ObservedEvent, Refusal};
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::{ConnectionName, IssuerName, SensorRef};
-use ensue_engine::ports::{Committed, Secret, SubmitError};
+use ensue_engine::ports::{CommitReceipt, Secret, SubmitError};
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_node::parts::{Caps, Gauges, queues};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::http::{BODY_TIMEOUT, Exchanges, Sent, Told};
-use crate::operator::Operated;
+use crate::http::{BODY_TIMEOUT, ClientAnswer, Exchanges, RequestBody};
+use crate::operator::OperatorSettings;
 use crate::traffic::{Promise, RequestNumber};
 
 /// The size limit of an answer, in bytes.
@@ -47,13 +47,13 @@ pub(crate) struct NodeApi {
 }
 
 /// A copy of a request that has arrived.
-pub(crate) struct Arrived {
+pub(crate) struct ArrivedRequest {
     /// The request's number.
     pub(crate) number: RequestNumber,
     /// The number of the copy.
     pub(crate) copy: u32,
     /// The copy, as it was sent.
-    pub(crate) request: Request<Sent>,
+    pub(crate) request: Request<RequestBody>,
     /// The reader of the answer.
     pub(crate) promise: Promise,
     /// Where answers are stored.
@@ -62,7 +62,7 @@ pub(crate) struct Arrived {
 
 impl NodeApi {
     /// Opens the API over a node's ports, to be served on a runtime.
-    pub(crate) fn new(ports: Ports, memory_bytes: u64, operated: &Operated, runtime: &Runtime) -> Self {
+    pub(crate) fn new(ports: Ports, memory_bytes: u64, operated: &OperatorSettings, runtime: &Runtime) -> Self {
         let settings = Settings {
             base_url: "http://ensue.example".to_owned(),
             hosts: Hosts::default(),
@@ -100,8 +100,8 @@ impl NodeApi {
     }
 
     /// Serves a request from the runtime's next step on.
-    pub(crate) fn serve(&self, arrived: Arrived) {
-        let Arrived { number, copy, request, promise, exchanges } = arrived;
+    pub(crate) fn serve(&self, arrived: ArrivedRequest) {
+        let ArrivedRequest { number, copy, request, promise, exchanges } = arrived;
         let (client, has_gone) = oneshot::channel();
         let mut clients = lock(&self.clients);
         clients.retain(|_, client| !client.is_closed());
@@ -111,7 +111,7 @@ impl NodeApi {
             tokio::select! {
                 biased;
                 _ = has_gone => promise.let_go(),
-                answer = answered(&front, request) => match exchanges.note(number, copy, answer) {
+                answer = answer_request(&front, request) => match exchanges.note(number, copy, answer) {
                     Some(outcome) => promise.keep(outcome),
                     None => promise.let_go(),
                 },
@@ -157,29 +157,29 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn answered(front: &Front, request: Request<Sent>) -> Told {
+async fn answer_request(front: &Front, request: Request<RequestBody>) -> ClientAnswer {
     let (head, body) = front.answer(request).await.into_parts();
     let body = to_bytes(body, ANSWER_BYTES_MAX).await.unwrap_or_default();
-    Told::of(&Response::from_parts(head, Body::empty()), &body)
+    ClientAnswer::of(&Response::from_parts(head, Body::empty()), &body)
 }
 
 /// The simulated nodes have no issuers.
 pub(crate) struct NoIssuers;
 
 impl Issuers for NoIssuers {
-    fn verified(&self, _token: &str) -> Option<Credential> {
+    fn cached_credential(&self, _token: &str) -> Option<Credential> {
         None
     }
 
-    fn verify(&self, _token: &str) -> Result<Option<Credential>, Declined> {
+    fn verify(&self, _token: &str) -> Result<Option<Credential>, PortError> {
         Ok(None)
     }
 
-    fn link(&self, _id: IdentityId, link: &AskedLink, _by: &OnBehalf) -> Result<Committed, Declined> {
+    fn link(&self, _id: IdentityId, link: &AskedLink, _by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         Err(Refusal::NotLinked { issuer: link.issuer.clone() }.into())
     }
 
-    fn unlink(&self, _id: IdentityId, issuer: &IssuerName, _by: &OnBehalf) -> Result<Committed, Declined> {
+    fn unlink(&self, _id: IdentityId, issuer: &IssuerName, _by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         Err(Refusal::NotLinked { issuer: issuer.clone() }.into())
     }
 }
@@ -198,7 +198,7 @@ impl Sensors for NoIssuers {
         Box::pin(std::future::ready(Err(Refusal::SensorDoesNotPull(asked.sensor).into())))
     }
 
-    fn check_cursor(&self, sensor: &SensorRef, _: &Cursor) -> Result<(), Declined> {
+    fn check_cursor(&self, sensor: &SensorRef, _: &Cursor) -> Result<(), PortError> {
         Err(Refusal::SensorDoesNotPull(sensor.clone()).into())
     }
 
@@ -206,7 +206,7 @@ impl Sensors for NoIssuers {
         Box::pin(std::future::ready(Err(Refusal::SensorDoesNotPull(sensor.clone()).into())))
     }
 
-    fn read_again(&self, sensor: &SensorRef, _: KeptMessage, _: Bytes) -> Result<Vec<ObservedEvent>, Declined> {
+    fn read_again(&self, sensor: &SensorRef, _: KeptMessage, _: Bytes) -> Result<Vec<ObservedEvent>, PortError> {
         Err(Refusal::SensorDoesNotPull(sensor.clone()).into())
     }
 }
@@ -232,11 +232,11 @@ impl Devices for NoIssuers {
         true
     }
 
-    fn begin(&self, _: WaitingDevice) -> Result<BegunDevice, Declined> {
+    fn begin(&self, _: WaitingDevice) -> Result<BegunDevice, PortError> {
         Err(Refusal::CredentialGone.into())
     }
 
-    fn poll(&self, _: &Secret) -> Result<RedeemedCode, Declined> {
+    fn poll(&self, _: &Secret) -> Result<RedeemedCode, PortError> {
         Err(Refusal::CredentialGone.into())
     }
 
@@ -250,10 +250,10 @@ impl Devices for NoIssuers {
 }
 
 /// The node's data that the API asks for.
-pub(crate) struct About(pub(crate) Arc<Gauges>);
+pub(crate) struct SimulatedAbout(pub(crate) Arc<Gauges>);
 
-impl AboutNode for About {
-    fn admission(&self) -> Result<(), Declined> {
+impl AboutNode for SimulatedAbout {
+    fn admission(&self) -> Result<(), PortError> {
         if self.0.is_full.load(Ordering::Relaxed) { Err(SubmitError::StorageFull.into()) } else { Ok(()) }
     }
 
@@ -261,21 +261,21 @@ impl AboutNode for About {
         Readiness { is_ready: true, dependencies: Vec::new() }
     }
 
-    fn status(&self) -> Result<NodeStatus, Declined> {
+    fn status(&self) -> Result<NodeStatus, PortError> {
         Err(SubmitError::Stopping.into())
     }
 
     fn register(&self, _: &mut Registry) {}
 
-    fn doctor(&self) -> Result<Vec<Finding>, Declined> {
+    fn doctor(&self) -> Result<Vec<Finding>, PortError> {
         Err(SubmitError::Stopping.into())
     }
 
-    fn begin_job(&self, _: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
+    fn begin_job(&self, _: JobKind, _: &OnBehalf) -> Result<Job, PortError> {
         Err(SubmitError::Stopping.into())
     }
 
-    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined> {
+    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, PortError> {
         Err(SubmitError::Stopping.into())
     }
 

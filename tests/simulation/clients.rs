@@ -65,7 +65,7 @@ impl Client {
 
     /// Draws the next wish by the weights.
     pub(crate) fn wish(&mut self, random: &mut Random, wishes: &[u64]) -> Wish {
-        match random.weighted(wishes) {
+        match random.pick_weighted(wishes) {
             9 => self.deliver(random),
             0 => self.send(random),
             1 => run(random),
@@ -78,7 +78,7 @@ impl Client {
                 None => run(random),
             },
             4 => {
-                let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.weighted(&[5, 2, 2])];
+                let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.pick_weighted(&[5, 2, 2])];
                 Wish::SetMode(format!("sim.r{}", random.below(8)), mode)
             }
             5 => Wish::SetKey(random.next()),
@@ -116,7 +116,7 @@ impl Client {
     }
 
     fn deliver(&mut self, random: &mut Random) -> Wish {
-        let signature = match random.weighted(&[16, 1, 1, 1]) {
+        let signature = match random.pick_weighted(&[16, 1, 1, 1]) {
             0 => Signature::Right,
             1 => Signature::OfAnotherKey,
             2 => Signature::OfAnotherBody,
@@ -168,7 +168,7 @@ impl Client {
 }
 
 fn run(random: &mut Random) -> Wish {
-    let (action, params) = match random.weighted(&[4, 6, 2, 1, 8, 5]) {
+    let (action, params) = match random.pick_weighted(&[4, 6, 2, 1, 8, 5]) {
         5 => (format!("sim.{}", random.pick(&POSTS).map_or("post_ask", |(name, _)| name)), json!({ "n": random.below(NUMBER_MAX) })),
         4 => (format!("sim.{}", random.pick(&PROGRAMS).map_or("ask", |(name, _)| name)), json!({ "n": random.below(NUMBER_MAX) })),
         0 => ("core.echo".to_owned(), json!({ "message": random.below(NUMBER_MAX) })),

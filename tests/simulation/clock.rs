@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use ensue_node::parts::Hands;
 
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::sometimes;
 
 /// A node's clock.
-pub(crate) struct WorldHands(pub(crate) Arc<Ground>);
+pub(crate) struct WorldHands(pub(crate) Arc<WorldGround>);
 
 impl Hands for WorldHands {
     fn steady_micros(&self) -> i64 {
@@ -31,7 +31,7 @@ impl Hands for WorldHands {
 
 /// The steady clock of a node's worker, and the tasks that wait for it.
 pub(crate) struct WorkerClock {
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
     /// The duration of the worker's lease on an attempt.
     lease_micros: u64,
     waiting: Mutex<Waiting>,
@@ -50,7 +50,7 @@ struct Waiting {
 
 impl WorkerClock {
     /// Creates the clock of a node's worker.
-    pub(crate) fn new(ground: Arc<Ground>, lease_micros: u64) -> Arc<Self> {
+    pub(crate) fn new(ground: Arc<WorldGround>, lease_micros: u64) -> Arc<Self> {
         Arc::new(Self { ground, lease_micros, waiting: Mutex::default() })
     }
 
@@ -94,7 +94,7 @@ impl WorkerClock {
         sometimes!("a task's timers came late");
         let lease = self.lease_micros;
         let until = now + self.ground.random().between(lease / 2, lease * 3);
-        self.ground.tell("worker", format!("a task's timers come late, by {:.1} s", (until - now) as f64 / 1e6));
+        self.ground.trace("worker", format!("a task's timers come late, by {:.1} s", (until - now) as f64 / 1e6));
         self.ground.witness().timeline.note_late(now, until);
         waiting.tasks.insert(task, until);
         Some(until)

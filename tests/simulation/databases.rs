@@ -13,13 +13,13 @@ use ensue_engine::record::Position;
 use ensue_node::backend::sqlite::Places;
 use ensue_node::backend::{Backend, KeptBlobs, KeptOutputs, StorageError, Views};
 use ensue_postgres::DatabaseError;
-use ensue_postgres::pair::{Cut, Event, Pair, PairLog};
+use ensue_postgres::server_pair::{Cut, Event, Pair, PairLog};
 use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
 use ensue_store::outputs::{Now, OutputLimits};
 use ensue_store::vault::SealedVault;
 
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::random::Random;
 use crate::sometimes;
 
@@ -34,18 +34,18 @@ pub(crate) struct Servers {
     random: Mutex<Random>,
     /// How often something happens to them at an append.
     often: f64,
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
 }
 
 impl Servers {
     /// Draws whether a world has servers, and what happens to them.
-    pub(crate) fn draw(seed: u64, ground: Arc<Ground>) -> Option<Arc<Self>> {
+    pub(crate) fn draw(seed: u64, ground: Arc<WorldGround>) -> Option<Arc<Self>> {
         let mut random = Random::new(seed ^ APART);
         if !random.chance(SHARE) {
             return None;
         }
         let often = random.log_uniform(0.002, 0.1);
-        ground.tell("database", format!("the log is on two servers; something happens at {often:.3} of the appends"));
+        ground.trace("database", format!("the log is on two servers; something happens at {often:.3} of the appends"));
         Some(Arc::new(Self { pair: Mutex::default(), random: Mutex::new(random), often, ground }))
     }
 
@@ -57,12 +57,12 @@ impl Servers {
         self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, what: impl std::fmt::Display) {
-        self.ground.tell("database", what);
+    fn trace(&self, what: impl std::fmt::Display) {
+        self.ground.trace("database", what);
     }
 
     fn happen(&self, pair: &Pair, event: Event) {
-        self.tell(format!("{event:?}"));
+        self.trace(format!("{event:?}"));
         pair.happen(event);
     }
 
@@ -103,19 +103,19 @@ impl Servers {
         if self.ground.is_healed() || !random.chance(self.often) {
             return;
         }
-        match random.weighted(&[4, 1, 1, 1, 1]) {
+        match random.pick_weighted(&[4, 1, 1, 1, 1]) {
             0 => {
                 let rounds = random.below(3);
                 let each = |_| random.pick(&[Event::Cancel, Event::Restart]).copied();
                 let mut meanwhile: Vec<Event> = (0..rounds).filter_map(each).collect();
-                match random.weighted(&[4, 3, 2]) {
+                match random.pick_weighted(&[4, 3, 2]) {
                     0 => meanwhile.push(Event::StandbyReturns),
                     1 => meanwhile.push(Event::Promote),
                     _ => {}
                 }
                 drop(random);
                 self.happen(pair, Event::StandbyLeaves);
-                self.tell(format!("{meanwhile:?} while commits wait"));
+                self.trace(format!("{meanwhile:?} while commits wait"));
                 pair.meanwhile(&meanwhile);
             }
             1 => pair.cut(Some(Cut::Call)),
@@ -148,13 +148,13 @@ impl Backend for OnServers {
     }
 
     fn writer(&self, log: LogId) -> Result<Box<dyn Log>, StorageError> {
-        Ok(Box::new(self.servers.lead(log).map_err(|error| failed(&error))?))
+        Ok(Box::new(self.servers.lead(log).map_err(|error| storage_error(&error))?))
     }
 
     fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, StorageError> {
         match self.servers.pair() {
             Some(pair) => Ok(pair.reader()),
-            None => Err(failed(&LogError::Store(format!("the log {log} does not exist")))),
+            None => Err(storage_error(&LogError::Store(format!("the log {log} does not exist")))),
         }
     }
 
@@ -179,6 +179,6 @@ impl Backend for OnServers {
     }
 }
 
-fn failed(error: &LogError) -> StorageError {
+fn storage_error(error: &LogError) -> StorageError {
     DatabaseError::Failed { at: "the servers of the world".to_owned(), why: error.to_string() }.into()
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ensue_disk::Sectors;
 use ensue_disk::fault::{Failure, Fault, Lasting};
 use ensue_disk::trace::Kind;
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::ids::{IdentityId, LogId, TokenId};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, SealedKind, Secret, Vault, VaultError};
@@ -19,11 +19,11 @@ use ensue_engine::record::{Epoch, Head, Position, Record};
 use ensue_node::backend::sqlite::Places;
 use ensue_store::checkpoints::{self, Checkpoints};
 use ensue_store::data_dir::DataDir;
-use ensue_store::sqlite::{FileSystem, Place};
+use ensue_store::sqlite::{FileSystem, SqliteFile};
 use tempfile::TempDir;
 
 use crate::databases::Servers;
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::life::Life;
 use crate::plan::Plan;
 use crate::random::Random;
@@ -74,7 +74,7 @@ impl Disk {
     /// Returns the paths of SQLite's files.
     pub(crate) fn places(&self, data: &DataDir) -> Places {
         let Some(files) = &self.files else { return Places::of(data) };
-        let place = |name: &str| Place { path: files.path(name), files: CRASH_DISKS };
+        let place = |name: &str| SqliteFile { path: files.path(name), files: CRASH_DISKS };
         Places { log: place("log.sqlite"), vault: place("vault.sqlite"), views: place("views.sqlite"), ..Places::of(data) }
     }
 
@@ -86,14 +86,14 @@ impl Disk {
     }
 
     /// Cuts the power: only some of the unflushed data survives.
-    pub(crate) fn cut_power(&self, ground: &Ground) -> std::io::Result<()> {
+    pub(crate) fn cut_power(&self, ground: &WorldGround) -> std::io::Result<()> {
         let cut = self.small.cut_power(&mut ground.random())?;
-        ground.tell("disk", format!("{} names of small files are as they were, {} files lost something", cut.names, cut.contents));
+        ground.trace("disk", format!("{} names of small files are as they were, {} files lost something", cut.names, cut.contents));
         sometimes!(cut.names > 0, "a power cut undid a rename of a small file");
         sometimes!(cut.contents > 0, "a power cut lost the content of a small file");
         if let Some(files) = &self.files {
             let cut = files.cut_power();
-            ground.tell("disk", format!("{} sectors are kept, {} are lost, {} are torn", cut.kept, cut.lost, cut.torn));
+            ground.trace("disk", format!("{} sectors are kept, {} are lost, {} are torn", cut.kept, cut.lost, cut.torn));
             sometimes!(cut.lost > 0, "a power cut lost sectors that were not flushed");
             sometimes!(cut.torn > 0, "a power cut tore a sector");
         }
@@ -101,19 +101,20 @@ impl Disk {
     }
 
     /// Lets a second pass: now and then the kernel writes small files back by itself.
-    pub(crate) fn tick(&self, ground: &Ground) -> std::io::Result<()> {
+    pub(crate) fn tick(&self, ground: &WorldGround) -> std::io::Result<()> {
         let mut random = ground.random();
         if random.chance(0.2) { self.small.write_back(&mut random) } else { Ok(()) }
     }
 
     /// Makes one of SQLite's next operations fail, once or from then on.
-    pub(crate) fn fail(&self, random: &mut Random, ground: &Ground) {
+    pub(crate) fn fail(&self, random: &mut Random, ground: &WorldGround) {
         let Some(files) = &self.files else { return };
-        let of = [None, Some(Kind::Sync), Some(Kind::Write), Some(Kind::Read), Some(Kind::Truncate)][random.weighted(&[3, 4, 3, 1, 1])];
+        let of =
+            [None, Some(Kind::Sync), Some(Kind::Write), Some(Kind::Read), Some(Kind::Truncate)][random.pick_weighted(&[3, 4, 3, 1, 1])];
         let failure = if random.chance(0.7) { Failure::Io } else { Failure::Part };
         let lasting = if random.chance(0.7) { Lasting::Once } else { Lasting::ForEver };
         let fault = Fault { nth: random.between(1, 12), of, failure, lasting };
-        ground.tell("disk", format!("{fault:?}"));
+        ground.trace("disk", format!("{fault:?}"));
         sometimes!(of == Some(Kind::Sync), "a flush failed");
         files.fail(fault);
     }
@@ -121,7 +122,7 @@ impl Disk {
     /// Limits the free space to so many bytes, or removes the limit.
     pub(crate) fn leave_room(&self, bytes: Option<u64>) {
         if let Some(files) = &self.files {
-            files.set_space(bytes.map(|bytes| files.used() + bytes));
+            files.set_space(bytes.map(|bytes| files.used_bytes() + bytes));
         }
     }
 
@@ -229,18 +230,18 @@ fn saved_state(file: &Path, log: LogId) -> Option<Vec<u8>> {
 pub(crate) struct FailingLog {
     log: Box<dyn Log>,
     servers: Option<Arc<Servers>>,
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
     life: Arc<Life>,
     is_dead: bool,
 }
 
 impl FailingLog {
     /// Takes the log of a node, and the servers that it is on, if it is not on the disk.
-    pub(crate) fn new(log: Box<dyn Log>, servers: Option<Arc<Servers>>, ground: Arc<Ground>, life: Arc<Life>) -> Self {
+    pub(crate) fn new(log: Box<dyn Log>, servers: Option<Arc<Servers>>, ground: Arc<WorldGround>, life: Arc<Life>) -> Self {
         Self { log, servers, ground, life, is_dead: false }
     }
 
-    fn kept(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+    fn append_to_log(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         self.ground.note_head(head.0);
         let appended = match &self.servers {
             Some(servers) => servers.disturb(|| self.log.append(batch, head, epoch)),
@@ -254,9 +255,9 @@ impl FailingLog {
         appended
     }
 
-    fn appended(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
+    fn append_with_faults(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         let (ground, plan) = (self.ground.clone(), self.ground.plan.clone());
-        let told = |what: &str| ground.tell("disk", format!("{what} at the append of {} records after {head}", batch.records.len()));
+        let told = |what: &str| ground.trace("disk", format!("{what} at the append of {} records after {head}", batch.records.len()));
         if self.life.is_over() || self.is_dead {
             return Err(AppendError::Dead("the node is dead".to_owned()));
         }
@@ -267,7 +268,7 @@ impl FailingLog {
             return Err(AppendError::Dead("the node is dead".to_owned()));
         }
         if ground.strikes(plan.append_kill_after) {
-            let appended = self.kept(batch, head, epoch);
+            let appended = self.append_to_log(batch, head, epoch);
             told("the node dies after all is kept");
             sometimes!("killed at an append, all kept");
             self.life.end();
@@ -281,7 +282,7 @@ impl FailingLog {
         if ground.strikes(plan.append_unknown_kept) {
             told("kept, and not said");
             sometimes!("an unknown commit was kept");
-            self.kept(batch, head, epoch)?;
+            self.append_to_log(batch, head, epoch)?;
             return Err(AppendError::Unknown);
         }
         if ground.strikes(plan.append_unknown_lost) {
@@ -295,11 +296,11 @@ impl FailingLog {
             self.is_dead = true;
             return Err(AppendError::Dead("a fault of the simulated disk".to_owned()));
         }
-        let appended = self.kept(batch, head, epoch)?;
+        let appended = self.append_to_log(batch, head, epoch)?;
         let rarest = ground.witness().note_kinds(batch.records.iter().map(Record::kind));
         if let Some(of) = plan.append_kill_of
             && batch.records.iter().any(|record| record.kind() == of.kind.as_str())
-            && ground.strikes(of.chance / (1.0 + ground.witness().kept(of.kind.as_str()) as f64 / OWING_MANY))
+            && ground.strikes(of.chance / (1.0 + ground.witness().count_stored(of.kind.as_str()) as f64 / OWING_MANY))
         {
             told("the node dies before the consequences of a kept record");
             sometimes!("killed between a record and its consequences");
@@ -330,15 +331,15 @@ impl Log for FailingLog {
     }
 
     fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
-        let appended = self.appended(batch, head, epoch);
+        let appended = self.append_with_faults(batch, head, epoch);
         if appended.is_err() {
             self.ground.witness().note_unkept(self.ground.now());
         }
         appended
     }
 
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
-        self.log.seen(keys)
+    fn find_keys(&self, keys: &[DedupeKey]) -> Result<Vec<Option<DedupeEntry>>, LogError> {
+        self.log.find_keys(keys)
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
@@ -353,35 +354,35 @@ impl Log for FailingLog {
 /// A vault whose writes fail according to the plan.
 pub(crate) struct FailingVault {
     vault: Arc<dyn Vault>,
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
     life: Arc<Life>,
 }
 
 impl FailingVault {
     /// Wraps the vault of a node.
-    pub(crate) fn new(vault: Arc<dyn Vault>, ground: Arc<Ground>, life: Arc<Life>) -> Self {
+    pub(crate) fn new(vault: Arc<dyn Vault>, ground: Arc<WorldGround>, life: Arc<Life>) -> Self {
         Self { vault, ground, life }
     }
 
-    fn written(&self, write: impl FnOnce() -> Result<(), VaultError>) -> Result<(), VaultError> {
+    fn write_with_faults(&self, write: impl FnOnce() -> Result<(), VaultError>) -> Result<(), VaultError> {
         let failed = |why: &str| Err(VaultError::Store(why.to_owned()));
         if self.life.is_over() {
             return failed("the node is dead");
         }
         if self.ground.strikes(self.ground.plan.vault_fails) {
-            self.ground.tell("disk", "the vault cannot be written");
+            self.ground.trace("disk", "the vault cannot be written");
             sometimes!("the vault could not be written");
             return failed("a fault of the simulated disk");
         }
         let kills = self.ground.strikes(self.ground.plan.vault_kill);
         if kills && self.ground.random().chance(0.5) {
-            self.ground.tell("disk", "the node dies before the vault is written");
+            self.ground.trace("disk", "the node dies before the vault is written");
             self.life.end();
             return failed("the node is dead");
         }
         let done = write();
         if kills && !self.life.is_over() {
-            self.ground.tell("disk", "the node dies after the vault is written");
+            self.ground.trace("disk", "the node dies after the vault is written");
             sometimes!("killed after a write of the vault");
             self.life.end();
             return failed("the node is dead");
@@ -392,7 +393,7 @@ impl FailingVault {
 
 impl Vault for FailingVault {
     fn put_key(&self, key: &KeyRef, version: u32, value: &Secret) -> Result<(), VaultError> {
-        self.written(|| self.vault.put_key(key, version, value))
+        self.write_with_faults(|| self.vault.put_key(key, version, value))
     }
 
     fn open_key(&self, key: &KeyRef, version: u32) -> Result<Option<Secret>, VaultError> {
@@ -404,11 +405,11 @@ impl Vault for FailingVault {
     }
 
     fn destroy_key(&self, key: &KeyRef, version: u32) -> Result<(), VaultError> {
-        self.written(|| self.vault.destroy_key(key, version))
+        self.write_with_faults(|| self.vault.destroy_key(key, version))
     }
 
     fn put_token(&self, token: TokenId, hash: [u8; 32]) -> Result<(), VaultError> {
-        self.written(|| self.vault.put_token(token, hash))
+        self.write_with_faults(|| self.vault.put_token(token, hash))
     }
 
     fn tokens(&self) -> Result<Vec<(TokenId, [u8; 32])>, VaultError> {
@@ -416,11 +417,11 @@ impl Vault for FailingVault {
     }
 
     fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
-        self.written(|| self.vault.destroy_token(token))
+        self.write_with_faults(|| self.vault.destroy_token(token))
     }
 
     fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
-        self.written(|| self.vault.put_profile(identity, profile))
+        self.write_with_faults(|| self.vault.put_profile(identity, profile))
     }
 
     fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError> {
@@ -428,11 +429,11 @@ impl Vault for FailingVault {
     }
 
     fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
-        self.written(|| self.vault.destroy_profile(identity))
+        self.write_with_faults(|| self.vault.destroy_profile(identity))
     }
 
     fn put_all(&self, kind: SealedKind, values: &[(String, Secret)]) -> Result<(), VaultError> {
-        self.written(|| self.vault.put_all(kind, values))
+        self.write_with_faults(|| self.vault.put_all(kind, values))
     }
 
     fn list(&self, kind: SealedKind) -> Result<Vec<(String, Secret)>, VaultError> {
@@ -440,7 +441,7 @@ impl Vault for FailingVault {
     }
 
     fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError> {
-        self.written(|| self.vault.destroy(kind, name))
+        self.write_with_faults(|| self.vault.destroy(kind, name))
     }
 }
 

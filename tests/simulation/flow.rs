@@ -175,8 +175,8 @@ impl Flows {
     /// Draws one or two flow controls, in their order.
     fn draw(&mut self, rule: &str, doing: &Doing) -> Vec<Stage> {
         let mut wanted = [false; 6];
-        for _ in 0..=self.random.weighted(&[5, 4, 2]) {
-            wanted[self.random.weighted(&[4, 4, 3, 4, 3, 3])] = true;
+        for _ in 0..=self.random.pick_weighted(&[5, 4, 2]) {
+            wanted[self.random.pick_weighted(&[4, 4, 3, 4, 3, 3])] = true;
         }
         let places = (0..wanted.len()).filter(|place| wanted[*place]);
         let stages: Vec<Option<Stage>> = places.map(|place| self.stage(place, rule, doing)).collect();
@@ -202,7 +202,7 @@ impl Flows {
                 let most = self.random.chance(0.5).then(|| millis + 1 + self.random.log_uniform(100.0, 60_000.0) as u64);
                 Does::Debounce(millis, most, if self.random.chance(0.4) { Acts::OnAll } else { Acts::OnLast })
             }
-            3 => match self.random.weighted(&[4, 3, 4, 3]) {
+            3 => match self.random.pick_weighted(&[4, 3, 4, 3]) {
                 0 => Does::Window(few + 1, millis),
                 1 => Does::Distinct(few + 1, millis, self.random.pick(&FIELDS).copied()?),
                 // A chain of events has one path, so a rule that emits one listens to one trigger.

@@ -7,19 +7,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::operator::Operated;
+use crate::operator::OperatorSettings;
 use crate::plan::Plan;
 use crate::random::Random;
 use crate::rates::Rates;
 use crate::story::{Story, Verbosity};
-use crate::traffic::Answered;
+use crate::traffic::NodeAnswer;
 use crate::witness::Witness;
 
 /// When simulated time begins, in microseconds since the Unix epoch: 28 March 2026, noon.
 const NOON: i64 = 1_774_699_200_000_000;
 
 /// The shared base of a world.
-pub(crate) struct Ground {
+pub(crate) struct WorldGround {
     /// The seed's decisions about this world.
     pub(crate) plan: Plan,
     /// How many attempts of each queue may start in a period.
@@ -34,17 +34,17 @@ pub(crate) struct Ground {
     wall_frozen: AtomicI64,
     random: Mutex<Random>,
     story: Mutex<Story>,
-    answers: Mutex<Vec<Answered>>,
+    answers: Mutex<Vec<NodeAnswer>>,
     commits: Mutex<BTreeMap<u64, u64>>,
     /// The newest position of a failed append, and when it failed: only the next append shows whether the
     /// records were stored.
     failed_append: Mutex<Option<(u64, u64)>>,
     witness: Mutex<Witness>,
-    operated: Mutex<BTreeMap<u64, Operated>>,
+    operated: Mutex<BTreeMap<u64, OperatorSettings>>,
     is_healed: AtomicU64,
 }
 
-impl Ground {
+impl WorldGround {
     /// Creates the base of a world.
     pub(crate) fn new(plan: Plan, rates: Rates, random: Random, verbosity: Verbosity) -> Arc<Self> {
         Arc::new(Self {
@@ -78,7 +78,7 @@ impl Ground {
     /// Returns the wall clock's time in microseconds since the Unix epoch.
     pub(crate) fn wall(&self) -> i64 {
         match self.wall_frozen.load(Ordering::Relaxed) {
-            i64::MIN => NOON + self.now().cast_signed() + self.wall_off.load(Ordering::Relaxed) + self.drifted(),
+            i64::MIN => NOON + self.now().cast_signed() + self.wall_off.load(Ordering::Relaxed) + self.drift_micros(),
             frozen => frozen,
         }
     }
@@ -91,7 +91,7 @@ impl Ground {
 
     /// Makes the wall clock run fast by so many millionths from now on, or slow if the number is negative.
     pub(crate) fn drift_wall(&self, millionths: i64) {
-        self.wall_off.fetch_add(self.drifted(), Ordering::Relaxed);
+        self.wall_off.fetch_add(self.drift_micros(), Ordering::Relaxed);
         *self.wall_drift.lock().unwrap_or_else(PoisonError::into_inner) = (millionths, self.now());
     }
 
@@ -101,7 +101,7 @@ impl Ground {
     }
 
     /// Returns how far the wall clock has drifted since its pace last changed.
-    fn drifted(&self) -> i64 {
+    fn drift_micros(&self) -> i64 {
         let (millionths, since) = *self.wall_drift.lock().unwrap_or_else(PoisonError::into_inner);
         (self.now() - since).cast_signed() * millionths / 1_000_000
     }
@@ -143,9 +143,9 @@ impl Ground {
 
     /// Adds a line to the event trace: who did what. It counts for the trace's checksum, whether it is
     /// printed or not.
-    pub(crate) fn tell(&self, who: &str, what: impl std::fmt::Display) {
+    pub(crate) fn trace(&self, who: &str, what: impl std::fmt::Display) {
         let now = self.now();
-        self.story().tell(now, who, &what.to_string());
+        self.story().add_line(now, who, &what.to_string());
     }
 
     /// Returns the event trace.
@@ -154,12 +154,12 @@ impl Ground {
     }
 
     /// Hands a node's answer to the network.
-    pub(crate) fn answer(&self, answered: Answered) {
+    pub(crate) fn answer(&self, answered: NodeAnswer) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push(answered);
     }
 
     /// Takes the answers that nodes have handed over.
-    pub(crate) fn take_answers(&self) -> Vec<Answered> {
+    pub(crate) fn take_answers(&self) -> Vec<NodeAnswer> {
         std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -202,12 +202,12 @@ impl Ground {
     }
 
     /// Notes the operator's settings for the node that writes with an epoch.
-    pub(crate) fn note_operated(&self, epoch: u64, operated: Operated) {
+    pub(crate) fn note_operated(&self, epoch: u64, operated: OperatorSettings) {
         self.operated.lock().unwrap_or_else(PoisonError::into_inner).insert(epoch, operated);
     }
 
     /// Returns the operator's settings for the node that wrote with an epoch.
-    pub(crate) fn operated_at(&self, epoch: u64) -> Option<Operated> {
+    pub(crate) fn operated_at(&self, epoch: u64) -> Option<OperatorSettings> {
         self.operated.lock().unwrap_or_else(PoisonError::into_inner).get(&epoch).cloned()
     }
 }

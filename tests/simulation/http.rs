@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, Method, Request, Response};
 use bytes::Bytes;
 use ensue_engine::command::{Answer, Novelty, ReceivedEvent};
 use ensue_engine::executions::facts::Settlement;
-use ensue_engine::ports::Committed;
+use ensue_engine::ports::CommitReceipt;
 use ensue_engine::record::Position;
 use ensue_executor::Clock as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -45,12 +45,12 @@ pub(crate) enum BodyFault {
 }
 
 /// A body in transit.
-pub(crate) struct Sent {
+pub(crate) struct RequestBody {
     pieces: std::vec::IntoIter<Result<Bytes, std::io::ErrorKind>>,
     pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl Sent {
+impl RequestBody {
     fn new(body: Bytes, fault: BodyFault, clock: &Arc<WorkerClock>) -> Self {
         let half = body.len() / 2;
         let (first, second) = (body.slice(..half), body.slice(half..));
@@ -67,7 +67,7 @@ impl Sent {
     }
 }
 
-impl hyper::body::Body for Sent {
+impl hyper::body::Body for RequestBody {
     type Data = Bytes;
     type Error = std::io::Error;
 
@@ -98,7 +98,7 @@ pub(crate) struct Copy {
 }
 
 /// Builds a request from a client's wish. Returns `None` if no route serves it.
-pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<WorkerClock>) -> Option<Request<Sent>> {
+pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<WorkerClock>) -> Option<Request<RequestBody>> {
     let mut headers: Vec<(&'static str, String)> = vec![
         ("authorization", format!("Bearer {}", token(client))),
         ("traceparent", trace(copy.number, copy.copy)),
@@ -116,7 +116,7 @@ pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<Worke
         Wish::Deliver { payload, delivery, signature } => {
             headers.remove(0);
             headers.extend(delivery.clone().map(|delivery| ("x-delivery", delivery)));
-            headers.extend(signed(payload, *signature).map(|signature| ("x-signature", signature)));
+            headers.extend(sign_delivery(payload, *signature).map(|signature| ("x-signature", signature)));
             (Method::POST, "/hooks/sim/door".to_owned(), payload.clone())
         }
         Wish::Run { action, params } => {
@@ -163,7 +163,7 @@ pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<Worke
         built = built.header(name, value);
     }
     let fault = if body.is_empty() { BodyFault::None } else { copy.fault };
-    built.body(Sent::new(Bytes::from(body), fault, clock)).ok()
+    built.body(RequestBody::new(Bytes::from(body), fault, clock)).ok()
 }
 
 /// Returns how long a copy of a request may take because of the client's own delays and waits, in
@@ -184,7 +184,7 @@ fn request_id(number: RequestNumber, copy: u32) -> String {
 }
 
 /// Signs a delivery, correctly or not. Returns `None` for an unsigned delivery.
-fn signed(body: &str, signature: Signature) -> Option<String> {
+fn sign_delivery(body: &str, signature: Signature) -> Option<String> {
     let sign = |key: &str, body: &str| {
         let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).ok()?;
         mac.update(body.as_bytes());
@@ -200,7 +200,7 @@ fn signed(body: &str, signature: Signature) -> Option<String> {
 
 /// An answer as a client reads it.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct ClientAnswer {
     /// The status.
     pub(crate) status: u16,
     /// The content type.
@@ -217,7 +217,7 @@ pub(crate) struct Told {
     pub(crate) holds_secret: bool,
 }
 
-impl Told {
+impl ClientAnswer {
     /// Parses an answer.
     pub(crate) fn of<B>(head: &Response<B>, body: &Bytes) -> Self {
         let headers = head.headers();
@@ -241,7 +241,7 @@ impl Told {
     /// Returns the outcome from the client's point of view.
     fn outcome(&self, wish: &Wish) -> Outcome {
         let position = Position(self.position.unwrap_or(0));
-        let done = |answer| Outcome::Done(Committed { position, answer });
+        let done = |answer| Outcome::Done(CommitReceipt { position, answer });
         if matches!(wish, Wish::See { .. }) {
             return match (self.status, self.code()) {
                 (200, _) => Outcome::Seen,
@@ -306,7 +306,7 @@ pub(crate) struct Exchange {
     /// The idempotency key, if any.
     pub(crate) under: Option<String>,
     /// The answer, if there was one.
-    pub(crate) told: Option<Told>,
+    pub(crate) told: Option<ClientAnswer>,
 }
 
 impl Exchange {
@@ -334,7 +334,7 @@ impl Exchanges {
 
     /// Notes the answer to a copy. Returns its outcome for the client, or `None` if the connection is broken
     /// and the client receives nothing.
-    pub(crate) fn note(&self, number: RequestNumber, copy: u32, told: Told) -> Option<Outcome> {
+    pub(crate) fn note(&self, number: RequestNumber, copy: u32, told: ClientAnswer) -> Option<Outcome> {
         let mut exchanges = self.lock();
         let exchange = exchanges.iter_mut().rev().find(|exchange| (exchange.number, exchange.copy) == (number, copy))?;
         let outcome = told.outcome(&exchange.wish);

@@ -4,7 +4,7 @@
 //! is the same with and without this file.
 
 use crate::random::Random;
-use crate::traffic::{By, Wish};
+use crate::traffic::{Transport, Wish};
 
 /// Separates the random numbers of keyrings from the world's own.
 const APART: u64 = 0x6B65_7972_696E_6773;
@@ -36,20 +36,20 @@ pub(crate) struct Keyring {
     random: Random,
     often: f64,
     made: u64,
-    used: Vec<(By, String, Wish)>,
+    used: Vec<(Transport, String, Wish)>,
 }
 
 impl Keyring {
     /// Chooses what a client that wants something requests, and with which key: often a repeat of an earlier
     /// request, sometimes another request with a key that is already used.
-    pub(crate) fn take(&mut self, wish: Wish, by: By) -> (Wish, Option<String>) {
+    pub(crate) fn take(&mut self, wish: Wish, by: Transport) -> (Wish, Option<String>) {
         if !takes_key(&wish) || !self.random.chance(self.often) {
             return (wish, None);
         }
-        let known: Vec<&(By, String, Wish)> = self.used.iter().filter(|(way, _, _)| *way == by).collect();
+        let known: Vec<&(Transport, String, Wish)> = self.used.iter().filter(|(way, _, _)| *way == by).collect();
         // Repeats follow at once as often as later.
         let again = if self.random.chance(0.5) { known.last() } else { self.random.pick(&known) };
-        match (self.random.weighted(&[4, 5, 1]), again) {
+        match (self.random.pick_weighted(&[4, 5, 1]), again) {
             (1, Some((_, key, before))) => (before.clone(), Some(key.clone())),
             (2, Some((_, key, _))) => (wish, Some(key.clone())),
             _ => self.anew(wish, by),
@@ -57,7 +57,7 @@ impl Keyring {
     }
 
     /// Takes a key that this client has not used; other clients have keys of the same names.
-    fn anew(&mut self, wish: Wish, by: By) -> (Wish, Option<String>) {
+    fn anew(&mut self, wish: Wish, by: Transport) -> (Wish, Option<String>) {
         self.made += 1;
         let key = format!("{by:?}-{}", self.made);
         if self.used.len() >= REMEMBERED_MAX {

@@ -29,10 +29,10 @@ mod oracle;
 mod pack;
 mod peers;
 mod plan;
+mod program_lines;
 mod programs;
 mod random;
 mod rates;
-mod saying;
 mod secrets;
 mod sightings;
 mod small_files;
@@ -47,7 +47,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ensue_expression::bugs::{self, BugOnPurpose};
+use ensue_expression::planted_bug::{self, BugOnPurpose};
 
 pub use oracle::Violation;
 pub use story::Verbosity;
@@ -57,7 +57,7 @@ use world::World;
 
 /// Runs the world of a seed. Returns its summary or the invariant that was violated.
 pub fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
-    bugs::plant();
+    planted_bug::plant();
     let ran = catch_unwind(AssertUnwindSafe(|| match World::new(seed, verbosity) {
         Ok(world) => world.run(),
         Err(error) => Err(Violation::of_the_world(format!("the world cannot be made: {error}"))),

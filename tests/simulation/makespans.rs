@@ -16,9 +16,9 @@ use ensue_engine::record::Actor;
 use ensue_node::parts::Turn;
 
 use crate::disk::Disk;
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::node::{Node, Room, Start};
-use crate::operator::Operated;
+use crate::operator::OperatorSettings;
 use crate::peers::Peers;
 use crate::plan::Plan;
 use crate::programs::Machine;
@@ -26,18 +26,19 @@ use crate::random::Random;
 use crate::rates::Rates;
 use crate::story::Verbosity;
 use crate::web::Server;
-use graph::{Graph, Step};
+use graph::{Graph, GraphStep};
 
 const SEED: u64 = 1;
-const WORKS: fn(&Step) -> String = |step| format!("        action: core.noop\n        with: {{ seconds: {} }}\n", step.millis as f64 / 1e3);
-const SLEEPS: fn(&Step) -> String = |step| format!("        sleep: {}ms\n", step.millis);
+const WORKS: fn(&GraphStep) -> String =
+    |step| format!("        action: core.noop\n        with: {{ seconds: {} }}\n", step.millis as f64 / 1e3);
+const SLEEPS: fn(&GraphStep) -> String = |step| format!("        sleep: {}ms\n", step.millis);
 
 fn rooms() -> Graph {
     Graph::parse(include_str!("../support/rooms.json")).unwrap()
 }
 
 /// A graph of many steps, each of which may need some of the twelve before it; no two have the same duration.
-fn drawn(seed: u64) -> Graph {
+fn draw_graph(seed: u64) -> Graph {
     const STEPS: u64 = 60;
     let mut random = Random::new(seed);
     let step = |place: u64| {
@@ -45,17 +46,17 @@ fn drawn(seed: u64) -> Graph {
         // Steps that end at the same moment may end in any order; sums of primes of many sizes are rarely
         // equal.
         let millis = [101, 211, 307, 401, 503, 601][place as usize % 6] + place * 7 + place * place;
-        Step { needs: before.filter(|_| random.chance(0.2)).map(|need| need as usize).collect(), millis }
+        GraphStep { needs: before.filter(|_| random.chance(0.2)).map(|need| need as usize).collect(), millis }
     };
     Graph { name: "drawn".to_owned(), steps: (0..STEPS).map(step).collect(), given: std::collections::BTreeMap::new() }
 }
 
 /// Runs a graph as a workflow on a node with so many workers. Returns the simulated duration in microseconds.
-fn simulated(graph: &Graph, workers: u32, does: fn(&Step) -> String) -> u64 {
+fn simulate(graph: &Graph, workers: u32, does: fn(&GraphStep) -> String) -> u64 {
     let mut random = Random::new(SEED);
     let plan = Plan { has_crash_disk: false, ..Plan::draw(&mut random) };
-    let operated = Operated { workers, lease_millis: 30_000, open_work_max: 100_000, turn: TurnLimits::default(), ..plan.operated };
-    let ground = Ground::new(plan, Rates::new(), random, Verbosity::Quiet);
+    let operated = OperatorSettings { workers, lease_millis: 30_000, open_work_max: 100_000, turn: TurnLimits::default(), ..plan.operated };
+    let ground = WorldGround::new(plan, Rates::new(), random, Verbosity::Quiet);
     ground.heal();
     let disk = Disk::new(SEED, &ground.plan).unwrap();
     write_pack(&disk, graph, does);
@@ -79,7 +80,7 @@ fn simulated(graph: &Graph, workers: u32, does: fn(&Step) -> String) -> u64 {
     took
 }
 
-fn write_pack(disk: &Disk, graph: &Graph, does: fn(&Step) -> String) {
+fn write_pack(disk: &Disk, graph: &Graph, does: fn(&GraphStep) -> String) {
     let mut text = "run:\n  workflow:\n    steps:\n".to_owned();
     for (place, step) in graph.steps.iter().enumerate() {
         let needs: Vec<String> = step.needs.iter().map(|need| format!("s{need}")).collect();
@@ -92,9 +93,9 @@ fn write_pack(disk: &Disk, graph: &Graph, does: fn(&Step) -> String) {
     std::fs::write(pack.join("actions/graph.yaml"), text).unwrap();
 }
 
-fn until_all_has_ended(node: &Node, ground: &Arc<Ground>) -> u64 {
+fn until_all_has_ended(node: &Node, ground: &Arc<WorldGround>) -> u64 {
     let begin = ground.now();
-    let ask = Ask::RequestExecution(node.requested("sim.graph", "{}").unwrap());
+    let ask = Ask::RequestExecution(node.execution_request("sim.graph", "{}").unwrap());
     node.submit(Command { actor: Actor::Operator, trace: None, ask });
     loop {
         // Requests to the sequencer in the meantime are handled at the same moment.
@@ -113,9 +114,9 @@ fn until_all_has_ended(node: &Node, ground: &Arc<Ground>) -> u64 {
 
 #[test]
 fn makespan_equals_a_schedule_of_steps_in_the_order_they_become_ready() {
-    for graph in [rooms(), drawn(1), drawn(2)] {
+    for graph in [rooms(), draw_graph(1), draw_graph(2)] {
         for workers in [1, 2, 8] {
-            let took = simulated(&graph, workers, WORKS);
+            let took = simulate(&graph, workers, WORKS);
             assert_eq!(took, graph.makespan(workers as usize) * 1_000, "{} with {workers} workers", graph.name);
         }
     }
@@ -123,7 +124,7 @@ fn makespan_equals_a_schedule_of_steps_in_the_order_they_become_ready() {
 
 #[test]
 fn makespan_of_sleeping_steps_is_the_critical_path_with_any_worker_count() {
-    for graph in [rooms(), drawn(1), drawn(2)] {
-        assert_eq!(simulated(&graph, 1, SLEEPS), graph.critical_path() * 1_000, "{}", graph.name);
+    for graph in [rooms(), draw_graph(1), draw_graph(2)] {
+        assert_eq!(simulate(&graph, 1, SLEEPS), graph.critical_path() * 1_000, "{}", graph.name);
     }
 }

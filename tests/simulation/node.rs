@@ -4,7 +4,7 @@
 
 mod bugs;
 mod fold_guard;
-mod judging;
+mod request_checks;
 mod start;
 mod stop;
 mod submit;
@@ -21,24 +21,24 @@ use ensue_engine::ports::{ReadLimit, Submit};
 use ensue_engine::record::Head;
 use ensue_executor::Executor;
 use ensue_node::backend::{Folder, OpenBeside};
+use ensue_node::log_runtime::open::fold_in;
 use ensue_node::parts::{
-    Clock, Edge, Follower, LogReaders, Next, NodeCatalogs, NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SensorSupervisor,
-    SnapshotWriter, Space, Turn, ViewFollower, Waiting, note_clock_step, rebuild,
+    Edge, Follower, LogReaders, Next, NodeCatalogs, NodeKeys, NodeTokens, OutsideWriter, PacksFolder, Rebuilt, SensorSupervisor,
+    SnapshotWriter, Space, SteppedClock, Turn, ViewFollower, Waiting, note_clock_step, rebuild,
 };
-use ensue_node::seat::open::fold_in;
 use ensue_views::ViewReader;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
 pub(crate) use self::bugs::SimulatedBug;
-pub(crate) use self::judging::{Judged, Under};
-pub(crate) use self::start::{Start, Unstarted};
+pub(crate) use self::request_checks::{CheckedRequest, KeyedCopy};
+pub(crate) use self::start::{Start, StartFailure};
 use self::stop::Stopping;
 use self::submit::{LivingSubmit, Pump};
-use crate::api::{Arrived, NodeApi};
+use crate::api::{ArrivedRequest, NodeApi};
 use crate::clock::WorkerClock;
-use crate::ground::Ground;
-use crate::http::{Copy, Exchanges, Sent};
+use crate::ground::WorldGround;
+use crate::http::{Copy, Exchanges, RequestBody};
 use crate::life::Life;
 use crate::peers::Peers;
 use crate::sometimes;
@@ -85,7 +85,7 @@ pub(crate) struct Node {
     pub(crate) epoch: u64,
     /// The clock on which its worker's tasks wait.
     pub(crate) worker_clock: Arc<WorkerClock>,
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
     // The worker's tasks are dropped before the things they use.
     runtime: Arc<Runtime>,
     idle: Arc<Notify>,
@@ -113,7 +113,7 @@ pub(crate) struct Node {
     readers: Arc<LogReaders>,
     outside: OutsideWriter,
     rebuilt: Rebuilt,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     log: LogId,
     beside: OpenBeside,
     /// What waits for the follower of the views.
@@ -124,7 +124,7 @@ pub(crate) struct Node {
 impl Node {
     /// Lets the sequencer take a turn.
     pub(crate) fn turn(&self) -> Turn {
-        let turned_away = || self.followed.batches.rejected() + self.followed.bytes.rejected();
+        let turned_away = || self.followed.batches.rejections() + self.followed.bytes.rejections();
         let before = turned_away();
         let turn = self.pump.turn();
         sometimes!(turned_away() > before, "a follower was not notified of a batch");
@@ -138,7 +138,7 @@ impl Node {
     }
 
     /// Returns why the sequencer ended by itself, if it did.
-    pub(crate) fn failed(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         lock(&self.pump.failed).clone()
     }
 
@@ -186,8 +186,8 @@ impl Node {
     }
 
     /// Serves a copy of a request through the API's own routes.
-    pub(crate) fn serve(&self, copy: &Copy, request: axum::http::Request<Sent>, promise: Promise, exchanges: &Arc<Exchanges>) {
-        let arrived = Arrived { number: copy.number, copy: copy.copy, request, promise, exchanges: exchanges.clone() };
+    pub(crate) fn serve(&self, copy: &Copy, request: axum::http::Request<RequestBody>, promise: Promise, exchanges: &Arc<Exchanges>) {
+        let arrived = ArrivedRequest { number: copy.number, copy: copy.copy, request, promise, exchanges: exchanges.clone() };
         self.api.serve(arrived);
     }
 
@@ -209,7 +209,7 @@ impl Node {
             views,
             Box::new(move |adopted| {
                 sometimes!(adopted.is_ok(), "rebuilt views replaced the live ones");
-                ground.tell("views", format!("the rebuilt ones are live: {}", adopted.map_or_else(|why| why, |at| format!("at {at}"))));
+                ground.trace("views", format!("the rebuilt ones are live: {}", adopted.map_or_else(|why| why, |at| format!("at {at}"))));
             }),
         );
         Ok(())

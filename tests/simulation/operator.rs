@@ -20,7 +20,7 @@ const HTTP: &str = "http";
 
 /// The settings of one start.
 #[derive(Clone, Debug)]
-pub(crate) struct Operated {
+pub(crate) struct OperatorSettings {
     /// The number of workers of the default queue.
     pub(crate) workers: u32,
     /// The duration of a worker's lease on an attempt, in milliseconds.
@@ -45,11 +45,11 @@ pub(crate) struct Operated {
     pub(crate) least: u64,
 }
 
-impl Operated {
+impl OperatorSettings {
     /// Draws the settings of a start.
     pub(crate) fn draw(random: &mut Random) -> Self {
         // Short turns leave most of their reactions owed and need one commit for each of them.
-        let turn = match random.weighted(&[4, 4, 2]) {
+        let turn = match random.pick_weighted(&[4, 4, 2]) {
             0 => TurnLimits::default(),
             1 => TurnLimits { drafts: random.log_uniform(2.0, 16.0) as usize, ..TurnLimits::default() },
             _ => TurnLimits {

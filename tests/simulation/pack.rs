@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use ensue_expression::bugs::BUGGY_FIELD;
+use ensue_expression::planted_bug::BUGGY_FIELD;
 use serde_json::Value;
 
 use crate::flow::{Does, Stage};
@@ -68,7 +68,7 @@ impl Condition {
     fn draw(random: &mut Random, depth: u32) -> Self {
         let deep = if depth < DEPTH_MAX { 4 } else { 0 };
         let inner = |random: &mut Random| Box::new(Self::draw(random, depth + 1));
-        match random.weighted(&[2, 4, 3, 2, 4, 2, 3, 1, deep, deep, deep / 2, 2]) {
+        match random.pick_weighted(&[2, 4, 3, 2, 4, 2, 3, 1, deep, deep, deep / 2, 2]) {
             0 => Self::Always,
             1 => Self::NumberIs(random.below(NUMBER_MAX)),
             2 => Self::NumberBelow(random.below(NUMBER_MAX)),
@@ -367,7 +367,7 @@ impl Edition {
         for place in 0..RULES_MAX {
             let name = format!("r{place}");
             let old = before.and_then(|before| before.rules.iter().find(|rule| rule.name == name));
-            match (old, random.weighted(&[5, 2, 3])) {
+            match (old, random.pick_weighted(&[5, 2, 3])) {
                 (Some(old), 0) => rules.push(old.clone()),
                 (_, 2) => {}
                 _ => rules.push(WrittenRule::draw(random, name)),
@@ -459,7 +459,7 @@ fn post(name: &str, settings: &str) -> String {
 
 impl WrittenRule {
     fn draw(random: &mut Random, name: String) -> Self {
-        let doing = match random.weighted(&[4, 4, 2, 5, 3, 2]) {
+        let doing = match random.pick_weighted(&[4, 4, 2, 5, 3, 2]) {
             5 => Doing::of_a_while(random.between(10, 20_000), Doing::Sleep),
             0 => Doing::Echo,
             1 => Doing::of_a_while(if random.chance(0.4) { 0 } else { random.between(10, 4_000) }, Doing::Wait),
@@ -467,8 +467,8 @@ impl WrittenRule {
             3 => Doing::Post(random.pick(&POSTS).map_or("post_ask", |(name, _)| name)),
             _ => Doing::Start(random.pick(&PROGRAMS).map_or("ask", |(name, _)| name)),
         };
-        let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.weighted(&[8, 1, 1])];
-        let when = match random.weighted(&[15, 80, 5]) {
+        let mode = [WrittenMode::Enabled, WrittenMode::Disabled, WrittenMode::Shadow][random.pick_weighted(&[8, 1, 1])];
+        let when = match random.pick_weighted(&[15, 80, 5]) {
             0 => None,
             1 => Some(Condition::draw(random, 0)),
             _ => Some(Condition::Bug),

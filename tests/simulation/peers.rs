@@ -18,7 +18,7 @@ use ensue_engine::names::SensorRef;
 use ensue_engine::sensors::cursor::StoredCursor;
 use tokio::sync::Notify;
 
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::random::Random;
 use crate::sometimes;
 
@@ -68,7 +68,7 @@ impl Sort {
 
 /// A message of a peer.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
+pub(crate) struct PeerMessage {
     /// What it becomes.
     pub(crate) sort: Sort,
     /// Its bytes.
@@ -77,14 +77,14 @@ pub(crate) struct Said {
 
 /// Where a message is: on a tape of a generation, or in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum MessagePlace {
     /// On the tape of this generation, as the message of this number from 0.
     Tape(usize, usize),
     /// In the queue, as the message of this number from 0.
     Queue(usize),
 }
 
-impl Place {
+impl MessagePlace {
     /// Returns the mark that its events carry.
     pub(crate) fn mark(self) -> String {
         match self {
@@ -139,7 +139,7 @@ impl Habits {
 
 /// The peers of a world.
 pub(crate) struct Peers {
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
     /// `None` if the world has no peers.
     habits: Option<Habits>,
     inner: Mutex<Inner>,
@@ -150,26 +150,26 @@ pub(crate) struct Peers {
 struct Inner {
     random: Random,
     /// The tapes by generation; the last is the one that grows.
-    tapes: Vec<Vec<Said>>,
+    tapes: Vec<Vec<PeerMessage>>,
     /// The generation of the tape that each edition of the pack reads; none if it has no such sensor.
     editions: Vec<Option<usize>>,
     /// The messages of the queue.
-    queued: Vec<Said>,
+    queued: Vec<PeerMessage>,
     /// What the queue delivers next, by number.
     waiting: VecDeque<usize>,
     /// What it has delivered and does not know to be settled.
     held: BTreeMap<usize, ()>,
-    settled: Vec<(u64, Place)>,
+    settled: Vec<(u64, MessagePlace)>,
     given: u64,
     poisons: u64,
 }
 
 impl Peers {
     /// Creates the peers of a world.
-    pub(crate) fn new(seed: u64, ground: Arc<Ground>) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, ground: Arc<WorldGround>) -> Arc<Self> {
         let mut random = Random::new(seed ^ APART);
         let habits = random.chance(0.5).then(|| Habits::draw(&mut random));
-        ground.tell("peers", format!("{habits:?}"));
+        ground.trace("peers", format!("{habits:?}"));
         let inner = Inner {
             random,
             tapes: vec![Vec::new()],
@@ -192,7 +192,7 @@ impl Peers {
     /// Adds the sensors to the next edition of the pack.
     pub(crate) fn write(&self, packs: &Path) -> std::io::Result<()> {
         let Some(habits) = &self.habits else { return Ok(()) };
-        let mut inner = self.locked();
+        let mut inner = self.lock();
         if !inner.editions.is_empty() && inner.random.chance(habits.other_tape) {
             inner.tapes.push(Vec::new());
         }
@@ -213,7 +213,7 @@ impl Peers {
     /// Returns the microseconds until messages come, or `None` if none come any longer.
     pub(crate) fn until_next(&self) -> Option<u64> {
         let habits = self.habits.as_ref()?;
-        let mut inner = self.locked();
+        let mut inner = self.lock();
         let is_over = inner.given >= MESSAGES_MAX || self.ground.is_healed();
         (!is_over).then(|| inner.random.until_next(habits.comes))
     }
@@ -221,22 +221,22 @@ impl Peers {
     /// Gives messages to the peers.
     pub(crate) fn give(&self) {
         let Some(habits) = &self.habits else { return };
-        let mut inner = self.locked();
+        let mut inner = self.lock();
         for _ in 0..inner.random.between(1, 8) {
-            let sort = [Sort::Item, Sort::Pair, Sort::Passed, Sort::Poison][inner.random.weighted(&[12, 3, 3, 2])];
+            let sort = [Sort::Item, Sort::Pair, Sort::Passed, Sort::Poison][inner.random.pick_weighted(&[12, 3, 3, 2])];
             let sort = if sort == Sort::Poison && inner.poisons >= POISON_MAX { Sort::Item } else { sort };
             inner.given += 1;
             inner.poisons += u64::from(sort == Sort::Poison);
             let place = if inner.random.chance(0.5) {
-                Place::Tape(inner.tapes.len() - 1, inner.tapes.last().map_or(0, Vec::len))
+                MessagePlace::Tape(inner.tapes.len() - 1, inner.tapes.last().map_or(0, Vec::len))
             } else {
-                Place::Queue(inner.queued.len())
+                MessagePlace::Queue(inner.queued.len())
             };
-            let said = Said { sort, body: body(sort, &place.mark(), &mut inner.random) };
-            self.ground.tell("peers", format!("{} comes: {}", place.mark(), said.body));
+            let said = PeerMessage { sort, body: body(sort, &place.mark(), &mut inner.random) };
+            self.ground.trace("peers", format!("{} comes: {}", place.mark(), said.body));
             match place {
-                Place::Tape(generation, _) => inner.tapes[generation].push(said),
-                Place::Queue(number) => {
+                MessagePlace::Tape(generation, _) => inner.tapes[generation].push(said),
+                MessagePlace::Queue(number) => {
                     inner.queued.push(said);
                     inner.waiting.push_back(number);
                 }
@@ -258,12 +258,12 @@ impl Peers {
     pub(crate) fn meddle(&self) -> Option<Random> {
         let habits = self.habits.as_ref()?;
         let strikes = self.ground.strikes(habits.meddles);
-        strikes.then(|| self.locked().random.fork())
+        strikes.then(|| self.lock().random.fork())
     }
 
     /// Returns true if nothing is left at the peers that a sensor of the log would read.
     pub(crate) fn are_drained(&self, engine: &Engine, catalog: &Catalog) -> bool {
-        let inner = self.locked();
+        let inner = self.lock();
         engine.sensors().iter().all(|(_, pulling)| match catalog.sensors().get(&pulling.sensor).and_then(|sensor| generation_of(sensor)) {
             Some(generation) => read_of(pulling.cursor.as_ref()) >= inner.tapes.get(generation).map_or(0, Vec::len),
             None => inner.waiting.is_empty() && inner.held.is_empty(),
@@ -271,30 +271,30 @@ impl Peers {
     }
 
     /// Returns a message.
-    pub(crate) fn said(&self, place: Place) -> Option<Said> {
-        let inner = self.locked();
+    pub(crate) fn message(&self, place: MessagePlace) -> Option<PeerMessage> {
+        let inner = self.lock();
         match place {
-            Place::Tape(generation, number) => inner.tapes.get(generation)?.get(number).cloned(),
-            Place::Queue(number) => inner.queued.get(number).cloned(),
+            MessagePlace::Tape(generation, number) => inner.tapes.get(generation)?.get(number).cloned(),
+            MessagePlace::Queue(number) => inner.queued.get(number).cloned(),
         }
     }
 
     /// Returns what sensors settled, and when.
-    pub(crate) fn settled(&self) -> Vec<(u64, Place)> {
-        self.locked().settled.clone()
+    pub(crate) fn settled_messages(&self) -> Vec<(u64, MessagePlace)> {
+        self.lock().settled.clone()
     }
 
     /// Returns the generation of the tape that an edition of the pack reads.
     pub(crate) fn generation(&self, edition: usize) -> Option<usize> {
-        self.locked().editions.get(edition).copied().flatten()
+        self.lock().editions.get(edition).copied().flatten()
     }
 
     /// Returns the number of messages of the queue.
-    pub(crate) fn queued(&self) -> usize {
-        self.locked().queued.len()
+    pub(crate) fn queue_length(&self) -> usize {
+        self.lock().queued.len()
     }
 
-    fn locked(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

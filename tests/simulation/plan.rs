@@ -7,7 +7,7 @@
 use ensue_engine::command::TurnLimits;
 
 use crate::clients::WISHES;
-use crate::operator::Operated;
+use crate::operator::OperatorSettings;
 use crate::random::Random;
 
 /// The settings of a world. Faults are probabilities per occasion or rates per minute, and 0 if the seed does
@@ -23,7 +23,7 @@ pub(crate) struct Plan {
     /// The weights of the wishes.
     pub(crate) wishes: [u64; WISHES.len()],
     /// The operator's settings; only for the first start if the settings change.
-    pub(crate) operated: Operated,
+    pub(crate) operated: OperatorSettings,
     /// Whether the operator changes the settings at each start.
     pub(crate) settings_change: bool,
     /// How many times per minute the operator edits the pack.
@@ -177,7 +177,7 @@ impl Owing {
 impl KillOf {
     fn draw(random: &mut Random) -> Self {
         let kinds = [Owing::CancelRequested, Owing::AttemptLost, Owing::AttemptStarted, Owing::ReactionDeferred, Owing::PackInstalled];
-        let kind = kinds[random.weighted(&[3, 4, 1, 1, 1])];
+        let kind = kinds[random.pick_weighted(&[3, 4, 1, 1, 1])];
         Self { kind, chance: random.log_uniform(0.1, 1.0) }
     }
 }
@@ -185,7 +185,7 @@ impl KillOf {
 impl Plan {
     /// Draws the settings of a world.
     pub(crate) fn draw(random: &mut Random) -> Self {
-        Self::drawn(random).with_what_it_kills_for(random).with_what_its_bugs_strike(random)
+        Self::draw_base(random).with_what_it_kills_for(random).with_what_its_bugs_strike(random)
     }
 
     /// Adjusts the settings: a kill after a kind of record is of little use in a world that rarely has one.
@@ -217,10 +217,10 @@ impl Plan {
             return self;
         }
         let turn = TurnLimits { drafts: random.between(2, 5) as usize, ..self.operated.turn };
-        Self { catalog_panics: random.log_uniform(0.02, 0.5), operated: Operated { turn, ..self.operated.clone() }, ..self }
+        Self { catalog_panics: random.log_uniform(0.02, 0.5), operated: OperatorSettings { turn, ..self.operated.clone() }, ..self }
     }
 
-    fn drawn(random: &mut Random) -> Self {
+    fn draw_base(random: &mut Random) -> Self {
         let rare = |random: &mut Random| if random.chance(0.4) { random.log_uniform(0.0005, 0.05) } else { 0.0 };
         let often = |random: &mut Random| if random.chance(0.4) { random.log_uniform(0.05, 3.0) } else { 0.0 };
         Self {
@@ -228,7 +228,7 @@ impl Plan {
             clients: random.between(1, 5) as usize,
             asks_per_minute: random.log_uniform(3.0, 120.0),
             wishes: WISHES.map(|often| (often as f64 * random.log_uniform(30.0, 300.0)) as u64),
-            operated: Operated::draw(random),
+            operated: OperatorSettings::draw(random),
             settings_change: random.chance(0.5),
             edits: if random.chance(0.4) { random.log_uniform(0.7, 8.0) } else { 0.7 },
             rereads: random.chance(0.5),

@@ -13,21 +13,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_engine::ids::AttemptId;
-use ensue_executor::programs::{AtEnd, FindError, Isolation, Left, LeftProgram, Order, Pending, Program, Programs, StartProgramError};
+use ensue_executor::programs::{
+    AtEnd, AttemptRemains, FindError, Isolation, LeftProgram, Order, Pending, Program, Programs, StartProgramError,
+};
 use tempfile::TempDir;
 
 use self::listening::Listening;
 use self::process::Process;
 use crate::clock::WorkerClock;
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::life::Life;
-use crate::saying::{self, Line};
-use crate::sightings::{Done, Finder, Found, Sighting};
+use crate::program_lines::{self, Line};
+use crate::sightings::{Finder, FoundProgram, NodeIntervention, Sighting};
 use crate::sometimes;
 
 /// The machine on which a world's programs run; it survives every death of the node.
 pub(crate) struct Machine {
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
     at_end: AtEnd,
     /// Where the private directories of programs are.
     private: TempDir,
@@ -56,7 +58,7 @@ impl Processes {
     /// Makes a node kill the program of an attempt if it still runs.
     fn kill(&mut self, attempt: AttemptId, by: Finder, now: u64) {
         if self.running.get(&attempt).is_some_and(|process| process.is_alive(now)) {
-            self.sighting(attempt).killed.get_or_insert(Done { by, at: now });
+            self.sighting(attempt).killed.get_or_insert(NodeIntervention { by, at: now });
         }
         self.end(attempt, now);
     }
@@ -75,7 +77,7 @@ impl Processes {
 
 impl Machine {
     /// Creates a machine on which nothing runs.
-    pub(crate) fn new(ground: Arc<Ground>) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn new(ground: Arc<WorldGround>) -> std::io::Result<Arc<Self>> {
         let at_end = if ground.plan.programs_outlive { AtEnd::GoOn } else { AtEnd::Ended };
         Ok(Arc::new(Self { ground, at_end, private: crate::disk::folder()?, processes: Mutex::default() }))
     }
@@ -105,7 +107,7 @@ impl Machine {
     }
 
     /// Returns how many times a program was started, for each attempt that has one.
-    pub(crate) fn started(&self) -> BTreeMap<String, u32> {
+    pub(crate) fn start_counts(&self) -> BTreeMap<String, u32> {
         self.lock().started.iter().map(|(attempt, times)| (attempt.to_string(), *times)).collect()
     }
 
@@ -120,7 +122,7 @@ impl Machine {
     }
 
     /// Returns the lines that each program printed, or would have printed had it run longer, by its attempt.
-    pub(crate) fn said(&self) -> BTreeMap<String, Vec<Line>> {
+    pub(crate) fn printed_lines(&self) -> BTreeMap<String, Vec<Line>> {
         self.lock().said.iter().map(|(attempt, lines)| (attempt.to_string(), lines.clone())).collect()
     }
 
@@ -168,20 +170,20 @@ impl Programs for NodePrograms {
             let process = Process::draw(ground, self.finder.node, &order);
             *processes.started.entry(attempt).or_default() += 1;
             // A file that cannot be written is noticed when it is collected.
-            let _ = saying::write_files(&self.machine.directory(attempt), &process.says);
+            let _ = program_lines::write_files(&self.machine.directory(attempt), &process.says);
             processes.said.insert(attempt, process.says.clone());
             let sighting = processes.sighting(attempt);
             (sighting.started_at, sighting.deadline) = (ground.now(), process.deadline);
             processes.running.insert(attempt, process);
             drop(processes);
-            ground.tell("program", format!("of attempt {attempt} starts"));
+            ground.trace("program", format!("of attempt {attempt} starts"));
         };
         if self.life.is_over() {
             return Box::pin(std::future::pending());
         }
         if ground.strikes(ground.plan.spawn_kill) {
             let is_before = ground.random().chance(0.5);
-            ground.tell("program", format!("the node dies at the start of attempt {attempt}"));
+            ground.trace("program", format!("the node dies at the start of attempt {attempt}"));
             if is_before {
                 sometimes!("killed between noting that an attempt begins and its effect");
                 self.life.end();
@@ -216,7 +218,7 @@ impl Programs for NodePrograms {
         Box::pin(async { Ok(program) })
     }
 
-    fn left(&self) -> Pending<'_, Vec<Left>> {
+    fn find_left(&self) -> Pending<'_, Vec<AttemptRemains>> {
         let now = self.machine.ground.now();
         let mut left = Vec::new();
         match self.machine.at_end {
@@ -231,16 +233,21 @@ impl Programs for NodePrograms {
             sometimes!(is_alive, "a program was found running by the next node");
             sometimes!(!is_alive && !is_lost, "a program had ended while no node was there");
             if !is_lost {
-                let found = Found { finder: self.finder, at: now, token: process.token, is_alive };
+                let found = FoundProgram { finder: self.finder, at: now, token: process.token, is_alive };
                 sightings.entry(*attempt).or_default().found.push(found);
             }
             let remaining = if is_alive { Duration::from_micros(process.deadline.saturating_sub(now)) } else { Duration::MAX };
-            left.push(Left::Program(LeftProgram { attempt: *attempt, token: process.token, remaining, program: self.program(*attempt) }));
+            left.push(AttemptRemains::Program(LeftProgram {
+                attempt: *attempt,
+                token: process.token,
+                remaining,
+                program: self.program(*attempt),
+            }));
         }
         Box::pin(async move { left })
     }
 
-    fn collected(&self, attempt: AttemptId) {
+    fn forget(&self, attempt: AttemptId) {
         if !self.life.is_over() {
             self.machine.lock().kill(attempt, self.finder, self.machine.ground.now());
         }

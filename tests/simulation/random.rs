@@ -57,7 +57,7 @@ impl Random {
     }
 
     /// Picks by weight: returns the index of one of the weights.
-    pub(crate) fn weighted(&mut self, weights: &[u64]) -> usize {
+    pub(crate) fn pick_weighted(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (place, weight) in weights.iter().enumerate() {
             if left < *weight {

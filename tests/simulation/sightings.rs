@@ -13,14 +13,14 @@ pub(crate) struct Sighting {
     /// When it times out.
     pub(crate) deadline: u64,
     /// The node that first told it to stop, and when.
-    pub(crate) told: Option<Done>,
+    pub(crate) told: Option<NodeIntervention>,
     /// The node that killed it while it ran, and when.
-    pub(crate) killed: Option<Done>,
+    pub(crate) killed: Option<NodeIntervention>,
     /// When it had ended completely, for whatever reason; `None` while its supervisor holds it and its own
     /// end decides.
     pub(crate) over_at: Option<u64>,
     /// The nodes that found it at their start.
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<FoundProgram>,
     /// The nodes that listened to it, and since when.
     pub(crate) heard: BTreeMap<u32, u64>,
     /// The nodes that left it to the next, and when.
@@ -29,7 +29,7 @@ pub(crate) struct Sighting {
 
 /// What a node did to a program.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Done {
+pub(crate) struct NodeIntervention {
     /// The node.
     pub(crate) by: Finder,
     /// When.
@@ -38,7 +38,7 @@ pub(crate) struct Done {
 
 /// A program that a node found at its start.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundProgram {
     /// The node.
     pub(crate) finder: Finder,
     /// When.

@@ -25,17 +25,17 @@ const LEFT_ALONE: [&str; 4] = ["packs", "outputs", "blobs", "spare"];
 const SQLITE: [&str; 3] = [".sqlite", ".sqlite-wal", ".sqlite-shm"];
 
 /// The disks of the worlds of this process, by their folders.
-static WORLDS: Mutex<BTreeMap<PathBuf, Arc<Mutex<Synced>>>> = Mutex::new(BTreeMap::new());
+static WORLDS: Mutex<BTreeMap<PathBuf, Arc<Mutex<DurableState>>>> = Mutex::new(BTreeMap::new());
 
 /// The small files below a world's folder; the folder itself is durable.
 pub(crate) struct SmallFiles {
     folder: PathBuf,
-    synced: Arc<Mutex<Synced>>,
+    synced: Arc<Mutex<DurableState>>,
 }
 
 /// The synced state, which is durable.
 #[derive(Debug, Default)]
-struct Synced {
+struct DurableState {
     /// The content by inode.
     contents: BTreeMap<u64, Vec<u8>>,
     /// The names of each folder with their inodes.
@@ -54,9 +54,9 @@ pub(crate) struct Cut {
 impl SmallFiles {
     /// Notes everything that is made durable below a folder from now on.
     pub(crate) fn below(folder: &Path) -> std::io::Result<Self> {
-        ensue_store::sync::tell(noted);
+        ensue_store::sync::set_witness(note_durable);
         let folder = folder.canonicalize()?;
-        let synced = Arc::<Mutex<Synced>>::default();
+        let synced = Arc::<Mutex<DurableState>>::default();
         lock(&WORLDS).insert(folder.clone(), synced.clone());
         Ok(Self { folder, synced })
     }
@@ -73,7 +73,7 @@ impl SmallFiles {
         let mut synced = lock(&self.synced);
         put_back(&self.folder, &synced, random, &mut cut)?;
         // The disk's content when the machine comes up again is durable.
-        *synced = Synced::default();
+        *synced = DurableState::default();
         remember(&self.folder, &mut synced)?;
         Ok(cut)
     }
@@ -90,7 +90,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Receives a note of everything that a store of this process makes durable.
-fn noted(lasting: Lasting<'_>) {
+fn note_durable(lasting: Lasting<'_>) {
     let (Lasting::File(path) | Lasting::Folder(path)) = lasting;
     let world = lock(&WORLDS).iter().find(|(folder, _)| path.starts_with(folder)).map(|(_, synced)| synced.clone());
     let Some(world) = world else { return };
@@ -102,7 +102,7 @@ fn noted(lasting: Lasting<'_>) {
             }
         }
         Lasting::Folder(path) => {
-            if let Ok(names) = listed(path) {
+            if let Ok(names) = list_files(path) {
                 synced.names.insert(path.to_owned(), names);
             }
         }
@@ -110,7 +110,7 @@ fn noted(lasting: Lasting<'_>) {
 }
 
 /// Lists by name the files that a power cut affects.
-fn listed(folder: &Path) -> std::io::Result<BTreeMap<String, u64>> {
+fn list_files(folder: &Path) -> std::io::Result<BTreeMap<String, u64>> {
     let mut names = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -122,8 +122,8 @@ fn listed(folder: &Path) -> std::io::Result<BTreeMap<String, u64>> {
     Ok(names)
 }
 
-fn write_back(folder: &Path, synced: &mut Synced, random: &mut Random) -> std::io::Result<()> {
-    let names = listed(folder)?;
+fn write_back(folder: &Path, synced: &mut DurableState, random: &mut Random) -> std::io::Result<()> {
+    let names = list_files(folder)?;
     for (name, inode) in &names {
         let path = folder.join(name);
         if path.is_dir() {
@@ -138,10 +138,10 @@ fn write_back(folder: &Path, synced: &mut Synced, random: &mut Random) -> std::i
     Ok(())
 }
 
-fn put_back(folder: &Path, synced: &Synced, random: &mut Random, cut: &mut Cut) -> std::io::Result<()> {
+fn put_back(folder: &Path, synced: &DurableState, random: &mut Random, cut: &mut Cut) -> std::io::Result<()> {
     let none = BTreeMap::new();
     let before = synced.names.get(folder).unwrap_or(&none);
-    let now = listed(folder)?;
+    let now = list_files(folder)?;
     let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     for name in names {
         let path = folder.join(name);
@@ -173,12 +173,12 @@ fn put_back(folder: &Path, synced: &Synced, random: &mut Random, cut: &mut Cut) 
 /// Returns what a disk may hold of a file that was overwritten and not synced: each sector is the old one or
 /// the new one, and a sector that was added and not written is all zeros.
 fn left_of(lasts: &[u8], written: &[u8], random: &mut Random) -> Vec<u8> {
-    match random.weighted(&[2, 2, 3]) {
+    match random.pick_weighted(&[2, 2, 3]) {
         0 => written.to_vec(),
         1 => lasts.to_vec(),
         _ => {
             let (least, most) = (lasts.len().min(written.len()), lasts.len().max(written.len()));
-            let length = match random.weighted(&[1, 1, 1]) {
+            let length = match random.pick_weighted(&[1, 1, 1]) {
                 0 => lasts.len(),
                 1 => written.len(),
                 _ => random.between(least as u64, most as u64) as usize,
@@ -207,8 +207,8 @@ fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
 }
 
 /// Notes that everything below a folder is durable in its current state.
-fn remember(folder: &Path, synced: &mut Synced) -> std::io::Result<()> {
-    let names = listed(folder)?;
+fn remember(folder: &Path, synced: &mut DurableState) -> std::io::Result<()> {
+    let names = list_files(folder)?;
     for (name, inode) in &names {
         let path = folder.join(name);
         if path.is_dir() {
@@ -246,8 +246,8 @@ mod tests {
         }
 
         fn sync(&self, names: &[&str]) {
-            names.iter().for_each(|name| noted(Lasting::File(&self.path(name))));
-            noted(Lasting::Folder(&self.path("")));
+            names.iter().for_each(|name| note_durable(Lasting::File(&self.path(name))));
+            note_durable(Lasting::Folder(&self.path("")));
         }
     }
 
@@ -285,7 +285,7 @@ mod tests {
             world.write("a", b"old");
             world.sync(&["a"]);
             world.write("a.new", b"newer");
-            noted(Lasting::File(&world.path("a.new")));
+            note_durable(Lasting::File(&world.path("a.new")));
             fs::rename(world.path("a.new"), world.path("a")).unwrap();
         };
         assert_eq!(outcomes(made, "a"), BTreeSet::from([Some(b"newer".to_vec()), Some(b"old".to_vec())]));

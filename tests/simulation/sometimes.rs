@@ -192,7 +192,7 @@ pub const NAMES: &[&str] = &[
 static REACHED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
 /// Notes that a rare state was reached.
-pub fn reached(name: &'static str) {
+pub fn note_reached(name: &'static str) {
     *REACHED.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
 }
 
@@ -202,7 +202,7 @@ pub fn all() -> BTreeMap<&'static str, u64> {
 }
 
 /// Returns the states that this process never reached.
-pub fn missed() -> Vec<&'static str> {
+pub fn missed_states() -> Vec<&'static str> {
     let reached = all();
     NAMES.iter().copied().filter(|name| !reached.contains_key(name)).collect()
 }
@@ -211,11 +211,11 @@ pub fn missed() -> Vec<&'static str> {
 #[macro_export]
 macro_rules! sometimes {
     ($name:literal) => {
-        $crate::sometimes::reached($name)
+        $crate::sometimes::note_reached($name)
     };
     ($is_so:expr, $name:literal) => {
         if $is_so {
-            $crate::sometimes::reached($name);
+            $crate::sometimes::note_reached($name);
         }
     };
 }

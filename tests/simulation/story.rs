@@ -27,7 +27,7 @@ impl Story {
     }
 
     /// Adds a line: when, in microseconds since the world began, who, and what.
-    pub(crate) fn tell(&mut self, now: u64, who: &str, what: &str) {
+    pub(crate) fn add_line(&mut self, now: u64, who: &str, what: &str) {
         let line = format!("{:>12.6} {who:<12} {what}\n", now as f64 / 1e6);
         self.hasher.update(line.as_bytes());
         if self.verbosity == Verbosity::Told {

@@ -63,12 +63,12 @@ impl Timeline {
     /// Returns when a node had had so much time since `from`, counting the first one that had it in one life,
     /// or `None` if none had.
     pub(crate) fn due(&self, from: u64, micros: u64, counts: Counts) -> Option<u64> {
-        self.passed(from, micros, counts, None)
+        self.time_passed(from, micros, counts, None)
     }
 
     /// The same for one node alone.
     pub(crate) fn due_for(&self, node: u32, from: u64, micros: u64, counts: Counts) -> Option<u64> {
-        self.passed(from, micros, counts, Some(node))
+        self.time_passed(from, micros, counts, Some(node))
     }
 
     /// Returns when a node was asked to stop.
@@ -77,7 +77,7 @@ impl Timeline {
         asked.map(|(at, _)| *at)
     }
 
-    fn passed(&self, from: u64, micros: u64, counts: Counts, only: Option<u32>) -> Option<u64> {
+    fn time_passed(&self, from: u64, micros: u64, counts: Counts, only: Option<u32>) -> Option<u64> {
         let first = self.stretches.partition_point(|(begin, _)| *begin <= from).saturating_sub(1);
         let (mut life, mut had) = (None, 0);
         for (place, (begin, condition)) in self.stretches.iter().enumerate().skip(first) {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ensue_engine::executions::facts::Settlement;
 use ensue_engine::ids::ExecutionId;
-use ensue_engine::ports::{Committed, SubmitError};
+use ensue_engine::ports::{CommitReceipt, SubmitError};
 
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::pack::WrittenMode;
 
 /// The number of a request.
@@ -85,7 +85,7 @@ pub(crate) enum Signature {
 
 /// The way of a request to the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum Transport {
     /// Directly to its ports.
     Ports,
     /// Through the API's own routes.
@@ -100,7 +100,7 @@ pub(crate) struct Request {
     /// Its wish.
     pub(crate) wish: Wish,
     /// Its way to the node.
-    pub(crate) by: By,
+    pub(crate) by: Transport,
     /// The idempotency key, if any.
     pub(crate) under: Option<String>,
     /// How many times it was retried.
@@ -108,14 +108,14 @@ pub(crate) struct Request {
     /// The last answer that arrived.
     pub(crate) heard: Option<Outcome>,
     /// The node's answer to each copy that arrived.
-    pub(crate) said: Vec<Said>,
+    pub(crate) said: Vec<CopyAnswer>,
     /// How many copies arrived at a node.
     pub(crate) arrivals: u32,
 }
 
 /// The node's answer to a copy of a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
+pub(crate) struct CopyAnswer {
     /// Its index among the requests that came to nodes.
     pub(crate) place: usize,
     /// The answer.
@@ -126,7 +126,7 @@ pub(crate) struct Said {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
     /// It was done.
-    Done(Committed),
+    Done(CommitReceipt),
     /// What the client wanted to read is there.
     Seen,
     /// The views have not reached the position yet.
@@ -139,8 +139,8 @@ pub(crate) enum Outcome {
     NoNode,
 }
 
-impl From<Result<Committed, SubmitError>> for Outcome {
-    fn from(result: Result<Committed, SubmitError>) -> Self {
+impl From<Result<CommitReceipt, SubmitError>> for Outcome {
+    fn from(result: Result<CommitReceipt, SubmitError>) -> Self {
         match result {
             Ok(committed) => Self::Done(committed),
             Err(SubmitError::Unknown) => Self::Unknown,
@@ -151,7 +151,7 @@ impl From<Result<Committed, SubmitError>> for Outcome {
 
 /// An answer that a node gave.
 #[derive(Clone, Debug)]
-pub(crate) struct Answered {
+pub(crate) struct NodeAnswer {
     /// The incarnation of the node.
     pub(crate) request: RequestNumber,
     /// The incarnation of the node that gave it.
@@ -164,7 +164,7 @@ pub(crate) struct Answered {
 
 /// The promise of exactly one answer. Dropping it without an answer reports that.
 pub(crate) struct Promise {
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
     request: RequestNumber,
     node: u32,
     place: usize,
@@ -173,7 +173,7 @@ pub(crate) struct Promise {
 
 impl Promise {
     /// Promises an answer.
-    pub(crate) fn new(ground: Arc<Ground>, request: RequestNumber, node: u32) -> Self {
+    pub(crate) fn new(ground: Arc<WorldGround>, request: RequestNumber, node: u32) -> Self {
         let place = ground.witness().take(request, node, ground.now());
         Self { ground, request, node, place, is_kept: false }
     }
@@ -190,7 +190,7 @@ impl Promise {
     }
 
     fn answer(&self, outcome: Option<Outcome>) {
-        self.ground.answer(Answered { request: self.request, node: self.node, place: self.place, outcome });
+        self.ground.answer(NodeAnswer { request: self.request, node: self.node, place: self.place, outcome });
     }
 
     /// Releases the promise because the client has disconnected.

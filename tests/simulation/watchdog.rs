@@ -12,7 +12,7 @@ pub const PATIENCE: Duration = Duration::from_secs(1_200);
 
 /// Runs `work`. If it has not ended after `patience`, calls `give_up` on another thread, which can only end
 /// the process.
-pub fn watched<T>(patience: Duration, work: impl FnOnce() -> T, give_up: impl FnOnce() + Send) -> T {
+pub fn run_watched<T>(patience: Duration, work: impl FnOnce() -> T, give_up: impl FnOnce() + Send) -> T {
     let (done, is_done) = sync_channel::<()>(1);
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -33,14 +33,14 @@ mod tests {
     #[test]
     fn hanging_work_is_given_up() {
         let (given_up, is_given_up) = sync_channel(1);
-        let heard = watched(Duration::from_millis(1), || is_given_up.recv(), move || given_up.send(7).unwrap());
+        let heard = run_watched(Duration::from_millis(1), || is_given_up.recv(), move || given_up.send(7).unwrap());
         assert_eq!(heard, Ok(7));
     }
 
     #[test]
     fn work_that_ends_in_time_is_not_given_up() {
         let (given_up, is_given_up) = sync_channel::<()>(1);
-        assert_eq!(watched(PATIENCE, || 7, move || given_up.send(()).unwrap()), 7);
+        assert_eq!(run_watched(PATIENCE, || 7, move || given_up.send(()).unwrap()), 7);
         assert!(is_given_up.recv().is_err());
     }
 }

@@ -13,12 +13,12 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use bytes::Bytes;
 use ensue_executor::Clock as _;
 use ensue_executor::programs::Pending;
-use ensue_executor::web::{Answered, AnsweredBody, BrokenOff, Letter, NoWay, Way, Web};
+use ensue_executor::web::{AnsweredBody, BrokenOff, HttpAnswer, HttpTransport, Letter, NoWay, Web};
 use serde_json::json;
 use url::Url;
 
 use crate::clock::WorkerClock;
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::life::Life;
 use crate::sometimes;
 
@@ -31,13 +31,13 @@ const INSIDE: &str = "inside.example";
 
 /// The server; it survives every death of the node.
 pub(crate) struct Server {
-    ground: Arc<Ground>,
-    heard: Mutex<Vec<Heard>>,
+    ground: Arc<WorldGround>,
+    heard: Mutex<Vec<ReceivedRequest>>,
 }
 
 /// A request that the server received.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct ReceivedRequest {
     /// Its idempotency key: the execution.
     pub(crate) key: String,
     /// The number of the attempt in the request, or `None` if the request was redirected to another server.
@@ -64,12 +64,12 @@ enum Fate {
 
 impl Server {
     /// Creates a server that has received nothing.
-    pub(crate) fn new(ground: Arc<Ground>) -> Arc<Self> {
+    pub(crate) fn new(ground: Arc<WorldGround>) -> Arc<Self> {
         Arc::new(Self { ground, heard: Mutex::default() })
     }
 
     /// Returns everything it received, in order. The number of a request is its index, from 1.
-    pub(crate) fn heard(&self) -> Vec<Heard> {
+    pub(crate) fn received_requests(&self) -> Vec<ReceivedRequest> {
         self.lock().clone()
     }
 
@@ -83,7 +83,7 @@ impl Server {
             (Fate::Answer { status, breaks_off: false, .. }, has_effect) => (Some(status.as_u16()), *has_effect),
             (Fate::Answer { .. } | Fate::Silence | Fate::Reset, has_effect) => (None, *has_effect),
         };
-        let heard = Heard {
+        let heard = ReceivedRequest {
             key: text(&letter.headers, "idempotency-key").unwrap_or_default(),
             attempt: text(&letter.headers, "x-attempt").and_then(|number| number.parse().ok()),
             has_effect: has_effect && asks,
@@ -93,7 +93,7 @@ impl Server {
         };
         let told = status.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
         let effect = if heard.has_effect { "an effect" } else { "no effect" };
-        self.ground.tell("web", format!("request {number} of {}: {effect}, and {told} is answered", heard.key));
+        self.ground.trace("web", format!("request {number} of {}: {effect}, and {told} is answered", heard.key));
         self.lock().push(heard);
         fate.0
     }
@@ -123,7 +123,7 @@ impl Server {
         if !is_first {
             return (answer(StatusCode::OK, None), true);
         }
-        match self.ground.random().weighted(&[60, 6, 4, 4, 4, 4, 1, 1]) {
+        match self.ground.random().pick_weighted(&[60, 6, 4, 4, 4, 4, 1, 1]) {
             0 => (answer(StatusCode::OK, None), true),
             1 => (answer(StatusCode::SEE_OTHER, Some(format!("/effects/{number}"))), true),
             2 => (answer(StatusCode::TEMPORARY_REDIRECT, Some(MIRROR.to_owned())), false),
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Heard>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<ReceivedRequest>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -159,7 +159,7 @@ pub(crate) struct NodeWeb {
 }
 
 impl Web for NodeWeb {
-    fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn Way>, NoWay>> {
+    fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn HttpTransport>, NoWay>> {
         let ground = &self.server.ground;
         let found = if to.host_str() == Some(INSIDE) {
             sometimes!("a request was redirected to where it may not go");
@@ -172,7 +172,7 @@ impl Web for NodeWeb {
         let found_at = ground.now() + ground.random().below(20_000);
         Box::pin(async move {
             self.clock.until(Duration::from_micros(found_at)).await;
-            found.map(|way| Box::new(way) as Box<dyn Way>)
+            found.map(|way| Box::new(way) as Box<dyn HttpTransport>)
         })
     }
 }
@@ -184,14 +184,14 @@ struct NodeWay {
     clock: Arc<WorkerClock>,
 }
 
-impl Way for NodeWay {
-    fn send(&self, letter: Letter) -> Pending<'_, Result<Answered, BrokenOff>> {
+impl HttpTransport for NodeWay {
+    fn send(&self, letter: Letter) -> Pending<'_, Result<HttpAnswer, BrokenOff>> {
         let ground = &self.server.ground;
         if self.life.is_over() {
             return Box::pin(std::future::pending());
         }
         if ground.strikes(ground.plan.spawn_kill) {
-            ground.tell("web", "the node dies where it sends a request");
+            ground.trace("web", "the node dies where it sends a request");
             if ground.random().chance(0.5) {
                 sometimes!("killed right after an action's request was sent");
                 let _ = self.server.hear(&letter);
@@ -217,7 +217,7 @@ impl Way for NodeWay {
                         headers.insert(LOCATION, location);
                     }
                     let body = Coming { clock: self.clock.clone(), at: head + body_takes, piece: Some(body), breaks_off };
-                    Ok(Answered { status, headers, body: Box::new(body) })
+                    Ok(HttpAnswer { status, headers, body: Box::new(body) })
                 }
             }
         })

@@ -14,7 +14,7 @@ pub(crate) struct Witness {
     /// When nodes could work.
     pub(crate) timeline: Timeline,
     /// The requests that nodes received, in order.
-    pub(crate) taken: Vec<Taken>,
+    pub(crate) taken: Vec<RequestArrival>,
     /// How many of them each node has not answered yet.
     unanswered: BTreeMap<u32, u64>,
     /// The nodes that aborted their start by themselves after their worker had begun.
@@ -36,7 +36,7 @@ pub(crate) struct Witness {
 
 /// A request that a node received.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct RequestArrival {
     /// The request.
     pub(crate) request: RequestNumber,
     /// The node.
@@ -53,7 +53,7 @@ impl Witness {
     /// Notes that a node received a request. Returns its index for [`let_go`](Self::let_go).
     pub(crate) fn take(&mut self, request: RequestNumber, node: u32, now: u64) -> usize {
         *self.unanswered.entry(node).or_default() += 1;
-        self.taken.push(Taken { request, node, at: now, own_micros: 0, over_at: None });
+        self.taken.push(RequestArrival { request, node, at: now, own_micros: 0, over_at: None });
         self.taken.len() - 1
     }
 
@@ -74,7 +74,7 @@ impl Witness {
     }
 
     /// Returns how many requests a node has not answered.
-    pub(crate) fn unanswered(&self, node: u32) -> u64 {
+    pub(crate) fn count_unanswered(&self, node: u32) -> u64 {
         self.unanswered.get(&node).copied().unwrap_or(0)
     }
 
@@ -112,7 +112,7 @@ impl Witness {
     }
 
     /// Returns how many records of a kind were stored.
-    pub(crate) fn kept(&self, kind: &str) -> u64 {
+    pub(crate) fn count_stored(&self, kind: &str) -> u64 {
         self.kinds.get(kind).copied().unwrap_or(0)
     }
 

@@ -3,11 +3,11 @@
 //! The next event is the first in a queue by simulated time; events at the same time are ordered by draws
 //! from the seed.
 
-mod again;
 mod attendant;
 mod faults;
 mod lives;
 mod requests;
+mod reruns;
 mod sources;
 mod vars;
 
@@ -18,11 +18,11 @@ use crate::clients::Client;
 use crate::databases::Servers;
 use crate::disk::Disk;
 use crate::flow::Flows;
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::http::Exchanges;
 use crate::keyring::Keyrings;
-use crate::node::{Judged, Node, Room};
-use crate::operator::Operated;
+use crate::node::{CheckedRequest, Node, Room};
+use crate::operator::OperatorSettings;
 use crate::oracle::{Ledger, Violation};
 use crate::pack::Edition;
 use crate::peers::Peers;
@@ -33,8 +33,8 @@ use crate::rates;
 use crate::story::Verbosity;
 use crate::traffic::{Outcome, Request, RequestNumber};
 use crate::web::Server;
-use again::Again;
 use faults::Fault;
+use reruns::Again;
 use vars::Vars;
 
 /// How long a world without faults may go without a new record while work is left: 120 simulated seconds.
@@ -122,7 +122,7 @@ pub struct Ran {
 
 /// A world.
 pub(crate) struct World {
-    ground: Arc<Ground>,
+    ground: Arc<WorldGround>,
     random: Random,
     disk: Disk,
     room: Room,
@@ -144,7 +144,7 @@ pub(crate) struct World {
     clients: Vec<Client>,
     requests: BTreeMap<RequestNumber, Request>,
     /// Requests that were checked and not submitted yet, by the node and the event of their arrival.
-    judged: BTreeMap<(u32, u64), Judged>,
+    judged: BTreeMap<(u32, u64), CheckedRequest>,
     editions: Vec<Edition>,
     flows: Flows,
     again: Again,
@@ -155,7 +155,7 @@ pub(crate) struct World {
     /// How often the sensors were restarted since faults ended.
     sensors_restarted: u32,
     /// The operator's settings of the newest start.
-    operated: Operated,
+    operated: OperatorSettings,
     healed_at: Option<u64>,
     /// The newest position, and when it was written.
     progress: (u64, u64),
@@ -168,7 +168,7 @@ impl World {
     pub(crate) fn new(seed: u64, verbosity: Verbosity) -> std::io::Result<Self> {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random.fork());
-        let ground = Ground::new(plan, rates::draw(seed), random.fork(), verbosity);
+        let ground = WorldGround::new(plan, rates::draw(seed), random.fork(), verbosity);
         let disk = Disk::new(seed, &ground.plan)?;
         let machine = Machine::new(ground.clone())?;
         let server = Server::new(ground.clone());
@@ -224,7 +224,7 @@ impl World {
 
     /// Runs the world to its end and lets the oracle judge it.
     pub(crate) fn run(mut self) -> Result<Ran, Violation> {
-        self.ground.tell("world", format!("{:?}", self.ground.plan));
+        self.ground.trace("world", format!("{:?}", self.ground.plan));
         let safety = self.ground.plan.safety_micros;
         self.at(0, Event::Start);
         self.at(safety, Event::Heal);
@@ -300,13 +300,13 @@ impl World {
                 // The event may be for a dead node while another one is paused now.
                 if self.node.as_ref().is_some_and(|node| node.number == number) {
                     self.paused_until = 0;
-                    self.ground.tell("node", format!("#{number} continues"));
+                    self.ground.trace("node", format!("#{number} continues"));
                     self.wake_sequencer();
                     self.wake_worker();
                 }
             }
             Event::RoomAgain => {
-                self.ground.tell("disk", "there is room again");
+                self.ground.trace("disk", "there is room again");
                 self.room.give_back();
                 self.disk.leave_room(None);
                 self.wake_sequencer();
@@ -330,7 +330,7 @@ impl World {
             && since > ANSWER_MICROS_MAX.min(self.ground.plan.patience_micros * 2)
         {
             let left = node.look(|engine| {
-                (engine.executions().iter().count(), engine.health().next_owed(None).is_some(), engine.health().parked().count())
+                (engine.executions().iter().count(), engine.health().next_owed(None).is_some(), engine.health().parked_reactions().count())
             });
             let is_drained = node.has_drained(&self.peers);
             let (running, under_way) = (node.running(), node.under_way());
@@ -359,7 +359,7 @@ impl World {
         if node.is_what_the_log_folds_to() == Some(false) {
             return Err(Violation::new("I13", "the live state is not what the log folds to".to_owned()));
         }
-        self.ground.tell("disk", format!("{} in all", self.disk.sum()));
+        self.ground.trace("disk", format!("{} in all", self.disk.sum()));
         let ledger = Ledger {
             ground: &self.ground,
             requests: &self.requests,

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use axum::http::HeaderMap;
-use ensue_api::ports::{AskedLogin, Credential, Declined, FinishedLogin, Logins, StartedLogin, TerminalLogin, Vouched, Vouching};
+use ensue_api::ports::{AskedLogin, Credential, FinishedLogin, Logins, PortError, StartedLogin, TerminalLogin, VouchedCaller, Vouching};
 use ensue_engine::command::Refusal;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
@@ -13,19 +13,19 @@ use ensue_engine::ports::Secret;
 pub(crate) struct NoLogins;
 
 impl Vouching for NoLogins {
-    fn by_proxy(&self, _: IpAddr, _: &HeaderMap) -> Result<Option<Vouched>, Declined> {
+    fn by_proxy(&self, _: IpAddr, _: &HeaderMap) -> Result<Option<VouchedCaller>, PortError> {
         Ok(None)
     }
 
-    fn by_certificate(&self, _: &[Vec<u8>]) -> Result<Option<Vouched>, Declined> {
+    fn by_certificate(&self, _: &[Vec<u8>]) -> Result<Option<VouchedCaller>, PortError> {
         Ok(None)
     }
 
-    fn known(&self, _: &Vouched) -> Option<Credential> {
+    fn known_credential(&self, _: &VouchedCaller) -> Option<Credential> {
         None
     }
 
-    fn admit(&self, _: &Vouched) -> Result<Credential, Declined> {
+    fn admit(&self, _: &VouchedCaller) -> Result<Credential, PortError> {
         Err(Refusal::CredentialGone.into())
     }
 }
@@ -35,19 +35,19 @@ impl Logins for NoLogins {
         Vec::new()
     }
 
-    fn start(&self, _: AskedLogin) -> Result<StartedLogin, Declined> {
+    fn start(&self, _: AskedLogin) -> Result<StartedLogin, PortError> {
         Err(Refusal::CredentialGone.into())
     }
 
-    fn finish(&self, _: &IssuerName, _: &Secret, _: &str) -> Result<FinishedLogin, Declined> {
+    fn finish(&self, _: &IssuerName, _: &Secret, _: &str) -> Result<FinishedLogin, PortError> {
         Err(Refusal::CredentialGone.into())
     }
 
-    fn log_out(&self, _: &IssuerName, _: &Secret) -> Result<(), Declined> {
+    fn log_out(&self, _: &IssuerName, _: &Secret) -> Result<(), PortError> {
         Err(Refusal::CredentialGone.into())
     }
 
-    fn ask_consent(&self, _: TerminalLogin) -> Result<Secret, Declined> {
+    fn ask_consent(&self, _: TerminalLogin) -> Result<Secret, PortError> {
         Err(Refusal::CredentialGone.into())
     }
 

@@ -48,7 +48,7 @@ impl Provider {
     }
 
     /// Sends a command of `provider.mjs`.
-    pub(crate) fn tell(&mut self, command: &str) {
+    pub(crate) fn send_command(&mut self, command: &str) {
         writeln!(self.input, "{command}").unwrap();
         assert_eq!(line(&mut self.output), "done");
     }

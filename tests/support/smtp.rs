@@ -19,7 +19,7 @@ const SIZE: usize = 2 << 20;
 
 /// How the server protects its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protected {
+pub(crate) enum MailProtection {
     /// It does not.
     Not,
     /// It encrypts by STARTTLS, and accepts no mail before.
@@ -46,7 +46,7 @@ type Otherwise = dyn Fn(&str) -> Option<Instead> + Send + Sync;
 
 /// The rules of a server.
 pub(crate) struct Rules {
-    pub(crate) protected: Protected,
+    pub(crate) protected: MailProtection,
     /// The password of [`USER`]; none means that no login is offered.
     pub(crate) password: Option<&'static str>,
     /// The login that is offered.
@@ -59,7 +59,7 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn plain() -> Self {
-        Self { protected: Protected::Not, password: None, mechanism: "PLAIN", offers: &[], instead: Box::new(|_| None) }
+        Self { protected: MailProtection::Not, password: None, mechanism: "PLAIN", offers: &[], instead: Box::new(|_| None) }
     }
 
     pub(crate) fn instead(self, instead: impl Fn(&str) -> Option<Instead> + Send + Sync + 'static) -> Self {
@@ -69,7 +69,7 @@ impl Rules {
 
 /// A mail that was accepted.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedMail {
     /// The sender of the envelope.
     pub(crate) from: String,
     /// The recipients that were accepted.
@@ -78,7 +78,7 @@ pub(crate) struct Received {
     pub(crate) text: String,
 }
 
-impl Received {
+impl ReceivedMail {
     /// Returns the value of a header whose lines are joined.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         let head = self.text.split("\r\n\r\n").next().unwrap_or_default().replace("\r\n ", " ");
@@ -92,13 +92,13 @@ pub(crate) struct MailServer {
     pub(crate) address: SocketAddr,
     /// The certificate of the authority that signed its own, as PEM.
     pub(crate) authority: String,
-    shared: Arc<Shared>,
+    shared: Arc<MailServerState>,
 }
 
-struct Shared {
+struct MailServerState {
     rules: Rules,
     tls: TlsAcceptor,
-    mails: Mutex<Vec<Received>>,
+    mails: Mutex<Vec<ReceivedMail>>,
     said: watch::Sender<Vec<String>>,
 }
 
@@ -107,7 +107,7 @@ impl MailServer {
     pub(crate) async fn start(rules: Rules, (authority, tls): (String, TlsAcceptor)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { rules, tls, mails: Mutex::default(), said: watch::Sender::default() });
+        let shared = Arc::new(MailServerState { rules, tls, mails: Mutex::default(), said: watch::Sender::default() });
         let server = Self { address, authority, shared: shared.clone() };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -119,12 +119,12 @@ impl MailServer {
     }
 
     /// Returns the mails that were accepted.
-    pub(crate) fn mails(&self) -> Vec<Received> {
+    pub(crate) fn mails(&self) -> Vec<ReceivedMail> {
         self.shared.mails.lock().unwrap().clone()
     }
 
     /// Returns the lines that clients said outside of mails, and `.` for the end of each mail.
-    pub(crate) fn said(&self) -> Vec<String> {
+    pub(crate) fn client_lines(&self) -> Vec<String> {
         self.shared.said.borrow().clone()
     }
 
@@ -138,13 +138,13 @@ impl MailServer {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-async fn serve(shared: &Shared, stream: TcpStream) {
+async fn serve(shared: &MailServerState, stream: TcpStream) {
     let mut stream: Box<dyn Stream> = Box::new(stream);
-    if shared.rules.protected == Protected::Tls {
+    if shared.rules.protected == MailProtection::Tls {
         let Ok(encrypted) = shared.tls.accept(stream).await else { return };
         stream = Box::new(encrypted);
     }
-    let mut session = Session { is_encrypted: shared.rules.protected == Protected::Tls, ..Session::default() };
+    let mut session = Session { is_encrypted: shared.rules.protected == MailProtection::Tls, ..Session::default() };
     let mut stream = BufReader::new(stream);
     let mut command = String::new();
     loop {
@@ -154,7 +154,7 @@ async fn serve(shared: &Shared, stream: TcpStream) {
             Some(Instead::Close) => return,
             Some(Instead::Hang) => return std::future::pending().await,
             Some(Instead::KeepAndClose) => return shared.mails.lock().unwrap().push(session.mail.clone()),
-            None => session.answered(shared, &command),
+            None => session.answer(shared, &command),
         };
         if stream.get_mut().write_all(format!("{says}\r\n").as_bytes()).await.is_err() || command.eq_ignore_ascii_case("QUIT") {
             return;
@@ -187,11 +187,11 @@ struct Session {
     login: Option<Vec<String>>,
     /// Whether the sender of the mail was named with `SMTPUTF8`.
     takes_utf8: bool,
-    mail: Received,
+    mail: ReceivedMail,
 }
 
 impl Session {
-    fn answered(&mut self, shared: &Shared, command: &str) -> String {
+    fn answer(&mut self, shared: &MailServerState, command: &str) -> String {
         let Rules { protected, password, mechanism, .. } = &shared.rules;
         if let Some(answers) = &mut self.login {
             answers.push(command.to_owned());
@@ -203,7 +203,7 @@ impl Session {
             return self.logged_in(given == format!("{} {}", base64(USER), base64(password.unwrap_or_default())));
         }
         let verb = command.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-        let must_encrypt = *protected == Protected::Starttls && !self.is_encrypted;
+        let must_encrypt = *protected == MailProtection::Starttls && !self.is_encrypted;
         match verb.as_str() {
             "" => "220 127.0.0.1 ESMTP".to_owned(),
             "EHLO" => {
@@ -235,7 +235,7 @@ impl Session {
             "RCPT" => self.recipient(command),
             "DATA" if self.mail.to.is_empty() => "503 no recipient".to_owned(),
             "DATA" => "354 end with a dot".to_owned(),
-            "." => self.taken(shared),
+            "." => self.accept_mail(shared),
             _ => "502 unknown command".to_owned(),
         }
     }
@@ -246,7 +246,7 @@ impl Session {
     }
 
     fn mail_from(&mut self, command: &str) -> String {
-        let Some(from) = bracketed(command, "MAIL FROM:") else { return "501 no sender".to_owned() };
+        let Some(from) = parse_address(command, "MAIL FROM:") else { return "501 no sender".to_owned() };
         let size: usize = command.split("SIZE=").nth(1).and_then(|size| size.split(' ').next()?.parse().ok()).unwrap_or(0);
         if size > SIZE {
             return "552 5.3.4 Message too big".to_owned();
@@ -255,7 +255,7 @@ impl Session {
             return "550 5.7.1 Sender rejected".to_owned();
         }
         self.takes_utf8 = command.contains(" SMTPUTF8");
-        self.mail = Received { from, ..Received::default() };
+        self.mail = ReceivedMail { from, ..ReceivedMail::default() };
         "250 2.1.0 Ok".to_owned()
     }
 
@@ -263,7 +263,7 @@ impl Session {
         if self.mail.from.is_empty() {
             return "503 no sender".to_owned();
         }
-        let Some(to) = bracketed(command, "RCPT TO:") else { return "501 no recipient".to_owned() };
+        let Some(to) = parse_address(command, "RCPT TO:") else { return "501 no recipient".to_owned() };
         match to.split('@').next() {
             Some("gone") => "550 5.1.1 No such user".to_owned(),
             Some("full") => "452 4.2.2 Mailbox full".to_owned(),
@@ -274,7 +274,7 @@ impl Session {
         }
     }
 
-    fn taken(&mut self, shared: &Shared) -> String {
+    fn accept_mail(&mut self, shared: &MailServerState) -> String {
         let lines_end_well = !self.mail.text.replace("\r\n", "").contains(['\r', '\n']);
         if !lines_end_well || self.mail.text.split("\r\n").any(|line| line.len() > 998) {
             return "554 5.6.0 the mail is malformed".to_owned();
@@ -285,7 +285,7 @@ impl Session {
     }
 }
 
-fn bracketed(command: &str, before: &str) -> Option<String> {
+fn parse_address(command: &str, before: &str) -> Option<String> {
     let (_, rest) = command.split_once(before)?;
     let (address, _) = rest.strip_prefix('<')?.split_once('>')?;
     Some(address.to_owned())

@@ -4,20 +4,20 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use ensue_connectors::Pending;
-use ensue_connectors::world::{Clock, Lines, PartReport, PartState, Parts};
+use ensue_connectors::world::{Clock, LineSink, PartReport, PartState, Parts};
 use ensue_engine::time::Timestamp;
 
 /// The lines that a source added to its sensor's log.
 #[derive(Default)]
-pub(crate) struct Collected(pub(crate) Mutex<Vec<String>>);
+pub(crate) struct CollectedLines(pub(crate) Mutex<Vec<String>>);
 
-impl Lines for Collected {
+impl LineSink for CollectedLines {
     fn add(&self, line: String) {
         self.0.lock().unwrap().push(line);
     }
 }
 
-impl Parts for Collected {
+impl Parts for CollectedLines {
     fn begin(&self) {}
 
     fn report(&self, part: PartReport) {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use cargo_metadata::DependencyKind;
 
 use crate::dependencies::metadata;
-use crate::{demand_none, read, root, rows, section, test_names, ticked};
+use crate::{backticked_texts, demand_none, read, root, rows, section, test_names};
 
 /// The fewest invariants that the table must have: fewer means that its shape has changed.
 const INVARIANTS_MIN: usize = 12;
@@ -121,7 +121,7 @@ fn each_attack_names_existing_tests() {
     for row in attacks {
         // Some rows have the tests of the row above, and some the file of a test before its name.
         let cell = row.last().map_or("", String::as_str);
-        let files: Vec<&str> = ticked(cell).into_iter().filter(|name| name.contains('/')).collect();
+        let files: Vec<&str> = backticked_texts(cell).into_iter().filter(|name| name.contains('/')).collect();
         findings.extend(files.iter().filter(|file| !root().join(file).exists()).map(|file| format!("there is no file `{file}`")));
         if !cell.contains("the same") {
             let tests = files.iter().fold(cell.to_owned(), |cell, file| cell.replace(&format!("`{file}`"), ""));
@@ -137,7 +137,7 @@ fn without_tests(rows: &[Vec<String>]) -> Vec<String> {
     let tests = test_names();
     let mut findings = Vec::new();
     for row in rows {
-        let named = row.last().map(|cell| ticked(cell)).unwrap_or_default();
+        let named = row.last().map(|cell| backticked_texts(cell)).unwrap_or_default();
         if named.is_empty() {
             findings.push(format!("no test is named: {}", row[0]));
         }

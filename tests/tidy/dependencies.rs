@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
-use crate::{CRATES, PURE_CRATES, demand_none, demand_same, files, read, root, rows, ticked};
+use crate::{CRATES, PURE_CRATES, backticked_texts, demand_none, demand_same, files, read, root, rows};
 
 /// Crates that no pure crate may depend on, even indirectly: runtimes, drivers, networks, randomness,
 /// unordered maps.
@@ -67,12 +67,12 @@ fn table() -> BTreeSet<String> {
 }
 
 /// A line of a crate's manifest that names a dependency.
-struct Named {
+struct NamedDependency {
     name: String,
     is_for_tests: bool,
 }
 
-fn named_by(folder: &str) -> Vec<Named> {
+fn named_by(folder: &str) -> Vec<NamedDependency> {
     let mut named = Vec::new();
     let mut section = String::new();
     for line in read(&format!("{folder}/Cargo.toml")).lines() {
@@ -81,7 +81,7 @@ fn named_by(folder: &str) -> Vec<Named> {
         } else if section.ends_with("dependencies]")
             && let Some((name, _)) = line.split_once(" = ")
         {
-            named.push(Named { name: name.trim().to_owned(), is_for_tests: section == "[dev-dependencies]" });
+            named.push(NamedDependency { name: name.trim().to_owned(), is_for_tests: section == "[dev-dependencies]" });
         }
     }
     named
@@ -148,10 +148,10 @@ fn no_crate_enables_json_features_that_change_parsing() {
 fn third_party_crates_match_the_documented_reasons() {
     let document = read("docs/dependencies.md");
     let (taken, not_taken) = document.split_once("\n## Not taken\n").expect("docs/dependencies.md has the part `Not taken`");
-    let first = |row: &Vec<String>| ticked(&row[0]).first().map(|name| (*name).to_owned()).unwrap_or_default();
+    let first = |row: &Vec<String>| backticked_texts(&row[0]).first().map(|name| (*name).to_owned()).unwrap_or_default();
     let reasons: BTreeSet<String> = rows(taken).iter().map(first).collect();
     demand_same("docs/dependencies.md says why each crate is there:", ("Cargo.toml", &table()), ("docs/dependencies.md", &reasons));
-    let refused: BTreeSet<String> = rows(not_taken).iter().flat_map(|row| ticked(&row[0])).map(str::to_owned).collect();
+    let refused: BTreeSet<String> = rows(not_taken).iter().flat_map(|row| backticked_texts(&row[0])).map(str::to_owned).collect();
     assert!(refused.len() >= 4, "the crates that were not taken are missing from docs/dependencies.md");
     let findings: Vec<String> = refused.intersection(&table()).map(|name| format!("`{name}` is not taken, and taken")).collect();
     demand_none(&findings, "a crate is taken or not:");
@@ -175,7 +175,7 @@ fn each_crate_uses_the_dependencies_of_its_manifest() {
         }
         // The library of `tests` is the simulator, which has its own folder.
         let inside = [format!("{folder}/src/"), "tests/simulation/".to_owned()];
-        for Named { name, is_for_tests } in named_by(folder) {
+        for NamedDependency { name, is_for_tests } in named_by(folder) {
             let is_used = sources
                 .iter()
                 .filter(|(path, _)| is_for_tests || inside.iter().any(|inside| path.starts_with(inside)))

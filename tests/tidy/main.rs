@@ -139,7 +139,7 @@ fn rows(text: &str) -> Vec<Vec<String>> {
 }
 
 /// Returns the texts in backticks.
-fn ticked(text: &str) -> Vec<&str> {
+fn backticked_texts(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
@@ -153,7 +153,7 @@ fn code_of(document: &str) -> Vec<String> {
         } else if is_fenced || line.starts_with("    ") {
             code.push(line.trim().to_owned());
         } else {
-            code.extend(ticked(line).into_iter().map(str::to_owned));
+            code.extend(backticked_texts(line).into_iter().map(str::to_owned));
         }
     }
     code

@@ -91,7 +91,7 @@ impl Scan<'_> {
     /// Takes the text of a literal, between its opening and its closing.
     fn text(&mut self, opening: usize, length: usize, closing: usize) {
         self.end_comment();
-        let text = unescaped(&self.rest[opening..opening + length]);
+        let text = unescape_literal(&self.rest[opening..opening + length]);
         // A text without a space is a name.
         if text.contains(' ') {
             self.found.push(Prose { line: self.line, text });
@@ -122,7 +122,7 @@ fn length_of_char(text: &str) -> usize {
 }
 
 /// Returns the text of a literal with its line breaks, and with the lines joined that a backslash joins.
-fn unescaped(literal: &str) -> String {
+fn unescape_literal(literal: &str) -> String {
     let mut parts = literal.split("\\\n");
     let first = parts.next().unwrap_or_default().to_owned();
     let joined = parts.fold(first, |joined, part| joined + part.trim_start());

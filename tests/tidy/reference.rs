@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::words::snake;
-use crate::{demand_none, demand_same, files, literals, read, rows, running_sources, section, ticked};
+use crate::{backticked_texts, demand_none, demand_same, files, literals, read, rows, running_sources, section};
 
 /// Every slug that a user can see: those of each `Explain`, derived or written out, and the API's own problems.
 fn slugs() -> BTreeSet<String> {
@@ -59,9 +59,9 @@ fn variables(folders: &[&str]) -> BTreeSet<String> {
 }
 
 /// The names of variables on a page.
-fn told_variables(page: &str) -> BTreeSet<String> {
+fn documented_variables(page: &str) -> BTreeSet<String> {
     let is_name = |word: &&str| word.starts_with("ENSUE_") && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    ticked(&read(page)).into_iter().filter(is_name).map(str::to_owned).collect()
+    backticked_texts(&read(page)).into_iter().filter(is_name).map(str::to_owned).collect()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn every_setting_is_in_the_reference() {
         |names: BTreeSet<String>| -> BTreeSet<String> { names.into_iter().filter(|name| !name.starts_with("ENSUE_KEY_")).collect() };
     let known = without_keys(variables(&["node/src/", "cli/src/"]));
     assert!(known.len() > 8, "{} variables were found; how they are written has changed", known.len());
-    demand_same("each variable is documented:", ("the code", &known), (PAGE, &without_keys(told_variables(PAGE))));
+    demand_same("each variable is documented:", ("the code", &known), (PAGE, &without_keys(documented_variables(PAGE))));
 
     let files = [
         "config.rs",
@@ -122,7 +122,7 @@ fn every_setting_is_in_the_reference() {
     let page = read(PAGE);
     let told: BTreeSet<String> = rows(section(&page, "## Settings"))
         .iter()
-        .flat_map(|row| ticked(&row[0]).join(".").split('.').map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|row| backticked_texts(&row[0]).join(".").split('.').map(str::to_owned).collect::<Vec<_>>())
         .filter(|part| !part.starts_with('<'))
         .collect();
     demand_same("each setting is documented:", ("node/src/config.rs", &settings), (PAGE, &told));
@@ -134,7 +134,7 @@ fn every_documented_opentelemetry_variable_is_read() {
     let source = read("node/src/config/otel.rs");
     let listed: BTreeSet<String> = rows(section(&page, "## OpenTelemetry's variables"))
         .iter()
-        .flat_map(|row| ticked(&row[0]).into_iter().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|row| backticked_texts(&row[0]).into_iter().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     assert!(listed.len() > 8, "{} variables were found; how they are written has changed", listed.len());
     for name in listed {
@@ -147,7 +147,7 @@ fn variables_of_programs_are_in_the_reference() {
     const PAGE: &str = "docs/reference/pack-language.md";
     let given = variables(&["executor/src/environment.rs"]);
     assert!(given.len() > 4, "{} variables were found; how they are written has changed", given.len());
-    demand_same("the contract's variables are documented:", ("the executor", &given), (PAGE, &told_variables(PAGE)));
+    demand_same("the contract's variables are documented:", ("the executor", &given), (PAGE, &documented_variables(PAGE)));
 }
 
 /// The names of all fields in a JSON Schema, at any depth.
@@ -183,7 +183,10 @@ fn every_field_of_a_pack_is_in_the_reference() {
     let page = read(PAGE);
     let told = |from: &str, cells: usize| -> BTreeSet<String> {
         let rows = rows(section(&page, from));
-        rows.iter().flat_map(|row| row.iter().take(cells).flat_map(|cell| ticked(cell)).collect::<Vec<_>>()).map(str::to_owned).collect()
+        rows.iter()
+            .flat_map(|row| row.iter().take(cells).flat_map(|cell| backticked_texts(cell)).collect::<Vec<_>>())
+            .map(str::to_owned)
+            .collect()
     };
     for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", "sensors")] {
         demand_same(
@@ -208,7 +211,7 @@ fn every_field_of_a_pack_is_in_the_reference() {
     }
     let declaration: Value = serde_json::from_str(&read("packs/schemas/trigger.json")).expect("a schema is JSON");
     let schemas = section(&page, "## Schemas");
-    let known: BTreeSet<&str> = ticked(schemas).into_iter().collect();
+    let known: BTreeSet<&str> = backticked_texts(schemas).into_iter().collect();
     let missing: Vec<String> = fields_of(&declaration["$defs"]["declaration"])
         .into_iter()
         .filter(|field| !known.contains(field.as_str()) && !schemas.contains(&format!("{field}: ")))
@@ -219,7 +222,7 @@ fn every_field_of_a_pack_is_in_the_reference() {
 #[test]
 fn every_field_of_a_later_release_is_in_the_roadmap() {
     let roadmap = read("docs/roadmap.md");
-    let promised: BTreeSet<&str> = ticked(&roadmap).into_iter().collect();
+    let promised: BTreeSet<&str> = backticked_texts(&roadmap).into_iter().collect();
     let mut later = BTreeSet::new();
     for (_, text) in running_sources().into_iter().filter(|(path, _)| path.starts_with("packs/src/written/")) {
         for list in text.split("later: &[").skip(1) {
@@ -235,7 +238,7 @@ fn every_field_of_a_later_release_is_in_the_roadmap() {
 #[test]
 fn every_function_of_expressions_is_in_the_reference() {
     let page = read("docs/reference/expressions.md");
-    let told: BTreeSet<&str> = ticked(&page).into_iter().collect();
+    let told: BTreeSet<&str> = backticked_texts(&page).into_iter().collect();
     let mut names = BTreeSet::new();
     for (path, text) in files("expression/src", ".rs") {
         if path.starts_with("expression/src/functions/") {
@@ -317,7 +320,7 @@ fn every_route_is_in_the_reference_with_its_permission() {
     let parameters = operations.flat_map(serde_json::Map::values).filter_map(|operation| operation["parameters"].as_array()).flatten();
     let known: BTreeSet<&str> = parameters.filter(|one| one["in"] == "query").filter_map(|one| one["name"].as_str()).collect();
     assert!(known.len() > 10, "{} parameters were found; how they are written has changed", known.len());
-    let told: BTreeSet<&str> = ticked(&page).into_iter().collect();
+    let told: BTreeSet<&str> = backticked_texts(&page).into_iter().collect();
     let missing: Vec<String> = known.difference(&told).map(|name| (*name).to_owned()).collect();
     demand_none(&missing, "each parameter of a query is documented in docs/reference/rest-api.md:");
 }
@@ -351,6 +354,6 @@ fn each_kind_of_fact_has_golden_files_and_a_line_in_the_reference() {
     demand_same("a released fact is permanent:", ("the registry", &expected), ("engine/tests/contract", &golden));
     let page = read("docs/concepts/the-log.md");
     let told: BTreeSet<String> =
-        rows(section(&page, "## The kinds of fact")).iter().flat_map(|row| ticked(&row[0])).map(str::to_owned).collect();
+        rows(section(&page, "## The kinds of fact")).iter().flat_map(|row| backticked_texts(&row[0])).map(str::to_owned).collect();
     demand_same("each kind is documented:", ("the registry", &kinds), ("docs/concepts/the-log.md", &told));
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use syn::visit::{self, Visit};
 use syn::{Attribute, File, Item, ItemUse, Macro, Path, UseTree, Visibility};
 
-use crate::{CRATES, demand_none, files, read, rows, section, ticked};
+use crate::{CRATES, backticked_texts, demand_none, files, read, rows, section};
 
 /// The folders in which each file, with the folder of the same name, is a room of its own: each is about a noun. The file
 /// of such a folder names all of them, as the root of a crate does.
@@ -51,7 +51,7 @@ fn imports_in_the_engine_never_lead_up_a_floor() {
     let text = read("ARCHITECTURE.md");
     let table = rows(section(&text, FLOORS));
     assert!(table.len() >= 5, "the table of floors has {} rows; its shape has changed", table.len());
-    let patterns = |cell: &str| ticked(cell).into_iter().flat_map(alternatives).collect();
+    let patterns = |cell: &str| backticked_texts(cell).into_iter().flat_map(alternatives).collect();
     let floors: Vec<(&str, Vec<String>)> = table.iter().map(|row| (row[0].as_str(), patterns(&row[1]))).collect();
     let imports = imports("engine");
     let mut findings: Vec<String> = Vec::new();

@@ -28,7 +28,7 @@ fn mutants_match_their_patches() {
             None => findings.push(format!("{}: tests/mutants/src/lib.rs lists no bug of this name", patch.path)),
             Some(mutant) => {
                 let seam = format!("{SEAM}\"{}\")", mutant.name);
-                if !patch.added().any(|line| line.contains(&seam)) {
+                if !patch.added_lines().any(|line| line.contains(&seam)) {
                     findings.push(format!("{} does not add `{seam}`", patch.path));
                 }
             }

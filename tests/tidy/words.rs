@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{CRATES, demand_none, documents, files, read, rust_sources, section};
 
 /// The banned words of docs/glossary.md: the closed list under "Never".
-fn banned() -> Vec<String> {
+fn banned_words() -> Vec<String> {
     let text = read("docs/glossary.md");
     let lines = section(&text, "## Never").lines().filter_map(|line| line.strip_prefix("- `"));
     let words: Vec<String> = lines.filter_map(|line| line.split('`').next()).map(str::to_owned).collect();
@@ -54,7 +54,7 @@ fn findings_in(path: &str, text: &str, banned: &[String]) -> Vec<String> {
 
 #[test]
 fn no_source_uses_a_banned_word() {
-    let banned = banned();
+    let banned = banned_words();
     // This file names some of the words to show how they are found.
     let sources = rust_sources().into_iter().filter(|(path, _)| path != "tests/tidy/words.rs");
     let findings: Vec<String> = sources.flat_map(|(path, text)| findings_in(&path, &text, &banned)).collect();
@@ -63,7 +63,7 @@ fn no_source_uses_a_banned_word() {
 
 #[test]
 fn no_pack_table_or_fixture_uses_a_banned_word() {
-    let banned = banned();
+    let banned = banned_words();
     let mut texts = files("migrations", ".sql");
     texts.extend(files("examples", ".yaml"));
     for folder in CRATES {
@@ -78,7 +78,7 @@ fn no_pack_table_or_fixture_uses_a_banned_word() {
 
 #[test]
 fn no_document_uses_a_banned_word() {
-    let banned = banned();
+    let banned = banned_words();
     let mut texts = documents();
     // The glossary names the words in order to ban them.
     texts.retain(|(path, _)| path != "docs/glossary.md");

@@ -105,7 +105,7 @@ impl DeadLetter {
         })
     }
 
-    fn settled(self, status: LetterStatus, record: &Record, rerun: Option<ExecutionId>, events: &[EventId]) -> Self {
+    fn settle(self, status: LetterStatus, record: &Record, rerun: Option<ExecutionId>, events: &[EventId]) -> Self {
         let events = events.iter().take(EVENTS_MAX).copied().collect();
         Self {
             status,
@@ -146,17 +146,17 @@ impl View for DeadLetter {
                 settled: None,
             }),
             ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_)) => {
-                before.map(|letter| letter.settled(LetterStatus::Retried, record, execution_of(record), &[]))
+                before.map(|letter| letter.settle(LetterStatus::Retried, record, execution_of(record), &[]))
             }
             ByNoun::ExecutionFact(fact) => match fact.gave_up() {
                 Some(error) => Self::of_execution(record, error),
                 None => before,
             },
             ByNoun::DeadLetterFact(DeadLetterFact::DeadLetterRetried(fact)) => {
-                before.map(|letter| letter.settled(LetterStatus::Retried, record, None, &fact.events))
+                before.map(|letter| letter.settle(LetterStatus::Retried, record, None, &fact.events))
             }
             ByNoun::DeadLetterFact(DeadLetterFact::DeadLetterDismissed(_)) => {
-                before.map(|letter| letter.settled(LetterStatus::Dismissed, record, None, &[]))
+                before.map(|letter| letter.settle(LetterStatus::Dismissed, record, None, &[]))
             }
             _ => before,
         }

@@ -42,7 +42,7 @@ pub struct Enforcement {
     /// What holds it, or held it last.
     pub held: Option<HeldBy>,
     /// Its outcome after it was held.
-    pub became: Option<Became>,
+    pub became: Option<FinalOutcome>,
     /// The enforcement that it repeats.
     pub repeats: Option<EnforcementId>,
     /// Why it was rejected or skipped, at once or later.
@@ -66,7 +66,7 @@ pub struct HeldBy {
 
 /// The outcome of an enforcement after it was held.
 #[sparse(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Became {
+pub struct FinalOutcome {
     /// The outcome.
     pub outcome: ReleasedName,
     /// If it was superseded, the reason.
@@ -152,7 +152,7 @@ impl View for Enforcement {
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
         let (Fact::EnforcementMade(fact), StreamId::Enforcement(id)) = (&record.fact, &record.stream) else {
-            return before.map(|before| before.changed(record));
+            return before.map(|before| before.fold_outcome(record));
         };
         let mut made = Self {
             id: *id,
@@ -204,9 +204,9 @@ impl View for Enforcement {
 
 impl Enforcement {
     /// Folds its outcome after it was held.
-    fn changed(self, record: &Record) -> Self {
+    fn fold_outcome(self, record: &Record) -> Self {
         let ByNoun::FlowFact(fact) = record.fact.by_noun() else { return self };
-        let became = |outcome| Some(Became { outcome, why: None, by: None, time: record.time });
+        let became = |outcome| Some(FinalOutcome { outcome, why: None, by: None, time: record.time });
         match fact {
             FlowFact::EnforcementHeldOn(fact) => Self { held: Some(HeldBy { by: fact.by, until: fact.until }), ..self },
             FlowFact::EnforcementReleased(fact) => {
@@ -219,7 +219,7 @@ impl Enforcement {
                 }
             }
             FlowFact::EnforcementSuperseded(fact) => {
-                let became = Became { outcome: ReleasedName::Superseded, why: Some(fact.why), by: fact.by, time: record.time };
+                let became = FinalOutcome { outcome: ReleasedName::Superseded, why: Some(fact.why), by: fact.by, time: record.time };
                 Self { became: Some(became), ..self }
             }
             FlowFact::RuleKeyForgotten(_) | FlowFact::RuleFlowEnded(_) => self,

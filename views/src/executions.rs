@@ -8,7 +8,7 @@ mod waiting;
 use ensue_derive::sparse;
 use ensue_engine::access::principal::Principal;
 use ensue_engine::executions::facts::{AttemptStarted, Evidence, ExecutionRequested, Failure, FailureKind, Pace, Settlement};
-use ensue_engine::executions::labels::{Labels, written};
+use ensue_engine::executions::labels::{Labels, render_label};
 use ensue_engine::executions::milestone::{HowAttemptEnded, HowEnded};
 use ensue_engine::executions::scope::ExecutionScope;
 use ensue_engine::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, StepFact};
@@ -128,7 +128,7 @@ pub struct Execution {
     /// The revision of the catalog in which it and everything it needs is looked up.
     pub catalog: CatalogRevision,
     /// The decision of a person on its unknown outcome.
-    pub settled: Option<Settled>,
+    pub settled: Option<OutcomeDecision>,
     /// Its attempts, oldest first: the last [`ATTEMPTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
@@ -348,7 +348,7 @@ pub struct LateReport {
 
 /// A person's decision on the outcome of an execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settled {
+pub struct OutcomeDecision {
     /// The decision.
     pub outcome: SettledAs,
     /// The actor, in the log's notation.
@@ -382,7 +382,7 @@ impl View for Execution {
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
         let StreamId::Execution(id) = &record.stream else { return before };
         if let Fact::ExecutionRequested(fact) = &record.fact {
-            let mut execution = Self::requested(*id, fact, record);
+            let mut execution = Self::from_request(*id, fact, record);
             execution.note_queue(record.time);
             execution.note_steps(record.time);
             return Some(execution);
@@ -421,7 +421,7 @@ impl View for Execution {
             Some(self.correlation.into()),
             self.parent.map(|parent| parent.0.into()),
             self.rerun_of.map(|of| of.0.into()),
-            Some(Term::Texts(self.labels.iter().map(|(name, value)| written(name, value)).collect())),
+            Some(Term::Texts(self.labels.iter().map(|(name, value)| render_label(name, value)).collect())),
         ]
     }
 
@@ -440,7 +440,7 @@ impl Execution {
         self.scope.as_deref().cloned().unwrap_or_else(|| ExecutionScope::of_request(self.rule.as_ref(), &self.action))
     }
 
-    fn requested(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {
+    fn from_request(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {
         let part = fact.part_of.as_ref();
         let role = part.map(|part_of| part_of.role);
         Self {
@@ -516,7 +516,7 @@ impl Execution {
         let step = match fact {
             StepFact::StepSkipped(fact) => NotStarted { skipped: Some(fact.because), ..of(&fact.step, None) },
             StepFact::StepFailed(fact) => {
-                let error = Failure { explained: fact.error.explained.clone(), ..shortened(&fact.error) };
+                let error = Failure { explained: fact.error.explained.clone(), ..shorten(&fact.error) };
                 NotStarted { error: Some(error), ..of(&fact.step, fact.item) }
             }
             StepFact::StepExpanded(fact) if fact.count == 0 => of(&fact.step, None),
@@ -557,14 +557,14 @@ impl Execution {
             }
             ExecutionFact::AttemptFailed(fact) => {
                 if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::after(fact.error.kind), fact.ended_at, record.time) {
-                    attempt.error = Some(shortened(&fact.error));
+                    attempt.error = Some(shorten(&fact.error));
                     attempt.result = body;
                 }
             }
             ExecutionFact::AttemptLost(fact) => {
                 if let Some(attempt) = self.end_attempt(fact.attempt, AttemptStatus::Lost, None, record.time) {
                     attempt.evidence = Some(fact.evidence);
-                    attempt.error = fact.error.as_ref().map(shortened);
+                    attempt.error = fact.error.as_ref().map(shorten);
                 }
                 // If it may not be tried again, it leaves the queue with the next record of the same commit.
                 if self.status == Status::Running {
@@ -573,7 +573,7 @@ impl Execution {
             }
             ExecutionFact::AttemptReportedLate(fact) => {
                 if let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.id == fact.attempt) {
-                    attempt.late_report = Some(LateReport { at: record.time, error: fact.error.as_ref().map(shortened), result: body });
+                    attempt.late_report = Some(LateReport { at: record.time, error: fact.error.as_ref().map(shorten), result: body });
                 }
             }
             ExecutionFact::LockAwaited(fact) => self.await_lock(fact, record.time),
@@ -585,7 +585,7 @@ impl Execution {
             ExecutionFact::ExecutionSettled(fact) => self.settle(record, &fact.outcome),
             // The timeline has the others.
             _ => {
-                if let Some(ended) = fact.ended() {
+                if let Some(ended) = fact.execution_end() {
                     self.result = body.filter(|_| ended.how == HowEnded::Succeeded).or(self.result);
                     self.end(ended.how.into(), ended.error.cloned(), record.time);
                 }
@@ -629,7 +629,7 @@ impl Execution {
             SettledAs::Retry => self.status = Status::Queued,
         }
         let by = cut(&record.actor.to_string(), TEXT_BYTES_MAX);
-        self.settled = Some(Settled { outcome, by, at: record.time });
+        self.settled = Some(OutcomeDecision { outcome, by, at: record.time });
     }
 
     fn end_attempt(
@@ -659,6 +659,6 @@ impl Execution {
     }
 }
 
-fn shortened(error: &Failure) -> Failure {
+fn shorten(error: &Failure) -> Failure {
     Failure { kind: error.kind, message: cut(&error.message, TEXT_BYTES_MAX), detail: error.detail, explained: Vec::new() }
 }

@@ -163,7 +163,7 @@ impl Inquiry {
     }
 
     /// Returns everybody that it asks, in the forms of [`assignees_of`] and [`deputy`].
-    pub fn asked(&self) -> Vec<String> {
+    pub fn asked_people(&self) -> Vec<String> {
         let deputies = self.delegations.iter().map(|delegation| deputy(delegation.to));
         self.assignees.iter().cloned().chain(deputies).collect()
     }
@@ -194,7 +194,7 @@ pub fn deputy(id: IdentityId) -> String {
 /// Returns the id of the inquiry that an action opens. Inquiries that the engine opens itself are named in
 /// each record that concerns them.
 fn id_of(record: &Record, execution: ExecutionId) -> InquiryId {
-    InquiryId(Id::derived(record.log, execution.0, Role::Inquiry(1)))
+    InquiryId(Id::derive(record.log, execution.0, Role::Inquiry(1)))
 }
 
 impl View for Inquiry {
@@ -224,7 +224,7 @@ impl View for Inquiry {
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
         let StreamId::Execution(execution) = &record.stream else { return before };
         if let ByNoun::InquiryFact(InquiryFact::InquiryOpened(fact)) = record.fact.by_noun() {
-            return Some(Self::opened(*execution, fact, record));
+            return Some(Self::from_opening(*execution, fact, record));
         }
         let mut inquiry = before?;
         match record.fact.by_noun() {
@@ -259,11 +259,11 @@ impl View for Inquiry {
                 inquiry.assignees.extend(added);
             }
             ByNoun::InquiryFact(InquiryFact::InquiryNotified(fact)) => {
-                inquiry.notified(Notification { of: fact.of, at: record.time, execution: Some(fact.execution), error: None });
+                inquiry.add_notification(Notification { of: fact.of, at: record.time, execution: Some(fact.execution), error: None });
             }
             ByNoun::InquiryFact(InquiryFact::InquiryNotificationFailed(fact)) => {
                 let error = Some(cut(&fact.error.message, ERROR_BYTES_MAX));
-                inquiry.notified(Notification { of: fact.of, at: record.time, execution: None, error });
+                inquiry.add_notification(Notification { of: fact.of, at: record.time, execution: None, error });
             }
             ByNoun::InquiryFact(InquiryFact::InquiryWithdrawn(_)) => inquiry.end(InquiryStatus::Withdrawn, record.time),
             ByNoun::TimerFact(TimerFact::TimerFired(fact)) if fact.kind == TimerKind::Expiry => {
@@ -291,7 +291,12 @@ impl View for Inquiry {
     }
 
     fn columns(&self) -> Vec<Option<Term>> {
-        vec![Some(self.status.as_str().into()), Some(self.execution.into()), self.parent.map(Term::from), Some(Term::Texts(self.asked()))]
+        vec![
+            Some(self.status.as_str().into()),
+            Some(self.execution.into()),
+            self.parent.map(Term::from),
+            Some(Term::Texts(self.asked_people())),
+        ]
     }
 
     fn scope(&self) -> Option<RowScope> {
@@ -304,7 +309,7 @@ impl View for Inquiry {
 }
 
 impl Inquiry {
-    fn opened(execution: ExecutionId, fact: &InquiryOpened, record: &Record) -> Self {
+    fn from_opening(execution: ExecutionId, fact: &InquiryOpened, record: &Record) -> Self {
         let shown = |name: &str| cut(name, NAME_BYTES_MAX);
         Self {
             id: InquiryId(record.id),
@@ -333,7 +338,7 @@ impl Inquiry {
         }
     }
 
-    fn notified(&mut self, notification: Notification) {
+    fn add_notification(&mut self, notification: Notification) {
         if self.notifications.len() >= NOTIFICATIONS_MAX {
             self.notifications.remove(0);
         }

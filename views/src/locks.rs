@@ -66,14 +66,14 @@ impl View for LockClaims {
                 Some(Touch::Changes(*id))
             }
             Fact::TimerFired(fact) if matches!(fact.kind, TimerKind::Start | TimerKind::Turn) => Some(Touch::Changes(*id)),
-            fact => fact.ended().map(|_| Touch::Changes(*id)),
+            fact => fact.execution_end().map(|_| Touch::Changes(*id)),
         }
     }
 
     fn project(before: Option<Self>, record: &Record) -> Option<Self> {
         let StreamId::Execution(id) = &record.stream else { return before };
         if let Fact::ExecutionRequested(fact) = &record.fact {
-            return (!fact.locks.is_empty()).then(|| Self::requested(*id, fact, record));
+            return (!fact.locks.is_empty()).then(|| Self::from_request(*id, fact, record));
         }
         let mut row = before?;
         match &record.fact {
@@ -82,7 +82,7 @@ impl View for LockClaims {
             Fact::ExecutionPaused(_) => row.is_paused = true,
             Fact::ExecutionResumed(_) => row.is_paused = false,
             Fact::TimerFired(_) => row.hold_the_rest(record.time),
-            fact => return fact.ended().is_none().then_some(row),
+            fact => return fact.execution_end().is_none().then_some(row),
         }
         Some(row)
     }
@@ -114,7 +114,7 @@ impl LockClaims {
         self.waits_since.and_then(|_| self.claims.iter().find(|claim| claim.held_since.is_none()))
     }
 
-    fn requested(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {
+    fn from_request(id: ExecutionId, fact: &ExecutionRequested, record: &Record) -> Self {
         let claims = fact.locks.iter().map(|claim| LockClaim { lock: claim.lock(), limit: claim.limit, held_since: None });
         let mut row = Self {
             id,

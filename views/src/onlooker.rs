@@ -28,7 +28,7 @@ pub trait Onlooker: Send {
     /// Called when the fold that began has ended, normally or in a panic, or waits for the store.
     fn end(&mut self);
     /// Called when the store has stored the changes of the records up to this position.
-    fn kept(&mut self, through: Position);
+    fn note_stored(&mut self, through: Position);
 }
 
 /// An observer that does nothing.
@@ -48,5 +48,5 @@ impl Onlooker for Nobody {
 
     fn end(&mut self) {}
 
-    fn kept(&mut self, _: Position) {}
+    fn note_stored(&mut self, _: Position) {}
 }

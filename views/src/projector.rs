@@ -115,7 +115,7 @@ impl Projector {
         });
         match stored {
             Ok(changes) => {
-                onlooker.kept(store.position());
+                onlooker.note_stored(store.position());
                 told(at, changes);
                 Ok(store.position())
             }
@@ -243,7 +243,7 @@ impl<V: View> Fold<V> {
     }
 
     /// Returns the stored row for a record, undecoded; nothing if it is cached.
-    fn stored(&self, touch: &Touch<V::Key>, load: &mut Load<'_>) -> Result<Vec<Row>, ViewError> {
+    fn load_stored(&self, touch: &Touch<V::Key>, load: &mut Load<'_>) -> Result<Vec<Row>, ViewError> {
         match touch {
             Touch::Changes(key) if !self.touched.contains_key(key) && !self.at_hand.contains_key(key) => {
                 load(V::NAME, &[key.clone().into()])
@@ -272,7 +272,7 @@ impl<V: View> Fold<V> {
             let folded = catch_unwind(AssertUnwindSafe(|| {
                 // The touched row is determined by the fact alone, which cannot end the process.
                 let Some(touch) = V::key(record) else { return Ok(None) };
-                let mut stored = self.stored(&touch, load)?;
+                let mut stored = self.load_stored(&touch, load)?;
                 if let Some(why) = onlooker.begin_one(V::NAME, record.position) {
                     return Ok(Some(why));
                 }
@@ -284,7 +284,7 @@ impl<V: View> Fold<V> {
                     let row = V::project(slot.now.clone(), record);
                     before = Some((key.clone(), std::mem::replace(&mut slot.now, row)));
                     // A row that cannot be written is found with the record that caused it.
-                    drop(slot.now.as_ref().map(|row| written(&key, row)));
+                    drop(slot.now.as_ref().map(|row| to_new_row(&key, row)));
                 }
                 Ok(None)
             }));
@@ -319,7 +319,7 @@ impl<V: View> Fold<V> {
                 changes.rows.push((V::NAME, Change::Remove { position: stored }));
             }
             let Some(row) = slot.now else { continue };
-            let new = written(&key, &row);
+            let new = to_new_row(&key, &row);
             rows.push(if slot.stored == position { Change::Update(new) } else { Change::Insert(new) });
             if row.life() == Life::Alive {
                 self.at_hand.insert(key, row);
@@ -338,7 +338,7 @@ impl<V: View> Fold<V> {
 }
 
 /// Converts a row to its stored form.
-fn written<V: View>(key: &V::Key, row: &V) -> NewRow {
+fn to_new_row<V: View>(key: &V::Key, row: &V) -> NewRow {
     let document = serde_json::to_vec(row).expect("views hold only text, numbers and lists, which always have a JSON form");
     NewRow {
         key: key.clone().into(),

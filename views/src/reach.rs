@@ -37,12 +37,12 @@ pub enum RowReach {
     /// All of them.
     Everything,
     /// Only those that limits cover.
-    Within(Arc<Within>),
+    Within(Arc<ReachLimits>),
 }
 
 /// The limits of a permission.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Within {
+pub struct ReachLimits {
     /// The limits: one of each inner list must cover a row.
     pub all_of: Vec<Vec<Limit>>,
     /// The names by which inquiries ask the caller; those are reached too.
@@ -54,7 +54,7 @@ pub struct Within {
 /// What the action of the outermost execution must be, for rows of one place: one pattern of each list must match.
 pub type ActionPatterns = Vec<Vec<Pattern>>;
 
-impl Within {
+impl ReachLimits {
     /// Returns what the actions of reached rows in a place are; an empty list for any action, and `None` if no row in the
     /// place is reached.
     pub fn actions_in(&self, place: &str) -> Option<ActionPatterns> {
@@ -86,7 +86,7 @@ impl Within {
 impl RowReach {
     /// Returns the reach of a caller that sees nothing.
     pub fn nothing() -> Self {
-        Self::Within(Arc::new(Within { all_of: vec![Vec::new()], ..Within::default() }))
+        Self::Within(Arc::new(ReachLimits { all_of: vec![Vec::new()], ..ReachLimits::default() }))
     }
 
     /// Returns the reach to the rows that both reaches include because of where they belong.
@@ -97,7 +97,7 @@ impl RowReach {
             (Self::Within(one), Self::Within(other)) if one == other => Self::Within(one.clone()),
             (Self::Within(one), Self::Within(other)) => {
                 let all_of = one.all_of.iter().chain(&other.all_of).cloned().collect();
-                Self::Within(Arc::new(Within { all_of, ..Within::default() }))
+                Self::Within(Arc::new(ReachLimits { all_of, ..ReachLimits::default() }))
             }
         }
     }
@@ -126,9 +126,9 @@ mod tests {
 
     use super::*;
 
-    fn within(lists: &[&[&str]]) -> Within {
+    fn within(lists: &[&[&str]]) -> ReachLimits {
         let list = |texts: &&[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        Within { all_of: lists.iter().map(list).collect(), ..Within::default() }
+        ReachLimits { all_of: lists.iter().map(list).collect(), ..ReachLimits::default() }
     }
 
     #[test]
@@ -158,9 +158,9 @@ mod tests {
 
     #[test]
     fn two_reaches_have_in_common_only_where_rows_belong() {
-        let asked = Within { asked: vec!["ana".to_owned()], ..within(&[&["pack=release"]]) };
+        let asked = ReachLimits { asked: vec!["ana".to_owned()], ..within(&[&["pack=release"]]) };
         let execution = ExecutionId(Id::root(Timestamp::from_micros(0), 1));
-        let itself = Within { itself: Some(execution), ..within(&[&["pack=garden"]]) };
+        let itself = ReachLimits { itself: Some(execution), ..within(&[&["pack=garden"]]) };
         let (asked, itself) = (RowReach::Within(asked.into()), RowReach::Within(itself.into()));
         for both in [asked.and(&itself), itself.and(&asked)] {
             let RowReach::Within(both) = both else { panic!("both are limited") };

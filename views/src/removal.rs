@@ -11,12 +11,12 @@ use crate::view::ViewName;
 
 /// The elapsed time according to the log: the time of its newest record without the steps of the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Elapsed {
+pub struct ElapsedTime {
     stepped: i64,
     micros: i64,
 }
 
-impl Elapsed {
+impl ElapsedTime {
     /// Creates it from stored values: how far all steps together moved the clock, and the time without them,
     /// in microseconds.
     pub const fn of(stepped: i64, micros: i64) -> Self {
@@ -24,7 +24,7 @@ impl Elapsed {
     }
 
     /// Returns how far all steps together moved the clock, in microseconds.
-    pub const fn stepped(self) -> i64 {
+    pub const fn total_step(self) -> i64 {
         self.stepped
     }
 
@@ -41,7 +41,7 @@ impl Elapsed {
 
     /// Folds the next records, and returns the executions that ended with them and are not part of a
     /// workflow.
-    pub fn fold(&mut self, records: &[Record]) -> Vec<Ended> {
+    pub fn fold(&mut self, records: &[Record]) -> Vec<EndedExecution> {
         let mut ended = Vec::new();
         for record in records {
             match &record.fact {
@@ -55,8 +55,10 @@ impl Elapsed {
                 _ => {}
             }
             self.micros = record.time.micros().saturating_sub(self.stepped);
-            if let (Some(milestone::Ended { part_of: None, .. }), StreamId::Execution(execution)) = (record.fact.ended(), &record.stream) {
-                ended.push(Ended { elapsed: self.micros, at: record.position, execution: *execution });
+            if let (Some(milestone::ExecutionEnd { part_of: None, .. }), StreamId::Execution(execution)) =
+                (record.fact.execution_end(), &record.stream)
+            {
+                ended.push(EndedExecution { elapsed: self.micros, at: record.position, execution: *execution });
             }
         }
         ended
@@ -65,8 +67,8 @@ impl Elapsed {
 
 /// An ended execution that is not part of a workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ended {
-    /// When it ended: [`Elapsed::micros`] at that time.
+pub struct EndedExecution {
+    /// When it ended: [`ElapsedTime::micros`] at that time.
     pub elapsed: i64,
     /// The record that ended it.
     pub at: Position,
@@ -80,21 +82,21 @@ pub struct Removal {
     /// The rows, by the positions at which they began. Each of them exists.
     pub rows: Vec<(ViewName, Position)>,
     /// The executions of which nothing is left.
-    pub ended: Vec<Ended>,
+    pub ended: Vec<EndedExecution>,
     /// The number of executions among the rows.
     pub executions: u64,
 }
 
 /// How much was removed since the views were created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Removed {
+pub struct RemovalCounts {
     /// Executions, including parts of workflows.
     pub executions: u64,
     /// Rows, including those of the executions.
     pub rows: u64,
 }
 
-impl Removed {
+impl RemovalCounts {
     /// Returns the sum with what a round removes.
     #[must_use]
     pub fn with(self, removal: &Removal) -> Self {

@@ -148,7 +148,7 @@ impl View for RuleActivity {
 
     fn key(record: &Record) -> Option<Touch<RuleId>> {
         match record.fact.by_noun() {
-            ByNoun::RuleFact(fact) => Some(Touch::Changes(named(fact).0)),
+            ByNoun::RuleFact(fact) => Some(Touch::Changes(rule_of(fact).0)),
             ByNoun::FlowFact(FlowFact::EnforcementReleased(fact)) => Some(Touch::Changes(fact.rule_id)),
             ByNoun::FlowFact(FlowFact::EnforcementSuperseded(fact)) => Some(Touch::Changes(fact.rule_id)),
             _ => None,
@@ -164,7 +164,7 @@ impl View for RuleActivity {
         }
         let ByNoun::RuleFact(fact) = record.fact.by_noun() else { return before };
         let mut activity = before.unwrap_or_else(|| {
-            let (id, rule) = named(fact);
+            let (id, rule) = rule_of(fact);
             Self::begun(id, rule.clone(), record)
         });
         activity.change(record, fact);
@@ -189,7 +189,7 @@ impl View for RuleActivity {
 }
 
 /// Returns the rule that a fact is about.
-fn named(fact: RuleFact<'_>) -> (RuleId, &RuleRef) {
+fn rule_of(fact: RuleFact<'_>) -> (RuleId, &RuleRef) {
     match fact {
         RuleFact::EnforcementMade(fact) => (fact.rule_id, &fact.rule),
         RuleFact::RuleErred(fact) => (fact.rule_id, &fact.rule),

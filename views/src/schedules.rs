@@ -42,14 +42,14 @@ pub struct Schedule {
     /// When its timer last fired.
     pub fired_at: Option<Timestamp>,
     /// The most recent times that it missed.
-    pub missed: Option<Missed>,
+    pub missed: Option<MissedTimes>,
     /// Whether it is never due again.
     pub is_over: bool,
 }
 
 /// Times at which nothing could fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Missed {
+pub struct MissedTimes {
     /// The first of them.
     pub from: Timestamp,
     /// The first later time that is not one of them.
@@ -81,7 +81,7 @@ impl View for Schedule {
                 EndedBecause::Changed | EndedBecause::Removed | EndedBecause::Disabled => None,
             },
             ByNoun::ScheduleFact(ScheduleFact::ScheduleMissed(fact)) => {
-                let missed = Some(Missed { from: fact.from, until: fact.until, misfire: fact.misfire });
+                let missed = Some(MissedTimes { from: fact.from, until: fact.until, misfire: fact.misfire });
                 before.map(|before| Self { missed, ..before })
             }
             ByNoun::TimerFact(TimerFact::TimerSet(fact)) => before.map(|before| Self { next_at: Some(fact.due), ..before }),

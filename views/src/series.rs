@@ -113,7 +113,7 @@ impl Bucket {
     }
 
     /// Returns how many buckets are kept.
-    pub fn kept(self) -> i64 {
+    pub fn retained_count(self) -> i64 {
         match self {
             Self::Minute => 48 * HOUR_MINUTES,
             Self::Hour => 400 * 24,
@@ -189,7 +189,7 @@ pub type SeriesCounts = BTreeMap<Option<String>, BTreeMap<i64, u64>>;
 
 /// What makes a count, borrowed from records and rows. The scope of anything but an execution follows from its name.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Key<'a> {
+struct CountKey<'a> {
     kind: SeriesKind,
     minute: i64,
     name: &'a str,
@@ -201,7 +201,7 @@ struct Key<'a> {
 /// Returns how often things happened in some records, in the order in which each first happened. `row` returns the row of
 /// an execution after the records: the records of its end do not have its scope.
 pub(crate) fn increments<'a>(records: &'a [Record], row: impl Fn(ExecutionId) -> Option<&'a Execution>) -> Vec<Increment> {
-    let mut counts: BTreeMap<Key<'a>, (usize, u64)> = BTreeMap::new();
+    let mut counts: BTreeMap<CountKey<'a>, (usize, u64)> = BTreeMap::new();
     let mut rows: Vec<Option<&Execution>> = Vec::new();
     for record in records {
         each(record, &row, &mut |key, execution, times| {
@@ -215,7 +215,7 @@ pub(crate) fn increments<'a>(records: &'a [Record], row: impl Fn(ExecutionId) ->
     }
     let mut counted: Vec<_> = counts.into_iter().collect();
     counted.sort_unstable_by_key(|(_, (first, _))| *first);
-    let increment = |((key, (_, count)), row): ((Key<'_>, (usize, u64)), Option<&Execution>)| {
+    let increment = |((key, (_, count)), row): ((CountKey<'_>, (usize, u64)), Option<&Execution>)| {
         let scope = match key.kind {
             SeriesKind::Executions => row.map(|row| RowScope::from(&row.execution_scope())),
             SeriesKind::Events | SeriesKind::Enforcements | SeriesKind::RuleErrors | SeriesKind::Deliveries => {
@@ -231,10 +231,10 @@ pub(crate) fn increments<'a>(records: &'a [Record], row: impl Fn(ExecutionId) ->
 fn each<'a>(
     record: &'a Record,
     row: &impl Fn(ExecutionId) -> Option<&'a Execution>,
-    count: &mut impl FnMut(Key<'a>, Option<&'a Execution>, u64),
+    count: &mut impl FnMut(CountKey<'a>, Option<&'a Execution>, u64),
 ) {
     let minute = Bucket::Minute.of(record.time);
-    let of = |kind, name: &'a str, outcome| Key { kind, minute, name, outcome, pack: pack_of(name), execution: None };
+    let of = |kind, name: &'a str, outcome| CountKey { kind, minute, name, outcome, pack: pack_of(name), execution: None };
     match record.fact.by_noun() {
         ByNoun::EventFact(EventFact::EventReceived(fact)) => {
             let outcome = match (fact.matched, fact.undecided, fact.erred) {
@@ -283,7 +283,7 @@ fn each<'a>(
             let row = row(*id);
             let name = row.map_or("", |row| row.action.as_str());
             let execution = row.map(|row| (row.rule.as_ref(), row.scope.as_deref()));
-            let key = Key { execution, ..of(SeriesKind::Executions, name, outcome.as_str()) };
+            let key = CountKey { execution, ..of(SeriesKind::Executions, name, outcome.as_str()) };
             count(key, row, 1);
         }
         _ => {}

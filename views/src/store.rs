@@ -10,7 +10,7 @@ use ensue_engine::time::Timestamp;
 use thiserror::Error;
 
 use crate::reach::{RowReach, RowScope};
-use crate::removal::{Elapsed, Ended, Removed};
+use crate::removal::{ElapsedTime, EndedExecution, RemovalCounts};
 use crate::series::{Increment, SeriesCounts, SeriesQuery};
 use crate::view::{Column, Term, View, ViewName};
 
@@ -24,7 +24,7 @@ pub trait ViewStore: Send {
     /// Returns the number of records that views skipped.
     fn passed_over(&self) -> u64;
     /// Returns the elapsed time at the newest folded record.
-    fn elapsed(&self) -> Elapsed;
+    fn elapsed(&self) -> ElapsedTime;
     /// Returns the rows with these keys, in any order. Missing ones are omitted.
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError>;
     /// Makes the changes and moves to `changes.through`, all or nothing.
@@ -40,7 +40,7 @@ pub trait ViewReader: Send + Sync {
     /// Returns the row with a key.
     fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError>;
     /// Returns the rows of a query, at most [`LIST_ROWS_MAX`], and how far it looked.
-    fn find(&self, query: &ListQuery) -> Result<Found, ViewError>;
+    fn find(&self, query: &ListQuery) -> Result<QueryResult, ViewError>;
     /// Returns the rows of a query, at most [`LIST_ROWS_MAX`]. If the query reaches only some rows, there may be more.
     fn list(&self, query: &ListQuery) -> Result<Vec<Row>, ViewError> {
         self.find(query).map(|found| found.rows)
@@ -52,7 +52,7 @@ pub trait ViewReader: Send + Sync {
     /// Returns the records that views skipped.
     fn passed_over(&self) -> Result<AllPassedOver, ViewError>;
     /// Returns how much retention removed from these views since they were created.
-    fn removed(&self) -> Result<Removed, ViewError>;
+    fn removal_counts(&self) -> Result<RemovalCounts, ViewError>;
     /// Shows every row of every view, views in the order of [`ViewName::ALL`] and rows in the order of their
     /// positions, and returns the position of the views. Two stores with the same contents show the same,
     /// byte for byte.
@@ -67,7 +67,7 @@ pub const KEYS_BETWEEN_MAX: usize = 200;
 
 /// The rows that a query found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct QueryResult {
     /// The rows.
     pub rows: Vec<Row>,
     /// The last row that the query looked at, if it stopped after [`WALKED_ROWS_MAX`] rows: others may follow.
@@ -107,9 +107,9 @@ pub struct Changes {
     /// as the rows exist.
     pub passed_over: AllPassedOver,
     /// The elapsed time at the last of them.
-    pub elapsed: Elapsed,
+    pub elapsed: ElapsedTime,
     /// The outermost executions that ended with them.
-    pub ended: Vec<Ended>,
+    pub ended: Vec<EndedExecution>,
     /// What the counts over time grow by, in the order of the log.
     pub increments: Vec<Increment>,
 }

@@ -32,10 +32,10 @@ impl TimelineEntry {
     /// execution's history.
     pub fn of(record: &Record) -> Option<Self> {
         let what = match record.fact.by_noun() {
-            ByNoun::ExecutionFact(fact) => tell(fact),
-            ByNoun::StepFact(fact) => tell_step(fact),
-            ByNoun::InquiryFact(fact) => tell_inquiry(fact),
-            ByNoun::TimerFact(fact) => tell_timer(fact),
+            ByNoun::ExecutionFact(fact) => describe_execution(fact),
+            ByNoun::StepFact(fact) => describe_step(fact),
+            ByNoun::InquiryFact(fact) => describe_inquiry(fact),
+            ByNoun::TimerFact(fact) => describe_timer(fact),
             _ => return None,
         };
         let (position, time, kind) = (record.position, record.time, record.kind());
@@ -43,7 +43,7 @@ impl TimelineEntry {
     }
 }
 
-fn tell(fact: ExecutionFact<'_>) -> String {
+fn describe_execution(fact: ExecutionFact<'_>) -> String {
     match fact {
         ExecutionFact::ExecutionRequested(fact) => match (&fact.rule, &fact.part_of) {
             (Some(rule), _) => format!("rule {rule} requested {}", fact.action),
@@ -129,7 +129,7 @@ fn with_item(part: &PartOf) -> String {
     }
 }
 
-fn tell_step(fact: StepFact<'_>) -> String {
+fn describe_step(fact: StepFact<'_>) -> String {
     match fact {
         StepFact::StepSkipped(fact) => {
             let because = match fact.because {
@@ -193,7 +193,7 @@ fn tell_step(fact: StepFact<'_>) -> String {
     }
 }
 
-fn tell_inquiry(fact: InquiryFact<'_>) -> String {
+fn describe_inquiry(fact: InquiryFact<'_>) -> String {
     match fact {
         InquiryFact::InquiryOpened(fact) => {
             let assignees = fact.assignees.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -226,7 +226,7 @@ fn tell_inquiry(fact: InquiryFact<'_>) -> String {
     }
 }
 
-fn tell_timer(fact: TimerFact<'_>) -> String {
+fn describe_timer(fact: TimerFact<'_>) -> String {
     match fact {
         TimerFact::TimerSet(TimerSet { kind, number, due, .. }) => match kind {
             TimerKind::Retry => format!("attempt {number} follows at {due}"),

@@ -12,7 +12,7 @@ use ensue_engine::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::reach::{RowReach, RowScope, Within};
+use crate::reach::{ReachLimits, RowReach, RowScope};
 
 /// The maximum size of a document, in bytes of JSON. Views meet it by construction, because all their lists
 /// and texts are bounded.
@@ -61,7 +61,8 @@ pub trait View: Clone + Serialize + DeserializeOwned {
 impl RowReach {
     /// Returns true if a row is reached because of where it belongs, or because it is the execution that the caller is.
     pub fn covers_row<V: View>(&self, key: &str, row: &V) -> bool {
-        let is_itself = |within: &Within| V::NAME == ViewName::Executions && within.itself.is_some_and(|itself| itself.to_string() == key);
+        let is_itself =
+            |within: &ReachLimits| V::NAME == ViewName::Executions && within.itself.is_some_and(|itself| itself.to_string() == key);
         match self {
             Self::Within(within) if is_itself(within) => true,
             _ => !V::NAME.is_scoped() || self.covers(row.scope().as_ref()),

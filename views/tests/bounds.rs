@@ -47,10 +47,10 @@ fn longest_execution_fits_its_row() {
     let actor = || Actor::Token(worst(10_000));
     let body = || Some(Body::json("{}"));
     for number in 1..=ATTEMPTS_MAX as u32 + 1 {
-        let attempt = AttemptId(Id::derived(story.log(), execution.0, Role::Attempt(number)));
+        let attempt = AttemptId(Id::derive(story.log(), execution.0, Role::Attempt(number)));
         let started = AttemptStarted { number: u32::MAX, token: u64::MAX, worker: worst(2_000), lease_millis: u64::MAX };
-        story.tell(stream.clone(), Some(attempt.0), actor(), None, started.into(), None);
-        story.tell(
+        story.append_fact(stream.clone(), Some(attempt.0), actor(), None, started.into(), None);
+        story.append_fact(
             stream.clone(),
             None,
             actor(),
@@ -59,9 +59,9 @@ fn longest_execution_fits_its_row() {
             body(),
         );
         let late = AttemptReportedLate { attempt, error: Some(error.clone()) };
-        story.tell(stream.clone(), None, actor(), None, late.into(), body());
+        story.append_fact(stream.clone(), None, actor(), None, late.into(), body());
     }
-    story.tell(stream, None, actor(), None, ExecutionFailed { error, part_of: None, scope: None }.into(), None);
+    story.append_fact(stream, None, actor(), None, ExecutionFailed { error, part_of: None, scope: None }.into(), None);
     assert_fits(&only::<Execution>(story.records()));
 }
 
@@ -69,8 +69,8 @@ fn longest_execution_fits_its_row() {
 fn longest_artifact_fits_its_row() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
-    let attempt = story.started(execution);
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
+    let attempt = story.start(execution);
     story.gave_away(execution, attempt, &"\"".repeat(ARTIFACT_NAME_BYTES_MAX));
     assert_fits(&only::<Artifact>(story.records()));
 }
@@ -88,7 +88,7 @@ fn longest_scope() -> ExecutionScope {
 fn longest_inquiry_fits_its_row() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "core.inquiry");
+    let execution = story.execute("garden.drain", event, "core.inquiry");
     // A fact cannot hold more.
     let name = || "n".repeat(ASSIGNEE_BYTES_MAX);
     let opened = InquiryOpened {
@@ -110,10 +110,10 @@ fn longest_inquiry_fits_its_row() {
         attempt: None,
         scope: Some(Box::new(longest_scope())),
     };
-    let id = Id::derived(story.log(), execution.0, Role::Inquiry(1));
-    story.tell(StreamId::Execution(execution), Some(id), Actor::Engine, None, opened.into(), None);
+    let id = Id::derive(story.log(), execution.0, Role::Inquiry(1));
+    story.append_fact(StreamId::Execution(execution), Some(id), Actor::Engine, None, opened.into(), None);
     for _ in 0..=ASSIGNEES_MAX + 1 {
-        story.answered(execution, &worst(2_000), Verdict::Counts);
+        story.answer(execution, &worst(2_000), Verdict::Counts);
     }
     assert_fits(&only::<Inquiry>(story.records()));
 }
@@ -127,7 +127,7 @@ fn longest_rule_activity_fits_its_row() {
         let message = format!("{number}{}", worst(2_500));
         let error = Digest::of(message.as_bytes());
         let fact = RuleErred { rule: rule.clone(), rule_id: story.rule_id(&rule), event, error, message };
-        story.tell(StreamId::Rule(rule.clone()), None, Actor::Engine, None, fact.into(), None);
+        story.append_fact(StreamId::Rule(rule.clone()), None, Actor::Engine, None, fact.into(), None);
     }
     assert_fits(&only::<RuleActivity>(story.records()));
 }

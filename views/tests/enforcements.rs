@@ -16,25 +16,25 @@ use ensue_views::{Enforcement, RuleActivity, View as _};
 
 use crate::{fold, only};
 
-fn held(story: &mut Story) -> EnforcementId {
+fn hold_enforcement(story: &mut Story) -> EnforcementId {
     let event = story.event("garden.knocked", "{}");
-    story.enforced(&"garden.greet".parse().unwrap(), event, Outcome::Held { by: Control::Debounce, until: NOON })
+    story.enforce(&"garden.greet".parse().unwrap(), event, Outcome::Held { by: Control::Debounce, until: NOON })
 }
 
-fn tell(story: &mut Story, id: EnforcementId, fact: impl Into<Fact>) {
-    story.tell(StreamId::Enforcement(id), None, Actor::Engine, None, fact.into(), None);
+fn add_fact(story: &mut Story, id: EnforcementId, fact: impl Into<Fact>) {
+    story.append_fact(StreamId::Enforcement(id), None, Actor::Engine, None, fact.into(), None);
 }
 
 #[test]
 fn held_enforcement_stays_held_until_its_outcome() {
     let mut story = Story::new();
-    let id = held(&mut story);
+    let id = hold_enforcement(&mut story);
     let (rule, rule_id) = ("garden.greet".parse().unwrap(), story.rule_id(&"garden.greet".parse().unwrap()));
-    tell(&mut story, id, EnforcementHeldOn { rule, rule_id, by: Control::Missing, until: NOON });
+    add_fact(&mut story, id, EnforcementHeldOn { rule, rule_id, by: Control::Missing, until: NOON });
     let shown: Enforcement = only(story.records());
     assert_eq!((shown.outcome, shown.held.unwrap().by, shown.became), (OutcomeName::Held, Control::Missing, None));
     let (rule, outcome) = ("garden.greet".parse().unwrap(), Release::Rejected { error: "no gate".into() });
-    tell(&mut story, id, EnforcementReleased { rule, rule_id, outcome });
+    add_fact(&mut story, id, EnforcementReleased { rule, rule_id, outcome });
     let shown: Enforcement = only(story.records());
     assert_eq!((shown.outcome, shown.became.unwrap().outcome), (OutcomeName::Held, ReleasedName::Rejected));
     assert_eq!(shown.error.as_deref(), Some("no gate"));
@@ -52,18 +52,18 @@ fn enforcement_is_alive_while_it_is_held() {
     ];
     for end in ends {
         let mut story = Story::new();
-        let id = held(&mut story);
+        let id = hold_enforcement(&mut story);
         let life = |story: &Story| only::<Enforcement>(story.records()).life();
         assert_eq!(life(&story), Life::Alive);
-        tell(&mut story, id, EnforcementHeldOn { rule: rule(), rule_id, by: Control::Missing, until: NOON });
+        add_fact(&mut story, id, EnforcementHeldOn { rule: rule(), rule_id, by: Control::Missing, until: NOON });
         assert_eq!(life(&story), Life::Alive);
-        tell(&mut story, id, end);
+        add_fact(&mut story, id, end);
         assert_eq!(life(&story), Life::Settled);
     }
     for outcome in [Outcome::Shadowed, Outcome::Throttled, Outcome::Executed { execution }] {
         let mut story = Story::new();
         let event = story.event("garden.knocked", "{}");
-        story.enforced(&"garden.greet".parse().unwrap(), event, outcome);
+        story.enforce(&"garden.greet".parse().unwrap(), event, outcome);
         assert_eq!(only::<Enforcement>(story.records()).life(), Life::Settled);
     }
 }
@@ -74,12 +74,12 @@ fn enforcement_names_its_execution_whether_it_was_held_or_not() {
     let mut story = Story::new();
     let event = story.event("garden.knocked", "{}");
     let greet = || -> RuleRef { "garden.greet".parse().unwrap() };
-    let at_once = story.enforced(&greet(), event, Outcome::Executed { execution });
+    let at_once = story.enforce(&greet(), event, Outcome::Executed { execution });
     let repeat = story.event("garden.knocked", "{}");
-    let repeated = story.enforced(&greet(), repeat, Outcome::Deduplicated { of: at_once });
-    let later = held(&mut story);
+    let repeated = story.enforce(&greet(), repeat, Outcome::Deduplicated { of: at_once });
+    let later = hold_enforcement(&mut story);
     let rule_id = story.rule_id(&greet());
-    tell(&mut story, later, EnforcementReleased { rule: greet(), rule_id, outcome: Release::Executed { execution } });
+    add_fact(&mut story, later, EnforcementReleased { rule: greet(), rule_id, outcome: Release::Executed { execution } });
     let rows = fold::<Enforcement>(story.records());
     let shown = |id: EnforcementId| (rows[&id.to_string()].execution, rows[&id.to_string()].repeats);
     assert_eq!([at_once, repeated, later].map(shown), [(Some(execution), None), (None, Some(at_once)), (Some(execution), None)]);
@@ -88,12 +88,12 @@ fn enforcement_names_its_execution_whether_it_was_held_or_not() {
 #[test]
 fn rule_counts_each_match_once_by_its_outcome() {
     let mut story = Story::new();
-    let ids: Vec<_> = (0..3).map(|_| held(&mut story)).collect();
+    let ids: Vec<_> = (0..3).map(|_| hold_enforcement(&mut story)).collect();
     let rule = || "garden.greet".parse().unwrap();
     let rule_id = story.rule_id(&rule());
     let superseded = EnforcementSuperseded { rule: rule(), rule_id, why: SupersededBecause::Newer, by: Some(ids[1]) };
-    tell(&mut story, ids[0], superseded);
-    tell(&mut story, ids[1], EnforcementReleased { rule: rule(), rule_id, outcome: Release::Shadowed });
+    add_fact(&mut story, ids[0], superseded);
+    add_fact(&mut story, ids[1], EnforcementReleased { rule: rule(), rule_id, outcome: Release::Shadowed });
     let activity: RuleActivity = only(story.records());
     assert_eq!(activity.matched, Matches { held: 1, superseded: 1, shadowed: 1, ..Matches::default() });
     let first: Enforcement = fold(story.records()).remove(&ids[0].to_string()).unwrap();

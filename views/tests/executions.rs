@@ -16,21 +16,21 @@ use ensue_views::{Artifact, Column, Execution, View as _, ViewName};
 
 use crate::{fold, only};
 
-fn requested() -> (Story, ExecutionId) {
+fn story_with_request() -> (Story, ExecutionId) {
     let mut story = Story::new();
     let event = story.event("garden.rained", r#"{"litres":3}"#);
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
     (story, execution)
 }
 
 fn running() -> (Story, ExecutionId, AttemptId) {
-    let (mut story, execution) = requested();
-    let attempt = story.started(execution);
+    let (mut story, execution) = story_with_request();
+    let attempt = story.start(execution);
     (story, execution, attempt)
 }
 
-fn tell(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>, body: Option<Body>) {
-    story.tell(StreamId::Execution(execution), None, Actor::Token("ana".into()), None, fact.into(), body);
+fn add_fact(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>, body: Option<Body>) {
+    story.append_fact(StreamId::Execution(execution), None, Actor::Token("ana".into()), None, fact.into(), body);
 }
 
 fn now(story: &Story) -> Execution {
@@ -39,9 +39,9 @@ fn now(story: &Story) -> Execution {
 
 #[test]
 fn execution_is_queued_until_a_worker_takes_it() {
-    let (mut story, execution) = requested();
+    let (mut story, execution) = story_with_request();
     assert_eq!((now(&story).status, now(&story).attempt, now(&story).started_at), (Status::Queued, 0, None));
-    story.started(execution);
+    story.start(execution);
     let taken = now(&story);
     assert_eq!((taken.status, taken.attempt, taken.attempts.len()), (Status::Running, 1, 1));
     assert_eq!(taken.started_at, Some(taken.attempts[0].started_at));
@@ -51,7 +51,7 @@ fn execution_is_queued_until_a_worker_takes_it() {
 #[test]
 fn result_is_that_of_the_succeeded_attempt() {
     let (mut story, execution, attempt) = running();
-    story.succeeded(execution, attempt);
+    story.succeed(execution, attempt);
     let ended = now(&story);
     assert_eq!((ended.status, ended.attempts[0].status, ended.error), (Status::Succeeded, AttemptStatus::Succeeded, None));
     let reported = story.records().iter().find(|record| record.kind() == "attempt.succeeded").unwrap();
@@ -63,13 +63,13 @@ fn result_is_that_of_the_succeeded_attempt() {
 fn failed_execution_has_its_error_and_the_attempt_its_result() {
     let (mut story, execution, attempt) = running();
     let error = Failure::new(FailureKind::ExitCode, "it stuck").with_detail(3);
-    tell(
+    add_fact(
         &mut story,
         execution,
         AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, output_tail: None, ended_at: None },
         Some(Body::json("{}")),
     );
-    tell(
+    add_fact(
         &mut story,
         execution,
         ensue_engine::executions::facts::ExecutionFailed { error: error.clone(), part_of: None, scope: None },
@@ -87,11 +87,11 @@ fn execution_that_ended_without_a_node_has_its_real_end_time() {
     let started_at = now(&story).attempts[0].started_at;
     story.later(20_000);
     let ended_at = started_at.plus_millis(8_000);
-    tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: Some(ended_at) }, Some(Body::json("{}")));
+    add_fact(&mut story, execution, AttemptSucceeded { attempt, ended_at: Some(ended_at) }, Some(Body::json("{}")));
     // Both are records of one batch, so they have the same time.
     let reported_at = story.records().last().unwrap().time;
     story.go_on_at(reported_at);
-    tell(&mut story, execution, ExecutionSucceeded::default(), None);
+    add_fact(&mut story, execution, ExecutionSucceeded::default(), None);
     let ended = now(&story);
     assert_eq!((ended.ended_at, ended.attempts[0].ended_at), (Some(ended_at), Some(ended_at)));
     assert_eq!(ended.attempts[0].reported_at, Some(reported_at));
@@ -101,7 +101,7 @@ fn execution_that_ended_without_a_node_has_its_real_end_time() {
 fn end_noted_by_a_wrong_clock_is_not_before_the_beginning() {
     let (mut story, execution, attempt) = running();
     let started_at = now(&story).attempts[0].started_at;
-    tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: Some(started_at.minus_millis(1)) }, Some(Body::json("{}")));
+    add_fact(&mut story, execution, AttemptSucceeded { attempt, ended_at: Some(started_at.minus_millis(1)) }, Some(Body::json("{}")));
     assert_eq!(now(&story).attempts[0].ended_at, Some(started_at));
 }
 
@@ -109,23 +109,23 @@ fn end_noted_by_a_wrong_clock_is_not_before_the_beginning() {
 fn lost_attempt_has_its_worker_s_reason() {
     let (mut story, execution, attempt) = running();
     let error = Some(Failure::new(FailureKind::Lost, "its supervisor answered nothing"));
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: error.clone() }, None);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: error.clone() }, None);
     assert_eq!(now(&story).attempts[0].error, error);
 }
 
 #[test]
 fn overlong_attempt_is_timed_out() {
     let (mut story, execution, attempt) = running();
-    story.failed(execution, attempt, Failure::new(FailureKind::Timeout, "it took longer than 60 s"));
+    story.fail(execution, attempt, Failure::new(FailureKind::Timeout, "it took longer than 60 s"));
     assert_eq!((now(&story).status, now(&story).attempts[0].status), (Status::TimedOut, AttemptStatus::TimedOut));
 }
 
 #[test]
 fn execution_is_cancelling_until_its_worker_has_stopped() {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, ExecutionCancelRequested {}, None);
+    add_fact(&mut story, execution, ExecutionCancelRequested {}, None);
     assert_eq!(now(&story).status, Status::Cancelling);
-    tell(
+    add_fact(
         &mut story,
         execution,
         AttemptFailed {
@@ -138,77 +138,77 @@ fn execution_is_cancelling_until_its_worker_has_stopped() {
         None,
     );
     assert_eq!(now(&story).status, Status::Cancelling);
-    tell(&mut story, execution, ExecutionCancelled::default(), None);
+    add_fact(&mut story, execution, ExecutionCancelled::default(), None);
     assert_eq!((now(&story).status, now(&story).attempts[0].status), (Status::Cancelled, AttemptStatus::Cancelled));
 }
 
 #[test]
 fn lost_attempt_requeues_its_execution() {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     let waiting = now(&story);
     assert_eq!((waiting.status, waiting.attempts[0].status), (Status::Queued, AttemptStatus::Lost));
     assert_eq!(waiting.attempts[0].evidence, Some(Evidence::NotBegun));
     let first_start = waiting.started_at;
-    story.started(execution);
+    story.start(execution);
     assert_eq!((now(&story).status, now(&story).attempt, now(&story).started_at), (Status::Running, 2, first_start));
 }
 
 #[test]
 fn lost_attempt_of_a_cancelled_execution_does_not_requeue_it() {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, ExecutionCancelRequested {}, None);
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
+    add_fact(&mut story, execution, ExecutionCancelRequested {}, None);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     assert_eq!(now(&story).status, Status::Cancelling);
 }
 
 #[test]
 fn queued_at_is_shown_until_the_start() {
-    let (mut story, execution) = requested();
+    let (mut story, execution) = story_with_request();
     assert_eq!((now(&story).queue.as_str(), now(&story).queued_at), ("default", Some(now(&story).requested_at)));
-    tell(&mut story, execution, ExecutionPaused {}, None);
+    add_fact(&mut story, execution, ExecutionPaused {}, None);
     assert_eq!(now(&story).queued_at, None);
-    tell(&mut story, execution, ExecutionResumed {}, None);
+    add_fact(&mut story, execution, ExecutionResumed {}, None);
     assert_eq!(now(&story).queued_at, story.records().last().map(|record| record.time));
-    let attempt = story.started(execution);
+    let attempt = story.start(execution);
     assert_eq!(now(&story).queued_at, None);
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     assert_eq!(now(&story).queued_at, story.records().last().map(|record| record.time));
 }
 
 #[test]
 fn paused_execution_is_shown_as_such_and_then_with_its_status() {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, ExecutionPaused {}, None);
+    add_fact(&mut story, execution, ExecutionPaused {}, None);
     assert_eq!((now(&story).status, now(&story).paused_at.is_some()), (Status::Paused, true));
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     assert_eq!(now(&story).status, Status::Paused);
-    tell(&mut story, execution, ExecutionResumed {}, None);
+    add_fact(&mut story, execution, ExecutionResumed {}, None);
     assert_eq!((now(&story).status, now(&story).paused_at), (Status::Queued, None));
-    tell(&mut story, execution, ExecutionPaused {}, None);
-    tell(&mut story, execution, ExecutionCancelRequested {}, None);
+    add_fact(&mut story, execution, ExecutionPaused {}, None);
+    add_fact(&mut story, execution, ExecutionCancelRequested {}, None);
     assert_eq!((now(&story).status, now(&story).paused_at), (Status::Cancelling, None));
 }
 
 fn indeterminate() -> (Story, ExecutionId, AttemptId) {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }, None);
-    tell(&mut story, execution, ExecutionBecameIndeterminate {}, None);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }, None);
+    add_fact(&mut story, execution, ExecutionBecameIndeterminate {}, None);
     (story, execution, attempt)
 }
 
 #[test]
 fn paused_execution_that_waits_for_a_person_is_shown_as_indeterminate() {
     let (mut story, execution, _) = indeterminate();
-    tell(&mut story, execution, ExecutionPaused {}, None);
+    add_fact(&mut story, execution, ExecutionPaused {}, None);
     assert_eq!((now(&story).status, now(&story).paused_at.is_some()), (Status::Indeterminate, true));
     // It is paused before its worker is lost.
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, ExecutionPaused {}, None);
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }, None);
-    tell(&mut story, execution, ExecutionBecameIndeterminate {}, None);
+    add_fact(&mut story, execution, ExecutionPaused {}, None);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }, None);
+    add_fact(&mut story, execution, ExecutionBecameIndeterminate {}, None);
     assert_eq!(now(&story).status, Status::Indeterminate);
-    tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Retry }, None);
+    add_fact(&mut story, execution, ExecutionSettled { outcome: Settlement::Retry }, None);
     assert_eq!(now(&story).status, Status::Paused);
 }
 
@@ -216,8 +216,8 @@ fn paused_execution_that_waits_for_a_person_is_shown_as_indeterminate() {
 fn person_settles_an_indeterminate_execution_with_a_result() {
     let (mut story, execution, _) = indeterminate();
     assert_eq!(now(&story).status, Status::Indeterminate);
-    tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Succeeded }, Some(Body::json("{}")));
-    tell(&mut story, execution, ExecutionSucceeded::default(), None);
+    add_fact(&mut story, execution, ExecutionSettled { outcome: Settlement::Succeeded }, Some(Body::json("{}")));
+    add_fact(&mut story, execution, ExecutionSucceeded::default(), None);
     let settled = now(&story);
     assert_eq!((settled.status, settled.attempts[0].status), (Status::Succeeded, AttemptStatus::Lost));
     assert!(settled.result.is_some());
@@ -227,15 +227,15 @@ fn person_settles_an_indeterminate_execution_with_a_result() {
 #[test]
 fn indeterminate_execution_can_be_retried_by_a_person() {
     let (mut story, execution, _) = indeterminate();
-    tell(&mut story, execution, ExecutionSettled { outcome: Settlement::Retry }, None);
+    add_fact(&mut story, execution, ExecutionSettled { outcome: Settlement::Retry }, None);
     assert_eq!((now(&story).status, now(&story).ended_at), (Status::Queued, None));
 }
 
 #[test]
 fn late_report_settles_an_indeterminate_execution() {
     let (mut story, execution, attempt) = indeterminate();
-    tell(&mut story, execution, AttemptSucceeded { attempt, ended_at: None }, Some(Body::json("{}")));
-    tell(&mut story, execution, ExecutionSucceeded::default(), None);
+    add_fact(&mut story, execution, AttemptSucceeded { attempt, ended_at: None }, Some(Body::json("{}")));
+    add_fact(&mut story, execution, ExecutionSucceeded::default(), None);
     let settled = now(&story);
     assert_eq!((settled.status, settled.attempts[0].status), (Status::Succeeded, AttemptStatus::Succeeded));
     assert_eq!(settled.attempts[0].evidence, Some(Evidence::MayHaveBegun));
@@ -244,10 +244,10 @@ fn late_report_settles_an_indeterminate_execution() {
 #[test]
 fn late_report_is_noted_on_its_attempt_and_changes_nothing_else() {
     let (mut story, execution, attempt) = running();
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
-    story.started(execution);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
+    story.start(execution);
     let before = now(&story);
-    tell(&mut story, execution, AttemptReportedLate { attempt, error: None }, Some(Body::json("{}")));
+    add_fact(&mut story, execution, AttemptReportedLate { attempt, error: None }, Some(Body::json("{}")));
     let mut after = now(&story);
     let late = after.attempts[0].late_report.take().unwrap();
     assert!(late.error.is_none() && late.result.is_some());
@@ -257,10 +257,10 @@ fn late_report_is_noted_on_its_attempt_and_changes_nothing_else() {
 
 #[test]
 fn newest_attempts_are_shown_and_all_are_counted() {
-    let (mut story, execution) = requested();
+    let (mut story, execution) = story_with_request();
     for _ in 0..=ATTEMPTS_MAX {
-        let attempt = story.started(execution);
-        tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
+        let attempt = story.start(execution);
+        add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
     }
     let shown = now(&story);
     assert_eq!((shown.attempt as usize, shown.attempts.len()), (ATTEMPTS_MAX + 1, ATTEMPTS_MAX));
@@ -276,19 +276,19 @@ fn record_of_an_unrequested_execution_makes_no_row() {
 
 fn set(story: &mut Story, execution: ExecutionId, kind: TimerKind) -> Timestamp {
     let due = story.now().plus_millis(60_000);
-    tell(story, execution, TimerSet { kind, number: 1, due, schedule: None }, None);
+    add_fact(story, execution, TimerSet { kind, number: 1, due, schedule: None }, None);
     due
 }
 
 fn fire(story: &mut Story, execution: ExecutionId, kind: TimerKind) {
     let due = story.now();
-    tell(story, execution, TimerFired { kind, number: 1, due, schedule: None }, None);
+    add_fact(story, execution, TimerFired { kind, number: 1, due, schedule: None }, None);
 }
 
 #[test]
 fn execution_is_delayed_until_the_timer_of_its_retry_or_start_fires() {
     for kind in [TimerKind::Retry, TimerKind::Start, TimerKind::Turn] {
-        let (mut story, execution) = requested();
+        let (mut story, execution) = story_with_request();
         let due = set(&mut story, execution, kind);
         let delayed = now(&story);
         assert_eq!((delayed.status, delayed.waits_until, delayed.queued_at), (Status::Delayed, Some(due), None), "{kind:?}");
@@ -328,9 +328,9 @@ fn execution_is_cancelling_once_its_total_time_is_over() {
     fire(&mut story, execution, TimerKind::Timeout);
     assert_eq!((now(&story).status, now(&story).times_out_at), (Status::Cancelling, None));
     // It need not be running.
-    let (mut story, execution) = requested();
+    let (mut story, execution) = story_with_request();
     set(&mut story, execution, TimerKind::Timeout);
-    tell(&mut story, execution, ExecutionPaused {}, None);
+    add_fact(&mut story, execution, ExecutionPaused {}, None);
     fire(&mut story, execution, TimerKind::Timeout);
     assert_eq!((now(&story).status, now(&story).paused_at), (Status::Cancelling, None));
 }
@@ -341,7 +341,7 @@ fn ended_execution_waits_for_nothing() {
     for kind in [TimerKind::Timeout, TimerKind::Sleep] {
         set(&mut story, execution, kind);
     }
-    story.succeeded(execution, attempt);
+    story.succeed(execution, attempt);
     let ended = now(&story);
     assert_eq!((ended.waits_until, ended.times_out_at, ended.awaits_lock, ended.queued_at), (None, None, None, None));
 }
@@ -351,14 +351,14 @@ fn progress_is_the_newest_of_the_latest_attempt() {
     let (mut story, execution, attempt) = running();
     assert_eq!(now(&story).progress, None);
     let said = |index, thousandths| AttemptProgressed { attempt, index, thousandths: Some(thousandths) };
-    tell(&mut story, execution, said(0, 100), Some(Body::json(r#"{"message":"it creaks"}"#)));
-    tell(&mut story, execution, said(1, 250), Some(Body::json(r#"{"message":"it moves"}"#)));
+    add_fact(&mut story, execution, said(0, 100), Some(Body::json(r#"{"message":"it creaks"}"#)));
+    add_fact(&mut story, execution, said(1, 250), Some(Body::json(r#"{"message":"it moves"}"#)));
     let progress = now(&story).progress.unwrap();
     let last = story.records().last().unwrap();
     assert_eq!((progress.thousandths, progress.message.map(|message| message.position)), (Some(250), Some(last.position)));
     assert_eq!(progress.at, last.time);
-    tell(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
-    story.started(execution);
+    add_fact(&mut story, execution, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }, None);
+    story.start(execution);
     assert_eq!(now(&story).progress, None);
 }
 
@@ -381,7 +381,7 @@ fn execution_is_found_by_each_of_its_labels() {
     let at = ViewName::Executions.columns().iter().position(|column| *column == Column::Label).unwrap();
     let found_by = |story: &Story, label: &str| now(story).columns()[at].as_ref().is_some_and(|labels| labels.is_found_by(&label.into()));
     assert!(found_by(&story, "site=north") && found_by(&story, "team=water") && !found_by(&story, "site=south"));
-    let attempt = story.started(execution);
-    story.succeeded(execution, attempt);
+    let attempt = story.start(execution);
+    story.succeed(execution, attempt);
     assert!(found_by(&story, "site=north"), "it keeps them to its end");
 }

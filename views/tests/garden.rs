@@ -33,7 +33,7 @@ impl Garden {
             manifest: Body::json(&b"{}"[..]),
         };
         let change = Ask::ChangePacks { base: CatalogRevision(0), changes: vec![install] };
-        let spec = Spec::default().with_catalog(catalog.clone()).given([asked_by(ana(), change)]);
+        let spec = Spec::default().with_catalog(catalog.clone()).given_commands([asked_by(ana(), change)]);
         Self { spec, catalog, events: 1_000 }
     }
 
@@ -53,7 +53,7 @@ impl Garden {
         let payload = Document::from_value(&json!({ "litres": litres }));
         let view = EventView { id, trigger: &trigger, source: "garden.gauge", time: NOON, payload: &payload, only: None };
         let sensor = Some("garden.gauge".parse().unwrap());
-        let event = ObservedEvent { sensor, ..ObservedEvent::judged(&view, judge(&self.catalog, &view)) };
+        let event = ObservedEvent { sensor, ..ObservedEvent::from_view(&view, judge(&self.catalog, &view)) };
         self.spec.when(asked_by(Actor::Sensor("garden.gauge".parse().unwrap()), Ask::ReceiveEvents(vec![event])))
     }
 

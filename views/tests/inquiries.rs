@@ -19,8 +19,8 @@ use crate::{fold, only};
 fn asking(part_of: Option<PartOf>) -> (Story, ExecutionId) {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "core.inquiry");
-    story.asked(execution, &["role:keepers", "ana"], part_of);
+    let execution = story.execute("garden.drain", event, "core.inquiry");
+    story.open_inquiry(execution, &["role:keepers", "ana"], part_of);
     (story, execution)
 }
 
@@ -47,12 +47,12 @@ fn name_of_a_token_is_distinguished_from_a_role() {
 #[test]
 fn answers_are_in_order_and_the_last_required_one_decides() {
     let (mut story, execution) = asking(None);
-    story.answered(execution, "ana", Verdict::Counts);
+    story.answer(execution, "ana", Verdict::Counts);
     let open: Inquiry = only(story.records());
     assert_eq!((open.status, open.decision().is_none(), open.ended_at), (InquiryStatus::Open, true, None));
-    story.answered(execution, "bo", Verdict::Decides);
+    story.answer(execution, "bo", Verdict::Decides);
     let at = story.records().last().unwrap().time;
-    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, ExecutionSucceeded::default().into(), None);
+    story.append_fact(StreamId::Execution(execution), None, Actor::Engine, None, ExecutionSucceeded::default().into(), None);
     let decided: Inquiry = only(story.records());
     assert_eq!((decided.status, decided.ended_at), (InquiryStatus::Answered, Some(at)));
     let by: Vec<&str> = decided.answers.iter().map(|answer| answer.by.as_str()).collect();
@@ -63,8 +63,8 @@ fn answers_are_in_order_and_the_last_required_one_decides() {
 #[test]
 fn inquiry_without_enough_answers_in_time_is_expired() {
     let (mut story, execution) = asking(None);
-    story.answered(execution, "ana", Verdict::Counts);
-    story.expired(execution);
+    story.answer(execution, "ana", Verdict::Counts);
+    story.expire(execution);
     let expired: Inquiry = only(story.records());
     assert_eq!((expired.status, expired.ended_at.is_some(), expired.answers.len()), (InquiryStatus::Expired, true, 1));
 }
@@ -73,7 +73,7 @@ fn inquiry_without_enough_answers_in_time_is_expired() {
 fn inquiry_of_a_timed_out_execution_is_expired() {
     let (mut story, execution) = asking(None);
     let error = Failure::new(FailureKind::Timeout, "it was not answered within 1h");
-    story.tell(
+    story.append_fact(
         StreamId::Execution(execution),
         None,
         Actor::Engine,
@@ -87,11 +87,11 @@ fn inquiry_of_a_timed_out_execution_is_expired() {
 #[test]
 fn cancel_ends_an_open_inquiry_and_does_not_change_a_closed_one() {
     let (mut story, execution) = asking(None);
-    story.cancelled(execution);
+    story.cancel(execution);
     assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Cancelled);
     let (mut story, execution) = asking(None);
-    story.answered(execution, "ana", Verdict::Vetoes);
-    story.cancelled(execution);
+    story.answer(execution, "ana", Verdict::Vetoes);
+    story.cancel(execution);
     assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Answered);
 }
 
@@ -99,9 +99,9 @@ fn cancel_ends_an_open_inquiry_and_does_not_change_a_closed_one() {
 fn withdrawn_inquiry_stays_withdrawn() {
     let (mut story, execution) = asking(None);
     let inquiry = only::<Inquiry>(story.records()).id;
-    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, InquiryWithdrawn { inquiry, by: None }.into(), None);
+    story.append_fact(StreamId::Execution(execution), None, Actor::Engine, None, InquiryWithdrawn { inquiry, by: None }.into(), None);
     let at = story.records().last().unwrap().time;
-    story.cancelled(execution);
+    story.cancel(execution);
     let withdrawn: Inquiry = only(story.records());
     assert_eq!((withdrawn.status, withdrawn.ended_at), (InquiryStatus::Withdrawn, Some(at)));
 }
@@ -110,13 +110,13 @@ fn withdrawn_inquiry_stays_withdrawn() {
 fn cancel_of_an_execution_without_an_inquiry_makes_no_row() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open");
-    story.cancelled(execution);
+    let execution = story.execute("garden.drain", event, "garden.open");
+    story.cancel(execution);
     assert!(fold::<Inquiry>(story.records()).is_empty());
 }
 
 fn append_fact(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>) {
-    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
+    story.append_fact(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
 }
 
 fn identity(number: u128) -> IdentityId {
@@ -135,7 +135,7 @@ fn newest_deputy_of_each_assignee_is_asked() {
     let shown: Vec<_> = asked.delegations.iter().map(|delegation| (delegation.by, delegation.to)).collect();
     assert_eq!(shown, [(identity(2), identity(8)), (identity(1), identity(9))]);
     let everybody = ["role:keepers".to_owned(), "ana".to_owned(), deputy(identity(8)), deputy(identity(9))];
-    assert_eq!(asked.asked(), everybody);
+    assert_eq!(asked.asked_people(), everybody);
     let at = COLUMNS.iter().position(|column| *column == Column::Assignee).unwrap();
     let found_by = |name: String| asked.columns()[at].as_ref().unwrap().is_found_by(&Term::Text(name));
     assert!(everybody.into_iter().all(found_by) && !found_by(deputy(identity(7))), "the first deputy is not asked any longer");
@@ -195,7 +195,7 @@ fn open_inquiry_is_overdue_after_a_day_a_reminder_or_an_escalation() {
     assert!(overdue(escalates, 1));
     let ended: Act = |story, execution, inquiry| {
         append_fact(story, execution, InquiryReminded { inquiry, number: 1 });
-        story.cancelled(execution);
+        story.cancel(execution);
     };
     assert!(!overdue(ended, 2 * DAY_MILLIS), "it has ended");
 }
@@ -207,7 +207,7 @@ fn inquiry_that_expired_after_a_cancel_is_cancelled_and_keeps_its_end() {
     append_fact(&mut story, execution, fact);
     let at = story.records().last().map(|record| record.time);
     assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Expired);
-    story.cancelled(execution);
+    story.cancel(execution);
     let ended: Inquiry = only(story.records());
     assert_eq!((ended.status, ended.ended_at), (InquiryStatus::Cancelled, at));
 }

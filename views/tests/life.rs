@@ -15,7 +15,7 @@ fn timeline(records: &[Record]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn shown(garden: &Garden) -> Value {
+fn fold_views(garden: &Garden) -> Value {
     let records = garden.records();
     json!({
         "events": fold::<Event>(records).into_values().collect::<Vec<_>>(),
@@ -33,7 +33,7 @@ fn event_can_be_followed_from_its_arrival_to_the_result() {
     garden.rain(&json!(3));
     garden.later(1_500);
     garden.report(ReportOutcome::Succeeded, Some(r#"{"open":true}"#));
-    insta::assert_json_snapshot!(shown(&garden));
+    insta::assert_json_snapshot!(fold_views(&garden));
     insta::assert_snapshot!(timeline(garden.records()));
 }
 

@@ -8,7 +8,7 @@ use ensue_engine::locks::facts::{Claim, Lock, LockAcquired, LockAwaited, LockOwn
 use ensue_engine::record::{Actor, Digest, StreamId};
 use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_test_support::NOON;
-use ensue_test_support::single::requested;
+use ensue_test_support::single::execution_request;
 use ensue_test_support::story::Story;
 use ensue_views::executions::Status;
 use ensue_views::{Execution, LockClaims, Term, View};
@@ -23,16 +23,16 @@ fn lock() -> Lock {
     Lock { owner: LockOwner::Action("garden.water".parse().unwrap()), key: Digest::of(b"text roses") }
 }
 
-fn tell(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>) {
-    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
+fn add_fact(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>) {
+    story.append_fact(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
 }
 
 fn request(story: &mut Story, execution: ExecutionId, locks: Vec<Claim>) {
-    let fact = ExecutionRequested { locks, pace: Pace::InSteps, ..requested("garden.water") };
-    story.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, None, fact.into(), None);
+    let fact = ExecutionRequested { locks, pace: Pace::InSteps, ..execution_request("garden.water") };
+    story.append_fact(StreamId::Execution(execution), Some(execution.0), Actor::Engine, None, fact.into(), None);
 }
 
-fn claimed() -> Vec<Claim> {
+fn sample_claims() -> Vec<Claim> {
     vec![Claim { owner: lock().owner, key: lock().key, limit: 1, conflict: LockConflict::Queue }]
 }
 
@@ -43,24 +43,24 @@ fn row(story: &Story, execution: ExecutionId) -> Option<LockClaims> {
 #[test]
 fn execution_holds_its_lock_from_its_request_unless_it_waits() {
     let mut story = Story::new();
-    request(&mut story, id(1), claimed());
+    request(&mut story, id(1), sample_claims());
     let held = row(&story, id(1)).unwrap();
     assert!(held.claims[0].held_since.is_some() && held.awaits().is_none());
     assert_eq!(held.columns(), [Some(Term::from("garden.water")), None]);
-    tell(&mut story, id(1), ExecutionSucceeded { part_of: None });
+    add_fact(&mut story, id(1), ExecutionSucceeded { part_of: None });
     assert_eq!(row(&story, id(1)), None);
 }
 
 #[test]
 fn waiting_execution_is_listed_after_the_holder_until_it_holds() {
     let mut story = Story::new();
-    request(&mut story, id(1), claimed());
-    request(&mut story, id(2), claimed());
-    tell(&mut story, id(2), LockAwaited { lock: lock(), limit: 1, behind: vec![id(1)] });
+    request(&mut story, id(1), sample_claims());
+    request(&mut story, id(2), sample_claims());
+    add_fact(&mut story, id(2), LockAwaited { lock: lock(), limit: 1, behind: vec![id(1)] });
     let seen = |story: &Story| fold::<Execution>(story.records()).remove(&id(2).to_string()).unwrap();
     assert_eq!(row(&story, id(2)).unwrap().awaits().map(|claim| claim.lock.clone()), Some(lock()));
     assert_eq!((seen(&story).status, seen(&story).awaits_lock.unwrap().behind), (Status::Queued, vec![id(1)]));
-    tell(&mut story, id(2), LockAcquired { lock: lock() });
+    add_fact(&mut story, id(2), LockAcquired { lock: lock() });
     assert!(row(&story, id(2)).unwrap().awaits().is_none());
     assert_eq!((seen(&story).status, seen(&story).awaits_lock), (Status::Waiting, None));
 }
@@ -72,7 +72,7 @@ fn second_lock() -> Lock {
 
 fn two_claimed() -> Vec<Claim> {
     let second = Claim { owner: second_lock().owner, key: second_lock().key, limit: 2, conflict: LockConflict::Queue };
-    claimed().into_iter().chain([second]).collect()
+    sample_claims().into_iter().chain([second]).collect()
 }
 
 #[test]
@@ -83,17 +83,17 @@ fn waiting_execution_holds_the_locks_before_the_one_it_waits_for_and_none_after_
     let held = |story: &Story| row(story, id(2)).unwrap().claims.iter().map(|claim| claim.held_since).collect::<Vec<_>>();
     let awaited = |story: &Story| row(story, id(2)).unwrap().awaits().map(|claim| claim.lock.clone());
     assert_eq!((held(&story), awaited(&story)), (vec![Some(requested), Some(requested)], None));
-    tell(&mut story, id(2), LockAwaited { lock: lock(), limit: 1, behind: vec![id(1)] });
+    add_fact(&mut story, id(2), LockAwaited { lock: lock(), limit: 1, behind: vec![id(1)] });
     let waits = story.records().last().unwrap().time;
     assert_eq!((held(&story), awaited(&story)), (vec![None, None], Some(lock())));
     assert_eq!(row(&story, id(2)).unwrap().waits_since, Some(waits));
     // It acquires the first, and waits for the second in the same commit.
-    tell(&mut story, id(2), LockAcquired { lock: lock() });
+    add_fact(&mut story, id(2), LockAcquired { lock: lock() });
     let acquired = story.records().last().unwrap().time;
-    tell(&mut story, id(2), LockAwaited { lock: second_lock(), limit: 3, behind: vec![id(1)] });
+    add_fact(&mut story, id(2), LockAwaited { lock: second_lock(), limit: 3, behind: vec![id(1)] });
     assert_eq!((held(&story), awaited(&story)), (vec![Some(acquired), None], Some(second_lock())));
     assert_eq!(row(&story, id(2)).unwrap().claims.iter().map(|claim| claim.limit).collect::<Vec<_>>(), [1, 3], "the limit is that of now");
-    tell(&mut story, id(2), LockAcquired { lock: second_lock() });
+    add_fact(&mut story, id(2), LockAcquired { lock: second_lock() });
     let both = story.records().last().unwrap().time;
     assert_eq!((held(&story), awaited(&story)), (vec![Some(acquired), Some(both)], None));
     assert_eq!(row(&story, id(2)).unwrap().columns(), [Some(Term::from("garden.water")), Some(Term::from("garden.drain"))]);
@@ -103,12 +103,12 @@ fn waiting_execution_holds_the_locks_before_the_one_it_waits_for_and_none_after_
 fn execution_that_starts_later_holds_no_lock_until_then() {
     for (start_at, wait_millis, kind) in [(Some(NOON.plus_millis(60_000)), None, TimerKind::Start), (None, Some(60_000), TimerKind::Turn)] {
         let mut story = Story::new();
-        let fact = ExecutionRequested { locks: claimed(), start_at, wait_millis, ..requested("garden.water") };
-        story.tell(StreamId::Execution(id(1)), Some(id(1).0), Actor::Engine, None, fact.into(), None);
+        let fact = ExecutionRequested { locks: sample_claims(), start_at, wait_millis, ..execution_request("garden.water") };
+        story.append_fact(StreamId::Execution(id(1)), Some(id(1).0), Actor::Engine, None, fact.into(), None);
         let fired = |kind| TimerFired { kind, number: 1, due: NOON, schedule: None };
-        tell(&mut story, id(1), fired(TimerKind::Timeout));
+        add_fact(&mut story, id(1), fired(TimerKind::Timeout));
         assert_eq!(row(&story, id(1)).unwrap().claims[0].held_since, None);
-        tell(&mut story, id(1), fired(kind));
+        add_fact(&mut story, id(1), fired(kind));
         assert_eq!(row(&story, id(1)).unwrap().claims[0].held_since, story.records().last().map(|record| record.time));
     }
 }
@@ -116,12 +116,12 @@ fn execution_that_starts_later_holds_no_lock_until_then() {
 #[test]
 fn paused_execution_keeps_its_locks_and_shows_that_it_is_paused() {
     let mut story = Story::new();
-    request(&mut story, id(1), claimed());
+    request(&mut story, id(1), sample_claims());
     let before = row(&story, id(1)).unwrap();
-    tell(&mut story, id(1), ExecutionPaused {});
+    add_fact(&mut story, id(1), ExecutionPaused {});
     let paused = row(&story, id(1)).unwrap();
     assert!(paused.is_paused && paused.claims == before.claims);
-    tell(&mut story, id(1), ExecutionResumed {});
+    add_fact(&mut story, id(1), ExecutionResumed {});
     assert_eq!(row(&story, id(1)), Some(before));
 }
 
@@ -129,6 +129,6 @@ fn paused_execution_keeps_its_locks_and_shows_that_it_is_paused() {
 fn execution_without_a_lock_has_no_row() {
     let mut story = Story::new();
     request(&mut story, id(1), Vec::new());
-    tell(&mut story, id(1), ExecutionSucceeded { part_of: None });
+    add_fact(&mut story, id(1), ExecutionSucceeded { part_of: None });
     assert_eq!(row(&story, id(1)), None);
 }

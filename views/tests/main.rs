@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up is a failed test")]
 
 mod bounds;
-mod changed;
+mod changed_rows;
 mod counts;
 mod dead_letters;
 mod enforcements;
@@ -19,7 +19,7 @@ mod rules;
 mod schedules;
 mod series;
 mod shelf;
-mod small;
+mod small_views;
 mod workflows;
 
 use std::collections::BTreeMap;

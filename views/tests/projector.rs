@@ -39,9 +39,9 @@ fn loads(projector: &mut Projector, records: &[Record]) -> (AskedFor, Vec<(ViewN
 fn row_changes_once_per_batch_however_many_records_touch_it() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
-    let attempt = story.started(execution);
-    story.succeeded(execution, attempt);
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
+    let attempt = story.start(execution);
+    story.succeed(execution, attempt);
     let (_, rows) = loads(&mut Projector::new(), story.records());
     let views: Vec<ViewName> = rows.iter().map(|(view, _)| *view).collect();
     let once = [ViewName::Events, ViewName::Enforcements, ViewName::Executions, ViewName::Rules, ViewName::Totals];
@@ -53,14 +53,14 @@ fn row_changes_once_per_batch_however_many_records_touch_it() {
 fn new_row_is_not_loaded_and_an_existing_one_only_once() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
     let mut projector = Projector::new();
     let (asked, _) = loads(&mut projector, story.records());
     let views: BTreeSet<ViewName> = asked.iter().map(|(view, _)| *view).collect();
     assert_eq!(views, BTreeSet::from([ViewName::Rules, ViewName::Totals]));
 
     let before = story.records().len();
-    story.started(execution);
+    story.start(execution);
     let (asked, rows) = loads(&mut projector, &story.records()[before..]);
     assert_eq!(asked, []);
     assert!(rows.iter().all(|(_, change)| matches!(change, Change::Update(_))), "{rows:?}");
@@ -105,7 +105,7 @@ fn story_of_things_that_begin_again() -> Story {
     let log = StreamId::Log(story.log());
     let parked = |next| ReactionParked { of: Position(1), next, error: "it failed".into() };
     let mut tell = |stream: StreamId, fact: Fact, body: Option<&'static str>| {
-        story.tell(stream, None, Actor::Token("ana".into()), None, fact, body.map(Body::json));
+        story.append_fact(stream, None, Actor::Token("ana".into()), None, fact, body.map(Body::json));
     };
     for version in [1, 2] {
         tell(StreamId::Key(key.clone()), KeySet { key: key.clone(), version }.into(), None);
@@ -143,9 +143,9 @@ fn row_that_begins_again_leaves_its_place_in_any_batching() {
 fn records_that_a_store_refused_are_folded_once_when_it_takes_them() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
     let known = story.records().len();
-    story.started(execution);
+    story.start(execution);
     let (mut shelf, mut projector) = (Shelf::default(), Projector::new());
     projector.advance(&mut shelf, &story.records()[..known]).unwrap();
     shelf.is_full = true;
@@ -204,9 +204,9 @@ proptest! {
 fn damaged_row_is_an_error_that_names_it() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
     let before = story.records().len();
-    story.started(execution);
+    story.start(execution);
     let load = &mut |view: ViewName, keys: &[Term]| {
         let damaged = |key: &Term| Row { key: key.to_string(), position: story.records()[0].position, document: "{".into() };
         Ok(if view == ViewName::Executions { keys.iter().map(damaged).collect() } else { Vec::new() })

@@ -8,7 +8,7 @@ use ensue_engine::schedule::plan::Misfire;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_test_support::NOON;
 use ensue_test_support::story::Story;
-use ensue_views::schedules::Missed;
+use ensue_views::schedules::MissedTimes;
 use ensue_views::{Column, Schedule, Term, View, ViewName};
 
 use crate::{fold, only};
@@ -23,23 +23,23 @@ fn owner() -> ScheduleOwner {
     ScheduleOwner::Rule("garden.drain".parse().unwrap(), RuleId(Id::root(NOON, 8)))
 }
 
-fn tell(story: &mut Story, fact: impl Into<Fact>) -> Position {
-    story.tell(owner().stream(), None, Actor::Engine, None, fact.into(), None)
+fn add_fact(story: &mut Story, fact: impl Into<Fact>) -> Position {
+    story.append_fact(owner().stream(), None, Actor::Engine, None, fact.into(), None)
 }
 
 fn set(story: &mut Story) {
-    tell(story, ScheduleSet { schedule: id(), owner: owner(), plan: Digest::of(b"every 1h"), words: "every 1h".into() });
+    add_fact(story, ScheduleSet { schedule: id(), owner: owner(), plan: Digest::of(b"every 1h"), words: "every 1h".into() });
     waits(story, 1);
 }
 
 fn waits(story: &mut Story, number: u32) {
     let due = NOON.plus_millis(u64::from(number) * HOUR);
-    tell(story, TimerSet { kind: TimerKind::Interval, number, due, schedule: Some(id()) });
+    add_fact(story, TimerSet { kind: TimerKind::Interval, number, due, schedule: Some(id()) });
 }
 
 fn fires(story: &mut Story, number: u32) {
     let due = NOON.plus_millis(u64::from(number) * HOUR);
-    tell(story, TimerFired { kind: TimerKind::Interval, number, due, schedule: Some(id()) });
+    add_fact(story, TimerFired { kind: TimerKind::Interval, number, due, schedule: Some(id()) });
 }
 
 #[test]
@@ -62,19 +62,19 @@ fn last_missed_times_are_shown() {
     let mut story = Story::new();
     set(&mut story);
     let (from, until) = (NOON.plus_millis(HOUR), NOON.plus_millis(5 * HOUR));
-    tell(&mut story, ScheduleMissed { schedule: id(), from, until, misfire: Misfire::Skip });
+    add_fact(&mut story, ScheduleMissed { schedule: id(), from, until, misfire: Misfire::Skip });
     let schedule: Schedule = only(story.records());
-    assert_eq!(schedule.missed, Some(Missed { from, until, misfire: Misfire::Skip }));
+    assert_eq!(schedule.missed, Some(MissedTimes { from, until, misfire: Misfire::Skip }));
 }
 
 #[test]
 fn finished_schedule_stays_and_any_other_end_removes_it() {
     let mut story = Story::new();
     set(&mut story);
-    tell(&mut story, ScheduleEnded { schedule: id(), why: EndedBecause::Over });
+    add_fact(&mut story, ScheduleEnded { schedule: id(), why: EndedBecause::Over });
     let over: Schedule = only(story.records());
     assert_eq!((over.is_over, over.next_at), (true, None));
-    tell(&mut story, ScheduleEnded { schedule: id(), why: EndedBecause::Removed });
+    add_fact(&mut story, ScheduleEnded { schedule: id(), why: EndedBecause::Removed });
     assert!(fold::<Schedule>(story.records()).is_empty());
 }
 
@@ -84,7 +84,7 @@ fn schedule_is_found_by_the_rule_or_the_sensor_that_owns_it() {
     let found_by = |owner: ScheduleOwner| {
         let mut story = Story::new();
         let set = ScheduleSet { schedule: id(), owner: owner.clone(), plan: Digest::of(b"every 1h"), words: "every 1h".into() };
-        story.tell(owner.stream(), None, Actor::Engine, None, set.into(), None);
+        story.append_fact(owner.stream(), None, Actor::Engine, None, set.into(), None);
         let columns = only::<Schedule>(story.records()).columns();
         let at = |wanted| ViewName::Schedules.columns().iter().position(|column| *column == wanted).unwrap();
         [Column::Rule, Column::Sensor].map(|column| columns[at(column)].clone())
@@ -97,7 +97,7 @@ fn schedule_is_found_by_the_rule_or_the_sensor_that_owns_it() {
 fn timer_of_an_execution_is_not_a_schedule() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
-    story.expired(execution);
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
+    story.expire(execution);
     assert!(fold::<Schedule>(story.records()).is_empty());
 }

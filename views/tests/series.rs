@@ -34,12 +34,12 @@ fn counts(story: &Story, kind: SeriesKind) -> Vec<(String, &'static str, u64)> {
     of_kind.map(|increment| (increment.name, increment.outcome, increment.count)).collect()
 }
 
-fn counted(name: &str, outcome: &'static str, count: u64) -> (String, &'static str, u64) {
+fn count_row(name: &str, outcome: &'static str, count: u64) -> (String, &'static str, u64) {
     (name.to_owned(), outcome, count)
 }
 
 /// Records an event on which rules decided like this.
-fn received(story: &mut Story, (matched, undecided, erred): (u32, u32, u32), sensor: Option<&str>, actor: Actor) {
+fn receive_event(story: &mut Story, (matched, undecided, erred): (u32, u32, u32), sensor: Option<&str>, actor: Actor) {
     let id = EventId(Id::root(story.now(), story.records().len() as u128 + 2));
     let fact = EventReceived {
         trigger: "garden.rained".parse().unwrap(),
@@ -56,7 +56,7 @@ fn received(story: &mut Story, (matched, undecided, erred): (u32, u32, u32), sen
         dedupe: None,
         internal_above: BTreeSet::new(),
     };
-    story.tell(StreamId::Event(id), Some(id.0), actor, None, fact.into(), None);
+    story.append_fact(StreamId::Event(id), Some(id.0), actor, None, fact.into(), None);
 }
 
 fn drain() -> RuleRef {
@@ -64,7 +64,7 @@ fn drain() -> RuleRef {
 }
 
 fn append_fact(story: &mut Story, fact: impl Into<Fact>) -> Position {
-    story.tell(StreamId::Rule(drain()), None, Actor::Engine, None, fact.into(), None)
+    story.append_fact(StreamId::Rule(drain()), None, Actor::Engine, None, fact.into(), None)
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn event_counts_once_by_the_first_of_matched_undecided_and_erred() {
     ];
     for (decided, outcome) in cases {
         let mut story = Story::new();
-        received(&mut story, decided, None, Actor::Token("ci".into()));
-        assert_eq!(counts(&story, SeriesKind::Events), [counted("garden.rained", outcome, 1)], "{decided:?}");
+        receive_event(&mut story, decided, None, Actor::Token("ci".into()));
+        assert_eq!(counts(&story, SeriesKind::Events), [count_row("garden.rained", outcome, 1)], "{decided:?}");
     }
 }
 
@@ -94,11 +94,11 @@ fn repeated_errors_of_a_rule_count_by_their_number() {
     let erred = |message: &str| RuleErred { rule: drain(), rule_id, event, error: Digest::of(b"way"), message: message.to_owned() };
     let first = append_fact(&mut story, erred("no such field"));
     append_fact(&mut story, erred("not a number"));
-    assert_eq!(counts(&story, SeriesKind::RuleErrors), [counted("garden.drain", "erred", 2)]);
+    assert_eq!(counts(&story, SeriesKind::RuleErrors), [count_row("garden.drain", "erred", 2)]);
     for count in [41, 7] {
         append_fact(&mut story, RuleErrorsCounted { rule: drain(), rule_id, event, error: first, count });
     }
-    assert_eq!(counts(&story, SeriesKind::RuleErrors), [counted("garden.drain", "erred", 50)]);
+    assert_eq!(counts(&story, SeriesKind::RuleErrors), [count_row("garden.drain", "erred", 50)]);
 }
 
 #[test]
@@ -107,16 +107,16 @@ fn delivery_is_an_event_from_outside_through_a_sensor_or_its_refusal() {
     let ana = Actor::Identity { id: IdentityId(Id::root(NOON, 5)), by: CredentialId::Token(TokenId(Id::root(NOON, 6))) };
     let mut story = Story::new();
     for actor in [Actor::Sensor(sensor()), Actor::Token("ci".into()), ana, Actor::Operator] {
-        received(&mut story, (1, 0, 0), Some("garden.gauge"), actor);
+        receive_event(&mut story, (1, 0, 0), Some("garden.gauge"), actor);
     }
     // The engine makes the events of a timer, and a caller may send an event without a sensor.
-    received(&mut story, (1, 0, 0), Some("garden.clock"), Actor::Engine);
-    received(&mut story, (1, 0, 0), None, Actor::Token("ci".into()));
+    receive_event(&mut story, (1, 0, 0), Some("garden.clock"), Actor::Engine);
+    receive_event(&mut story, (1, 0, 0), None, Actor::Token("ci".into()));
     let refused = DeliveryRefused { sensor: sensor(), trigger: None, reason: "`litres` is missing".into(), with: None };
     for _ in 0..2 {
-        story.tell(StreamId::Sensor(sensor()), None, Actor::Sensor(sensor()), None, refused.clone().into(), None);
+        story.append_fact(StreamId::Sensor(sensor()), None, Actor::Sensor(sensor()), None, refused.clone().into(), None);
     }
-    assert_eq!(counts(&story, SeriesKind::Deliveries), [counted("garden.gauge", "accepted", 4), counted("garden.gauge", "refused", 2)]);
+    assert_eq!(counts(&story, SeriesKind::Deliveries), [count_row("garden.gauge", "accepted", 4), count_row("garden.gauge", "refused", 2)]);
 }
 
 #[test]
@@ -130,9 +130,10 @@ fn matches_count_by_rule_and_outcome() {
         (drain(), Outcome::Shadowed),
     ] {
         let event = story.event("garden.rained", "{}");
-        story.enforced(&rule, event, outcome);
+        story.enforce(&rule, event, outcome);
     }
-    let expected = [counted("garden.drain", "shadowed", 2), counted("garden.flood", "shadowed", 1), counted("garden.drain", "rejected", 1)];
+    let expected =
+        [count_row("garden.drain", "shadowed", 2), count_row("garden.flood", "shadowed", 1), count_row("garden.drain", "rejected", 1)];
     assert_eq!(counts(&story, SeriesKind::Enforcements), expected);
 }
 
@@ -142,7 +143,7 @@ fn things_count_in_the_minute_in_which_they_happened() {
     let mut story = Story::new();
     for millis in [0, 59_999, 60_000] {
         story.go_on_at(NOON.plus_millis(millis));
-        received(&mut story, (1, 0, 0), None, Actor::Token("ci".into()));
+        receive_event(&mut story, (1, 0, 0), None, Actor::Token("ci".into()));
     }
     let shown: Vec<_> = increments(&story).iter().map(|increment| (increment.minute - minute, increment.count)).collect();
     assert_eq!(shown, [(0, 2), (1, 1)]);
@@ -157,8 +158,8 @@ fn things_count_in_the_minute_in_which_they_happened() {
 fn end_of_an_execution_counts_with_the_action_and_the_scope_of_its_request() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "pumps.open_gate");
-    let attempt = story.started(execution);
+    let execution = story.execute("garden.drain", event, "pumps.open_gate");
+    let attempt = story.start(execution);
     let mut projector = Projector::new();
     let begun = increments_after(&mut projector, &story, 0);
     let of_executions = |increments: &[Increment]| -> Vec<Increment> {
@@ -169,7 +170,7 @@ fn end_of_an_execution_counts_with_the_action_and_the_scope_of_its_request() {
     let scope = requested.scope.clone().expect("an execution belongs somewhere");
     assert_eq!((scope.place.as_str(), scope.root_action.as_deref()), ("garden", Some("pumps.open_gate")));
     let known = story.records().len();
-    story.succeeded(execution, attempt);
+    story.succeed(execution, attempt);
     let ended = of_executions(&increments_after(&mut projector, &story, known));
     assert_eq!(ended, [Increment { outcome: "succeeded", ..requested.clone() }]);
 }
@@ -178,7 +179,7 @@ fn end_of_an_execution_counts_with_the_action_and_the_scope_of_its_request() {
 fn end_of_an_execution_that_nothing_is_known_of_has_no_scope() {
     let mut story = Story::new();
     let execution = ExecutionId(Id::root(NOON, 9));
-    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, ExecutionSucceeded { part_of: None }.into(), None);
+    story.append_fact(StreamId::Execution(execution), None, Actor::Engine, None, ExecutionSucceeded { part_of: None }.into(), None);
     let [ended] = &increments(&story)[..] else { panic!("one thing happened") };
     assert_eq!((ended.name.as_str(), ended.outcome, &ended.scope), ("", "succeeded", &None));
 }
@@ -187,7 +188,7 @@ fn end_of_an_execution_that_nothing_is_known_of_has_no_scope() {
 fn everything_but_executions_belongs_to_the_pack_of_its_name() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    story.enforced(&"pumps.drain".parse().unwrap(), event, Outcome::Shadowed);
+    story.enforce(&"pumps.drain".parse().unwrap(), event, Outcome::Shadowed);
     let shown: Vec<_> = increments(&story).into_iter().map(|increment| (increment.kind, increment.scope)).collect();
     let pack = |name| Some(RowScope::of_pack(name));
     let expected =

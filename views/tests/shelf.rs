@@ -5,19 +5,19 @@ use std::ops::Bound;
 
 use ensue_engine::record::{Position, Record};
 use ensue_views::projector::Projector;
-use ensue_views::retention::{Elapsed, Ended, Removal, Removed, RetainedViews};
 use ensue_views::store::{Change, Changes, NewRow, Order};
+use ensue_views::view_retention::{ElapsedTime, EndedExecution, Removal, RemovalCounts, RetainedViews};
 use ensue_views::{ListQuery, Row, Term, ViewError, ViewName, ViewStore};
 
 #[derive(Default)]
 pub(crate) struct Shelf {
     position: Position,
-    elapsed: Elapsed,
+    elapsed: ElapsedTime,
     passed_over: u64,
     rows: BTreeMap<(ViewName, Position), NewRow>,
     places: BTreeMap<(ViewName, Term), Position>,
-    ended: BTreeSet<Ended>,
-    removed: Removed,
+    ended: BTreeSet<EndedExecution>,
+    removed: RemovalCounts,
     /// Whether it stores nothing more for now.
     pub(crate) is_full: bool,
 }
@@ -76,7 +76,7 @@ impl ViewStore for Shelf {
         self.passed_over
     }
 
-    fn elapsed(&self) -> Elapsed {
+    fn elapsed(&self) -> ElapsedTime {
         self.elapsed
     }
 
@@ -128,7 +128,7 @@ impl RetainedViews for Shelf {
         Ok(rows)
     }
 
-    fn ended(&self, until: i64, after: Option<Ended>, limit: usize) -> Result<Vec<Ended>, ViewError> {
+    fn ended_executions(&self, until: i64, after: Option<EndedExecution>, limit: usize) -> Result<Vec<EndedExecution>, ViewError> {
         let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
         Ok(self.ended.range((behind, Bound::Unbounded)).take_while(|ended| ended.elapsed <= until).take(limit).copied().collect())
     }
@@ -142,7 +142,7 @@ impl RetainedViews for Shelf {
         Ok(())
     }
 
-    fn removed(&self) -> Removed {
+    fn removal_counts(&self) -> RemovalCounts {
         self.removed
     }
 }

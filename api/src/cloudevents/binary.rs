@@ -9,9 +9,9 @@ use ensue_expression::Document;
 use percent_encoding::percent_decode;
 use serde_json::Value;
 
-use super::{BASE64, CloudEvent, Data, Reading, is_json};
+use super::{BASE64, CloudEvent, CloudEventParser, Data, is_json};
 use crate::body::BodyRefusal;
-use crate::operation::Presence;
+use crate::operation::BodyPresence;
 use crate::problem::Problem;
 
 /// The prefix of attribute headers.
@@ -41,34 +41,34 @@ pub(crate) struct Attribute {
     /// An example, as senders write it.
     pub(crate) example: &'static str,
     /// Whether every event has it.
-    presence: Presence,
+    presence: BodyPresence,
 }
 
 impl Attribute {
     const fn of_every_event(header: &'static str, means: &'static str, example: &'static str) -> Self {
-        Self { header, means, example, presence: Presence::Required }
+        Self { header, means, example, presence: BodyPresence::Required }
     }
 
     const fn of_some(header: &'static str, means: &'static str, example: &'static str) -> Self {
-        Self { header, means, example, presence: Presence::Optional }
+        Self { header, means, example, presence: BodyPresence::Optional }
     }
 }
 
 /// Reports whether a request's headers are those of an event. A single required attribute is enough, so that
 /// missing ones are reported.
 pub(crate) fn is_binary(headers: &HeaderMap) -> bool {
-    ATTRIBUTES.iter().any(|attribute| attribute.presence == Presence::Required && headers.contains_key(attribute.header))
+    ATTRIBUTES.iter().any(|attribute| attribute.presence == BodyPresence::Required && headers.contains_key(attribute.header))
 }
 
 /// Parses an event from its headers and its body. If it is rejected, errors point into its JSON form.
 pub(crate) fn binary(headers: &HeaderMap, body: &Bytes) -> Result<CloudEvent, Problem> {
-    let mut reading = Reading::at("");
+    let mut reading = CloudEventParser::at("");
     for name in headers.keys() {
         let Some(attribute) = name.as_str().strip_prefix(PREFIX) else { continue };
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {
             _ if attribute == "datacontenttype" => reading.error(attribute, "must be sent as `Content-Type`, not as a header of its own"),
-            (Some(value), None) => match decoded(value) {
+            (Some(value), None) => match decode_header(value) {
                 Some(text) => reading.attribute(attribute, Value::String(text)),
                 None => reading.error(attribute, "is not UTF-8 after percent-decoding"),
             },
@@ -110,12 +110,12 @@ fn is_text(media: &str) -> bool {
 
 /// Decodes a header as the binding requires: removes the quotes of a quoted string, then decodes percent
 /// encoding, once.
-fn decoded(value: &HeaderValue) -> Option<String> {
-    let text = unquoted(value.as_bytes());
+fn decode_header(value: &HeaderValue) -> Option<String> {
+    let text = unquote(value.as_bytes());
     percent_decode(&text).decode_utf8().ok().map(Cow::into_owned)
 }
 
-fn unquoted(text: &[u8]) -> Cow<'_, [u8]> {
+fn unquote(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")) else { return text.into() };
     let mut bytes = Vec::with_capacity(inner.len());
     let mut inner = inner.iter();

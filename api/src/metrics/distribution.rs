@@ -56,7 +56,7 @@ pub enum Unit {
 
 impl Unit {
     #[expect(clippy::cast_precision_loss, reason = "a metric has 53 bits")]
-    fn told(self, value: u64) -> f64 {
+    fn to_float(self, value: u64) -> f64 {
         match self {
             Self::Seconds => value as f64 / 1e9,
             Self::Ones => value as f64,
@@ -66,10 +66,10 @@ impl Unit {
 
 /// A histogram; clones share its counts.
 #[derive(Clone, Debug)]
-pub struct Distribution(Arc<Counts>);
+pub struct Distribution(Arc<BucketCounts>);
 
 #[derive(Debug)]
-struct Counts {
+struct BucketCounts {
     limits: &'static [u64],
     unit: Unit,
     /// One count for each limit, and one for values over the last.
@@ -82,12 +82,12 @@ impl Distribution {
     /// the last.
     pub fn new(unit: Unit, limits: &'static [u64]) -> Self {
         let counts = (0..=limits.len()).map(|_| AtomicU64::new(0)).collect();
-        Self(Arc::new(Counts { limits, unit, counts, sum: AtomicU64::new(0) }))
+        Self(Arc::new(BucketCounts { limits, unit, counts, sum: AtomicU64::new(0) }))
     }
 
     /// Counts a value, in the unit's own measure.
     pub fn observe(&self, value: u64) {
-        let Counts { limits, counts, sum, .. } = &*self.0;
+        let BucketCounts { limits, counts, sum, .. } = &*self.0;
         counts[limits.partition_point(|limit| *limit < value)].fetch_add(1, Ordering::Relaxed);
         sum.fetch_add(value, Ordering::Relaxed);
     }
@@ -100,12 +100,12 @@ impl Distribution {
 
 impl EncodeMetric for Distribution {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let Counts { limits, unit, counts, sum } = &*self.0;
-        let limits = limits.iter().map(|limit| unit.told(*limit)).chain([f64::INFINITY]);
+        let BucketCounts { limits, unit, counts, sum } = &*self.0;
+        let limits = limits.iter().map(|limit| unit.to_float(*limit)).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = limits.zip(counts.iter().map(|count| count.load(Ordering::Relaxed))).collect();
         // Summed from the buckets, so that the two agree whatever is counted meanwhile.
         let count = buckets.iter().map(|(_, count)| count).sum();
-        encoder.encode_histogram::<NoLabelSet>(unit.told(sum.load(Ordering::Relaxed)), count, &buckets, None)
+        encoder.encode_histogram::<NoLabelSet>(unit.to_float(sum.load(Ordering::Relaxed)), count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
@@ -115,19 +115,19 @@ impl EncodeMetric for Distribution {
 
 /// Metrics of one name, one for each value of a label.
 #[derive(Clone, Debug)]
-pub struct Labelled<M> {
+pub struct LabelledMetrics<M> {
     label: &'static str,
     metrics: Vec<(&'static str, M)>,
 }
 
-impl<M> Labelled<M> {
+impl<M> LabelledMetrics<M> {
     /// Creates it with one metric for each of the label's values, which are a closed list.
     pub fn new(label: &'static str, metrics: impl IntoIterator<Item = (&'static str, M)>) -> Self {
         Self { label, metrics: metrics.into_iter().collect() }
     }
 }
 
-impl<M: EncodeMetric> EncodeMetric for Labelled<M> {
+impl<M: EncodeMetric> EncodeMetric for LabelledMetrics<M> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         self.metrics.iter().try_for_each(|(value, metric)| metric.encode(encoder.encode_family(&[(self.label, *value)])?))
     }
@@ -152,7 +152,7 @@ mod tests {
         took.took(Duration::from_millis(3));
         let mut registry = Registry::default();
         registry.register("rows", "Rows", rows);
-        registry.register("took_seconds", "Took", Labelled::new("part", [("commit", took)]));
+        registry.register("took_seconds", "Took", LabelledMetrics::new("part", [("commit", took)]));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [

@@ -10,7 +10,7 @@ use ensue_engine::names::Names;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::registry::Registry;
 
-use super::distribution::{Distribution, Labelled, SHORT, Unit};
+use super::distribution::{Distribution, LabelledMetrics, SHORT, Unit};
 
 /// The classes of status codes.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -72,13 +72,13 @@ impl Requests {
     /// Registers the metrics.
     pub(super) fn register(&self, registry: &mut Registry) {
         let answered = CLASSES.into_iter().zip(self.answered.iter().map(|count| ConstCounter::new(count.load(Ordering::Relaxed))));
-        registry.register("requests", "The requests answered since the start", Labelled::new("status", answered));
+        registry.register("requests", "The requests answered since the start", LabelledMetrics::new("status", answered));
         let denied =
             DENIED.iter().zip(&self.denied).map(|(status, count)| (status.as_str(), ConstCounter::new(count.load(Ordering::Relaxed))));
         let help = "The calls denied since the start: without a valid token or signature, or without the permission";
-        registry.register("requests_denied", help, Labelled::new("status", denied));
+        registry.register("requests_denied", help, LabelledMetrics::new("status", denied));
         let took = Kind::ALL.into_iter().map(Kind::as_str).zip(self.took.iter().cloned());
         let help = "The time from a request's head to the start of its answer";
-        registry.register("request_seconds", help, Labelled::new("kind", took));
+        registry.register("request_seconds", help, LabelledMetrics::new("kind", took));
     }
 }

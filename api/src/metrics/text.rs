@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum MetricsFormat {
     /// Prometheus' own text format, version 0.0.4.
     Prometheus,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
-impl Form {
+impl MetricsFormat {
     /// The media types; the first is for callers that accept anything.
     pub(crate) const MEDIA_TYPES: &[&str] = &["text/plain", Self::OPEN_METRICS];
     const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -68,7 +68,7 @@ mod tests {
     fn prometheus_format_names_a_counter_like_its_samples() {
         let open = "# HELP a_depth How deep.\n# TYPE a_depth gauge\na_depth 1\n# HELP a_sent Sent.\n# TYPE a_sent counter\na_sent_total 3\n# EOF\n";
         let older = "# HELP a_depth How deep.\n# TYPE a_depth gauge\na_depth 1\n# HELP a_sent_total Sent.\n# TYPE a_sent_total counter\na_sent_total 3\n";
-        assert_eq!(Form::Prometheus.write(open.to_owned()), older);
-        assert_eq!(Form::OpenMetrics.write(open.to_owned()), open);
+        assert_eq!(MetricsFormat::Prometheus.write(open.to_owned()), older);
+        assert_eq!(MetricsFormat::OpenMetrics.write(open.to_owned()), open);
     }
 }

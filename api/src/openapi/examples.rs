@@ -49,7 +49,7 @@ pub(super) fn add(document: &mut Value) {
             let Some(content) = response.get_mut("content").and_then(Value::as_object_mut) else { continue };
             for (media, content) in content {
                 let is_of = |of: Option<&str>, known: &str| known == media && (of.is_none() || of == id.as_deref());
-                let example = match (named(content, "/schema"), named(content, &format!("/schema{DATA_OF_EVENTS}"))) {
+                let example = match (schema_name(content, "/schema"), schema_name(content, &format!("/schema{DATA_OF_EVENTS}"))) {
                     (Some(name), _) => of_schemas.get(name).cloned(),
                     (None, Some(data)) => event(&of_schemas, data),
                     (None, None) => OF_MEDIA.iter().find(|(of, known, _)| is_of(*of, known)).map(|(_, _, text)| (*text).into()),
@@ -63,7 +63,7 @@ pub(super) fn add(document: &mut Value) {
 }
 
 /// Returns the name of the schema at a place, if it has one.
-fn named<'a>(content: &'a Value, at: &str) -> Option<&'a str> {
+fn schema_name<'a>(content: &'a Value, at: &str) -> Option<&'a str> {
     content.pointer(at)?["$ref"].as_str()?.rsplit('/').next()
 }
 

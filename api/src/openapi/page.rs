@@ -39,7 +39,7 @@ pub(crate) fn page(document: &Value) -> String {
     for tag_shown in tags {
         html.push_str(&format!("<h2 id=\"{tag_shown}\">{tag_shown}</h2>\n"));
         for (path, method, operation) in operations.iter().filter(|(_, _, operation)| tag(operation) == tag_shown) {
-            html.push_str(&shown(document, path, method, operation));
+            html.push_str(&render_operation(document, path, method, operation));
         }
     }
     html.push_str(&format!("<script>{SCRIPT}</script>\n</body>\n</html>\n"));
@@ -61,17 +61,17 @@ fn tag(operation: &Value) -> &str {
     operation["tags"][0].as_str().unwrap_or_default()
 }
 
-fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> String {
+fn render_operation(document: &Value, path: &str, method: &str, operation: &Value) -> String {
     let media = operation["requestBody"]["content"].as_object().and_then(|content| content.keys().next());
-    let media = media.map(|media| format!(" data-media=\"{}\"", escaped(media))).unwrap_or_default();
+    let media = media.map(|media| format!(" data-media=\"{}\"", escape_html(media))).unwrap_or_default();
     let mut html = format!(
         "<section id=\"{id}\" data-method=\"{}\" data-path=\"{}\"{media}>\n<h3><a href=\"#{id}\"><code>{} {}</code></a></h3>\n<p>{}. {}</p>\n",
         method.to_uppercase(),
-        escaped(path),
+        escape_html(path),
         method.to_uppercase(),
-        escaped(path),
+        escape_html(path),
         text(&operation["summary"]),
-        told(&operation["description"]),
+        render_text(&operation["description"]),
         id = text(&operation["operationId"]),
     );
     let parameters = operation["parameters"].as_array().into_iter().flatten();
@@ -80,32 +80,35 @@ fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> Strin
         html.push_str(&format!("<table class=\"parameters\"><tr><th>parameter</th><th>in</th><th>is</th><th></th></tr>\n{rows}</table>\n"));
     }
     if let Some(also) = operation["requestBody"].get("description") {
-        html.push_str(&format!("<p>{}</p>\n", told(also)));
+        html.push_str(&format!("<p>{}</p>\n", render_text(also)));
     }
     let content = operation["requestBody"]["content"].as_object().into_iter().flatten();
     for (media, content) in content {
-        html.push_str(&format!("<p>Takes <code>{}</code>{}</p>\n", escaped(media), of_shape(&content["schema"])));
+        html.push_str(&format!("<p>Takes <code>{}</code>{}</p>\n", escape_html(media), of_shape(&content["schema"])));
         if let Some(example) = content.get("example") {
-            html.push_str(&format!("<pre class=\"body\">{}</pre>\n", escaped(&format!("{example:#}"))));
+            html.push_str(&format!("<pre class=\"body\">{}</pre>\n", escape_html(&format!("{example:#}"))));
         }
     }
     html.push_str("<table><tr><th>answer</th><th>means</th></tr>\n");
     for (status, response) in operation["responses"].as_object().into_iter().flatten() {
-        let response = referred(document, response);
+        let response = resolve_reference(document, response);
         let shapes = response["content"].as_object().into_iter().flatten();
         let shapes: String = shapes.map(|(_, content)| of_shape(&content["schema"])).collect();
-        html.push_str(&format!("<tr><td><code>{status}</code></td><td>{}{shapes}</td></tr>\n", told(&response["description"])));
+        html.push_str(&format!("<tr><td><code>{status}</code></td><td>{}{shapes}</td></tr>\n", render_text(&response["description"])));
     }
     html.push_str("</table>\n");
-    if let Some((status, example)) = answered(operation) {
-        html.push_str(&format!("<p>An example answer with <code>{status}</code>:</p>\n<pre>{}</pre>\n", escaped(&format!("{example:#}"))));
+    if let Some((status, example)) = example_answer(operation) {
+        html.push_str(&format!(
+            "<p>An example answer with <code>{status}</code>:</p>\n<pre>{}</pre>\n",
+            escape_html(&format!("{example:#}"))
+        ));
     }
     html.push_str("</section>\n");
     html
 }
 
 /// Returns the example of the first successful JSON answer, if there is one.
-fn answered(operation: &Value) -> Option<(&str, &Value)> {
+fn example_answer(operation: &Value) -> Option<(&str, &Value)> {
     let mut responses = operation["responses"].as_object()?.iter().filter(|(status, _)| status.starts_with('2'));
     responses.find_map(|(status, response)| Some((status.as_str(), response.pointer("/content/application~1json/example")?)))
 }
@@ -116,12 +119,12 @@ fn parameter(parameter: &Value) -> String {
         Some(words) => words.iter().map(|word| format!("<code>{}</code>", text(word))).collect::<Vec<_>>().join(", "),
         None => text(schema.get("format").unwrap_or(&schema["type"])),
     };
-    let (name, place, means) = (text(&parameter["name"]), text(&parameter["in"]), told(&parameter["description"]));
+    let (name, place, means) = (text(&parameter["name"]), text(&parameter["in"]), render_text(&parameter["description"]));
     format!("<tr><td><code>{name}</code></td><td>{place}</td><td>{kind}</td><td>{means}</td></tr>\n")
 }
 
 /// Resolves a reference; any other value is returned as it is.
-fn referred<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+fn resolve_reference<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     let at = value["$ref"].as_str().and_then(|at| document.pointer(at.strip_prefix('#')?));
     at.unwrap_or(value)
 }
@@ -130,22 +133,22 @@ fn referred<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
 fn of_shape(schema: &Value) -> String {
     let schema = schema.pointer(DATA_OF_EVENTS).unwrap_or(schema);
     let name = schema["$ref"].as_str().and_then(|at| at.rsplit('/').next());
-    name.map(|name| format!(" (<code>{}</code>)", escaped(name))).unwrap_or_default()
+    name.map(|name| format!(" (<code>{}</code>)", escape_html(name))).unwrap_or_default()
 }
 
 fn text(value: &Value) -> String {
-    escaped(value.as_str().unwrap_or_default())
+    escape_html(value.as_str().unwrap_or_default())
 }
 
 /// Renders one of the document's own texts, with the text between backticks as code.
-fn told(value: &Value) -> String {
+fn render_text(value: &Value) -> String {
     let text = text(value);
     let parts = text.split('`').enumerate();
     parts.map(|(at, part)| if at % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() }).collect()
 }
 
 /// Escapes a text for HTML.
-pub(crate) fn escaped(text: &str) -> String {
+pub(crate) fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

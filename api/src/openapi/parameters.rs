@@ -14,9 +14,9 @@ use crate::as_of::AS_OF;
 use crate::cloudevents::{ATTRIBUTES, Attribute, STRUCTURED};
 use crate::context::REQUEST_ID_CHARS_MAX;
 use crate::deliveries::DeliveryOutcome;
-use crate::keyed::KEY_BYTES_MAX;
+use crate::idempotency::KEY_BYTES_MAX;
 use crate::listing::SORTS;
-use crate::operation::{Conditional, Honored, Operation, Takes, WaitsFor};
+use crate::operation::{Conditional, HonoredHeader, Operation, Takes, WaitsFor};
 use crate::paging::LIMIT_DEFAULT;
 use crate::query::SEVERAL;
 use crate::route::{INQUIRY_LIST, Route};
@@ -32,7 +32,7 @@ use crate::routes::usage::USAGE_GET;
 use crate::shapes::SUBJECT;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::audit::kinds;
-use crate::wire::verdicts::{Definitions, WireJudgement};
+use crate::wire::verdicts::{WireDefinitions, WireJudgement};
 use crate::wire::waits::WireWaitKind;
 
 /// The pattern of an `If-Match`: `*`, or tags in quotation marks.
@@ -66,9 +66,9 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         }
         parameter
     }));
-    all.extend(route.operation.honors.iter().map(|honored| header(told(*honored), &json!({ "type": "string" }))));
+    all.extend(route.operation.honors.iter().map(|honored| header(describe_header(*honored), &json!({ "type": "string" }))));
     if route.is_tagged() {
-        all.push(header(told(Honored::IfNoneMatch), &json!({ "type": "string", "examples": [TAG] })));
+        all.push(header(describe_header(HonoredHeader::IfNoneMatch), &json!({ "type": "string", "examples": [TAG] })));
     }
     if route.may_be_keyed() {
         let told =
@@ -126,16 +126,16 @@ fn takes_binary_events(operation: &Operation) -> bool {
 }
 
 /// Returns the name of a header, and its description.
-fn told(honored: Honored) -> (&'static str, &'static str) {
+fn describe_header(honored: HonoredHeader) -> (&'static str, &'static str) {
     match honored {
-        Honored::Prefer => ("Prefer", "`wait=30`: the number of seconds to wait for the end, at most 60."),
-        Honored::PreferAsync => ("Prefer", "`respond-async`: return at once, and continue without the request."),
-        Honored::LastEventId => ("Last-Event-ID", "The id of the last event that was received: the stream continues after it."),
-        Honored::Range => ("Range", "The part of the file to return, such as `bytes=0-499`."),
-        Honored::IfRange => {
+        HonoredHeader::Prefer => ("Prefer", "`wait=30`: the number of seconds to wait for the end, at most 60."),
+        HonoredHeader::PreferAsync => ("Prefer", "`respond-async`: return at once, and continue without the request."),
+        HonoredHeader::LastEventId => ("Last-Event-ID", "The id of the last event that was received: the stream continues after it."),
+        HonoredHeader::Range => ("Range", "The part of the file to return, such as `bytes=0-499`."),
+        HonoredHeader::IfRange => {
             ("If-Range", "The `ETag` of the file that the part belongs to. If the file has another one, all of it is returned.")
         }
-        Honored::IfNoneMatch => ("If-None-Match", "The `ETag`s of the versions that the caller has, or `*`."),
+        HonoredHeader::IfNoneMatch => ("If-None-Match", "The `ETag`s of the versions that the caller has, or `*`."),
     }
 }
 
@@ -196,7 +196,7 @@ fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static st
         }
         "verdict" => (words(&WireJudgement::ALL.map(|(name, _)| name)), "Only judgements with one of these verdicts."),
         "definitions" => {
-            (words(&Definitions::ALL.map(|(name, _)| name)), "Judged by the definitions at that time, or by the current ones.")
+            (words(&WireDefinitions::ALL.map(|(name, _)| name)), "Judged by the definitions at that time, or by the current ones.")
         }
         "error_kind" => (
             words(&facts::FailureKind::ALL.map(facts::FailureKind::as_str)),

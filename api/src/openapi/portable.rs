@@ -71,7 +71,7 @@ fn named_variants(name: &str, schema: &mut Value) -> Map<String, Value> {
         if let (Some(own), Some(of_all)) = (variant["required"].as_array_mut(), required.as_array()) {
             own.splice(0..0, of_all.iter().cloned());
         }
-        let variant_name = format!("{name}{}", capitalised(&word));
+        let variant_name = format!("{name}{}", capitalise(&word));
         mapping.insert(word, format!("#/components/schemas/{variant_name}").into());
         named.insert(variant_name, variant);
     }
@@ -91,7 +91,7 @@ fn tag_of(schema: &Value) -> Option<String> {
     variants.all(|variant| variant["properties"][tag]["const"].is_string()).then(|| tag.clone())
 }
 
-fn capitalised(word: &str) -> String {
+fn capitalise(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
 }
@@ -100,7 +100,7 @@ fn capitalised(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn made(schemas: &Value) -> Value {
+    fn make_portable(schemas: &Value) -> Value {
         let mut document = json!({ "components": { "schemas": schemas } });
         make(&mut document);
         document["components"]["schemas"].take()
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn schema_that_allows_everything_becomes_an_empty_object() {
-        let schemas = made(&json!({ "A": {
+        let schemas = make_portable(&json!({ "A": {
             "properties": { "a": true, "b": { "items": true } },
             "additionalProperties": true,
         } }));
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn default_is_removed_but_a_member_named_default_stays() {
-        let schemas = made(&json!({ "A": { "properties": { "default": { "type": "string", "default": "" } } } }));
+        let schemas = make_portable(&json!({ "A": { "properties": { "default": { "type": "string", "default": "" } } } }));
         assert_eq!(schemas["A"], json!({ "properties": { "default": { "type": "string" } } }));
     }
 
     #[test]
     fn union_of_constants_becomes_an_enum() {
         let word = |word: &str| json!({ "type": "string", "const": word, "description": "It is so." });
-        let schemas = made(&json!({ "A": { "description": "How.", "oneOf": [word("on"), word("off")] } }));
+        let schemas = make_portable(&json!({ "A": { "description": "How.", "oneOf": [word("on"), word("off")] } }));
         let described = "How.\n\n- `on`: It is so.\n- `off`: It is so.";
         assert_eq!(schemas["A"], json!({ "type": "string", "enum": ["on", "off"], "description": described }));
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn tagged_union_variants_have_names_and_the_common_members() {
         let variant = |kind: &str| json!({ "type": "object", "properties": { "kind": { "const": kind } }, "required": ["kind"] });
-        let schemas = made(&json!({ "Thing": {
+        let schemas = make_portable(&json!({ "Thing": {
             "description": "A thing.",
             "type": "object",
             "properties": { "id": { "type": "string" } },
@@ -149,6 +149,6 @@ mod tests {
     #[test]
     fn untagged_union_is_unchanged() {
         let union = json!({ "oneOf": [{ "type": "object", "properties": { "a": {} } }, { "type": "string" }] });
-        assert_eq!(made(&json!({ "A": union }))["A"], union);
+        assert_eq!(make_portable(&json!({ "A": union }))["A"], union);
     }
 }

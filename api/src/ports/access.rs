@@ -117,7 +117,7 @@ pub struct Holder {
     /// The roles and groups by which inquiries ask the holder.
     pub roles: Vec<String>,
     /// The absent identities in whose place the holder may answer inquiries.
-    pub represents: Vec<Represented>,
+    pub represents: Vec<RepresentedIdentity>,
     /// What the credential allows.
     pub rights: Rights,
     /// The only inquiry that it reaches.
@@ -128,7 +128,7 @@ pub struct Holder {
 
 /// An absent identity, in whose place its deputy answers inquiries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Represented {
+pub struct RepresentedIdentity {
     /// The identity.
     pub id: IdentityId,
     /// Its name.
@@ -137,7 +137,7 @@ pub struct Represented {
     pub roles: Vec<String>,
 }
 
-impl Represented {
+impl RepresentedIdentity {
     /// Returns an identity that may answer inquiries itself; `None` if it may not, or has no name.
     pub fn new(id: IdentityId, name: Option<String>, access: &state::Access, now: Timestamp) -> Option<Self> {
         let held = access.rights_of(id, now).ok()?;

@@ -7,7 +7,7 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
 
-use super::{Declined, Progress};
+use super::{PortError, Progress};
 use crate::patience::Patience;
 
 /// Runs rules against past events.
@@ -17,7 +17,7 @@ pub trait Backtests: Send + Sync {
     ///
     /// # Errors
     /// If the rule does not exist, cannot be tested as written, or runs on a schedule.
-    fn backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<Backtested, Declined>;
+    fn backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<BacktestResult, PortError>;
 }
 
 /// A rule to test, and the events to test it on.
@@ -46,7 +46,7 @@ pub struct FileText {
 
 /// What a rule would have done, compared with what happened.
 #[derive(Clone, Debug, Default)]
-pub struct Backtested {
+pub struct BacktestResult {
     /// The number of events of its triggers.
     pub judged: u64,
     /// The number of those events that can no longer be read.

@@ -7,16 +7,16 @@ use ensue_engine::ids::LinkId;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 
-use super::{Declined, LoginOf, RedeemedCode, SessionEnds};
+use super::{LoginOf, PortError, RedeemedCode, SessionEnds};
 
 /// The terminals that wait for approval. All methods are quick.
 pub trait Devices: Send + Sync {
     /// Returns true if terminals may log in this way.
     fn are_allowed(&self) -> bool;
     /// Begins a login.
-    fn begin(&self, terminal: WaitingDevice) -> Result<BegunDevice, Declined>;
+    fn begin(&self, terminal: WaitingDevice) -> Result<BegunDevice, PortError>;
     /// Returns whose rights the session of a terminal has, once after its approval; until then, what it has to wait for.
-    fn poll(&self, device_code: &Secret) -> Result<RedeemedCode, Declined>;
+    fn poll(&self, device_code: &Secret) -> Result<RedeemedCode, PortError>;
     /// Returns the terminal of a code that `by` typed.
     fn look_up(&self, user_code: &str, by: &str) -> Result<WaitingDevice, CodeNotFound>;
     /// Decides about the terminal of a code that `by` typed.

@@ -6,13 +6,13 @@ use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::names::RuleRef;
 use ensue_engine::time::Timestamp;
 
-use super::Declined;
+use super::PortError;
 
 /// Creates events from what callers send.
 pub trait EventMaker: Send + Sync {
     /// Checks a payload against its trigger and runs the rules on it. Works on the calling thread and does not
     /// wait: quick.
-    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined>;
+    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, PortError>;
 }
 
 /// An event as sent by a caller.

@@ -4,21 +4,21 @@ use ensue_engine::ids::IdentityId;
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::Secret;
 
-use super::{Declined, SessionEnds};
+use super::{PortError, SessionEnds};
 
 /// The logins that browsers began. Each is bound to its browser by the secret of a cookie.
 pub trait Logins: Send + Sync {
     /// Names the issuers through which people log in. Quick.
     fn issuers(&self) -> Vec<IssuerName>;
     /// Starts a login. Blocking: it may ask the issuer.
-    fn start(&self, login: AskedLogin) -> Result<StartedLogin, Declined>;
+    fn start(&self, login: AskedLogin) -> Result<StartedLogin, PortError>;
     /// SessionEnds the login of this cookie with the callback of an issuer, which counts once. Adds the identity if it is new.
     /// Blocking: it asks the issuer and may write to the log.
-    fn finish(&self, issuer: &IssuerName, cookie: &Secret, query: &str) -> Result<FinishedLogin, Declined>;
+    fn finish(&self, issuer: &IssuerName, cookie: &Secret, query: &str) -> Result<FinishedLogin, PortError>;
     /// Ends the sessions that a logout token of an issuer names. Blocking: it may ask the issuer, and writes to the log.
-    fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), Declined>;
+    fn log_out(&self, issuer: &IssuerName, token: &Secret) -> Result<(), PortError>;
     /// Lets the login of a terminal wait for the consent of its person, and returns the secret of a new cookie. Quick.
-    fn ask_consent(&self, login: TerminalLogin) -> Result<Secret, Declined>;
+    fn ask_consent(&self, login: TerminalLogin) -> Result<Secret, PortError>;
     /// Returns the login that waits for consent under this cookie. Quick.
     fn waiting(&self, cookie: &Secret) -> Option<TerminalLogin>;
     /// Returns the login that waits for consent under this cookie, once. Quick.

@@ -5,28 +5,28 @@ use std::time::Duration;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{CatalogRevision, Epoch, Head};
 use ensue_engine::time::{Timestamp, duration_text};
-use ensue_views::retention::Removed;
+use ensue_views::view_retention::RemovalCounts;
 use prometheus_client::registry::Registry;
 
-use super::{Declined, Job, JobKind, OnBehalf};
+use super::{Job, JobKind, OnBehalf, PortError};
 use crate::worker_queues::WorkerQueue;
 
 /// The node itself.
 pub trait Node: Send + Sync {
     /// Reports whether the log accepts input from outside now; called before a body is read. Quick.
-    fn admission(&self) -> Result<(), Declined>;
+    fn admission(&self) -> Result<(), PortError>;
     /// Returns whether the node can serve, and the state of each of its dependencies. Quick.
     fn readiness(&self) -> Readiness;
     /// Returns the status of the node. Blocking.
-    fn status(&self) -> Result<NodeStatus, Declined>;
+    fn status(&self) -> Result<NodeStatus, PortError>;
     /// Registers the metrics of the components behind the API. Blocking, but short.
     fn register(&self, metrics: &mut Registry);
     /// Checks the machine, the data directory and the packs for anything wrong or unsafe. Blocking.
-    fn doctor(&self) -> Result<Vec<Finding>, Declined>;
+    fn doctor(&self) -> Result<Vec<Finding>, PortError>;
     /// Starts a background job, or returns the job of that kind that is already running. Blocking, but short.
-    fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, Declined>;
+    fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, PortError>;
     /// Returns the queues in which executions wait for a worker, by name. Blocking, but short.
-    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined>;
+    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, PortError>;
     /// Returns the newest job of a kind; none if there has been none since the start. Quick.
     fn job(&self, kind: JobKind) -> Option<Job>;
 }
@@ -83,11 +83,11 @@ pub struct NodeStatus {
     /// The free disk space under the data directory, in bytes; none if the machine does not report it.
     pub disk_free_bytes: Option<u64>,
     /// How much of the attempts' printed output is stored.
-    pub outputs: Kept,
+    pub outputs: StorageUsage,
     /// How much of the attempts' files is stored.
-    pub artifacts: Kept,
+    pub artifacts: StorageUsage,
     /// How long ended executions stay in the views, and what has been removed from them.
-    pub retention: Retained,
+    pub retention: RetentionStatus,
     /// The memory held by the node's process, in bytes; none if the machine does not report it.
     pub memory_bytes: Option<u64>,
     /// The memory that it may hold, as configured by the operator, in bytes.
@@ -96,7 +96,7 @@ pub struct NodeStatus {
 
 /// How much of something is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct StorageUsage {
     /// The disk space that it takes, in bytes.
     pub bytes: u64,
     /// The disk space that it may take, in bytes.
@@ -105,14 +105,14 @@ pub struct Kept {
 
 /// How long ended executions stay in the views, and what has been removed from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Retained {
+pub struct RetentionStatus {
     /// How long executions stay; none means permanently.
     pub executions: Option<Duration>,
     /// What has been removed since the views were created.
-    pub removed: Removed,
+    pub removed: RemovalCounts,
 }
 
-impl Retained {
+impl RetentionStatus {
     /// Returns how long executions stay as people write it, in days if they are whole days: `90d`.
     pub fn age(&self) -> Option<String> {
         const DAY_SECONDS: u64 = 24 * 60 * 60;

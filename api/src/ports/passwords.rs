@@ -5,32 +5,32 @@ use std::time::Duration;
 
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{IdentityId, SessionId};
-use ensue_engine::ports::{Committed, Secret};
+use ensue_engine::ports::{CommitReceipt, Secret};
 
-use super::{Declined, LoginFrom, MintedCode, OnBehalf, OpenedSession};
+use super::{LoginFrom, MintedCode, OnBehalf, OpenedSession, PortError};
 
 /// The passwords and authenticator apps. Every method blocks, and returns after the commit.
 pub trait Passwords: Send + Sync {
     /// Returns true if people log in with passwords.
     fn are_allowed(&self) -> bool;
     /// Opens a session of the person whose password it is. The attempt is counted before it is evaluated.
-    fn open(&self, attempt: &Attempt, from: &LoginFrom) -> Result<OpenedSession, RefusedAttempt>;
+    fn open(&self, attempt: &PasswordAttempt, from: &LoginFrom) -> Result<OpenedSession, RefusedAttempt>;
     /// Replaces a password, and ends the other sessions of the person.
-    fn change(&self, attempt: &Attempt, new: &Secret, by: &OnBehalf) -> Result<Committed, RefusedAttempt>;
+    fn change(&self, attempt: &PasswordAttempt, new: &Secret, by: &OnBehalf) -> Result<CommitReceipt, RefusedAttempt>;
     /// Creates a code with which a person sets a password once; it is returned only now.
-    fn reset(&self, id: IdentityId, otp: OtpAtReset, by: &OnBehalf) -> Result<MintedCode, Declined>;
+    fn reset(&self, id: IdentityId, otp: OtpAtReset, by: &OnBehalf) -> Result<MintedCode, PortError>;
     /// Sets the password of the person whom a code is for, and ends its sessions.
-    fn set_by_code(&self, code: &Secret, new: &Secret, trace: Option<String>) -> Result<Committed, Declined>;
+    fn set_by_code(&self, code: &Secret, new: &Secret, trace: Option<String>) -> Result<CommitReceipt, PortError>;
     /// Returns the secret of a new authenticator app. It counts once [`Self::confirm_otp`] has confirmed it.
-    fn add_otp(&self, attempt: &Attempt) -> Result<NewOtp, RefusedAttempt>;
+    fn add_otp(&self, attempt: &PasswordAttempt) -> Result<NewOtp, RefusedAttempt>;
     /// Confirms the new authenticator app with a code of it. Returns the recovery codes, which are shown only now.
-    fn confirm_otp(&self, id: IdentityId, code: &Secret, by: &OnBehalf) -> Result<(Vec<Secret>, Committed), Declined>;
+    fn confirm_otp(&self, id: IdentityId, code: &Secret, by: &OnBehalf) -> Result<(Vec<Secret>, CommitReceipt), PortError>;
     /// Removes the authenticator app, whose code is part of the attempt.
-    fn remove_otp(&self, attempt: &Attempt, by: &OnBehalf) -> Result<Committed, RefusedAttempt>;
+    fn remove_otp(&self, attempt: &PasswordAttempt, by: &OnBehalf) -> Result<CommitReceipt, RefusedAttempt>;
 }
 
 /// Somebody who says who it is, and proves it with a password.
-pub struct Attempt {
+pub struct PasswordAttempt {
     /// The name that was typed, whether or not somebody has it.
     pub name: String,
     /// The password.
@@ -63,16 +63,16 @@ pub struct NewOtp {
 /// An attempt that did not succeed.
 pub struct RefusedAttempt {
     /// The reason.
-    pub declined: Declined,
+    pub declined: PortError,
     /// Whether it is recorded.
-    pub noted: Noted,
+    pub noted: RefusalNote,
     /// When the next attempt is evaluated, if this one was not.
     pub retry_after: Option<Duration>,
 }
 
 /// Whether a refused attempt is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum RefusalNote {
     /// It is, for the identity that has the name, if there is one.
     Refused(Option<IdentityId>),
     /// It is not: nobody was refused.
@@ -81,12 +81,12 @@ pub enum Noted {
 
 impl<E: Explain + Send + Sync + 'static> From<E> for RefusedAttempt {
     fn from(why: E) -> Self {
-        Self { declined: why.into(), noted: Noted::Nothing, retry_after: None }
+        Self { declined: why.into(), noted: RefusalNote::Nothing, retry_after: None }
     }
 }
 
-impl From<Declined> for RefusedAttempt {
-    fn from(declined: Declined) -> Self {
-        Self { declined, noted: Noted::Nothing, retry_after: None }
+impl From<PortError> for RefusedAttempt {
+    fn from(declined: PortError) -> Self {
+        Self { declined, noted: RefusalNote::Nothing, retry_after: None }
     }
 }

@@ -3,16 +3,16 @@
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::GroupName;
-use ensue_engine::ports::Committed;
+use ensue_engine::ports::CommitReceipt;
 
-use super::{Declined, OnBehalf};
+use super::{OnBehalf, PortError};
 
 /// The identities. Every method blocks, and returns after the commit.
 pub trait People: Send + Sync {
     /// Creates an identity.
-    fn add(&self, identity: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, Committed), Declined>;
+    fn add(&self, identity: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, CommitReceipt), PortError>;
     /// Erases an identity: its tokens, the grants to it, and its name.
-    fn erase(&self, id: IdentityId, by: &OnBehalf) -> Result<Committed, Declined>;
+    fn erase(&self, id: IdentityId, by: &OnBehalf) -> Result<CommitReceipt, PortError>;
 }
 
 /// An identity that is asked for.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Backtested;
+use super::BacktestResult;
 
 /// How often a backtest reports what it has found so far, at most.
 const REPORTED_EVERY: Duration = Duration::from_millis(400);
@@ -12,26 +12,26 @@ const WORK_PER_REPORT: u32 = 10;
 
 /// Where a backtest reports how far it has come. Clones share the reports.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Option<Arc<Mutex<Reported>>>);
+pub struct Progress(Option<Arc<Mutex<BacktestProgress>>>);
 
 /// What a backtest has reported.
 #[derive(Clone, Debug, Default)]
-pub struct Reported {
+pub struct BacktestProgress {
     /// How much of the log it has read, from 0 to 1.
     pub done: f64,
     /// What it has found so far; none before its first report.
-    pub so_far: Option<Backtested>,
+    pub so_far: Option<BacktestResult>,
     next_at: Option<Instant>,
 }
 
 impl Progress {
     /// Creates a place for reports that nobody reads, so that none are made.
-    pub fn unwatched() -> Self {
+    pub fn without_reader() -> Self {
         Self(None)
     }
 
     /// Creates a place for reports that somebody reads.
-    pub fn watched() -> Self {
+    pub fn with_reader() -> Self {
         Self(Some(Arc::default()))
     }
 
@@ -39,7 +39,7 @@ impl Progress {
     ///
     /// # Errors
     /// Those of `so_far`.
-    pub fn report<E>(&self, done: f64, so_far: impl FnOnce() -> Result<Backtested, E>) -> Result<(), E> {
+    pub fn report<E>(&self, done: f64, so_far: impl FnOnce() -> Result<BacktestResult, E>) -> Result<(), E> {
         let Some(reported) = &self.0 else { return Ok(()) };
         let is_due = {
             let mut reported = reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ impl Progress {
     }
 
     /// Returns the latest report.
-    pub fn latest(&self) -> Reported {
+    pub fn latest(&self) -> BacktestProgress {
         let reported = self.0.as_ref().map(|reported| reported.lock().unwrap_or_else(PoisonError::into_inner).clone());
         reported.unwrap_or_default()
     }
@@ -69,14 +69,14 @@ impl Progress {
 mod tests {
     use super::*;
 
-    fn found(judged: u64) -> Result<Backtested, ()> {
-        Ok(Backtested { judged, ..Backtested::default() })
+    fn sample_backtest(judged: u64) -> Result<BacktestResult, ()> {
+        Ok(BacktestResult { judged, ..BacktestResult::default() })
     }
 
     #[test]
     fn first_report_has_what_was_found_and_the_next_ones_only_how_much_is_done() {
-        let progress = Progress::watched();
-        progress.report(0.25, || found(3)).unwrap();
+        let progress = Progress::with_reader();
+        progress.report(0.25, || sample_backtest(3)).unwrap();
         progress.report(0.5, || -> Result<_, ()> { panic!("it is not due") }).unwrap();
         let latest = progress.latest();
         assert_eq!((latest.done, latest.so_far.unwrap().judged), (0.5, 3));
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn nothing_is_found_out_for_nobody() {
-        let progress = Progress::unwatched();
+        let progress = Progress::without_reader();
         progress.report(0.5, || -> Result<_, ()> { panic!("nobody reads it") }).unwrap();
         assert!(progress.latest().so_far.is_none());
     }

@@ -8,7 +8,7 @@ use ensue_engine::record::Actor;
 /// Receives reports of rejected requests and logins. Frequent ones are added up before they are recorded. Quick.
 pub trait Refusals: Send + Sync {
     /// Reports that a request of a caller was rejected because it lacks a permission.
-    fn denied(&self, caller: Actor, permission: &'static str);
+    fn note_denied(&self, caller: Actor, permission: &'static str);
 
     /// Reports that a login was rejected.
     fn login_refused(&self, login: RefusedLogin<'_>);

@@ -7,7 +7,7 @@ use ensue_engine::names::{ActionRef, PackName, RuleRef};
 use ensue_engine::time::Timestamp;
 use ensue_packs::PackFile;
 
-use super::Declined;
+use super::PortError;
 use crate::patience::Patience;
 
 /// Replays recorded executions.
@@ -17,7 +17,7 @@ pub trait Replays: Send + Sync {
     ///
     /// # Errors
     /// If there is no such execution, or the pack cannot be tested as written.
-    fn replay(&self, asked: &ToReplay, patience: &Patience) -> Result<Replayed, Declined>;
+    fn replay(&self, asked: &ToReplay, patience: &Patience) -> Result<ReplayResult, PortError>;
 }
 
 /// The executions to replay, and the definitions to replay them with.
@@ -58,7 +58,7 @@ pub struct PackFiles {
 
 /// The result of a replay.
 #[derive(Clone, Debug, Default)]
-pub struct Replayed {
+pub struct ReplayResult {
     /// The number of executions that would run as they did.
     pub same: u64,
     /// The number of executions that would run differently.

@@ -14,7 +14,7 @@ use ensue_engine::sensors::facts::{SensorError, SensorMode};
 use ensue_engine::time::Timestamp;
 use serde_json::{Map, Value};
 
-use super::Declined;
+use super::PortError;
 
 /// The pulling sensors of the node.
 pub trait Sensors: Send + Sync {
@@ -39,19 +39,19 @@ pub trait Sensors: Send + Sync {
     ///
     /// # Errors
     /// If it cannot: the error has the form of its cursors.
-    fn check_cursor(&self, sensor: &SensorRef, cursor: &Cursor) -> Result<(), Declined>;
+    fn check_cursor(&self, sensor: &SensorRef, cursor: &Cursor) -> Result<(), PortError>;
     /// Returns the events that a refused message of a pulling sensor makes now: all of them, or an error. Blocking.
     ///
     /// # Errors
     /// If the sensor no longer pulls, or the message is still refused.
-    fn read_again(&self, sensor: &SensorRef, message: KeptMessage, body: Bytes) -> Result<Vec<ObservedEvent>, Declined>;
+    fn read_again(&self, sensor: &SensorRef, message: KeptMessage, body: Bytes) -> Result<Vec<ObservedEvent>, PortError>;
 }
 
 /// A test that is running.
-pub type Testing = Pin<Box<dyn Future<Output = Result<SensorTested, Declined>> + Send>>;
+pub type Testing = Pin<Box<dyn Future<Output = Result<SensorTested, PortError>> + Send>>;
 
 /// A look for the end of a source.
-pub type FindingEnd = Pin<Box<dyn Future<Output = Result<SourceEnd, Declined>> + Send>>;
+pub type FindingEnd = Pin<Box<dyn Future<Output = Result<SourceEnd, PortError>> + Send>>;
 
 /// The end of the source of a sensor.
 #[derive(Clone, Debug)]

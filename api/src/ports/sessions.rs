@@ -5,33 +5,33 @@ use std::time::Duration;
 
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::ids::{IdentityId, InquiryId, LinkId, SessionId, TokenId};
-use ensue_engine::ports::{Committed, Secret};
+use ensue_engine::ports::{CommitReceipt, Secret};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 
-use super::{Declined, OnBehalf};
+use super::{OnBehalf, PortError};
 
 /// The sessions. Methods that return a `Result` block, and return after the commit.
 pub trait Sessions: Send + Sync {
     /// Opens a session; its secrets are returned only this once.
-    fn open(&self, login: &Login) -> Result<OpenedSession, Declined>;
+    fn open(&self, login: &Login) -> Result<OpenedSession, PortError>;
     /// Exchanges a refresh token for the next pair. At most one successor of a token ever exists.
-    fn refresh(&self, token: &Secret) -> Result<Pair, Declined>;
+    fn refresh(&self, token: &Secret) -> Result<Pair, PortError>;
     /// Creates a code that opens a session once; it is returned only now.
-    fn mint(&self, code: &AskedCode) -> Result<MintedCode, Declined>;
+    fn mint(&self, code: &AskedCode) -> Result<MintedCode, PortError>;
     /// Uses up a code. `verifier` is the secret of whoever began the login, whose SHA-256 the code was created with; a
     /// code that was created without one needs none.
-    fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined>;
+    fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, PortError>;
     /// Creates a link that opens a session once with the rights of a token; its code is returned only now.
-    fn mint_login_link(&self, link: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined>;
+    fn mint_login_link(&self, link: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, CommitReceipt), PortError>;
     /// Creates a link with which one person sees and answers one inquiry, and nothing else; its code is returned only now.
-    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined>;
+    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, CommitReceipt), PortError>;
     /// Opens the session of such a link. It works once, while the inquiry waits for answers.
-    fn open_link(&self, code: &Secret, from: &LoginFrom) -> Result<OpenedSession, Declined>;
+    fn open_link(&self, code: &Secret, from: &LoginFrom) -> Result<OpenedSession, PortError>;
     /// SessionEnds sessions; those that are not open stay as they are.
-    fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined>;
+    fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<CommitReceipt, PortError>;
     /// Returns what is known of an open session besides the log. Quick.
-    fn seen(&self, id: SessionId) -> Option<SeenSession>;
+    fn last_seen(&self, id: SessionId) -> Option<SeenSession>;
     /// Returns the public keys that verify access tokens, as JSON Web Keys. Quick.
     fn public_keys(&self) -> Vec<serde_json::Value>;
 }
@@ -195,7 +195,7 @@ pub struct OpenedSession {
     /// What its holder sends from now on.
     pub secret: SessionSecret,
     /// The sequencer's reply.
-    pub committed: Committed,
+    pub committed: CommitReceipt,
 }
 
 /// What the holder of a session sends.

@@ -12,7 +12,7 @@ pub trait Spans: Send + Sync {
     /// Returns the time of the clock that records use.
     fn now(&self) -> Timestamp;
     /// Reports a request that was just answered. Quick; if there is no room, the span is dropped and counted.
-    fn answered(&self, request: AnsweredRequest);
+    fn note_answered(&self, request: AnsweredRequest);
 }
 
 /// A request that may have led to records, and its span in the trace.

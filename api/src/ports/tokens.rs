@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use ensue_engine::access::scope::Scope;
 use ensue_engine::ids::{IdentityId, TokenId};
-use ensue_engine::ports::{Committed, Secret};
+use ensue_engine::ports::{CommitReceipt, Secret};
 use ensue_engine::time::Timestamp;
 
-use super::{Declined, OnBehalf};
+use super::{OnBehalf, PortError};
 
 /// The named tokens. Every method blocks, and returns after the commit. The read models say which tokens exist.
 pub trait Tokens: Send + Sync {
     /// Creates a token; its secret is returned only this once.
-    fn add(&self, token: &AskedToken, by: &OnBehalf) -> Result<MadeToken, Declined>;
+    fn add(&self, token: &AskedToken, by: &OnBehalf) -> Result<MadeToken, PortError>;
     /// Replaces a token with a successor of the same name, roles, identity and scopes. The old one stays valid for the
     /// overlap.
-    fn rotate(&self, name: &str, overlap: Duration, by: &OnBehalf) -> Result<MadeToken, Declined>;
+    fn rotate(&self, name: &str, overlap: Duration, by: &OnBehalf) -> Result<MadeToken, PortError>;
     /// Revokes a token and those that it replaced, so that their holder no longer has access.
-    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined>;
+    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<CommitReceipt, PortError>;
 }
 
 /// A token that is asked for.
@@ -44,5 +44,5 @@ pub struct MadeToken {
     /// When it expires.
     pub expires_at: Option<Timestamp>,
     /// The sequencer's reply.
-    pub committed: Committed,
+    pub committed: CommitReceipt,
 }

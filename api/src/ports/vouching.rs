@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use axum::http::HeaderMap;
 use ensue_engine::names::{GroupName, IssuerName};
 
-use super::{Credential, Declined};
+use super::{Credential, PortError};
 
 /// Whom somebody vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vouched {
+pub struct VouchedCaller {
     /// Who vouches, as the source of groups.
     pub source: IssuerName,
     /// The name of the caller.
@@ -22,15 +22,15 @@ pub struct Vouched {
 pub trait Vouching: Send + Sync {
     /// Returns whom the headers of a request name that came on a connection from `peer`; `None` if it has no such header.
     /// Quick.
-    fn by_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Vouched>, Declined>;
+    fn by_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<VouchedCaller>, PortError>;
 
     /// Returns whom the certificates of a connection name, the caller's own first; `None` if certificates name nobody
     /// here. Quick.
-    fn by_certificate(&self, chain: &[Vec<u8>]) -> Result<Option<Vouched>, Declined>;
+    fn by_certificate(&self, chain: &[Vec<u8>]) -> Result<Option<VouchedCaller>, PortError>;
 
     /// Returns the credential of a known identity whose groups have not changed. Does not wait.
-    fn known(&self, vouched: &Vouched) -> Option<Credential>;
+    fn known_credential(&self, vouched: &VouchedCaller) -> Option<Credential>;
 
     /// Adds the identity if it is new, and sets its groups. Blocking: it writes to the log.
-    fn admit(&self, vouched: &Vouched) -> Result<Credential, Declined>;
+    fn admit(&self, vouched: &VouchedCaller) -> Result<Credential, PortError>;
 }

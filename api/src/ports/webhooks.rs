@@ -8,35 +8,35 @@ use ensue_engine::command::{ObservedEvent, RefusedDelivery};
 use ensue_engine::names::SensorRef;
 use ensue_engine::ports::{Came, HookReply, HookRequest};
 
-use super::Declined;
+use super::PortError;
 
 /// Creates events from webhook deliveries.
 pub trait Webhooks: Send + Sync {
     /// Verifies a delivery over its raw body, and creates its judged events: none if no `emits` matches; if
     /// several match, all or none are created. Or returns the reply that ends it. Works on the calling thread and
     /// does not wait: quick, although it costs tens of microseconds.
-    fn receive(&self, request: HookRequest) -> Result<Received, HookRefusal>;
+    fn receive(&self, request: HookRequest) -> Result<HookOutcome, HookRefusal>;
     /// Returns true if [`receive`](Self::receive) may wait for others at this sensor, because its senders are verified with what an
     /// authority publishes. Quick.
     fn may_wait(&self, sensor: &SensorRef) -> bool;
     /// Confirms the subscriptions of Amazon SNS that wait at a sensor. Waits for Amazon SNS.
-    fn confirm(&self, sensor: &SensorRef) -> Result<Vec<ConfirmedTopic>, Declined>;
+    fn confirm(&self, sensor: &SensorRef) -> Result<Vec<ConfirmedTopic>, PortError>;
     /// Returns what of a delivery people may see besides its body. Quick.
-    fn shown(&self, request: &HookRequest) -> ShownDelivery;
+    fn shown_delivery(&self, request: &HookRequest) -> ShownDelivery;
     /// Renders the reply of a sensor for what came of a delivery; `None` for the usual one. Quick.
-    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, Declined>;
+    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, PortError>;
     /// Creates the judged events of a delivery whose sender was verified when it arrived, but that was refused.
     /// Quick, like [`receive`](Self::receive).
-    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined>;
+    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, PortError>;
     /// Signs a delivery as the sensor's sender would. Quick.
-    fn sign(&self, sensor: &SensorRef, delivery: ToSign<'_>) -> Result<HookRequest, Declined>;
+    fn sign(&self, sensor: &SensorRef, delivery: ToSign<'_>) -> Result<HookRequest, PortError>;
     /// Returns the state of the secret with which the sensor's deliveries are verified. Quick.
     fn secret(&self, sensor: &SensorRef) -> SecretState;
 }
 
 /// What a delivery leads to.
 #[derive(Debug)]
-pub enum Received {
+pub enum HookOutcome {
     /// A reply, and no event.
     Reply(HookReply),
     /// Its events.
@@ -85,12 +85,12 @@ pub struct HookRefusal {
     /// The reason, and where the payload does not fit. Its fault is `Missing` for an unknown hook,
     /// `Unauthenticated` if the sender could not be verified, and `Unavailable` if the hook's own secret is
     /// missing or damaged.
-    pub declined: Declined,
+    pub declined: PortError,
     /// The delivery to store as a dead letter, if its sender was verified.
     pub keep: Option<Box<RefusedDelivery>>,
 }
 
-impl<E: Into<Declined>> From<E> for HookRefusal {
+impl<E: Into<PortError>> From<E> for HookRefusal {
     fn from(why: E) -> Self {
         Self { declined: why.into(), keep: None }
     }

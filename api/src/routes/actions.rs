@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ensue_engine::access::limit::Target;
 use ensue_engine::catalog::{Action, Builtin, Misfit, Run};
-use ensue_engine::command::{Answer, Ask, Before, RequestExecution};
+use ensue_engine::command::{Answer, Ask, FirstAnswer, RequestExecution};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::inquiries::question::ANSWER;
@@ -23,14 +23,14 @@ use tokio::time::Instant;
 
 use super::Routes;
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
-use crate::ends::Known;
+use crate::execution_ends::EndState;
 use crate::listing;
-use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
+use crate::operation::{BodyPresence, Header, HonoredHeader, Operation, Takes, schema_of};
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::routes::executions::{as_of, whole};
 use crate::wire::actions::{WireAction, WireExecute};
 use crate::wire::executions::WireExecution;
@@ -61,11 +61,11 @@ pub(super) fn declare(routes: &mut Routes) {
         execute,
         Operation::new("action_execute", "Runs an action")
             .can_be_tried()
-            .honors(&[Honored::Prefer])
+            .honors(&[HonoredHeader::Prefer])
             .takes(Takes::Json {
                 schema: schema_of::<WireExecute>,
                 example: r#"{"params": {"message": "hi"}}"#,
-                presence: Presence::Optional,
+                presence: BodyPresence::Optional,
             })
             .gives::<WireExecution>(202, "The execution was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])
             .gives::<WireExecution>(
@@ -79,20 +79,20 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists actions.
-pub(super) async fn list(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<ActionsRead>, call: Call) -> Outcome {
     let query = call.query();
     let catalog = call.api().ports.installed.current();
     let pack = query.text("pack").map(str::to_owned);
     let of_pack = catalog.actions().values().filter(|action| pack.as_ref().is_none_or(|pack| action.name.pack().as_str() == pack));
     let of_pack = of_pack.filter(|action| allowed.includes(&Target::of_action(action.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, |action| action.name.to_string())?;
-    let items = listed.items.iter().map(|action| WireAction::listed(action, &catalog)).collect();
+    let items = listed.items.iter().map(|action| WireAction::for_list(action, &catalog)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an action.
-pub(super) async fn get(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
-    let name: ActionRef = call.named("ref", ActionsRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<ActionsRead>, call: Call) -> Outcome {
+    let name: ActionRef = call.parse_part("ref", ActionsRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::of_action(name.as_str()))?;
     let catalog = call.api().ports.installed.current();
     let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
@@ -101,12 +101,12 @@ pub(super) async fn get(allowed: Allowed<ActionsRead>, call: Call) -> Outcome {
 
 /// Runs an action: 202 with the execution, or, if the caller prefers to wait and it ends in time, 200 with the
 /// ended execution.
-pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
+pub(super) async fn execute(allowed: AllowedCaller<ActionsExecute>, mut call: Call) -> Outcome {
     let api = call.api().clone();
-    let name: ActionRef = call.named("ref", ActionsRead::THING)?;
+    let name: ActionRef = call.parse_part("ref", ActionsRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::of_action(name.as_str()))?;
     if let Some((before, _)) = call.before().await? {
-        return repeated(call, &before).await;
+        return repeat_answer(call, &before).await;
     }
     let catalog = api.ports.installed.current();
     if !catalog.actions().contains_key(&name) {
@@ -116,7 +116,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
     call.admission()?;
     let given = call.json_or_nothing().await?;
     let request = request_of(&api, name, given).await?;
-    requested(&allowed, call, request).await
+    request_execution(&allowed, call, request).await
 }
 
 /// Returns the request to run an action of the current catalog, with complete and valid parameters.
@@ -153,7 +153,7 @@ pub(super) async fn request_of(api: &Api, name: ActionRef, given: WireExecute) -
 }
 
 /// Requests an execution, or only checks the request in a dry run, and responds with the execution.
-pub(super) async fn requested<P: Permission>(allowed: &Allowed<P>, mut call: Call, request: RequestExecution) -> Outcome {
+pub(super) async fn request_execution<P: Permission>(allowed: &AllowedCaller<P>, mut call: Call, request: RequestExecution) -> Outcome {
     let api = call.api().clone();
     if call.is_dry_run()? {
         return call.check(call.on_behalf(allowed)?, Ask::RequestExecution(request)).await;
@@ -168,7 +168,7 @@ pub(super) async fn requested<P: Permission>(allowed: &Allowed<P>, mut call: Cal
 }
 
 /// Responds as before to a request that was sent again.
-pub(super) async fn repeated(mut call: Call, before: &Before) -> Outcome {
+pub(super) async fn repeat_answer(mut call: Call, before: &FirstAnswer) -> Outcome {
     call.let_go();
     answer(&call, asked_before(before)?, before.position).await
 }
@@ -201,7 +201,7 @@ pub(super) fn unanswerable(action: &Action, params: &Document) -> Option<Misfit>
 
 /// Returns the execution that the first request of a key requested. The path is a part of the request, so there
 /// is one.
-pub(super) fn asked_before(before: &Before) -> Result<ExecutionId, Problem> {
+pub(super) fn asked_before(before: &FirstAnswer) -> Result<ExecutionId, Problem> {
     before.execution.ok_or_else(|| Problem::bug(&format!("the request at position {} is not for an execution", before.position)))
 }
 
@@ -233,14 +233,14 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
     let listed = execution.clone();
     let wire = match api.threads.blocking(move |ports| whole(ports, execution)).await {
         Ok(Ok(wire)) => wire,
-        Ok(Err(_)) | Err(_) => WireExecution::listed(listed),
+        Ok(Err(_)) | Err(_) => WireExecution::for_list(listed),
     };
-    let mut response = respond::written(if is_over { Written::Done } else { Written::Accepted }, position, &wire)?;
+    let mut response = respond::answer_write(if is_over { WriteOutcome::Done } else { WriteOutcome::Accepted }, position, &wire)?;
     if let Some(wait) = wait {
         let applied = HeaderValue::from_str(&format!("wait={}", wait.as_secs())).map_err(|why| Problem::bug(&why))?;
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
-    Ok(respond::located(response, &format!("{}/executions/{id}", crate::route::BASE)))
+    Ok(respond::with_location(response, &format!("{}/executions/{id}", crate::route::BASE)))
 }
 
 /// Returns an execution that was requested at a position: once it has ended, or as it is when the time is up or the
@@ -248,16 +248,16 @@ pub(super) async fn answer(call: &Call, id: ExecutionId, position: Position) -> 
 pub(super) async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Position, wait: Duration) -> Result<Execution, Problem> {
     let deadline = Instant::now() + wait;
     let mut awaited = api.ports.ends.wait(id);
-    let mut look_at = match awaited.known() {
-        Known::Ended(at) | Known::Unsure(at) => Some(at.max(requested)),
-        Known::Open => None,
+    let mut look_at = match awaited.end_state() {
+        EndState::Ended(at) | EndState::Unsure(at) => Some(at.max(requested)),
+        EndState::Open => None,
     };
     loop {
         // If the views lag, they may still reach the end in time.
         if let Some(position) = look_at
             && tokio::select! {
                 biased;
-                () = api.stopping.begun() => false,
+                () = api.stopping.wait() => false,
                 () = tokio::time::sleep_until(deadline) => false,
                 seen = api.see_position(position) => seen.is_ok(),
             }
@@ -269,9 +269,9 @@ pub(super) async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Posit
         }
         look_at = tokio::select! {
             biased;
-            () = api.stopping.begun() => None,
+            () = api.stopping.wait() => None,
             () = tokio::time::sleep_until(deadline) => None,
-            at = awaited.ended() => Some(at.max(requested)),
+            at = awaited.await_end() => Some(at.max(requested)),
             () = tokio::time::sleep(LOOK_EVERY) => Some(requested),
         };
         if look_at.is_none() {
@@ -285,7 +285,7 @@ pub(super) async fn at_its_end(api: &Arc<Api>, id: ExecutionId, requested: Posit
 mod tests {
     use super::*;
 
-    fn preferred(text: &'static str) -> Option<u64> {
+    fn preferred_seconds(text: &'static str) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert(PREFER, HeaderValue::from_static(text));
         preferred_wait(&headers).map(|wait| wait.as_secs())
@@ -293,11 +293,11 @@ mod tests {
 
     #[test]
     fn prefer_wait_is_parsed_and_limited() {
-        assert_eq!(preferred("wait=30"), Some(30));
-        assert_eq!(preferred("respond-async, wait=5"), Some(5));
-        assert_eq!(preferred("wait=99999"), Some(60));
+        assert_eq!(preferred_seconds("wait=30"), Some(30));
+        assert_eq!(preferred_seconds("respond-async, wait=5"), Some(5));
+        assert_eq!(preferred_seconds("wait=99999"), Some(60));
         for none in ["wait=-1", "wait=soon", "respond-async", ""] {
-            assert_eq!(preferred(none), None, "{none}");
+            assert_eq!(preferred_seconds(none), None, "{none}");
         }
     }
 }

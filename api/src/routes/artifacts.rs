@@ -18,10 +18,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Routes;
 use crate::api::Api;
-use crate::auth::{Allowed, Proof as _};
+use crate::auth::{AllowedCaller, Proof as _};
 use crate::call::Call;
 use crate::listing;
-use crate::operation::{Content, Header, Honored, Operation};
+use crate::operation::{Content, Header, HonoredHeader, Operation};
 use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::queues::QueueName;
@@ -67,7 +67,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/artifacts/{artifact}",
         get,
         Operation::new("artifact_get", "Returns a file, or a part of it")
-            .honors(&[Honored::Range, Honored::IfRange, Honored::IfNoneMatch])
+            .honors(&[HonoredHeader::Range, HonoredHeader::IfRange, HonoredHeader::IfNoneMatch])
             .gives_content(200, "The file.", Content::File, &[Header::ETag, Header::ContentDisposition])
             .gives_content(206, "A part of the file.", Content::File, &[Header::ETag, Header::ContentDisposition, Header::ContentRange])
             .gives_content(304, "The caller has the current version.", Content::Nothing, &[Header::ETag, Header::ContentDisposition])
@@ -77,8 +77,8 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists an execution's artifacts, newest first.
-pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn list(allowed: AllowedCaller<ArtifactsRead>, call: Call) -> Outcome {
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     let filters = vec![Filter::is(Column::Execution, id.to_string())];
     let listed = listing::rows_where::<Artifact, _>(&call, &allowed, &[], filters).await?;
@@ -99,9 +99,9 @@ pub(super) async fn list(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome
 }
 
 /// Returns a file.
-pub(super) async fn get(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let id: ArtifactId = call.named("artifact", ArtifactsRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<ArtifactsRead>, call: Call) -> Outcome {
+    let execution: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
+    let id: ArtifactId = call.parse_part("artifact", ArtifactsRead::THING)?;
     if allowed.is_limited() {
         let _: Execution = call.api().row(execution.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     }
@@ -119,17 +119,17 @@ pub(super) async fn get(allowed: Allowed<ArtifactsRead>, call: Call) -> Outcome 
     if tags::known_as(call.headers().get_all(header::IF_NONE_MATCH).iter(), &tag).is_some() {
         return Ok(answer(StatusCode::NOT_MODIFIED, Body::empty(), &artifact, &tag));
     }
-    match wanted(call.headers(), size, &tag) {
-        Wanted::Nothing => Err(Problem::range_not_satisfiable(size)),
-        Wanted::Part { first, last } => {
-            let body = sent(call.api(), blob, Piece { first, after: last + 1, size })?;
+    match parse_range(call.headers(), size, &tag) {
+        RequestedRange::Nothing => Err(Problem::range_not_satisfiable(size)),
+        RequestedRange::Part { first, last } => {
+            let body = stream_piece(call.api(), blob, Piece { first, after: last + 1, size })?;
             let mut response = answer(StatusCode::PARTIAL_CONTENT, body, &artifact, &tag);
             set(&mut response, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"));
             set(&mut response, header::CONTENT_LENGTH, &(last + 1 - first).to_string());
             Ok(response)
         }
-        Wanted::Whole => {
-            let body = sent(call.api(), blob, Piece { first: 0, after: size, size })?;
+        RequestedRange::Whole => {
+            let body = stream_piece(call.api(), blob, Piece { first: 0, after: size, size })?;
             let mut response = answer(StatusCode::OK, body, &artifact, &tag);
             set(&mut response, header::CONTENT_LENGTH, &size.to_string());
             Ok(response)
@@ -174,7 +174,7 @@ fn disposition(name: &str) -> String {
 
 /// The part of a file that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum RequestedRange {
     Whole,
     Part {
         first: u64,
@@ -186,27 +186,27 @@ enum Wanted {
 
 /// Parses `Range`. An invalid range, multiple ranges, and a range meant for another version of the file are
 /// ignored.
-fn wanted(headers: &HeaderMap, size: u64, tag: &str) -> Wanted {
+fn parse_range(headers: &HeaderMap, size: u64, tag: &str) -> RequestedRange {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(range) = text(header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else { return Wanted::Whole };
+    let Some(range) = text(header::RANGE).and_then(|range| range.strip_prefix("bytes=")) else { return RequestedRange::Whole };
     if headers.contains_key(header::IF_RANGE) && text(header::IF_RANGE) != Some(tag) {
-        return Wanted::Whole;
+        return RequestedRange::Whole;
     }
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
     match range.trim().split_once('-') {
         Some(("", last)) => match digits(last) {
-            None => Wanted::Whole,
-            Some(0) => Wanted::Nothing,
-            Some(_) if size == 0 => Wanted::Nothing,
-            Some(bytes) => Wanted::Part { first: size.saturating_sub(bytes), last: size - 1 },
+            None => RequestedRange::Whole,
+            Some(0) => RequestedRange::Nothing,
+            Some(_) if size == 0 => RequestedRange::Nothing,
+            Some(bytes) => RequestedRange::Part { first: size.saturating_sub(bytes), last: size - 1 },
         },
         Some((first, last)) => match (digits(first), if last.is_empty() { Some(u64::MAX) } else { digits(last) }) {
-            (Some(first), Some(last)) if first > last => Wanted::Whole,
-            (Some(first), Some(_)) if first >= size => Wanted::Nothing,
-            (Some(first), Some(last)) => Wanted::Part { first, last: last.min(size - 1) },
-            (None, _) | (_, None) => Wanted::Whole,
+            (Some(first), Some(last)) if first > last => RequestedRange::Whole,
+            (Some(first), Some(_)) if first >= size => RequestedRange::Nothing,
+            (Some(first), Some(last)) => RequestedRange::Part { first, last: last.min(size - 1) },
+            (None, _) | (_, None) => RequestedRange::Whole,
         },
-        None => Wanted::Whole,
+        None => RequestedRange::Whole,
     }
 }
 
@@ -225,7 +225,7 @@ impl Piece {
     }
 }
 
-fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, Problem> {
+fn stream_piece(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, Problem> {
     let held = api.queue(QueueName::LiveOutputs).enter(1).ok_or(TooManySent)?;
     let (send, receive) = mpsc::channel(CHUNKS_WAITING_MAX);
     let api = api.clone();
@@ -237,7 +237,7 @@ fn sent(api: &std::sync::Arc<Api>, blob: Digest, piece: Piece) -> Result<Body, P
         }
         drop(held);
     });
-    Ok(respond::streamed(ReceiverStream::new(receive), UNKNOWN_MEDIA_TYPE).into_body())
+    Ok(respond::stream(ReceiverStream::new(receive), UNKNOWN_MEDIA_TYPE).into_body())
 }
 
 /// Sends a piece. The last chunk of a whole file is sent only after the whole file was verified against its
@@ -286,18 +286,18 @@ mod tests {
         let with = |range: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RANGE, HeaderValue::from_static(range));
-            wanted(&headers, 10, "\"t\"")
+            parse_range(&headers, 10, "\"t\"")
         };
-        assert_eq!(with("bytes=0-3"), Wanted::Part { first: 0, last: 3 });
-        assert_eq!(with("bytes=8-"), Wanted::Part { first: 8, last: 9 });
-        assert_eq!(with("bytes=-3"), Wanted::Part { first: 7, last: 9 });
-        assert_eq!(with("bytes=-300"), Wanted::Part { first: 0, last: 9 });
-        assert_eq!(with("bytes=5-500"), Wanted::Part { first: 5, last: 9 });
+        assert_eq!(with("bytes=0-3"), RequestedRange::Part { first: 0, last: 3 });
+        assert_eq!(with("bytes=8-"), RequestedRange::Part { first: 8, last: 9 });
+        assert_eq!(with("bytes=-3"), RequestedRange::Part { first: 7, last: 9 });
+        assert_eq!(with("bytes=-300"), RequestedRange::Part { first: 0, last: 9 });
+        assert_eq!(with("bytes=5-500"), RequestedRange::Part { first: 5, last: 9 });
         for beyond in ["bytes=10-", "bytes=99-100", "bytes=-0"] {
-            assert_eq!(with(beyond), Wanted::Nothing, "{beyond}");
+            assert_eq!(with(beyond), RequestedRange::Nothing, "{beyond}");
         }
         for passed_over in ["bytes=3-1", "bytes=0-1,3-4", "lines=0-1", "bytes=a-b", "bytes=-", "bytes=+1-2"] {
-            assert_eq!(with(passed_over), Wanted::Whole, "{passed_over}");
+            assert_eq!(with(passed_over), RequestedRange::Whole, "{passed_over}");
         }
     }
 
@@ -307,9 +307,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-3"));
             headers.insert(header::IF_RANGE, HeaderValue::from_static(tag));
-            wanted(&headers, 10, "\"t\"")
+            parse_range(&headers, 10, "\"t\"")
         };
-        assert_eq!(with("\"t\""), Wanted::Part { first: 0, last: 3 });
-        assert_eq!((with("\"u\""), with("Sat, 28 Mar 2026 12:00:00 GMT")), (Wanted::Whole, Wanted::Whole));
+        assert_eq!(with("\"t\""), RequestedRange::Part { first: 0, last: 3 });
+        assert_eq!((with("\"u\""), with("Sat, 28 Mar 2026 12:00:00 GMT")), (RequestedRange::Whole, RequestedRange::Whole));
     }
 }

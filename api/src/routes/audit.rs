@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Routes;
 use crate::api::Api;
-use crate::auth::{Allowed, Lasting as _};
+use crate::auth::{AllowedCaller, Lasting as _};
 use crate::call::Call;
 use crate::listing;
 use crate::operation::{Content, Header, Operation, schema_of};
@@ -56,7 +56,7 @@ struct TooManySent;
 
 /// Why an export ends before its last row.
 #[derive(Debug, Error)]
-enum Broken {
+enum ExportError {
     /// The caller disconnected, or does not read.
     #[error("its caller does not read it")]
     Unread,
@@ -77,7 +77,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/audit",
         list,
         Operation::new(AUDIT_LIST, "Lists what callers did and what was refused to them, newest first, or exports it")
-            .asked(&["actor", "what", "of", "since", "until", "limit", "cursor"])
+            .with_query(&["actor", "what", "of", "since", "until", "limit", "cursor"])
             .gives_content(
                 200,
                 "A page of the list, or all rows as lines of JSON or as CSV.",
@@ -90,16 +90,16 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists the audit, or exports it.
-pub(super) async fn list(allowed: Allowed<AuditRead>, call: Call) -> Outcome {
-    let media = call.accepted(&[JSON, NDJSON, CSV])?;
-    let wanted = Wanted::of(&call)?;
+pub(super) async fn list(allowed: AllowedCaller<AuditRead>, call: Call) -> Outcome {
+    let media = call.choose_media_type(&[JSON, NDJSON, CSV])?;
+    let wanted = AuditQuery::of(&call)?;
     if media != JSON {
         for paging in ["limit", "cursor"] {
             if call.query().text(paging).is_some() {
                 return Err(bad(paging, "does not apply to an export, which has all rows").into());
             }
         }
-        return export(allowed, &call, wanted, if media == CSV { Form::Csv } else { Form::Lines });
+        return export(allowed, &call, wanted, if media == CSV { ExportFormat::Csv } else { ExportFormat::Lines });
     }
     let page = call.page(&allowed)?;
     let after = page.after.as_deref().map(listing::place).transpose()?;
@@ -119,17 +119,17 @@ async fn read(api: &Arc<Api>, query: ListQuery) -> Result<Vec<AuditEntry>, Probl
 }
 
 /// The rows that a request asks for.
-struct Wanted {
+struct AuditQuery {
     query: ListQuery,
     /// The filters as they are recorded: identities by their ids.
     filters: BTreeMap<String, String>,
 }
 
-impl Wanted {
+impl AuditQuery {
     fn of(call: &Call) -> Result<Self, Problem> {
         let (query, names) = (call.query(), KnownNames::of(&*call.api().ports.access));
         query.each_of("what", Fact::KINDS)?;
-        let mut wanted = Self { query: listing::asked(query, AuditEntry::NAME, RowReach::Everything)?, filters: BTreeMap::new() };
+        let mut wanted = Self { query: listing::list_query(query, AuditEntry::NAME, RowReach::Everything)?, filters: BTreeMap::new() };
         let times: [(&'static str, Option<Timestamp>); 2] = [("since", wanted.query.since), ("until", wanted.query.until)];
         wanted.filters.extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time?.to_string()))));
         if let Some(actor) = query.text("actor") {
@@ -180,13 +180,13 @@ fn stream(query: &Query, names: &KnownNames<'_>) -> Result<Option<StreamId>, Pro
 
 /// The form of an export.
 #[derive(Clone, Copy)]
-enum Form {
+enum ExportFormat {
     Lines,
     Csv,
 }
 
 /// Sends all rows, and then records that they were sent.
-fn export(allowed: Allowed<AuditRead>, call: &Call, wanted: Wanted, form: Form) -> Outcome {
+fn export(allowed: AllowedCaller<AuditRead>, call: &Call, wanted: AuditQuery, form: ExportFormat) -> Outcome {
     let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManySent)?;
     // The next piece is made while the caller reads the one before it.
     let (to, receive) = mpsc::channel(1);
@@ -200,50 +200,50 @@ fn export(allowed: Allowed<AuditRead>, call: &Call, wanted: Wanted, form: Form) 
         drop(held);
     });
     let media = match form {
-        Form::Lines => NDJSON,
-        Form::Csv => CSV,
+        ExportFormat::Lines => NDJSON,
+        ExportFormat::Csv => CSV,
     };
-    Ok(respond::streamed(ReceiverStream::new(receive), media))
+    Ok(respond::stream(ReceiverStream::new(receive), media))
 }
 
 async fn send_all(
     api: &Arc<Api>,
-    allowed: &Allowed<AuditRead>,
-    (wanted, by): (Wanted, OnBehalf),
-    form: Form,
+    allowed: &AllowedCaller<AuditRead>,
+    (wanted, by): (AuditQuery, OnBehalf),
+    form: ExportFormat,
     to: &mpsc::Sender<Result<Bytes, std::io::Error>>,
-) -> Result<(), Broken> {
+) -> Result<(), ExportError> {
     let mut hasher = blake3::Hasher::new();
     let (mut after, mut count) = (None, 0);
     let mut text = match form {
-        Form::Lines => String::new(),
-        Form::Csv => WireAuditEntry::csv_head().to_owned(),
+        ExportFormat::Lines => String::new(),
+        ExportFormat::Csv => WireAuditEntry::csv_head().to_owned(),
     };
     loop {
-        let rows = read(api, wanted.rows(after, LIST_ROWS_MAX)).await.map_err(|_| Broken::Failed)?;
+        let rows = read(api, wanted.rows(after, LIST_ROWS_MAX)).await.map_err(|_| ExportError::Failed)?;
         let is_last = rows.len() < LIST_ROWS_MAX;
         (after, count) = (rows.last().map(|row| row.position), count + rows.len() as u64);
         let names = KnownNames::of(&*api.ports.access);
         for row in rows {
-            text.push_str(&line(&WireAuditEntry::new(row, &names), form).map_err(|_| Broken::Failed)?);
+            text.push_str(&line(&WireAuditEntry::new(row, &names), form).map_err(|_| ExportError::Failed)?);
         }
         let piece = Bytes::from(std::mem::take(&mut text));
         hasher.update(&piece);
         if !piece.is_empty() {
-            timeout(READER_PATIENCE, to.send(Ok(piece))).await.map_err(|_| Broken::Unread)?.map_err(|_| Broken::Unread)?;
+            timeout(READER_PATIENCE, to.send(Ok(piece))).await.map_err(|_| ExportError::Unread)?.map_err(|_| ExportError::Unread)?;
         }
         if api.stopping.has_begun() {
-            return Err(Broken::Stopping);
+            return Err(ExportError::Stopping);
         }
         if !allowed.still_holds(&*api.ports.access) {
-            return Err(Broken::NotAllowed);
+            return Err(ExportError::NotAllowed);
         }
         if is_last {
             break;
         }
     }
     // There is room again once the caller has received the last piece.
-    let _received = timeout(READER_PATIENCE, to.reserve()).await.map_err(|_| Broken::Unread)?.map_err(|_| Broken::Unread)?;
+    let _received = timeout(READER_PATIENCE, to.reserve()).await.map_err(|_| ExportError::Unread)?.map_err(|_| ExportError::Unread)?;
     let digest = Digest::from_bytes(*hasher.finalize().as_bytes());
     let mut filters = wanted.filters;
     if count == 0 && filters.get(Column::Actor.as_str()).is_some_and(|actor| actor.starts_with("token/")) {
@@ -253,13 +253,13 @@ async fn send_all(
     let made = ExportMade { what: "audit".to_owned(), filters, rows: count, digest };
     api.submit(by, Ask::NoteExport(made)).await.map(drop).map_err(|error| {
         tracing::warn!(%error, "an export of the audit cannot be recorded");
-        Broken::Failed
+        ExportError::Failed
     })
 }
 
-fn line(row: &WireAuditEntry, form: Form) -> Result<String, serde_json::Error> {
+fn line(row: &WireAuditEntry, form: ExportFormat) -> Result<String, serde_json::Error> {
     match form {
-        Form::Csv => Ok(row.csv()),
-        Form::Lines => serde_json::to_string(row).map(|line| line + "\n"),
+        ExportFormat::Csv => Ok(row.csv()),
+        ExportFormat::Lines => serde_json::to_string(row).map(|line| line + "\n"),
     }
 }

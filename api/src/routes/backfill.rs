@@ -26,7 +26,7 @@ use thiserror::Error;
 
 use super::Routes;
 use super::rules::rule_of;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::body;
 use crate::call::Call;
 use crate::deliveries;
@@ -77,7 +77,7 @@ enum BackfillRefused {
 
 /// The payload of a schedule's event.
 #[derive(Deserialize)]
-struct Occasion {
+struct SchedulePayload {
     scheduled_at: Timestamp,
 }
 
@@ -87,7 +87,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/rules/{ref}/backfill",
         backfill,
         Operation::new("rule_backfill", "Runs a scheduled rule for the times in a past range that did not fire")
-            .asked(&["dry_run"])
+            .with_query(&["dry_run"])
             .takes_json::<WireBackfill>(r#"{"since": "2026-03-01T00:00:00Z", "until": "2026-03-08T00:00:00Z"}"#)
             .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; events that existed before are not created again.", &[])
             .refuses(&[(409, "backfill_refused"), (422, "backfill_refused")])
@@ -96,7 +96,7 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Creates an event for each time of a range that has none.
-pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Outcome {
+pub(super) async fn backfill(allowed: AllowedCaller<RulesWrite>, mut call: Call) -> Outcome {
     let rule = rule_of(&allowed, &call)?;
     let before = call.before().await?;
     let WireBackfill { since, until } = match &before {
@@ -126,7 +126,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
     let lock = call.api().resource_locks.lock(&format!("{}/{}/backfill", RulesRead::NOUN, rule.name)).await;
     call.api().see_all().await?;
     let of_rule = rule.clone();
-    let fired = call.api().threads.blocking(move |ports| fired(ports, &of_rule, since)).await??;
+    let fired = call.api().threads.blocking(move |ports| fired_times(ports, &of_rule, since)).await??;
     let missing: Vec<Timestamp> = times.iter().filter(|time| !fired.contains_key(*time)).copied().collect();
     let mut made = BTreeMap::new();
     if !is_dry && !missing.is_empty() && before.is_none() {
@@ -162,7 +162,7 @@ fn times(plan: &Plan, since: Timestamp, until: Timestamp) -> impl Iterator<Item 
 
 /// Finds the times of a rule that have an event, provided that an event for the others would have an effect. No
 /// event precedes its time. Blocking.
-fn fired(ports: &Ports, rule: &Rule, since: Timestamp) -> Result<BTreeMap<Timestamp, EventId>, Problem> {
+fn fired_times(ports: &Ports, rule: &Rule, since: Timestamp) -> Result<BTreeMap<Timestamp, EventId>, Problem> {
     // A mode set by an operator takes precedence over the pack's.
     let said = read_row::<RuleActivity>(ports, &rule.id.to_string())?.and_then(|activity| activity.mode);
     if said.unwrap_or(rule.mode) == Mode::Disabled {
@@ -185,7 +185,7 @@ fn fired(ports: &Ports, rule: &Rule, since: Timestamp) -> Result<BTreeMap<Timest
         // Events that another source sent under the same name are not the rule's.
         for event in page.iter().filter(|event| event.rule.as_ref() == Some(rule)) {
             let Some(body) = event.payload.map(|payload| ports.log.body(payload.position)).transpose()?.flatten() else { continue };
-            if let Ok(Occasion { scheduled_at }) = serde_json::from_slice(&body) {
+            if let Ok(SchedulePayload { scheduled_at }) = serde_json::from_slice(&body) {
                 fired.insert(scheduled_at, event.id);
             }
         }

@@ -4,10 +4,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ensue_engine::ids::Id;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::deliveries;
-use crate::operation::{Content, Header, Honored, Operation};
+use crate::operation::{Content, Header, HonoredHeader, Operation};
 use crate::permissions::{BacktestsRun, EventsRead, RulesRead};
 use crate::ports::{Patience, Ports, Progress, ToBacktest};
 use crate::problem::{Missing, Outcome, Problem};
@@ -28,7 +28,7 @@ pub(super) fn declare_start(routes: &mut Routes) {
         start,
         Operation::new("rule_backtest", "Compares what a rule would have done with past events to what happened")
             .passes_keys_over()
-            .honors(&[Honored::PreferAsync])
+            .honors(&[HonoredHeader::PreferAsync])
             .takes_json::<WireToBacktest>(r#"{"rule": "demo.greet", "since": "2026-01-01T00:00:00Z"}"#)
             .gives::<WireBacktest>(200, "The result of the backtest.", &[])
             .gives::<WireRunningBacktest>(
@@ -61,20 +61,20 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// The result reveals both the rule and the events.
 fn demand_what_it_reveals(call: &Call) -> Result<(), Problem> {
-    Allowed::<EventsRead>::demand_whole(&*call.api().ports.access, call.request())?;
-    Allowed::<RulesRead>::demand_whole(&*call.api().ports.access, call.request())?;
+    AllowedCaller::<EventsRead>::demand_whole(&*call.api().ports.access, call.request())?;
+    AllowedCaller::<RulesRead>::demand_whole(&*call.api().ports.access, call.request())?;
     Ok(())
 }
 
 /// Returns what a rule would have done with past events, or starts to find that out.
-pub(super) async fn start(allowed: Allowed<BacktestsRun>, mut call: Call) -> Outcome {
+pub(super) async fn start(allowed: AllowedCaller<BacktestsRun>, mut call: Call) -> Outcome {
     demand_what_it_reveals(&call)?;
     let is_async = prefers_async(call.headers());
     let asked: WireToBacktest = call.json().await?;
     let asked = ToBacktest::from(asked);
     let (api, owner) = (call.api(), allowed.caller());
     if !is_async {
-        let work = move |ports: &Ports, patience: &Patience| ports.backtests.backtest(&asked, patience, &Progress::unwatched());
+        let work = move |ports: &Ports, patience: &Patience| ports.backtests.backtest(&asked, patience, &Progress::without_reader());
         return respond::json(&WireBacktest::from(api.threads.rehearsing(&owner, work).await??));
     }
     let now = deliveries::now();
@@ -84,7 +84,7 @@ pub(super) async fn start(allowed: Allowed<BacktestsRun>, mut call: Call) -> Out
     let running = api.backtests.start(&api.threads, (id, owner, now), asked)?;
     let mut response = respond::under_way(&WireRunningBacktest::of(&running))?;
     response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static(RESPOND_ASYNC));
-    Ok(respond::located(response, &format!("{BASE}/backtests/{id}")))
+    Ok(respond::with_location(response, &format!("{BASE}/backtests/{id}")))
 }
 
 /// Returns true if the caller prefers an answer before the end.
@@ -94,16 +94,16 @@ fn prefers_async(headers: &HeaderMap) -> bool {
 }
 
 /// Shows a backtest of the caller.
-pub(super) async fn get(allowed: Allowed<BacktestsRun>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: AllowedCaller<BacktestsRun>, call: Call) -> Outcome {
     demand_what_it_reveals(&call)?;
-    let id: Id = call.named("id", THING)?;
+    let id: Id = call.parse_part("id", THING)?;
     let found = call.api().backtests.of(&allowed.caller(), id);
     respond::json(&WireRunningBacktest::of(&*found.ok_or_else(|| Missing::new(THING, call.part("id")))?))
 }
 
 /// Stops a backtest of the caller.
-pub(super) async fn stop(allowed: Allowed<BacktestsRun>, call: Call) -> Outcome {
-    let id: Id = call.named("id", THING)?;
+pub(super) async fn stop(allowed: AllowedCaller<BacktestsRun>, call: Call) -> Outcome {
+    let id: Id = call.parse_part("id", THING)?;
     call.api().backtests.stop(&allowed.caller(), id).ok_or_else(|| Missing::new(THING, call.part("id")))?;
     Ok(respond::nothing())
 }

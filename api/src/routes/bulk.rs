@@ -23,9 +23,9 @@ use super::actions::asked_before;
 use super::executions;
 use super::reruns::{self, RightsOf};
 use crate::api::Api;
-use crate::auth::{Allowed, Proof as _, Secrecy};
+use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::{Call, Nothing};
-use crate::operation::{Header, Operation, Presence, Takes, schema_of};
+use crate::operation::{BodyPresence, Header, Operation, Takes, schema_of};
 use crate::permissions::{ActionsExecute, ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
@@ -46,7 +46,7 @@ const FILTERS: [&str; 11] =
 #[error("refusing to change all executions: give at least one filter")]
 #[explain(slug = "bad-parameter", fault = Malformed,
     hint = format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))]
-struct Unfiltered;
+struct FilterMissing;
 
 /// The query parameters: those that select the executions, those that control how they are read, and, only for
 /// a rerun, the one that decides whether executions that were already rerun are included.
@@ -74,7 +74,7 @@ const MANY: &[&str] = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
 /// Describes an operation that changes the executions of a page of a list.
 const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
-        .asked(MANY)
+        .with_query(MANY)
         .gives::<WireList<WireChanged>>(200, "The outcome for each item of a page.", &[Header::Link])
         .sees_views()
 }
@@ -100,32 +100,32 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/rerun",
         rerun,
         changes_many("executions_rerun", "Reruns executions that have ended")
-            .asked(MANY_AGAIN)
-            .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
+            .with_query(MANY_AGAIN)
+            .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: BodyPresence::Optional })
             .demands_admission(),
     );
 }
 
 /// Cancels executions.
-pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
+pub(super) async fn cancel(allowed: AllowedCaller<ExecutionsCancel>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
-    each(&allowed, &call, Change::Cancel).await
+    each(&allowed, &call, BulkChange::Cancel).await
 }
 
 /// Pauses executions: they start nothing until they are resumed.
-pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
+pub(super) async fn pause(allowed: AllowedCaller<ExecutionsPause>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
-    each(&allowed, &call, Change::Pause).await
+    each(&allowed, &call, BulkChange::Pause).await
 }
 
 /// Resumes paused executions.
-pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
+pub(super) async fn resume(allowed: AllowedCaller<ExecutionsPause>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
-    each(&allowed, &call, Change::Resume).await
+    each(&allowed, &call, BulkChange::Resume).await
 }
 
 /// Reruns executions that have ended.
-pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
+pub(super) async fn rerun(allowed: AllowedCaller<ExecutionsRerun>, mut call: Call) -> Outcome {
     if call.query().text("until").is_none() {
         return Err(bad(
             "until",
@@ -136,17 +136,17 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
     let again = call.query().one_of("again", &[("true", Again::Yes), ("false", Again::No)])?.unwrap_or(Again::No);
-    let runs = Allowed::<ActionsExecute>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
-    each(&allowed, &call, Change::Rerun(wanted, again, runs)).await
+    let runs = AllowedCaller::<ActionsExecute>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    each(&allowed, &call, BulkChange::Rerun(wanted, again, runs)).await
 }
 
 /// The change to make to each execution.
-enum Change {
+enum BulkChange {
     Cancel,
     Pause,
     Resume,
     /// The caller must be allowed to run the action of each.
-    Rerun(WireRerun, Again, Allowed<ActionsExecute>),
+    Rerun(WireRerun, Again, AllowedCaller<ActionsExecute>),
 }
 
 /// Whether to rerun an execution that was already rerun.
@@ -157,16 +157,16 @@ enum Again {
 }
 
 /// The request for each execution.
-struct Asked {
+struct BulkRequest {
     api: Arc<Api>,
     by: OnBehalf,
-    change: Change,
+    change: BulkChange,
     is_dry: bool,
 }
 
 /// The result for one execution.
 #[derive(Default)]
-struct Made {
+struct BulkResult {
     /// Its position in the log; none in a dry run.
     position: Option<Position>,
     /// The new execution that reruns it.
@@ -176,14 +176,14 @@ struct Made {
 }
 
 /// Changes each execution of the requested page, and returns the results in their order.
-async fn each<P: Permission>(allowed: &Allowed<P>, call: &Call, change: Change) -> Outcome {
+async fn each<P: Permission>(allowed: &AllowedCaller<P>, call: &Call, change: BulkChange) -> Outcome {
     if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
-        return Err(Unfiltered.into());
+        return Err(FilterMissing.into());
     }
     // The response lists the executions.
-    let sees = Allowed::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
-    let listed = executions::listed(call, allowed, allowed.rows().and(&sees.rows())).await?;
-    let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, change, is_dry: call.is_dry_run()? };
+    let sees = AllowedCaller::<ExecutionsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let listed = executions::read_page(call, allowed, allowed.rows().and(&sees.rows())).await?;
+    let asked = BulkRequest { api: call.api().clone(), by: call.on_behalf(allowed)?, change, is_dry: call.is_dry_run()? };
     let asked = Arc::new(asked);
     let with_steps = call.query().text("parent").is_some();
     let meant: Vec<(ExecutionId, Status)> = listed
@@ -196,30 +196,30 @@ async fn each<P: Permission>(allowed: &Allowed<P>, call: &Call, change: Change) 
     call.answer_page(changed, listed.next.as_deref(), &listed.page)
 }
 
-async fn one(asked: Arc<Asked>, (execution, status): (ExecutionId, Status)) -> WireChanged {
+async fn one(asked: Arc<BulkRequest>, (execution, status): (ExecutionId, Status)) -> WireChanged {
     let made = match (&asked.change, status) {
         // A second cancel also ends the cleanup, so it must be requested for a single execution.
-        (Change::Cancel, Status::Cancelling | Status::Undoing) => Err(Refusal::IsEnding(execution).into()),
-        _ => asked.made(execution).await,
+        (BulkChange::Cancel, Status::Cancelling | Status::Undoing) => Err(Refusal::IsEnding(execution).into()),
+        _ => asked.apply(execution).await,
     };
     match made {
-        Ok(Made { position, rerun, rerun_before }) => WireChanged { execution, position, rerun, rerun_before, error: None },
+        Ok(BulkResult { position, rerun, rerun_before }) => WireChanged { execution, position, rerun, rerun_before, error: None },
         Err(problem) => {
             WireChanged { execution, position: None, rerun: None, rerun_before: None, error: Some(WireRefused::from(&problem)) }
         }
     }
 }
 
-impl Asked {
-    async fn made(&self, execution: ExecutionId) -> Result<Made, Problem> {
+impl BulkRequest {
+    async fn apply(&self, execution: ExecutionId) -> Result<BulkResult, Problem> {
         if let Some(before) = self.rerun_before(execution).await? {
-            return Ok(Made { rerun_before: Some(before), ..Made::default() });
+            return Ok(BulkResult { rerun_before: Some(before), ..BulkResult::default() });
         }
         let ask = match &self.change {
-            Change::Cancel => Ask::CancelExecution { execution },
-            Change::Pause => Ask::PauseExecution { execution },
-            Change::Resume => Ask::ResumeExecution { execution },
-            Change::Rerun(wanted, _, runs) => {
+            BulkChange::Cancel => Ask::CancelExecution { execution },
+            BulkChange::Pause => Ask::PauseExecution { execution },
+            BulkChange::Resume => Ask::ResumeExecution { execution },
+            BulkChange::Rerun(wanted, _, runs) => {
                 let wanted = wanted.clone();
                 let request = move |ports: &Ports| reruns::request(ports, execution, wanted, RightsOf::Caller);
                 let request = self.api.threads.blocking(request).await??;
@@ -229,9 +229,9 @@ impl Asked {
         };
         if self.is_dry {
             self.api.submit(OnBehalf { request: None, ..self.by.clone() }, Ask::Check(Box::new(ask))).await?;
-            return Ok(Made::default());
+            return Ok(BulkResult::default());
         }
-        let is_rerun = matches!(self.change, Change::Rerun(..));
+        let is_rerun = matches!(self.change, BulkChange::Rerun(..));
         let request = self.by.request.as_ref().map(|request| self.of_one(request, execution));
         // A caller that changes it under a condition must not be overtaken.
         let lock = self.api.resource_locks.lock(&format!("{}/{execution}", ExecutionsRead::NOUN)).await;
@@ -242,7 +242,7 @@ impl Asked {
             Answer::Before(before) => (before.position, Some(asked_before(&before)?)),
             other => return Err(Problem::bug(&format!("a request for a rerun was answered with {other:?}"))),
         };
-        Ok(Made { position: Some(position), rerun, rerun_before: None })
+        Ok(BulkResult { position: Some(position), rerun, rerun_before: None })
     }
 
     /// Returns the newest execution that already reran this one, if that is a reason to skip this one.
@@ -250,7 +250,7 @@ impl Asked {
     /// A request that was carried out under the same key is not a reason: it gets the same response as the
     /// first time.
     async fn rerun_before(&self, execution: ExecutionId) -> Result<Option<ExecutionId>, Problem> {
-        let Change::Rerun(_, Again::No, _) = &self.change else { return Ok(None) };
+        let BulkChange::Rerun(_, Again::No, _) = &self.change else { return Ok(None) };
         if let (false, Some(request)) = (self.is_dry, &self.by.request) {
             let key = self.of_one(request, execution).key;
             let by = OnBehalf { request: None, ..self.by.clone() };
@@ -271,10 +271,10 @@ impl Asked {
     /// execution appears.
     fn of_one(&self, request: &RequestKey, execution: ExecutionId) -> RequestKey {
         let what = match &self.change {
-            Change::Cancel => "cancel".to_owned(),
-            Change::Pause => "pause".to_owned(),
-            Change::Resume => "resume".to_owned(),
-            Change::Rerun(WireRerun { from, params }, ..) => format!("rerun {from:?} {}", json!(params)),
+            BulkChange::Cancel => "cancel".to_owned(),
+            BulkChange::Pause => "pause".to_owned(),
+            BulkChange::Resume => "resume".to_owned(),
+            BulkChange::Rerun(WireRerun { from, params }, ..) => format!("rerun {from:?} {}", json!(params)),
         };
         request.of_one(execution.0, &what)
     }

@@ -7,21 +7,21 @@ use std::time::Duration;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::record::Position;
 use ensue_views::RowReach;
-use ensue_views::changed::ChangedKind;
+use ensue_views::changed_rows::ChangedKind;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Routes;
-use crate::auth::{Known, Proof as _, Reaches};
+use crate::auth::{KnownCaller, Proof as _, Reaches};
 use crate::call::Call;
-use crate::changes::{Follower, RecentChanges, Since, Wanted};
-use crate::operation::{Content, Honored, Operation, schema_of};
+use crate::changes::{Follower, RecentChanges, Since, WantedChanges};
+use crate::operation::{Content, HonoredHeader, Operation, schema_of};
 use crate::ports::{Access, Credential};
 use crate::problem::{Outcome, Problem};
 use crate::routes::streams::place;
-use crate::said::Said;
-use crate::sse::{CHECK_EVERY, CloseAs, EVENT_STREAM, Form, Left, Line};
+use crate::sse::{CHECK_EVERY, CloseAs, EVENT_STREAM, StreamFormat, StreamInterruption, StreamLine};
+use crate::stream_message::StreamMessage;
 use crate::streams::RETRY_MILLIS;
 use crate::wire::changes::WireChanges;
 
@@ -56,13 +56,13 @@ const WAITING_MAX: usize = 1;
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    routes.known(
+    routes.for_any_caller(
         axum::http::Method::GET,
         "/changes",
         get,
         Operation::new(CHANGE_STREAM, "Streams the ids of things that changed, of those that the caller may see")
-            .asked(&["of", "id", "after"])
-            .honors(&[Honored::LastEventId])
+            .with_query(&["of", "id", "after"])
+            .honors(&[HonoredHeader::LastEventId])
             .gives_content(
                 200,
                 "Server-sent events, until the caller or the node ends them.",
@@ -74,11 +74,11 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Streams changes after the caller's position, or from now on.
-pub(super) async fn get(known: Known, call: Call) -> Outcome {
-    call.accepted(&[EVENT_STREAM])?;
+pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
+    call.choose_media_type(&[EVENT_STREAM])?;
     let query = call.query();
-    let asked = query.listed("of", &KINDS.map(|kind| (kind.0, kind)))?;
-    let kinds = reached(&known, &asked)?;
+    let asked = query.list_of("of", &KINDS.map(|kind| (kind.0, kind)))?;
+    let kinds = reachable_kinds(&known, &asked)?;
     let ids: BTreeSet<String> = query.texts("id").map(str::to_owned).collect();
     let api = call.api();
     let head = api.threads.blocking(|ports| ports.log.head()).await??.position;
@@ -86,8 +86,8 @@ pub(super) async fn get(known: Known, call: Call) -> Outcome {
     let room = api.streams.enter(&known.caller())?;
     let proof = known.reaching(kinds.iter().map(|(_, _, permission, reach)| (*permission, reach.clone())).collect());
     let kinds = kinds.into_iter().map(|(name, kind, _, reach)| (name, kind, reach)).collect();
-    let wanted = Wanted::of(kinds, Some(ids).filter(|ids| !ids.is_empty()));
-    let (line, response) = Line::open(api.ends(), proof, WAITING_MAX, Form::Events)?;
+    let wanted = WantedChanges::of(kinds, Some(ids).filter(|ids| !ids.is_empty()));
+    let (line, response) = StreamLine::open(api.ends(), proof, WAITING_MAX, StreamFormat::Events)?;
     let stream = ChangeStream {
         _follower: api.ports.changes.follow(),
         changes: api.ports.changes.clone(),
@@ -107,14 +107,14 @@ pub(super) async fn get(known: Known, call: Call) -> Outcome {
 }
 
 /// A kind that a caller sees: its name, the kind, the permission, and how far it reaches.
-type Reached = (&'static str, ChangedKind, Permission, RowReach);
+type ReachableKind = (&'static str, ChangedKind, Permission, RowReach);
 
 /// Returns the requested kinds, or the first ones that the caller may see if it requests none.
-fn reached(known: &Known, asked: &[(&'static str, (ChangedKind, Permission))]) -> Result<Vec<Reached>, Problem> {
+fn reachable_kinds(known: &KnownCaller, asked: &[(&'static str, (ChangedKind, Permission))]) -> Result<Vec<ReachableKind>, Problem> {
     let of =
         |(name, (kind, permission)): (&'static str, (ChangedKind, Permission))| Some((name, kind, permission, known.rows(permission)?));
     if asked.is_empty() {
-        let all: Vec<Reached> = KINDS.into_iter().take(UNNAMED).filter_map(of).collect();
+        let all: Vec<ReachableKind> = KINDS.into_iter().take(UNNAMED).filter_map(of).collect();
         return if all.is_empty() { Err(known.lacks(Permission::InquiriesRead)) } else { Ok(all) };
     }
     asked.iter().map(|kind| of(*kind).ok_or_else(|| known.lacks(kind.1.1))).collect()
@@ -123,7 +123,7 @@ fn reached(known: &Known, asked: &[(&'static str, (ChangedKind, Permission))]) -
 /// Why a stream ended, as its last event reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
-enum End {
+enum ChangeStreamEnd {
     /// The node is stopping.
     Stopping,
     /// The credential is no longer valid.
@@ -143,30 +143,30 @@ struct ChangeStream {
     at: Position,
     /// When the caller learned of a position last.
     placed_at: Instant,
-    wanted: Wanted,
-    line: Line<Reaches>,
+    wanted: WantedChanges,
+    line: StreamLine<Reaches>,
 }
 
 impl ChangeStream {
     async fn run(mut self) {
         let end = match self.until_the_end().await {
-            Left::Stopping => End::Stopping,
-            Left::NotAllowed if Reaches::is_admitted(&self.credential, &*self.access) => End::RightsChanged,
-            Left::NotAllowed => End::NotAllowed,
-            Left::Gone | Left::Slow => return,
+            StreamInterruption::Stopping => ChangeStreamEnd::Stopping,
+            StreamInterruption::NotAllowed if Reaches::is_admitted(&self.credential, &*self.access) => ChangeStreamEnd::RightsChanged,
+            StreamInterruption::NotAllowed => ChangeStreamEnd::NotAllowed,
+            StreamInterruption::Gone | StreamInterruption::Slow => return,
         };
         self.line.end(&end, CloseAs::Normal);
     }
 
-    async fn until_the_end(&mut self) -> Left {
+    async fn until_the_end(&mut self) -> StreamInterruption {
         match self.go_on().await {
             Ok(never) => match never {},
             Err(left) => left,
         }
     }
 
-    async fn go_on(&mut self) -> Result<std::convert::Infallible, Left> {
-        self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
+    async fn go_on(&mut self) -> Result<std::convert::Infallible, StreamInterruption> {
+        self.line.say(StreamMessage::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
         // The first change is reported at once. Those that follow it are reported to all callers at the same moments.
         let mut tick = None;
         loop {
@@ -175,7 +175,7 @@ impl ChangeStream {
             let since = tick.map_or_else(|| self.changes.since(self.at), |tick| self.changes.since_at(self.at, tick));
             let (data, through) = match since {
                 Since::Changed(since, through) => (self.changes.message(&mut self.wanted, &since, (self.at, through)), through),
-                Since::Lost(through) => (self.wanted.tell_loss().data(), through),
+                Since::Lost(through) => (self.wanted.loss_message().data(), through),
             };
             let has_moved = through != self.at;
             self.at = through;
@@ -197,21 +197,21 @@ impl ChangeStream {
             let waited = tokio::time::timeout(CHECK_EVERY, self.views_at.changed());
             if let Ok(Err(_)) = self.line.rest(waited).await? {
                 // The source of positions ends with the node.
-                return Err(Left::Stopping);
+                return Err(StreamInterruption::Stopping);
             }
         }
     }
 
-    async fn send_changes(&mut self, data: &str) -> Result<(), Left> {
+    async fn send_changes(&mut self, data: &str) -> Result<(), StreamInterruption> {
         // Rights may have changed since the changes were picked.
         if !self.line.is_allowed() {
-            return Err(Left::NotAllowed);
+            return Err(StreamInterruption::NotAllowed);
         }
         self.say(format!("id: {}\ndata: {data}\n\n", self.at)).await
     }
 
-    async fn say(&mut self, events: String) -> Result<(), Left> {
+    async fn say(&mut self, events: String) -> Result<(), StreamInterruption> {
         self.placed_at = Instant::now();
-        self.line.say(Said::Events(events.into())).await
+        self.line.say(StreamMessage::Events(events.into())).await
     }
 }

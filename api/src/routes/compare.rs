@@ -12,7 +12,7 @@ use ensue_views::{Column, Execution, Handle, RowReach, ViewName};
 use serde_json::value::RawValue;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{ExecutionsRead, Permission as _};
@@ -22,7 +22,7 @@ use crate::respond;
 use crate::routes::graph::graph;
 use crate::rows::read_row;
 use crate::wire::compare::{Pair, WireDifference, WireStepDifference};
-use crate::wire::embedded;
+use crate::wire::embed_body;
 use crate::wire::graph::{WireGraphNode, WireStepState};
 
 /// Stands for the last execution before the first one that did the same and succeeded.
@@ -38,8 +38,8 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Compares two executions.
-pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let first: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     let other: ExecutionId = match call.part("other") {
         LAST_SUCCESS => {
@@ -47,7 +47,7 @@ pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome
             let found = call.api().threads.blocking(move |ports| last_success(ports, &of, reach)).await??;
             found.ok_or_else(|| Missing::new(ExecutionsRead::THING, LAST_SUCCESS))?
         }
-        _ => call.named("other", ExecutionsRead::THING)?,
+        _ => call.parse_part("other", ExecutionsRead::THING)?,
     };
     let second: Execution = call.api().row(other.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     respond::json(&call.api().threads.blocking(move |ports| difference(ports, &first, &second)).await??)
@@ -89,14 +89,14 @@ fn bodies(ports: &Ports, first: Option<Handle>, second: Option<Handle>) -> Resul
         return Ok(None);
     }
     let read = |body: Option<Handle>| -> Result<Option<Box<RawValue>>, Problem> {
-        Ok(body.map(|body| ports.log.body(body.position)).transpose()?.flatten().as_ref().map(embedded))
+        Ok(body.map(|body| ports.log.body(body.position)).transpose()?.flatten().as_ref().map(embed_body))
     };
     Ok(Some(Pair { first: read(first)?, second: read(second)? }))
 }
 
 /// A step of an execution.
 #[derive(Default)]
-struct Step {
+struct ComparedStep {
     state: Option<WireStepState>,
     seconds: Option<f64>,
     result: Option<Digest>,
@@ -119,13 +119,13 @@ fn steps(ports: &Ports, first: &Execution, second: &Execution) -> Result<Vec<Wir
 
 /// Returns the steps of an execution, in the order in which they are written. There are none if their definition is
 /// no longer stored.
-fn steps_of(ports: &Ports, execution: &Execution) -> Result<Vec<(StepName, Step)>, Problem> {
+fn steps_of(ports: &Ports, execution: &Execution) -> Result<Vec<(StepName, ComparedStep)>, Problem> {
     let Ok(graph) = graph(ports, execution) else { return Ok(Vec::new()) };
     let step = |node: WireGraphNode| {
         let single = node.execution.map(|id| read_row::<Execution>(ports, &id.to_string())).transpose()?.flatten();
         let seconds = node.started_at.zip(node.ended_at).map(|(from, to)| seconds_of(from, to));
         let result = single.and_then(|single| single.result).map(|result| result.digest);
-        Ok((node.step.step, Step { state: node.state, seconds, result }))
+        Ok((node.step.step, ComparedStep { state: node.state, seconds, result }))
     };
     graph.nodes.into_iter().map(step).collect()
 }

@@ -11,11 +11,11 @@ use super::Routes;
 use super::logins::{StateUnknown, leading_to};
 use crate::call::Call;
 use crate::cookies;
-use crate::html::{self, Form, HTML, escaped};
+use crate::html::{self, HTML, HtmlForm, escape_html};
 use crate::operation::{Content, Header, Operation};
 use crate::ports::{AskedCode, LoginOf, TerminalLogin};
 use crate::problem::{Outcome, Problem};
-use crate::query::encoded;
+use crate::query::encode_component;
 use crate::route::Public;
 
 /// How long a terminal has to exchange its code.
@@ -56,7 +56,7 @@ pub(super) async fn ask(call: Call) -> Outcome {
         let TerminalLogin { identity, ends, terminal, .. } = call.api().ports.logins.waiting(&cookie).ok_or(StateUnknown)?;
         let name = call.api().ports.access.name_of(identity).ok_or(StateUnknown)?;
         let until = ends.by.map(|until| format!(" At the latest, this ends at {until}.")).unwrap_or_default();
-        let (name, port, token) = (escaped(&name), terminal.port, token_of(&cookie));
+        let (name, port, token) = (escape_html(&name), terminal.port, token_of(&cookie));
         let body = format!(
             "<p>A terminal on this computer (port {port}) wants to act as <strong>{name}</strong> on this node.{until}</p>\
              <p>Allow it only if you have just run <code>ensue login</code> yourself.</p>\
@@ -72,12 +72,12 @@ pub(super) async fn ask(call: Call) -> Outcome {
 /// Takes the answer.
 pub(super) async fn answer(mut call: Call) -> Outcome {
     let is_page = html::is_wanted(&call);
-    let outcome = answered(&mut call).await;
+    let outcome = handle_answer(&mut call).await;
     html::for_people(is_page, "The login failed", "/", outcome)
 }
 
-async fn answered(call: &mut Call) -> Outcome {
-    let form = Form::read(call).await?;
+async fn handle_answer(call: &mut Call) -> Outcome {
+    let form = HtmlForm::read(call).await?;
     let cookie = cookies::login(call.headers()).ok_or(StateUnknown)?;
     // A page of another site cannot read the token, so it cannot send it.
     if !bool::from(form.field("token").as_bytes().ct_eq(token_of(&cookie).as_bytes())) {
@@ -85,13 +85,13 @@ async fn answered(call: &mut Call) -> Outcome {
     }
     let login = call.api().ports.logins.take_waiting(&cookie).ok_or(StateUnknown)?;
     let TerminalLogin { identity, way, ends, terminal } = login;
-    let state = encoded(&terminal.state);
+    let state = encode_component(&terminal.state);
     let said = if form.field("answer") == ALLOWED {
         let of = LoginOf::Identity(identity);
         let asked = AskedCode { of, way, valid_for: CODE_LIFETIME, challenge: Some(terminal.challenge), ends };
         let minted = call.api().threads.blocking(move |ports| ports.sessions.mint(&asked)).await??;
         let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
-        format!("code={}", encoded(code))
+        format!("code={}", encode_component(code))
     } else {
         "error=access_denied".to_owned()
     };

@@ -2,7 +2,7 @@
 //!
 //! Bulk changes are in `bulk.rs`, and reruns in `reruns.rs`.
 
-use ensue_engine::command::{Ask, Before};
+use ensue_engine::command::{Ask, FirstAnswer};
 use ensue_engine::executions::facts::{Settlement, SettlementMisfit};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::ExecutionId;
@@ -12,12 +12,12 @@ use thiserror::Error;
 
 use super::Routes;
 use super::executions::{as_of, read};
-use crate::auth::{Allowed, Proof as _};
+use crate::auth::{AllowedCaller, Proof as _};
 use crate::call::{Call, Nothing};
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsSettle, Permission};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::rows::read_row;
 use crate::wire::executions::{WireExecution, WireOutcome, WireSettlement};
 
@@ -81,47 +81,47 @@ pub(super) fn declare_settling(routes: &mut Routes) {
 }
 
 /// Cancels an execution.
-pub(super) async fn cancel(allowed: Allowed<ExecutionsCancel>, mut call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn cancel(allowed: AllowedCaller<ExecutionsCancel>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     demand(&call, &allowed, execution).await?;
     if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, execution, &before, Written::Accepted).await;
+        return changed_before(&call, execution, &before, WriteOutcome::Accepted).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    change(&allowed, &call, execution, Ask::CancelExecution { execution }, Written::Accepted).await
+    change(&allowed, &call, execution, Ask::CancelExecution { execution }, WriteOutcome::Accepted).await
 }
 
 /// Pauses an execution: it starts nothing until it is resumed.
-pub(super) async fn pause(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn pause(allowed: AllowedCaller<ExecutionsPause>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     demand(&call, &allowed, execution).await?;
     if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, execution, &before, Written::Done).await;
+        return changed_before(&call, execution, &before, WriteOutcome::Done).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    change(&allowed, &call, execution, Ask::PauseExecution { execution }, Written::Done).await
+    change(&allowed, &call, execution, Ask::PauseExecution { execution }, WriteOutcome::Done).await
 }
 
 /// Resumes a paused execution.
-pub(super) async fn resume(allowed: Allowed<ExecutionsPause>, mut call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn resume(allowed: AllowedCaller<ExecutionsPause>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     demand(&call, &allowed, execution).await?;
     if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, execution, &before, Written::Done).await;
+        return changed_before(&call, execution, &before, WriteOutcome::Done).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
-    change(&allowed, &call, execution, Ask::ResumeExecution { execution }, Written::Done).await
+    change(&allowed, &call, execution, Ask::ResumeExecution { execution }, WriteOutcome::Done).await
 }
 
 /// Settles an indeterminate execution.
-pub(super) async fn settle(allowed: Allowed<ExecutionsSettle>, mut call: Call) -> Outcome {
-    let execution: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn settle(allowed: AllowedCaller<ExecutionsSettle>, mut call: Call) -> Outcome {
+    let execution: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     demand(&call, &allowed, execution).await?;
     if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, execution, &before, Written::Done).await;
+        return changed_before(&call, execution, &before, WriteOutcome::Done).await;
     }
     let (outcome, result) = settlement(call.json().await?)?;
-    change(&allowed, &call, execution, Ask::SettleExecution { execution, outcome, result }, Written::Done).await
+    change(&allowed, &call, execution, Ask::SettleExecution { execution, outcome, result }, WriteOutcome::Done).await
 }
 
 fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
@@ -130,7 +130,7 @@ fn settlement(given: WireSettlement) -> Result<(Settlement, Option<Body>), Settl
 }
 
 /// Checks that a permission covers an execution.
-pub(super) async fn demand<P: Permission>(call: &Call, allowed: &Allowed<P>, id: ExecutionId) -> Result<(), Problem> {
+pub(super) async fn demand<P: Permission>(call: &Call, allowed: &AllowedCaller<P>, id: ExecutionId) -> Result<(), Problem> {
     if !allowed.is_limited() {
         return Ok(());
     }
@@ -140,7 +140,7 @@ pub(super) async fn demand<P: Permission>(call: &Call, allowed: &Allowed<P>, id:
 }
 
 /// Changes an existing execution, and shows its new state.
-async fn change<P: Permission>(allowed: &Allowed<P>, call: &Call, id: ExecutionId, ask: Ask, how: Written) -> Outcome {
+async fn change<P: Permission>(allowed: &AllowedCaller<P>, call: &Call, id: ExecutionId, ask: Ask, how: WriteOutcome) -> Outcome {
     let (api, by) = (call.api(), call.on_behalf(allowed)?);
     let reach = allowed.rows_for::<ExecutionsRead>().unwrap_or_else(RowReach::nothing);
     let lock = call.lock::<ExecutionsRead, _>(&id.to_string(), move |ports, id| read(ports, id, reach)).await?;
@@ -152,37 +152,43 @@ async fn change<P: Permission>(allowed: &Allowed<P>, call: &Call, id: ExecutionI
     let committed = api.submit_locked(lock, by, ask).await?;
     if call.is_keyed() {
         let then = as_of(api, id, committed.position).await?;
-        return respond::written(how, committed.position, &WireExecution::listed(then));
+        return respond::answer_write(how, committed.position, &WireExecution::for_list(then));
     }
     // The change is done; a lagging view must not suggest otherwise.
     let after = match api.see_position(committed.position).await {
         Ok(()) => api.row(id.to_string(), ExecutionsRead::THING, RowReach::Everything).await.unwrap_or(before),
         Err(_) => before,
     };
-    respond::written(how, committed.position, &WireExecution::listed(after))
+    respond::answer_write(how, committed.position, &WireExecution::for_list(after))
 }
 
 /// Repeats the response to the first request of a key.
-async fn changed_before(call: &Call, id: ExecutionId, before: &Before, how: Written) -> Outcome {
+async fn changed_before(call: &Call, id: ExecutionId, before: &FirstAnswer, how: WriteOutcome) -> Outcome {
     let then = as_of(call.api(), id, before.position).await?;
-    respond::written(how, before.position, &WireExecution::listed(then))
+    respond::answer_write(how, before.position, &WireExecution::for_list(then))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn given(text: &str) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
+    fn parse_settlement(text: &str) -> Result<(Settlement, Option<Body>), SettlementInvalid> {
         settlement(serde_json::from_str(text).unwrap())
     }
 
     #[test]
     fn success_may_have_a_result_and_failure_an_error_but_not_vice_versa() {
-        assert!(matches!(given(r#"{"outcome":"succeeded","result":{"a":1}}"#), Ok((Settlement::Succeeded, Some(_)))));
-        assert!(matches!(given(r#"{"outcome":"failed","error":"no"}"#), Ok((Settlement::Failed { .. }, None))));
-        assert!(matches!(given(r#"{"outcome":"retry"}"#), Ok((Settlement::Retry, None))));
-        assert!(matches!(given(r#"{"outcome":"failed"}"#), Err(SettlementInvalid(SettlementMisfit::FailureWithoutError))));
-        assert!(matches!(given(r#"{"outcome":"retry","result":1}"#), Err(SettlementInvalid(SettlementMisfit::ResultOfNoSuccess))));
-        assert!(matches!(given(r#"{"outcome":"succeeded","error":"x"}"#), Err(SettlementInvalid(SettlementMisfit::ErrorOfNoFailure))));
+        assert!(matches!(parse_settlement(r#"{"outcome":"succeeded","result":{"a":1}}"#), Ok((Settlement::Succeeded, Some(_)))));
+        assert!(matches!(parse_settlement(r#"{"outcome":"failed","error":"no"}"#), Ok((Settlement::Failed { .. }, None))));
+        assert!(matches!(parse_settlement(r#"{"outcome":"retry"}"#), Ok((Settlement::Retry, None))));
+        assert!(matches!(parse_settlement(r#"{"outcome":"failed"}"#), Err(SettlementInvalid(SettlementMisfit::FailureWithoutError))));
+        assert!(matches!(
+            parse_settlement(r#"{"outcome":"retry","result":1}"#),
+            Err(SettlementInvalid(SettlementMisfit::ResultOfNoSuccess))
+        ));
+        assert!(matches!(
+            parse_settlement(r#"{"outcome":"succeeded","error":"x"}"#),
+            Err(SettlementInvalid(SettlementMisfit::ErrorOfNoFailure))
+        ));
     }
 }

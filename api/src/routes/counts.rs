@@ -6,7 +6,7 @@ use ensue_views::store::{CountQuery, ListQuery};
 use ensue_views::{Column, ViewName};
 
 use super::{Routes, executions};
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
@@ -28,23 +28,23 @@ pub(super) fn declare(routes: &mut Routes) {
         "/counts",
         get,
         Operation::shows::<WireCounts>("count_get", "Counts executions in groups")
-            .asked(&["of", "by", "id", "status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until"])
+            .with_query(&["of", "by", "id", "status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until"])
             .sees_views(),
     );
 }
 
 /// Counts executions.
-pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query();
     let view = query.one_of("of", &COUNTED)?.ok_or_else(|| bad("of", "must be given: it names what is counted, `executions`"))?;
     let mut by = query.each_of("by", &BY)?;
     let mut seen = BTreeSet::new();
     by.retain(|column| seen.insert(*column));
     executions::check_status(query)?;
-    let mut filters = executions::labelled(query)?;
+    let mut filters = executions::label_filters(query)?;
     let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf];
-    filters.extend(listing::given(query, &columns));
-    let rows = ListQuery { filters, ..listing::asked(query, view, allowed.rows())? };
+    filters.extend(listing::column_filters(query, &columns));
+    let rows = ListQuery { filters, ..listing::list_query(query, view, allowed.rows())? };
     let count = CountQuery { rows, by: by.clone() };
     let counts = call.api().threads.blocking(move |ports| ports.views.count(&count)).await??;
     respond::json(&WireCounts::new(&by, counts))

@@ -25,20 +25,20 @@ use thiserror::Error;
 use super::Routes;
 use super::reruns::{self, RightsOf};
 use crate::api::Api;
-use crate::auth::{Allowed, Proof as _, Secrecy};
+use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::{Call, Nothing};
-use crate::listing::{self, Listed};
+use crate::listing::{self, ListPage};
 use crate::operation::{Conditional, Header, Operation, Takes, WRITTEN};
 use crate::permissions::{DeadLettersRead, DeadLettersSettle, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::rows::read_row;
 use crate::wire::bulk::WireRefused;
 use crate::wire::dead_letters::{WireDeadLetter, WireDealtWith};
 use crate::wire::executions::WireRerun;
-use crate::wire::{WireList, embedded};
+use crate::wire::{WireList, embed_body};
 use ensue_views::View as _;
 
 /// How many commands are submitted at once: they share commits.
@@ -74,7 +74,7 @@ const OF_DEAD_LETTERS: &[&str] = &["id", "sensor", "action", "rule", "since", "u
 /// Describes an operation that settles the dead letters of a page of a list.
 const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
-        .asked(OF_DEAD_LETTERS)
+        .with_query(OF_DEAD_LETTERS)
         .takes(Takes::Empty)
         .gives::<WireList<WireDealtWith>>(200, "The outcome for each item of a page.", &[Header::Link])
         .sees_views()
@@ -145,16 +145,16 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists dead letters, newest first.
-pub(super) async fn list(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<DeadLettersRead>, call: Call) -> Outcome {
     let statuses = call.query().each_of("status", &LetterStatus::ALL.map(|status| (status.as_str(), status)))?;
-    let listed = listed(&call, &allowed, allowed.rows(), statuses).await?;
-    let items = listed.items.into_iter().map(WireDeadLetter::listed).collect();
+    let listed = read_page(&call, &allowed, allowed.rows(), statuses).await?;
+    let items = listed.items.into_iter().map(WireDeadLetter::for_list).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a dead letter with the delivered body.
-pub(super) async fn get(allowed: Allowed<DeadLettersRead>, call: Call) -> Outcome {
-    let id: Id = call.named("id", DeadLettersRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<DeadLettersRead>, call: Call) -> Outcome {
+    let id: Id = call.parse_part("id", DeadLettersRead::THING)?;
     let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING, allowed.rows()).await?;
     respond::json(&call.api().threads.blocking(move |ports| whole(ports, letter)).await??)
 }
@@ -166,20 +166,20 @@ fn read(ports: &Ports, id: &str) -> Result<Option<WireDeadLetter>, Problem> {
 
 fn whole(ports: &Ports, letter: DeadLetter) -> Result<WireDeadLetter, Problem> {
     if letter.execution.is_some() {
-        return Ok(WireDeadLetter::listed(letter));
+        return Ok(WireDeadLetter::for_list(letter));
     }
     let delivered = letter.body.map(|handle| ports.log.body(handle.position)).transpose()?.flatten();
-    Ok(WireDeadLetter::whole(letter, delivered.as_ref().map(embedded)))
+    Ok(WireDeadLetter::whole(letter, delivered.as_ref().map(embed_body)))
 }
 
 /// Reads the page of dead letters that a request asks for. Those of an action or a rule are found through the
 /// failed executions.
-async fn listed<P: Permission>(
+async fn read_page<P: Permission>(
     call: &Call,
-    allowed: &Allowed<P>,
+    allowed: &AllowedCaller<P>,
     reach: RowReach,
     statuses: Vec<LetterStatus>,
-) -> Result<Listed<DeadLetter>, Problem> {
+) -> Result<ListPage<DeadLetter>, Problem> {
     let query = call.query();
     if query.text("action").is_none() && query.text("rule").is_none() {
         let names: Vec<String> = statuses.iter().map(|status| status.as_str().to_owned()).collect();
@@ -193,7 +193,7 @@ async fn listed<P: Permission>(
     let filters = vec![Filter::any_of(Column::Status, failed.to_vec())];
     let columns = [Column::Action, Column::Rule];
     let listed = listing::rows_within::<Execution, _>(call, allowed, &columns, filters, reach.clone()).await?;
-    let Listed { items, next, page } = listed;
+    let ListPage { items, next, page } = listed;
     let dead_letters = move |ports: &Ports| -> Result<Vec<DeadLetter>, Problem> {
         let roots = items.into_iter().filter(|execution| execution.parent.is_none());
         let dead_letters = roots.filter_map(|execution| read_row::<DeadLetter>(ports, &execution.id.to_string()).transpose());
@@ -202,22 +202,22 @@ async fn listed<P: Permission>(
         dead_letters.retain(|letter| statuses.is_empty() || statuses.contains(&letter.status));
         Ok(dead_letters)
     };
-    Ok(Listed { items: call.api().threads.blocking(dead_letters).await??, next, page })
+    Ok(ListPage { items: call.api().threads.blocking(dead_letters).await??, next, page })
 }
 
 /// Retries a dead letter.
-pub(super) async fn retry(allowed: Allowed<DeadLettersSettle>, call: Call) -> Outcome {
+pub(super) async fn retry(allowed: AllowedCaller<DeadLettersSettle>, call: Call) -> Outcome {
     call.admission()?;
     deal_with_one(&allowed, call, Deal::Retry).await
 }
 
 /// Dismisses a dead letter.
-pub(super) async fn dismiss(allowed: Allowed<DeadLettersSettle>, call: Call) -> Outcome {
+pub(super) async fn dismiss(allowed: AllowedCaller<DeadLettersSettle>, call: Call) -> Outcome {
     deal_with_one(&allowed, call, Deal::Dismiss).await
 }
 
 /// Retries all matching dead letters of a page of a list.
-pub(super) async fn retry_many(allowed: Allowed<DeadLettersSettle>, mut call: Call) -> Outcome {
+pub(super) async fn retry_many(allowed: AllowedCaller<DeadLettersSettle>, mut call: Call) -> Outcome {
     if call.query().text("until").is_none() {
         return Err(bad("until", "must be given: only dead letters from before this time are retried, not those that fail again").into());
     }
@@ -227,7 +227,7 @@ pub(super) async fn retry_many(allowed: Allowed<DeadLettersSettle>, mut call: Ca
 }
 
 /// Dismisses all matching dead letters of a page of a list.
-pub(super) async fn dismiss_many(allowed: Allowed<DeadLettersSettle>, mut call: Call) -> Outcome {
+pub(super) async fn dismiss_many(allowed: AllowedCaller<DeadLettersSettle>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     deal_with_many(&allowed, &call, Deal::Dismiss).await
 }
@@ -240,7 +240,7 @@ enum Deal {
 }
 
 /// The request for each dead letter.
-struct Asked {
+struct DealRequest {
     api: Arc<Api>,
     by: OnBehalf,
     deal: Deal,
@@ -249,19 +249,19 @@ struct Asked {
 
 /// The result for one dead letter.
 #[derive(Default)]
-struct Dealt {
+struct DealResult {
     /// Its position in the log; none in a dry run.
     position: Option<Position>,
     rerun: Option<ExecutionId>,
     events: Vec<EventId>,
 }
 
-async fn deal_with_one(allowed: &Allowed<DeadLettersSettle>, mut call: Call, deal: Deal) -> Outcome {
-    let id: Id = call.named("id", DeadLettersRead::THING)?;
+async fn deal_with_one(allowed: &AllowedCaller<DeadLettersSettle>, mut call: Call, deal: Deal) -> Outcome {
+    let id: Id = call.parse_part("id", DeadLettersRead::THING)?;
     let before = match call.before().await? {
         Some((before, _)) => {
             let events = before.events.iter().map(|event| event.id).collect();
-            Some(Dealt { position: Some(before.position), rerun: before.execution, events })
+            Some(DealResult { position: Some(before.position), rerun: before.execution, events })
         }
         None => None,
     };
@@ -275,59 +275,63 @@ async fn deal_with_one(allowed: &Allowed<DeadLettersSettle>, mut call: Call, dea
             }
             let lock = call.lock::<DeadLettersRead, _>(&id.to_string(), read).await?;
             let letter: DeadLetter = call.api().row(id.to_string(), DeadLettersRead::THING, RowReach::Everything).await?;
-            let asked = Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? };
-            let dealt = asked.dealt(letter, asked.by.request.clone()).await?;
+            let asked = DealRequest { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? };
+            let dealt = asked.carry_out(letter, asked.by.request.clone()).await?;
             drop(lock);
             dealt
         }
     };
-    let Some(position) = dealt.position else { return Ok(respond::checked()) };
+    let Some(position) = dealt.position else { return Ok(respond::dry_run()) };
     let how = match deal {
-        Deal::Retry => Written::Accepted,
-        Deal::Dismiss => Written::Done,
+        Deal::Retry => WriteOutcome::Accepted,
+        Deal::Dismiss => WriteOutcome::Done,
     };
-    respond::written(how, position, &WireDealtWith { id, position: Some(position), rerun: dealt.rerun, events: dealt.events, error: None })
+    respond::answer_write(
+        how,
+        position,
+        &WireDealtWith { id, position: Some(position), rerun: dealt.rerun, events: dealt.events, error: None },
+    )
 }
 
-async fn deal_with_many(allowed: &Allowed<DeadLettersSettle>, call: &Call, deal: Deal) -> Outcome {
+async fn deal_with_many(allowed: &AllowedCaller<DeadLettersSettle>, call: &Call, deal: Deal) -> Outcome {
     if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
         return Err(DeadLetterRefused::Unfiltered.into());
     }
     // The response lists the dead letters.
-    let sees = Allowed::<DeadLettersRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
-    let listed = listed(call, allowed, allowed.rows().and(&sees.rows()), vec![LetterStatus::Open]).await?;
-    let asked = Arc::new(Asked { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? });
+    let sees = AllowedCaller::<DeadLettersRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let listed = read_page(call, allowed, allowed.rows().and(&sees.rows()), vec![LetterStatus::Open]).await?;
+    let asked = Arc::new(DealRequest { api: call.api().clone(), by: call.on_behalf(allowed)?, deal, is_dry: call.is_dry_run()? });
     let each = stream::iter(listed.items).map(move |letter| one(asked.clone(), letter));
     let dealt: Vec<WireDealtWith> = each.buffered(AT_ONCE).collect().await;
     call.answer_page(dealt, listed.next.as_deref(), &listed.page)
 }
 
-async fn one(asked: Arc<Asked>, letter: DeadLetter) -> WireDealtWith {
+async fn one(asked: Arc<DealRequest>, letter: DeadLetter) -> WireDealtWith {
     let id = letter.id;
     let request = asked.by.request.as_ref().map(|request| request.of_one(id, asked.deal.as_str()));
     let lock = asked.api.resource_locks.lock(&format!("{}/{id}", DeadLettersRead::NOUN)).await;
-    let dealt = asked.dealt(letter, request).await;
+    let dealt = asked.carry_out(letter, request).await;
     drop(lock);
     match dealt {
-        Ok(Dealt { position, rerun, events }) => WireDealtWith { id, position, rerun, events, error: None },
+        Ok(DealResult { position, rerun, events }) => WireDealtWith { id, position, rerun, events, error: None },
         Err(problem) => WireDealtWith { id, position: None, rerun: None, events: Vec::new(), error: Some(WireRefused::from(&problem)) },
     }
 }
 
-impl Asked {
-    async fn dealt(&self, letter: DeadLetter, request: Option<RequestKey>) -> Result<Dealt, Problem> {
+impl DealRequest {
+    async fn carry_out(&self, letter: DeadLetter, request: Option<RequestKey>) -> Result<DealResult, Problem> {
         let deal = self.deal;
         let ask = self.api.threads.blocking(move |ports| ask(ports, &letter, deal)).await??;
         if self.is_dry {
             self.api.submit(OnBehalf { request: None, ..self.by.clone() }, Ask::Check(Box::new(ask))).await?;
-            return Ok(Dealt::default());
+            return Ok(DealResult::default());
         }
         let committed = self.api.submit(OnBehalf { request, ..self.by.clone() }, ask).await?;
-        let made = Dealt { position: Some(committed.position), ..Dealt::default() };
+        let made = DealResult { position: Some(committed.position), ..DealResult::default() };
         Ok(match committed.answer {
-            Answer::Execution(rerun) => Dealt { rerun: Some(rerun), ..made },
-            Answer::Events(events) => Dealt { events: events.iter().map(|event| event.id).collect(), ..made },
-            Answer::Before(before) => Dealt {
+            Answer::Execution(rerun) => DealResult { rerun: Some(rerun), ..made },
+            Answer::Events(events) => DealResult { events: events.iter().map(|event| event.id).collect(), ..made },
+            Answer::Before(before) => DealResult {
                 position: Some(before.position),
                 rerun: before.execution,
                 events: before.events.iter().map(|event| event.id).collect(),

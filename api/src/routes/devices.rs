@@ -10,21 +10,21 @@ use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
 use super::Routes;
-use super::attempts::{agent, network, private};
+use super::login_attempts::{agent, network, private};
 use super::logins::start_of;
-use super::sessions::opened;
+use super::sessions::open_session;
 use crate::addresses::Sender;
-use crate::auth::{AuthRefusal, Known, Proof as _};
+use crate::auth::{AuthRefusal, KnownCaller, Proof as _};
 use crate::call::Call;
 use crate::cookies;
-use crate::html::{self, Form, HTML, escaped};
+use crate::html::{self, HTML, HtmlForm, escape_html};
 use crate::operation::{Content, Operation, WRITTEN};
 use crate::ports::{
     AtIssuer, BegunDevice, CodeNotFound, DeviceDecision, Holder, LoginOf, SessionEnds, SessionForm, SessionSecret, WaitingDevice,
 };
 use crate::problem::{Missing, Outcome, Problem};
 use crate::rates::{self, Class};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::route::Public;
 use crate::wire::devices::{WireBegunDevice, WireDeviceAnswer, WireDeviceDecision, WirePolledDevice, WireUserCode, WireWaitingDevice};
 use crate::wire::sessions::WirePair;
@@ -70,7 +70,7 @@ pub(super) fn declare(routes: &mut Routes) {
             (409, "limit_reached"),
         ]),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::POST,
         "/auth/device/look_up",
         look_up,
@@ -80,7 +80,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .gives::<WireWaitingDevice>(200, "The terminal.", &[])
             .refuses(&[(404, "not_found"), (429, "rate_limited")]),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::POST,
         "/auth/device/decide",
         decide,
@@ -150,27 +150,27 @@ pub(super) async fn poll(mut call: Call) -> Outcome {
     cookies::demand_private(call.request())?;
     let WirePolledDevice { device_code } = call.json().await?;
     let redeemed = call.api().ports.devices.poll(&device_code.0)?;
-    let session = opened(&call, redeemed, SessionForm::Pair).await?;
+    let session = open_session(&call, redeemed, SessionForm::Pair).await?;
     let SessionSecret::Pair(pair) = &session.secret else { return Err(Problem::bug(&"a session of a program has no tokens")) };
     let shown = WirePair::new(pair).map_err(|why| Problem::bug(&why))?;
-    Ok(private(respond::written(Written::Done, session.committed.position, &shown)?))
+    Ok(private(respond::answer_write(WriteOutcome::Done, session.committed.position, &shown)?))
 }
 
 /// Shows the terminal of a code.
-pub(super) async fn look_up(known: Known, mut call: Call) -> Outcome {
+pub(super) async fn look_up(known: KnownCaller, mut call: Call) -> Outcome {
     let WireUserCode { user_code } = call.json().await?;
     let found = call.api().ports.devices.look_up(&user_code, &known.caller());
     respond::json(&WireWaitingDevice::from(found.map_err(|why| not_found(why, &user_code))?))
 }
 
 /// Decides about the terminal of a code.
-pub(super) async fn decide(known: Known, mut call: Call) -> Outcome {
+pub(super) async fn decide(known: KnownCaller, mut call: Call) -> Outcome {
     let WireDeviceDecision { user_code, decision } = call.json().await?;
-    decided(&call, known.holder(), &user_code, decision)?;
+    record_decision(&call, known.holder(), &user_code, decision)?;
     Ok(respond::nothing())
 }
 
-fn decided(call: &Call, holder: &Holder, user_code: &str, decision: WireDeviceAnswer) -> Result<(), Problem> {
+fn record_decision(call: &Call, holder: &Holder, user_code: &str, decision: WireDeviceAnswer) -> Result<(), Problem> {
     let decision = match decision {
         WireDeviceAnswer::Approve => approval_by(holder, &call.api().ports.access.directory()).ok_or(CannotPassOn)?,
         WireDeviceAnswer::Deny => DeviceDecision::Deny,
@@ -222,7 +222,7 @@ fn asking(before: &str) -> Outcome {
 /// Takes a code, or a decision.
 pub(super) async fn answer(mut call: Call) -> Outcome {
     let is_page = html::is_wanted(&call);
-    let outcome = answered(&mut call).await;
+    let outcome = handle_answer(&mut call).await;
     match outcome {
         Err(problem) if is_page && matches!(problem.status(), StatusCode::UNAUTHORIZED) => {
             let mut page = asking(&ways_in(&call))?;
@@ -234,8 +234,8 @@ pub(super) async fn answer(mut call: Call) -> Outcome {
     }
 }
 
-async fn answered(call: &mut Call) -> Outcome {
-    let form = Form::read(call).await?;
+async fn handle_answer(call: &mut Call) -> Outcome {
+    let form = HtmlForm::read(call).await?;
     let (credential, secret) = cookies::session_of_form(call.request())?.ok_or(AuthRefusal::Missing)?;
     let access = &call.api().ports.access;
     let holder = access.admit(&credential).map_err(AuthRefusal::from)?;
@@ -251,7 +251,7 @@ async fn answered(call: &mut Call) -> Outcome {
     if !bool::from(form.field("token").as_bytes().ct_eq(token.as_bytes())) {
         return Err(super::logins::StateUnknown.into());
     }
-    decided(call, &holder, user_code, decision)?;
+    record_decision(call, &holder, user_code, decision)?;
     let said = if decision == WireDeviceAnswer::Approve { "The device is logged in." } else { "The device was denied." };
     html::page("Log in on another device", &format!("<p>{said} You can close this page.</p>"), None)
 }
@@ -268,10 +268,10 @@ fn asking_about(call: &Call, holder: &Holder, user_code: &str, token: &str) -> O
          <form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"user_code\" value=\"{}\">\
          <input type=\"hidden\" name=\"token\" value=\"{token}\"><button name=\"answer\" value=\"{APPROVED}\">Approve</button>\
          <button name=\"answer\" value=\"deny\">Deny</button></form>",
-        escaped(holder.name()),
-        escaped(&agent),
+        escape_html(holder.name()),
+        escape_html(&agent),
         Public::DeviceForm.path(),
-        escaped(user_code),
+        escape_html(user_code),
     );
     html::page("Log in on another device", &body, None)
 }
@@ -281,7 +281,7 @@ fn ways_in(call: &Call) -> String {
     let issuers = call.api().ports.logins.issuers();
     let link = |issuer: &ensue_engine::names::IssuerName| {
         let start = format!("{}&next={}", start_of(issuer.as_str()), Public::DevicePage.path());
-        format!("<li><a href=\"{}\">Log in with {}</a></li>", escaped(&start), escaped(issuer.as_str()))
+        format!("<li><a href=\"{}\">Log in with {}</a></li>", escape_html(&start), escape_html(issuer.as_str()))
     };
     if issuers.is_empty() {
         return "<p>You are not logged in here. Approve the device on a terminal instead: <code>ensue login approve CODE</code></p>"

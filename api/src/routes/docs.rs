@@ -11,7 +11,7 @@ use flate2::read::DeflateDecoder;
 
 use super::Routes;
 use crate::call::Call;
-use crate::coding::Constant;
+use crate::compression::Constant;
 use crate::html::{HTML, policy_of, policy_with_script};
 use crate::openapi::{self, page};
 use crate::operation::{Content, Operation, schema_of};
@@ -51,7 +51,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Public::DocsSearch,
         search,
         Operation::new("docs_search", "Searches the documentation")
-            .asked(&["query"])
+            .with_query(&["query"])
             .gives_content(200, "The page.", Content::Text(&[HTML]), &[])
             .refuses(&[(406, "not_acceptable")]),
     );
@@ -76,15 +76,15 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Shows the list of contents.
 pub(super) async fn contents(call: Call) -> Outcome {
-    shown(&call, ensue_manual::contents())
+    render_page(&call, ensue_manual::contents())
 }
 
 /// Shows the list of a section, or a page outside of sections.
 pub(super) async fn section(call: Call) -> Outcome {
     let name = call.part("section");
     match ensue_manual::section(name) {
-        Some(list) => shown(&call, &list),
-        None => shown(&call, ensue_manual::page(name).ok_or(NoSuchPath)?),
+        Some(list) => render_page(&call, &list),
+        None => render_page(&call, ensue_manual::page(name).ok_or(NoSuchPath)?),
     }
 }
 
@@ -92,18 +92,18 @@ pub(super) async fn section(call: Call) -> Outcome {
 pub(super) async fn page_of_section(call: Call) -> Outcome {
     if call.part("section") == ensue_manual::PICTURES {
         let picture = ensue_manual::picture(call.part("page")).ok_or(NoSuchPath)?;
-        call.accepted(&[PNG])?;
+        call.choose_media_type(&[PNG])?;
         let mut response = Response::new(Body::from(Bytes::from_static(picture)));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PNG));
         return Ok(response);
     }
     let path = format!("{}/{}", call.part("section"), call.part("page"));
-    shown(&call, ensue_manual::page(&path).ok_or(NoSuchPath)?)
+    render_page(&call, ensue_manual::page(&path).ok_or(NoSuchPath)?)
 }
 
 /// Shows what a search finds.
 pub(super) async fn search(call: Call) -> Outcome {
-    call.accepted(&[HTML])?;
+    call.choose_media_type(&[HTML])?;
     let query = call.query().text("query").unwrap_or_default();
     if query.chars().count() > ensue_manual::QUERY_CHARS_MAX {
         return Err(bad("query", format!("must have at most {} characters", ensue_manual::QUERY_CHARS_MAX)).into());
@@ -119,7 +119,7 @@ pub(super) async fn openapi(call: Call) -> Outcome {
 
 /// Shows the document as a page: the stored one, which a test keeps equal to the document.
 pub(super) async fn reference(call: Call) -> Outcome {
-    call.accepted(&[HTML])?;
+    call.choose_media_type(&[HTML])?;
     static PAGE: LazyLock<Constant> = LazyLock::new(|| Constant::new(inflate(page::COMPRESSED)));
     let mut response = PAGE.answer(call.request(), "text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_with_script(page::STYLE, page::SCRIPT)?);
@@ -134,8 +134,8 @@ fn inflate(compressed: &[u8]) -> Bytes {
 }
 
 /// Returns a page as Markdown or, for a browser, as HTML.
-fn shown(call: &Call, page: &ensue_manual::Page) -> Outcome {
-    if call.accepted(&[MARKDOWN, HTML])? == HTML {
+fn render_page(call: &Call, page: &ensue_manual::Page) -> Outcome {
+    if call.choose_media_type(&[MARKDOWN, HTML])? == HTML {
         return html(page.html());
     }
     let mut response = Response::new(Body::from(page.markdown().to_owned()));

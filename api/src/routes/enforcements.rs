@@ -7,7 +7,7 @@ use ensue_views::{Column, Enforcement, Execution, Filter};
 
 use super::Routes;
 use crate::as_of::{self, AS_OF};
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
@@ -15,7 +15,7 @@ use crate::permissions::{EnforcementsRead, Permission as _};
 use crate::problem::{Outcome, Problem};
 use crate::respond;
 use crate::rows::read_row;
-use crate::wire::embedded;
+use crate::wire::embed_body;
 use crate::wire::enforcements::WireEnforcement;
 
 /// Declares the routes of this file.
@@ -35,13 +35,13 @@ pub(super) fn declare(routes: &mut Routes) {
         "/enforcements/{id}",
         get,
         Operation::shows::<WireEnforcement>("enforcement_get", "Returns an enforcement with its rendered parameters")
-            .asked(&[AS_OF])
+            .with_query(&[AS_OF])
             .sees_views(),
     );
 }
 
 /// Lists enforcements, newest first.
-pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<EnforcementsRead>, call: Call) -> Outcome {
     let query = call.query();
     query.each_of("outcome", &OutcomeName::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
     let columns = [Column::Rule, Column::Event, Column::Outcome];
@@ -53,13 +53,13 @@ pub(super) async fn list(allowed: Allowed<EnforcementsRead>, call: Call) -> Outc
             listing::rows_picked(&call, &allowed, &columns, vec![held], allowed.rows(), keep).await?
         }
     };
-    let items = listed.items.into_iter().map(WireEnforcement::listed).collect();
+    let items = listed.items.into_iter().map(WireEnforcement::for_list).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an enforcement with the parameters that it requested.
-pub(super) async fn get(allowed: Allowed<EnforcementsRead>, call: Call) -> Outcome {
-    let id: EnforcementId = call.named("id", EnforcementsRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<EnforcementsRead>, call: Call) -> Outcome {
+    let id: EnforcementId = call.parse_part("id", EnforcementsRead::THING)?;
     let enforcement: Enforcement = call.api().row(id.to_string(), EnforcementsRead::THING, allowed.rows()).await?;
     let enforcement =
         as_of::as_asked((call.api(), call.as_of()), (enforcement, id), EnforcementsRead::THING, StreamId::Enforcement(id)).await?;
@@ -76,5 +76,5 @@ pub(super) async fn get(allowed: Allowed<EnforcementsRead>, call: Call) -> Outco
             Ok::<_, Problem>(ports.log.body(params.position)?)
         })
         .await??;
-    respond::json(&WireEnforcement::whole(enforcement, inputs.as_ref().map(embedded)))
+    respond::json(&WireEnforcement::whole(enforcement, inputs.as_ref().map(embed_body)))
 }

@@ -13,23 +13,23 @@ use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_views::{Column, Event, RowReach, RowScope};
 
 use super::Routes;
-use super::hooks::consented;
+use super::hooks::consent_operation;
 use crate::as_of::{self, AS_OF};
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::cloudevents;
 use crate::listing;
-use crate::operation::{Content, MADE, Operation, Presence, Takes, schema_of};
+use crate::operation::{BodyPresence, Content, MADE, Operation, Takes, schema_of};
 use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::query::bad;
 use crate::respond;
-use crate::routes::judged::{Judged, enforcement_of};
+use crate::routes::event_verdicts::{EventVerdicts, enforcement_of};
 use crate::shapes;
-use crate::wire::embedded;
+use crate::wire::embed_body;
 use crate::wire::events::{WireEmitAgain, WireEvent, WireGivenEvents, WireTakenEvent, WireTakenOrList};
-use crate::wire::verdicts::{Definitions, WireVerdict};
+use crate::wire::verdicts::{WireDefinitions, WireVerdict};
 
 pub(super) use sending::{consent, emit_again, send};
 
@@ -69,7 +69,11 @@ pub(super) fn declare(routes: &mut Routes) {
         emit_again,
         Operation::new("event_emit_again", "Emits a stored event again: a new event with the same payload, caused by the first")
             .can_be_tried()
-            .takes(Takes::Json { schema: schema_of::<WireEmitAgain>, example: r#"{"dedupe": "order-17"}"#, presence: Presence::Optional })
+            .takes(Takes::Json {
+                schema: schema_of::<WireEmitAgain>,
+                example: r#"{"dedupe": "order-17"}"#,
+                presence: BodyPresence::Optional,
+            })
             .gives::<WireTakenEvent>(202, "The new event is on the disk.", MADE)
             .gives::<WireTakenEvent>(200, "The key was accepted before: this is the event that it belongs to.", MADE)
             .refuses(&[
@@ -87,7 +91,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.options::<EventsWrite>(
         "/events",
         consent,
-        consented("event_consent", "Reports whether deliveries from a sender are allowed here"),
+        consent_operation("event_consent", "Reports whether deliveries from a sender are allowed here"),
     );
     routes.get::<EventsRead>(
         "/events",
@@ -113,7 +117,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 ]),
                 &[],
             )
-            .asked(&[AS_OF])
+            .with_query(&[AS_OF])
             .refuses(&[(406, "not_acceptable")])
             .sees_views(),
     );
@@ -131,7 +135,7 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists events, newest first.
-pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<EventsRead>, call: Call) -> Outcome {
     let columns = [Column::Trigger, Column::Source, Column::Correlation];
     let listed = match call.query().one_of("matched", &[("none", false), ("any", true)])? {
         None => listing::rows::<Event, _>(&call, &allowed, &columns).await?,
@@ -144,32 +148,32 @@ pub(super) async fn list(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
             listing::rows_picked(&call, &allowed, &columns, Vec::new(), allowed.rows(), keep).await?
         }
     };
-    let items = listed.items.into_iter().map(|event| WireEvent::listed(event, &allowed.rows())).collect();
+    let items = listed.items.into_iter().map(|event| WireEvent::for_list(event, &allowed.rows())).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an event with its payload, or as a CloudEvent.
-pub(super) async fn get(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
-    let media = call.accepted(&["application/json", cloudevents::STRUCTURED])?;
-    let id: EventId = call.named("id", EventsRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<EventsRead>, call: Call) -> Outcome {
+    let media = call.choose_media_type(&["application/json", cloudevents::STRUCTURED])?;
+    let id: EventId = call.parse_part("id", EventsRead::THING)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING, allowed.rows()).await?;
     let event = as_of::as_asked((call.api(), call.as_of()), (event, id), EventsRead::THING, StreamId::Event(id)).await?;
     let payload = event.payload;
     let payload =
         call.api().threads.blocking(move |ports| payload.map(|payload| ports.log.body(payload.position)).transpose()).await??.flatten();
     if media == cloudevents::STRUCTURED {
-        let mut response = Response::new(Body::from(cloudevents::written(&event, payload.as_ref())));
+        let mut response = Response::new(Body::from(cloudevents::render_event(&event, payload.as_ref())));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(cloudevents::STRUCTURED));
         return Ok(response);
     }
-    respond::json(&WireEvent::whole(event, payload.as_ref().map(embedded), &allowed.rows()))
+    respond::json(&WireEvent::whole(event, payload.as_ref().map(embed_body), &allowed.rows()))
 }
 
 /// Returns what each rule of its trigger decided about an event, and why.
-pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
+pub(super) async fn rules(allowed: AllowedCaller<EventsRead>, call: Call) -> Outcome {
     let query = call.query();
-    let definitions = query.one_of("definitions", &Definitions::ALL)?.unwrap_or_default();
-    let id: EventId = call.named("id", EventsRead::THING)?;
+    let definitions = query.one_of("definitions", &WireDefinitions::ALL)?.unwrap_or_default();
+    let id: EventId = call.parse_part("id", EventsRead::THING)?;
     let page = call.page(&allowed)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING, allowed.rows()).await?;
     let (limit, after, reach) = (page.limit, page.after.clone(), allowed.rows());
@@ -182,11 +186,11 @@ pub(super) async fn rules(allowed: Allowed<EventsRead>, call: Call) -> Outcome {
 fn verdicts(
     ports: &Ports,
     (event, reach): (&Event, &RowReach),
-    definitions: Definitions,
+    definitions: WireDefinitions,
     limit: usize,
     after: Option<&str>,
 ) -> Result<(Vec<WireVerdict>, Option<String>), Problem> {
-    let judged = Judged::stored(ports, event, definitions)?;
+    let judged = EventVerdicts::from_stored(ports, event, definitions)?;
     let is_seen = |rule: &&Arc<Rule>| reach.covers(Some(&RowScope::of_pack(rule.name.pack().as_str())));
     let mut rest = judged.rules().iter().filter(is_seen).filter(|rule| after.is_none_or(|after| rule.name.as_str() > after));
     let mut items = Vec::new();

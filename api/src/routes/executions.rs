@@ -16,20 +16,20 @@ use ensue_views::{Column, Execution, RowReach, TimelineEntry};
 use super::Routes;
 use crate::api::Api;
 use crate::as_of::{self, AS_OF};
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
-use crate::listing::{self, Listed};
+use crate::listing::{self, ListPage};
 use crate::operation::Operation;
 use crate::permissions::{ExecutionsRead, Permission};
 use crate::ports::Ports;
-use crate::problem::{Outcome, Problem, quoted};
+use crate::problem::{Outcome, Problem, quote};
 use crate::query::{ParameterRefusal, Query, bad};
 use crate::respond;
 use crate::routes::compare::last_success;
 use crate::rows::read_row;
 use crate::shapes;
-use crate::wire::embedded;
-use crate::wire::executions::{Bodies, WireAttempt, WireExecution};
+use crate::wire::embed_body;
+use crate::wire::executions::{ExecutionBodies, WireAttempt, WireExecution};
 use crate::wire::waits::{self, WireWaitKind};
 
 /// The maximum size of the records from which a timeline's page is read, in bytes.
@@ -74,7 +74,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}",
         get,
         Operation::shows::<WireExecution>("execution_get", "Returns an execution with its parameters and its result")
-            .asked(&[AS_OF])
+            .with_query(&[AS_OF])
             .sees_views(),
     );
     routes.get::<ExecutionsRead>(
@@ -92,18 +92,22 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists executions, newest first.
-pub(super) async fn list(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let listed = listed(&call, &allowed, allowed.rows()).await?;
-    let items = listed.items.into_iter().map(WireExecution::listed).collect();
+pub(super) async fn list(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
+    let listed = read_page(&call, &allowed, allowed.rows()).await?;
+    let items = listed.items.into_iter().map(WireExecution::for_list).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Reads the page of executions that a request asks for, among those that the caller reaches.
-pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, reach: RowReach) -> Result<Listed<Execution>, Problem> {
+pub(super) async fn read_page<P: Permission>(
+    call: &Call,
+    allowed: &AllowedCaller<P>,
+    reach: RowReach,
+) -> Result<ListPage<Execution>, Problem> {
     let query = call.query();
     check_status(query)?;
     let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
-    let mut filters = labelled(query)?;
+    let mut filters = label_filters(query)?;
     match (query.text("parent"), query.text("correlation")) {
         // All steps of a workflow are in its chain, or none, and there may be many: this checks the workflow
         // instead of each step.
@@ -119,7 +123,7 @@ pub(super) async fn listed<P: Permission>(call: &Call, allowed: &Allowed<P>, rea
         let ended_badly = [Status::Failed, Status::TimedOut, Status::Cancelled].map(|status| status.as_str().to_owned());
         filters.push(Filter::any_of(Column::Status, ended_badly.to_vec()));
     }
-    let attempts_min: Option<u32> = query.parsed("attempts_min", "a number")?;
+    let attempts_min: Option<u32> = query.parse_value("attempts_min", "a number")?;
     let is_root = query.one_of("is_root", &[("true", true), ("false", false)])?;
     let waits_for = query.one_of("waits_for", &WireWaitKind::ALL.map(|kind| (kind.as_str(), kind)))?;
     if waits_for.is_some() && query.text("status").is_none() {
@@ -144,10 +148,10 @@ pub(super) fn check_status(query: &Query) -> Result<(), ParameterRefusal> {
 }
 
 /// Returns filters for the labels that every execution of a list must have.
-pub(super) fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
+pub(super) fn label_filters(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
     let filter = |text: &str| match labels::parse(text) {
         Ok(_) => Ok(Filter::is(Column::Label, text)),
-        Err(why) => Err(bad("label", format!("is `{}`, which {why}", quoted(text)))),
+        Err(why) => Err(bad("label", format!("is `{}`, which {why}", quote(text)))),
     };
     query.texts("label").map(filter).collect()
 }
@@ -159,30 +163,30 @@ async fn is_in_chain(call: &Call, execution: String, correlation: &str) -> Resul
 }
 
 /// Shows an execution with its parameters and result.
-pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     let execution = as_of::as_asked((call.api(), call.as_of()), (execution, id), ExecutionsRead::THING, StreamId::Execution(id)).await?;
     let (reach, is_past) = (allowed.rows(), call.as_of().is_some());
     // The last success is about the present.
-    let show = move |ports: &Ports| if is_past { whole(ports, execution) } else { shown(ports, execution, reach) };
+    let show = move |ports: &Ports| if is_past { whole(ports, execution) } else { to_wire(ports, execution, reach) };
     respond::json(&call.api().threads.blocking(show).await??)
 }
 
 /// Reads what [`get`] shows to a caller that reaches these rows. Blocking.
 pub(super) fn read(ports: &Ports, id: &str, reach: RowReach) -> Result<Option<WireExecution>, Problem> {
-    read_row::<Execution>(ports, id)?.map(|execution| shown(ports, execution, reach)).transpose()
+    read_row::<Execution>(ports, id)?.map(|execution| to_wire(ports, execution, reach)).transpose()
 }
 
 /// Shows an execution with its bodies, and with the last one before it that succeeded. Blocking.
-fn shown(ports: &Ports, execution: Execution, reach: RowReach) -> Result<WireExecution, Problem> {
+fn to_wire(ports: &Ports, execution: Execution, reach: RowReach) -> Result<WireExecution, Problem> {
     let last_success = last_success(ports, &execution, reach)?;
     Ok(whole(ports, execution)?.after(last_success))
 }
 
 /// The progress message of an attempt.
 #[derive(serde::Deserialize)]
-struct Said {
+struct ProgressMessage {
     message: String,
 }
 
@@ -199,15 +203,15 @@ pub(super) fn whole(ports: &Ports, execution: Execution) -> Result<WireExecution
     let result = execution.result.map(|result| ports.log.body(result.position)).transpose()?.flatten();
     let said = execution.progress.as_ref().and_then(|progress| progress.message);
     let said = said.map(|said| ports.log.body(said.position)).transpose()?.flatten();
-    let doing = said.and_then(|said| serde_json::from_slice::<Said>(&said).ok()).map(|said| said.message);
+    let doing = said.and_then(|said| serde_json::from_slice::<ProgressMessage>(&said).ok()).map(|said| said.message);
     let output_tail = execution.attempts.last().and_then(|attempt| output_tail(ports, attempt));
-    let bodies = Bodies { params: params.as_ref().map(embedded), result: result.as_ref().map(embedded), doing, output_tail };
+    let bodies = ExecutionBodies { params: params.as_ref().map(embed_body), result: result.as_ref().map(embed_body), doing, output_tail };
     Ok(WireExecution::whole(execution, bodies))
 }
 
 /// Lists the newest of an execution's attempts, oldest first.
-pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn attempts(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     let execution = as_of::as_asked((call.api(), call.as_of()), (execution, id), ExecutionsRead::THING, StreamId::Execution(id)).await?;
     // Names in a list over the catalog are compared as text; padded numbers sort the same way.
@@ -226,20 +230,20 @@ pub(super) async fn attempts(allowed: Allowed<ExecutionsRead>, call: Call) -> Ou
 }
 
 /// Lists an execution's records, oldest first.
-pub(super) async fn timeline(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn timeline(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let page = call.page(&allowed)?;
     let after = page.after.as_deref().map(listing::place).transpose()?.map_or(Revision(0), |place| Revision(place.0));
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     let limit = page.limit;
-    let (items, next) = call.api().threads.blocking(move |ports| told(ports, &execution, after, limit)).await??;
+    let (items, next) = call.api().threads.blocking(move |ports| read_timeline(ports, &execution, after, limit)).await??;
     call.answer_page(items, next.map(|next| next.to_string()).as_deref(), &page)
 }
 
 /// Reads a page of a timeline, and the revision after which the next page continues, if there is more. A page
 /// has fewer entries than `limit` if the records are large, so only a look past its last record shows whether
 /// there are more. Fails if the view has seen later records than the log finds. Blocking.
-fn told(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<(Vec<TimelineEntry>, Option<Revision>), LogError> {
+fn read_timeline(ports: &Ports, of: &Execution, after: Revision, limit: usize) -> Result<(Vec<TimelineEntry>, Option<Revision>), LogError> {
     let stream = &StreamId::Execution(of.id);
     let records = ports.log.read_stream(stream, after, ReadLimit { records: limit, bytes: TIMELINE_BYTES_MAX })?;
     let last = records.last().map_or(after, |record| record.revision);

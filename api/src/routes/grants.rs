@@ -2,7 +2,7 @@
 
 use ensue_engine::access::limit::{Limit, LimitError};
 use ensue_engine::access::subject::Subject;
-use ensue_engine::command::{Ask, Before, NewGrant};
+use ensue_engine::command::{Ask, FirstAnswer, NewGrant};
 use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{GrantId, Id};
@@ -11,16 +11,16 @@ use ensue_engine::record::Position;
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::deliveries;
 use crate::listing;
 use crate::operation::{Conditional, Content, MADE, Operation, WRITTEN};
 use crate::permissions::{GrantsRead, GrantsWrite, IdentitiesRead, Permission as _};
 use crate::ports::{Access, Ports};
-use crate::problem::{FieldError, Missing, Outcome, Problem, quoted};
+use crate::problem::{FieldError, Missing, Outcome, Problem, quote};
 use crate::query::bad;
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::route::BASE;
 use crate::wire::people::{WireAskedGrant, WireGrant};
 
@@ -71,7 +71,7 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists grants.
-pub(super) async fn list(allowed: Allowed<GrantsRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<GrantsRead>, call: Call) -> Outcome {
     let (query, access) = (call.query(), &call.api().ports.access);
     let subject = match query.text("subject").map(|text| subject_of(&**access, text)).transpose() {
         Ok(subject) => subject,
@@ -93,7 +93,7 @@ pub(super) async fn list(allowed: Allowed<GrantsRead>, call: Call) -> Outcome {
 }
 
 /// Shows a grant.
-pub(super) async fn get(_: Allowed<GrantsRead>, call: Call) -> Outcome {
+pub(super) async fn get(_: AllowedCaller<GrantsRead>, call: Call) -> Outcome {
     let name = call.part("id");
     respond::json(&read(&call.api().ports, name)?.ok_or_else(|| Missing::new(GrantsRead::THING, name))?)
 }
@@ -106,7 +106,7 @@ fn read(ports: &Ports, id: &str) -> Result<Option<WireGrant>, Problem> {
 }
 
 /// Grants a role.
-pub(super) async fn add(allowed: Allowed<GrantsWrite>, mut call: Call) -> Outcome {
+pub(super) async fn add(allowed: AllowedCaller<GrantsWrite>, mut call: Call) -> Outcome {
     if let Some((before, _)) = call.before().await? {
         let made = call.api().threads.blocking(move |ports| made_before(ports, &before)).await??;
         return answer(made.0, &made.1);
@@ -114,7 +114,7 @@ pub(super) async fn add(allowed: Allowed<GrantsWrite>, mut call: Call) -> Outcom
     let WireAskedGrant { subject, role, on, until } = call.json().await?;
     let access = &call.api().ports.access;
     let subject = subject_of(&**access, &subject)?;
-    let on: Option<Limit> = on.map(|on| on.parsed()).transpose().map_err(|why| at("/on", why.into()))?;
+    let on: Option<Limit> = on.map(|on| on.into_limit()).transpose().map_err(|why| at("/on", why.into()))?;
     if until.is_some_and(|until| until <= access.now()) {
         return Err(at("/until", GrantInvalid::Past));
     }
@@ -126,12 +126,12 @@ pub(super) async fn add(allowed: Allowed<GrantsWrite>, mut call: Call) -> Outcom
 }
 
 fn answer(position: Position, made: &WireGrant) -> Outcome {
-    let response = respond::written(Written::Created, position, made)?;
-    Ok(respond::located(response, &format!("{BASE}/grants/{}", made.id())))
+    let response = respond::answer_write(WriteOutcome::Created, position, made)?;
+    Ok(respond::with_location(response, &format!("{BASE}/grants/{}", made.id())))
 }
 
 /// Returns what the first request of a key granted. Blocking.
-fn made_before(ports: &Ports, before: &Before) -> Result<(Position, WireGrant), Problem> {
+fn made_before(ports: &Ports, before: &FirstAnswer) -> Result<(Position, WireGrant), Problem> {
     let record = ports.log.read(Position(before.position.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 1 })?.pop();
     match record.map(|record| record.fact) {
         Some(Fact::GrantAdded(fact)) => {
@@ -143,16 +143,16 @@ fn made_before(ports: &Ports, before: &Before) -> Result<(Position, WireGrant), 
 }
 
 /// Removes a grant.
-pub(super) async fn remove(allowed: Allowed<GrantsWrite>, call: Call) -> Outcome {
-    let id: GrantId = call.named("id", GrantsWrite::THING)?;
+pub(super) async fn remove(allowed: AllowedCaller<GrantsWrite>, call: Call) -> Outcome {
+    let id: GrantId = call.parse_part("id", GrantsWrite::THING)?;
     let lock = call.lock::<GrantsRead, _>(&id.to_string(), read).await?;
     let committed = call.api().submit_locked(lock, allowed.on_behalf(call.context()), Ask::RemoveGrant(id)).await?;
-    Ok(respond::gone(committed.position))
+    Ok(respond::no_content(committed.position))
 }
 
 /// Parses a subject as callers write it: an identity by its name.
 fn subject_of(access: &dyn Access, text: &str) -> Result<Subject, Problem> {
-    let invalid = || at("/subject", GrantInvalid::Subject(quoted(text)));
+    let invalid = || at("/subject", GrantInvalid::Subject(quote(text)));
     match text.split_once(':') {
         None if text == "everyone" => Ok(Subject::Everyone),
         Some(("group", name)) => name.parse().map(Subject::Group).map_err(|_| invalid()),

@@ -20,7 +20,7 @@ use ensue_views::{Column, Execution, ListQuery, Row, RowReach, ViewName};
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{ExecutionsRead, Permission as _};
@@ -51,8 +51,8 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Shows the graph.
-pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     respond::json(&call.api().threads.blocking(move |ports| graph(ports, &execution)).await??)
 }
@@ -100,7 +100,7 @@ pub(super) fn graph(ports: &Ports, execution: &Execution) -> Result<WireGraph, P
     let node = |step: WireStep| {
         let course = courses.remove(&step.step).unwrap_or_default();
         let state = Some(course.state()).filter(|state| *state != WireStepState::ToCome || !is_truncated);
-        course.shown(step, state)
+        course.into_wire(step, state)
     };
     graph.nodes = steps.into_iter().map(node).collect();
     Ok(graph)
@@ -246,7 +246,7 @@ impl Course {
         OPEN.iter().any(|status| WireStepState::from(*status) == self.state())
     }
 
-    fn shown(self, step: WireStep, state: Option<WireStepState>) -> WireGraphNode {
+    fn into_wire(self, step: WireStep, state: Option<WireStepState>) -> WireGraphNode {
         let named = |counts: &BTreeMap<Status, u32>| counts.iter().map(|(status, count)| (status.as_str().to_owned(), *count)).collect();
         WireGraphNode {
             started_at: self.first,

@@ -17,13 +17,13 @@ use super::Handler;
 use crate::addresses::Sender;
 use crate::api::{Api, wanted_position};
 use crate::as_of::ENSUE_AS_OF;
-use crate::auth::{self, Known, Proof, Secrecy};
+use crate::auth::{self, KnownCaller, Proof, Secrecy};
 use crate::call::Call;
-use crate::coding::Coding;
+use crate::compression::Coding;
 use crate::context::ENSUE_POSITION;
 use crate::operation::{Operation, Sharing, WaitsFor};
 use crate::ports::{Access, Holder, Refusals, RefusedLogin};
-use crate::problem::{Outcome, Problem, Refused};
+use crate::problem::{Outcome, Problem, RecordedRefusal};
 use crate::quotas::Caller;
 use crate::rates::{self, Class};
 use crate::route::{Demand, is_keyed, is_write, shows_views};
@@ -34,10 +34,10 @@ use crate::tags;
 pub(super) type PendingOutcome = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Checks the caller of a request, and binds the handler to its proof.
-type Admit = dyn Fn(&dyn Access, &Parts, &Secrecy) -> Result<Admitted, Problem> + Send + Sync;
+type Admit = dyn Fn(&dyn Access, &Parts, &Secrecy) -> Result<AdmittedCall, Problem> + Send + Sync;
 
 /// A caller that may make its request, and the handler of the request.
-struct Admitted {
+struct AdmittedCall {
     holder: Arc<Holder>,
     handle: Box<dyn FnOnce(Call) -> PendingOutcome + Send>,
 }
@@ -60,7 +60,7 @@ impl Guard {
         let admit = move |access: &dyn Access, parts: &Parts, secrecy: &Secrecy| {
             let (proof, handler) = (A::demand(access, parts, secrecy)?, handler.clone());
             let holder = Arc::clone(proof.holder());
-            Ok(Admitted { holder, handle: Box::new(move |call| Box::pin(handler.handle(proof, call))) })
+            Ok(AdmittedCall { holder, handle: Box::new(move |call| Box::pin(handler.handle(proof, call))) })
         };
         Self {
             api,
@@ -94,9 +94,9 @@ impl Guard {
         };
         let outcome = handled.await;
         if let Err(problem) = &outcome {
-            match (problem.refused(), self.demands) {
+            match (problem.refusal(), self.demands) {
                 (None, Demand::Permission { name, .. }) if problem.status() == StatusCode::FORBIDDEN => {
-                    ports.refusals.denied(holder.actor(), name);
+                    ports.refusals.note_denied(holder.actor(), name);
                 }
                 _ => note_refused(&*ports.refusals, problem, sender),
             }
@@ -105,7 +105,7 @@ impl Guard {
     }
 
     /// Prepares a request of an admitted caller, and has it handled.
-    async fn handle(&self, admitted: Admitted, caller: Caller, params: &RawPathParams, request: Request) -> Outcome {
+    async fn handle(&self, admitted: AdmittedCall, caller: Caller, params: &RawPathParams, request: Request) -> Outcome {
         let known: Vec<_> = match self.is_read {
             true => request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect(),
             false => Vec::new(),
@@ -130,7 +130,7 @@ impl Guard {
             true => self.answer_shared(admitted, call, (now, &known)).await?,
             false => (now, (admitted.handle)(call).await?),
         };
-        let mut response = if self.is_read { tags::tagged(response, &known).await? } else { response };
+        let mut response = if self.is_read { tags::tag_answer(response, &known).await? } else { response };
         if self.shows_views && is_json_or_unchanged(&response) {
             response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
         }
@@ -143,14 +143,14 @@ impl Guard {
     /// Has a request handled, unless a caller with the same rights just got the answer to the same request.
     async fn answer_shared(
         &self,
-        admitted: Admitted,
+        admitted: AdmittedCall,
         call: Call,
         (now, known): (Position, &[HeaderValue]),
     ) -> Result<(Position, Response<Body>), Problem> {
         let api = Arc::clone(&self.api);
         let target = call.request().uri.to_string();
         let wanted = wanted_position(call.headers())?;
-        let form = WantedForm { known, coding: Coding::wanted(&Method::GET, call.headers()) };
+        let form = WantedForm { known, coding: Coding::negotiate(&Method::GET, call.headers()) };
         let question = Question { target: &target, rights: &admitted.holder.rights, now, wanted };
         let answered = api.shared_answers.answer(&question, (admitted.handle)(call)).await?;
         Ok((answered.position, answered.render(form, &api.threads).await?))
@@ -167,15 +167,15 @@ fn is_of_page(holder: &Holder, request: &Parts) -> bool {
 
 /// Restricts a caller with the session of a link to its inquiry. Nothing else tells it what else there is.
 fn in_link(
-    admitted: Result<Admitted, Problem>,
+    admitted: Result<AdmittedCall, Problem>,
     api: &Api,
     parts: &Parts,
     (operation, params): (&Operation, &RawPathParams),
-) -> Result<Admitted, Problem> {
+) -> Result<AdmittedCall, Problem> {
     let demand = |holder: &Holder| auth::demand_in_link(holder, operation.links, params.iter().map(|(_, value)| value));
     match admitted {
         Ok(admitted) => demand(&admitted.holder).map(|()| admitted).map_err(Problem::from),
-        Err(problem) => match Known::demand(&*api.ports.access, parts, &Secrecy::Open) {
+        Err(problem) => match KnownCaller::demand(&*api.ports.access, parts, &Secrecy::Open) {
             Ok(known) => Err(demand(known.holder()).err().map_or(problem, Problem::from)),
             Err(_) => Err(problem),
         },
@@ -184,11 +184,13 @@ fn in_link(
 
 /// Reports a rejected caller.
 pub(super) fn note_refused(refusals: &dyn Refusals, problem: &Problem, address: Option<IpAddr>) {
-    match problem.refused() {
-        Some(Refused::Request { caller, permission }) => refusals.denied(caller.clone(), permission),
-        Some(Refused::Token { identity }) => refusals.login_refused(RefusedLogin { way: "token", identity: *identity, address }),
-        Some(Refused::Certificate) => refusals.login_refused(RefusedLogin { way: "certificate", identity: None, address }),
-        Some(Refused::Password { identity }) => refusals.login_refused(RefusedLogin { way: "password", identity: *identity, address }),
+    match problem.refusal() {
+        Some(RecordedRefusal::Request { caller, permission }) => refusals.note_denied(caller.clone(), permission),
+        Some(RecordedRefusal::Token { identity }) => refusals.login_refused(RefusedLogin { way: "token", identity: *identity, address }),
+        Some(RecordedRefusal::Certificate) => refusals.login_refused(RefusedLogin { way: "certificate", identity: None, address }),
+        Some(RecordedRefusal::Password { identity }) => {
+            refusals.login_refused(RefusedLogin { way: "password", identity: *identity, address })
+        }
         None => {}
     }
 }

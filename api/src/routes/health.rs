@@ -8,14 +8,14 @@ use ensue_views::RowReach;
 use ensue_views::{ParkedReaction, parked_reactions};
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{ClockAccept, ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::rows::read_row;
 use crate::wire::health::{WireClockAccepted, WireDecided, WireDecision, WireParkedReaction};
 
@@ -23,7 +23,7 @@ use crate::wire::health::{WireClockAccepted, WireDecided, WireDecision, WirePark
 pub(super) fn declare_parked(routes: &mut Routes) {
     routes.get::<ParkedReactionsRead>(
         "/parked_reactions",
-        parked,
+        list_parked,
         Operation::lists::<WireParkedReaction>(
             "parked_reaction_list",
             "Lists the parked reactions, newest first",
@@ -69,14 +69,14 @@ pub(super) fn declare_clock(routes: &mut Routes) {
 }
 
 /// Lists the parked reactions, newest first.
-pub(super) async fn parked(allowed: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
+pub(super) async fn list_parked(allowed: AllowedCaller<ParkedReactionsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<ParkedReaction, _>(&call, &allowed, parked_reactions::COLUMNS).await?;
     let items = listed.items.into_iter().map(WireParkedReaction::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a parked reaction.
-pub(super) async fn parked_one(_: Allowed<ParkedReactionsRead>, call: Call) -> Outcome {
+pub(super) async fn parked_one(_: AllowedCaller<ParkedReactionsRead>, call: Call) -> Outcome {
     let of = owed_to(&call)?;
     let parked: ParkedReaction = call.api().row(of.to_string(), ParkedReactionsRead::THING, RowReach::Everything).await?;
     respond::json(&WireParkedReaction::from(parked))
@@ -88,44 +88,44 @@ fn read(ports: &Ports, of: &str) -> Result<Option<WireParkedReaction>, Problem> 
 }
 
 /// Retries a parked reaction.
-pub(super) async fn retry(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
+pub(super) async fn retry(allowed: AllowedCaller<ParkedReactionsSettle>, mut call: Call) -> Outcome {
     let of = owed_to(&call)?;
     if let Some((before, _)) = call.before().await? {
-        return decided(WireDecision::Retry, of, before.position);
+        return answer_decision(WireDecision::Retry, of, before.position);
     }
     let Nothing {} = call.json_or_nothing().await?;
     decide(&call, call.on_behalf(&allowed)?, of, WireDecision::Retry).await
 }
 
 /// Dismisses a parked reaction.
-pub(super) async fn dismiss(allowed: Allowed<ParkedReactionsSettle>, mut call: Call) -> Outcome {
+pub(super) async fn dismiss(allowed: AllowedCaller<ParkedReactionsSettle>, mut call: Call) -> Outcome {
     let of = owed_to(&call)?;
     if let Some((before, _)) = call.before().await? {
-        return decided(WireDecision::Dismiss, of, before.position);
+        return answer_decision(WireDecision::Dismiss, of, before.position);
     }
     let Nothing {} = call.json_or_nothing().await?;
     decide(&call, call.on_behalf(&allowed)?, of, WireDecision::Dismiss).await
 }
 
 /// Accepts the system clock: if no clock jump holds anything back, this changes nothing.
-pub(super) async fn accept_clock(allowed: Allowed<ClockAccept>, mut call: Call) -> Outcome {
+pub(super) async fn accept_clock(allowed: AllowedCaller<ClockAccept>, mut call: Call) -> Outcome {
     if let Some((before, _)) = call.before().await? {
-        return accepted(before.position);
+        return answer_accepted(before.position);
     }
     let Nothing {} = call.json_or_nothing().await?;
     let by = call.on_behalf(&allowed)?;
     if call.is_dry_run()? {
         return call.check(by, Ask::AcceptClock).await;
     }
-    accepted(call.api().submit(by, Ask::AcceptClock).await?.position)
+    answer_accepted(call.api().submit(by, Ask::AcceptClock).await?.position)
 }
 
-fn accepted(position: Position) -> Outcome {
-    respond::written(Written::Done, position, &WireClockAccepted { position })
+fn answer_accepted(position: Position) -> Outcome {
+    respond::answer_write(WriteOutcome::Done, position, &WireClockAccepted { position })
 }
 
 fn owed_to(call: &Call) -> Result<Position, Problem> {
-    call.named::<u64>("position", ParkedReactionsRead::THING).map(Position)
+    call.parse_part::<u64>("position", ParkedReactionsRead::THING).map(Position)
 }
 
 async fn decide(call: &Call, by: OnBehalf, of: Position, decision: WireDecision) -> Outcome {
@@ -138,13 +138,13 @@ async fn decide(call: &Call, by: OnBehalf, of: Position, decision: WireDecision)
         return call.check(by, ask).await;
     }
     let committed = call.api().submit_locked(lock, by, ask).await?;
-    decided(decision, of, committed.position)
+    answer_decision(decision, of, committed.position)
 }
 
-fn decided(decided: WireDecision, of: Position, position: Position) -> Outcome {
+fn answer_decision(decided: WireDecision, of: Position, position: Position) -> Outcome {
     let how = match decided {
-        WireDecision::Retry => Written::Accepted,
-        WireDecision::Dismiss => Written::Done,
+        WireDecision::Retry => WriteOutcome::Accepted,
+        WireDecision::Dismiss => WriteOutcome::Done,
     };
-    respond::written(how, position, &WireDecided { of, decided })
+    respond::answer_write(how, position, &WireDecided { of, decided })
 }

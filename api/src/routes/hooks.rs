@@ -14,11 +14,11 @@ use axum::http::{HeaderMap, Method, header};
 use bytes::Bytes;
 use ensue_engine::access::limit::Target;
 use ensue_engine::catalog::{HookMethod, Sensor, Verify, WaitingReply};
-use ensue_engine::command::{Answer, Ask, Before, Novelty, ReceivedEvent, SeenEvent};
+use ensue_engine::command::{Answer, Ask, FirstAnswer, Novelty, ReceivedEvent, SeenEvent};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
 use ensue_engine::names::SensorRef;
-use ensue_engine::ports::{Committed, HookConnection, HookPeer, HookReply, HookRequest, ReadLimit};
+use ensue_engine::ports::{CommitReceipt, HookConnection, HookPeer, HookReply, HookRequest, ReadLimit};
 use ensue_engine::record::{Actor, Position};
 use hyper::body::Body as HttpBody;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,26 +27,26 @@ use self::endpoint::Endpoint;
 use super::Routes;
 use crate::addresses::{self, PeerCertificates};
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::body;
 use crate::call::Call;
 use crate::context::RequestContext;
-use crate::deliveries::heard::{HEARD_BYTES_MAX, HeardContent};
+use crate::deliveries::listeners::{HEARD_BYTES_MAX, HeardContent};
 use crate::deliveries::{self, Delivery, DeliveryEnd, DeliveryOutcome};
 use crate::handshake;
 use crate::listening::Listening;
 use crate::listing;
-use crate::operation::{Content, Header, Honored, Operation, Takes, WRITTEN, schema_of};
+use crate::operation::{Content, Header, HonoredHeader, Operation, Takes, WRITTEN, schema_of};
 use crate::permissions::{HooksListen, HooksRead, HooksSend, Permission as _};
-use crate::ports::{HookRefusal, OnBehalf, Ports, Received, ShownDelivery, ToSign};
+use crate::ports::{HookOutcome, HookRefusal, OnBehalf, Ports, ShownDelivery, ToSign};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{self, bad};
 use crate::quotas::{Caller, Room};
-use crate::rates::{self, Standing};
-use crate::respond::{self, Written};
+use crate::rates::{self, RateStanding};
+use crate::respond::{self, WriteOutcome};
 use crate::route::Public;
 use crate::settings::Limits;
-use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
+use crate::sse::{EVENT_STREAM, LAST_EVENT_ID, StreamFormat, StreamLine};
 use crate::wire::hooks::{WireConfirmed, WireHeard, WireHook, WireSend, WireTaken, WireTakenEvent};
 
 /// How many deliveries of each hook a list shows.
@@ -64,7 +64,7 @@ const NOT_OF_THE_DELIVERY: [header::HeaderName; 8] = [
 ];
 
 /// The result of an accepted delivery.
-struct Taken {
+struct TakenDelivery {
     /// Its events; none if no `emits` matched.
     events: Vec<ReceivedEvent>,
     /// The position at which they are visible; none if nothing was written.
@@ -89,7 +89,7 @@ impl TakenReply {
     }
 }
 
-impl Taken {
+impl TakenDelivery {
     fn of(events: Vec<ReceivedEvent>, position: Option<Position>) -> Self {
         Self { events, position, reply: TakenReply::Events }
     }
@@ -127,7 +127,7 @@ const SEND_REFUSES: &[(u16, &str)] = &[
 ];
 
 /// Describes the operation that reports whether a sender's deliveries are welcome.
-pub(super) const fn consented(id: &'static str, summary: &'static str) -> Operation {
+pub(super) const fn consent_operation(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary).gives_content(
         200,
         "Deliveries are allowed, if an origin asked.",
@@ -150,7 +150,7 @@ pub(super) fn declare_door(routes: &mut Routes) {
     );
     routes.in_front(
         Public::HookConsent,
-        consented("delivery_consent", "Reports whether deliveries from a sender are allowed here")
+        consent_operation("delivery_consent", "Reports whether deliveries from a sender are allowed here")
             .passes_strangers_over()
             .refuses(&[(404, "not_found")]),
     );
@@ -166,7 +166,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<HooksRead>(
         "/hooks/{pack}/{sensor}",
         get,
-        Operation::shows::<WireHook>("hook_get", "Returns a webhook with its last deliveries").asked(&["outcome", "since"]),
+        Operation::shows::<WireHook>("hook_get", "Returns a webhook with its last deliveries").with_query(&["outcome", "since"]),
     );
     routes.post::<HooksSend>(
         "/hooks/{pack}/{sensor}/send",
@@ -181,7 +181,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/hooks/{pack}/{sensor}/stream",
         listen,
         Operation::new("delivery_stream", "Streams the deliveries at a webhook as they arrive, with their bodies")
-            .honors(&[Honored::LastEventId])
+            .honors(&[HonoredHeader::LastEventId])
             .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Events(schema_of::<WireHeard>), &[])
             .refuses(&[(404, "hook_not_found"), (406, "not_acceptable"), (429, "over_share")]),
     );
@@ -212,33 +212,33 @@ where
     };
     endpoint.demand_address(parts)?;
     let counted = api.rates.count_delivery(&endpoint.sensor, endpoint.webhook.rate);
-    let delivered = delivered(api, context, parts, At { endpoint, method, came, counted }, body).await;
+    let delivered = process_delivery(api, context, parts, DeliveryArrival { endpoint, method, came, counted }, body).await;
     rates::standing(counted, delivered)
 }
 
 /// Where and when a delivery arrived, and the state of its hook's rate limit.
-struct At {
+struct DeliveryArrival {
     endpoint: Endpoint,
     method: HookMethod,
     came: Instant,
-    counted: Option<Standing>,
+    counted: Option<RateStanding>,
 }
 
-async fn delivered<B>(api: &Arc<Api>, context: &RequestContext, parts: &Parts, at: At, body: B) -> Outcome
+async fn process_delivery<B>(api: &Arc<Api>, context: &RequestContext, parts: &Parts, at: DeliveryArrival, body: B) -> Outcome
 where
     B: HttpBody<Data = Bytes> + Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let At { endpoint, method, came, counted } = at;
+    let DeliveryArrival { endpoint, method, came, counted } = at;
     let sensor = endpoint.sensor.clone();
     let (mut bytes, mut heard) = (None, None);
     let limits = &api.settings.limits;
     let limits = Limits { body_bytes_max: endpoint.body_bytes_max(limits.delivery_bytes_max), ..limits.clone() };
     let is_within_rate = counted.map_or(Ok(()), |standing| standing.demand());
-    let admitted = match is_within_rate.and_then(|()| admitted(api, parts, &sensor, limits.body_bytes_max)) {
+    let admitted = match is_within_rate.and_then(|()| admit(api, parts, &sensor, limits.body_bytes_max)) {
         Ok(admitted) => admitted,
         Err(problem) => {
-            note(api, context, Noted { sensor: &sensor, came, bytes, heard }, &Err(problem.clone()));
+            note(api, context, NotedDelivery { sensor: &sensor, came, bytes, heard }, &Err(problem.clone()));
             return Err(problem);
         }
     };
@@ -246,19 +246,19 @@ where
         Err(problem) => Err(problem),
         Ok(request) => {
             bytes = Some(request.body.len());
-            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.recorded()), request: None };
+            let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.recorded_trace()), request: None };
             heard = content_for_listeners(api, &request);
-            take(api, by, request, Sender::Outside).await
+            take(api, by, request, DeliverySender::Outside).await
         }
     };
-    note(api, context, Noted { sensor: &sensor, came, bytes, heard }, &outcome);
+    note(api, context, NotedDelivery { sensor: &sensor, came, bytes, heard }, &outcome);
     // The body is in the log by now, and a sender that waits holds none of its memory.
     drop(admitted);
     let mut taken = outcome?;
     match std::mem::replace(&mut taken.reply, TakenReply::Events) {
         TakenReply::Events => answer(&taken),
-        TakenReply::Early(reply) => reply::sent(reply),
-        TakenReply::Waiting(waits) => reply::awaited(api, &sensor, &waits, &taken).await,
+        TakenReply::Early(reply) => reply::to_response(reply),
+        TakenReply::Waiting(waits) => reply::await_reply(api, &sensor, &waits, &taken).await,
     }
 }
 
@@ -270,11 +270,11 @@ pub(crate) fn consent(api: &Api, headers: &HeaderMap, hook: &str) -> Outcome {
 
 /// Finds the sensor of a hook; anything else is a hook that does not exist.
 fn sensor_at(api: &Api, hook: &str) -> Result<SensorRef, Problem> {
-    endpoint::named(api, hook).map(|(sensor, _)| sensor)
+    endpoint::by_name(api, hook).map(|(sensor, _)| sensor)
 }
 
 /// Checks whether a delivery would be accepted now, before any of it is read.
-fn admitted(api: &Api, parts: &Parts, sensor: &SensorRef, bytes_max: usize) -> Result<Room, Problem> {
+fn admit(api: &Api, parts: &Parts, sensor: &SensorRef, bytes_max: usize) -> Result<Room, Problem> {
     api.ports.node.admission()?;
     Ok(api.intake.admit(Caller::Hook(sensor.clone()), &parts.headers, bytes_max)?)
 }
@@ -323,38 +323,38 @@ fn query_of(query: Option<&str>) -> Vec<(String, String)> {
     pairs
         .filter_map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((query::decoded(name)?, query::decoded(value)?))
+            Some((query::decode_component(name)?, query::decode_component(value)?))
         })
         .collect()
 }
 
 /// The sender of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sender {
+enum DeliverySender {
     /// An outside sender, whose signature covers the body and nothing else.
     Outside,
     /// The node itself, for a test of the hook: the same body is a new delivery each time.
     Node,
 }
 
-async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender) -> Result<Taken, Problem> {
+async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: DeliverySender) -> Result<TakenDelivery, Problem> {
     let received = if api.ports.webhooks.may_wait(&request.sensor) {
         api.threads.verifying(move |ports| ports.webhooks.receive(request)).await?
     } else {
         api.ports.webhooks.receive(request)
     };
     match received {
-        Ok(Received::Reply(reply)) => Ok(Taken { reply: TakenReply::Early(reply), ..Taken::of(Vec::new(), None) }),
-        Ok(Received::Events { events, waits }) if events.is_empty() => {
-            Ok(Taken { reply: TakenReply::of(waits), ..Taken::of(Vec::new(), None) })
+        Ok(HookOutcome::Reply(reply)) => Ok(TakenDelivery { reply: TakenReply::Early(reply), ..TakenDelivery::of(Vec::new(), None) }),
+        Ok(HookOutcome::Events { events, waits }) if events.is_empty() => {
+            Ok(TakenDelivery { reply: TakenReply::of(waits), ..TakenDelivery::of(Vec::new(), None) })
         }
-        Ok(Received::Events { mut events, waits }) => {
-            if sender == Sender::Node {
+        Ok(HookOutcome::Events { mut events, waits }) => {
+            if sender == DeliverySender::Node {
                 events.iter_mut().for_each(|event| event.signed = None);
             }
-            let Committed { position, answer } = api.submit(by, Ask::ReceiveEvents(events)).await?;
+            let CommitReceipt { position, answer } = api.submit(by, Ask::ReceiveEvents(events)).await?;
             match answer {
-                Answer::Events(events) => Ok(Taken { reply: TakenReply::of(waits), ..Taken::of(events, Some(position)) }),
+                Answer::Events(events) => Ok(TakenDelivery { reply: TakenReply::of(waits), ..TakenDelivery::of(events, Some(position)) }),
                 Answer::Before(before) => api.threads.blocking(move |ports| taken_before(ports, &before)).await?,
                 other => Err(Problem::bug(&format!("events were answered with {other:?}"))),
             }
@@ -372,7 +372,7 @@ async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender
 }
 
 /// Returns what the first request of a key created; the triggers of the events are read from the log. Blocking.
-fn taken_before(ports: &Ports, before: &Before) -> Result<Taken, Problem> {
+fn taken_before(ports: &Ports, before: &FirstAnswer) -> Result<TakenDelivery, Problem> {
     let received = |event: &SeenEvent| {
         let record = ports.log.read(Position(event.position.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 1 })?.pop();
         match record.map(|record| record.fact) {
@@ -382,11 +382,11 @@ fn taken_before(ports: &Ports, before: &Before) -> Result<Taken, Problem> {
             _ => Err(Problem::bug(&format!("there is no event at position {}", event.position))),
         }
     };
-    Ok(Taken::of(before.events.iter().map(received).collect::<Result<_, _>>()?, Some(before.position)))
+    Ok(TakenDelivery::of(before.events.iter().map(received).collect::<Result<_, _>>()?, Some(before.position)))
 }
 
 /// A delivery that is noted, besides its outcome.
-struct Noted<'a> {
+struct NotedDelivery<'a> {
     sensor: &'a SensorRef,
     came: Instant,
     bytes: Option<usize>,
@@ -399,10 +399,10 @@ fn content_for_listeners(api: &Api, request: &HookRequest) -> Option<HeardConten
     if !api.ports.deliveries.listeners().are_there(&request.sensor) || request.body.len() > HEARD_BYTES_MAX {
         return None;
     }
-    let ShownDelivery { headers, query } = api.ports.webhooks.shown(request);
+    let ShownDelivery { headers, query } = api.ports.webhooks.shown_delivery(request);
     let target = query.iter().fold(below(&request.url, &request.sensor), |target, (name, value)| {
         let separator = if target.contains('?') { '&' } else { '?' };
-        format!("{target}{separator}{}={}", encoded(name), encoded(value))
+        format!("{target}{separator}{}={}", encode_component(name), encode_component(value))
     });
     Some(HeardContent { method: request.method, target, headers, body: request.body.clone() })
 }
@@ -414,14 +414,14 @@ fn below(url: &str, sensor: &SensorRef) -> String {
     path.split_once(&own).map(|(_, below)| below.to_owned()).unwrap_or_default()
 }
 
-fn encoded(text: &str) -> impl std::fmt::Display {
+fn encode_component(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
-fn note(api: &Api, context: &RequestContext, noted: Noted<'_>, outcome: &Result<Taken, Problem>) {
-    let Noted { sensor, came, bytes, heard } = noted;
+fn note(api: &Api, context: &RequestContext, noted: NotedDelivery<'_>, outcome: &Result<TakenDelivery, Problem>) {
+    let NotedDelivery { sensor, came, bytes, heard } = noted;
     let end = match outcome {
-        Ok(Taken { reply: TakenReply::Early(reply), .. }) => DeliveryEnd::Replied(reply.status),
+        Ok(TakenDelivery { reply: TakenReply::Early(reply), .. }) => DeliveryEnd::Replied(reply.status),
         Ok(taken) => {
             let events = taken.events.iter().map(|event| event.id).collect();
             if taken.is_repeat() { DeliveryEnd::Repeated(events) } else { DeliveryEnd::Accepted(events) }
@@ -437,17 +437,17 @@ fn note(api: &Api, context: &RequestContext, noted: Noted<'_>, outcome: &Result<
     api.ports.deliveries.note(sensor, delivery, heard);
 }
 
-fn answer(taken: &Taken) -> Outcome {
+fn answer(taken: &TakenDelivery) -> Outcome {
     let body = WireTaken { events: taken.events.iter().map(WireTakenEvent::from).collect() };
     match taken.position {
         None => respond::json(&body),
-        Some(position) if taken.is_repeat() => respond::written(Written::Done, position, &body),
-        Some(position) => respond::written(Written::Accepted, position, &body),
+        Some(position) if taken.is_repeat() => respond::answer_write(WriteOutcome::Done, position, &body),
+        Some(position) => respond::answer_write(WriteOutcome::Accepted, position, &body),
     }
 }
 
 /// Lists the webhooks, each with the state of its secret and its newest deliveries.
-pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<HooksRead>, call: Call) -> Outcome {
     let catalog = call.api().ports.installed.current();
     let hooks = catalog.sensors().values().filter_map(|sensor| Some((&**sensor, sensor.source.webhook()?)));
     let hooks = hooks.filter(|(sensor, _)| allowed.includes(&Target::of_hook(sensor.name.as_str())));
@@ -457,12 +457,12 @@ pub(super) async fn list(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
         last.truncate(LISTED_DELIVERIES);
         last
     };
-    let items = listed.items.iter().map(|hook| shown(call.api(), *hook, newest(&hook.0.name))).collect();
+    let items = listed.items.iter().map(|hook| to_wire(call.api(), *hook, newest(&hook.0.name))).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a webhook with its latest deliveries.
-pub(super) async fn get(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: AllowedCaller<HooksRead>, call: Call) -> Outcome {
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
     let outcomes = call.query().each_of("outcome", &DeliveryOutcome::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
@@ -471,7 +471,7 @@ pub(super) async fn get(allowed: Allowed<HooksRead>, call: Call) -> Outcome {
     let last = call.api().ports.deliveries.last(&sensor).into_iter().filter(is_asked).collect();
     let catalog = call.api().ports.installed.current();
     match catalog.sensors().get(&sensor).and_then(|sensor| Some((&**sensor, sensor.source.webhook()?))) {
-        Some(hook) => respond::json(&shown(call.api(), hook, last)),
+        Some(hook) => respond::json(&to_wire(call.api(), hook, last)),
         None => Err(Missing::new(HooksRead::THING, &hook_of(&call)).into()),
     }
 }
@@ -480,7 +480,7 @@ fn hook_of(call: &Call) -> String {
     format!("{}/{}", call.part("pack"), call.part("sensor"))
 }
 
-fn shown(api: &Api, (sensor, verify): (&Sensor, &Verify), last: Vec<Delivery>) -> WireHook {
+fn to_wire(api: &Api, (sensor, verify): (&Sensor, &Verify), last: Vec<Delivery>) -> WireHook {
     WireHook::new((sensor, verify), url(api, &sensor.name), api.ports.webhooks.secret(&sensor.name), last)
 }
 
@@ -490,7 +490,7 @@ pub(super) fn url(api: &Api, sensor: &SensorRef) -> String {
 }
 
 /// Signs a delivery as the sensor's sender would, and receives it.
-pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome {
+pub(super) async fn send(allowed: AllowedCaller<HooksSend>, mut call: Call) -> Outcome {
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
     if let Some((before, _)) = call.before().await? {
@@ -505,14 +505,14 @@ pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome
     let path: Vec<(String, String)> = path.into_iter().collect();
     let request = api.ports.webhooks.sign(&sensor, ToSign { event: &event, delivery: &delivery, body, url: &url, path: &path })?;
     let (bytes, heard) = (Some(request.body.len()), content_for_listeners(api, &request));
-    let outcome = take(api, call.on_behalf(&allowed)?, request, Sender::Node).await;
-    note(api, call.context(), Noted { sensor: &sensor, came, bytes, heard }, &outcome);
+    let outcome = take(api, call.on_behalf(&allowed)?, request, DeliverySender::Node).await;
+    note(api, call.context(), NotedDelivery { sensor: &sensor, came, bytes, heard }, &outcome);
     answer(&outcome?)
 }
 
 /// Streams the deliveries at a webhook, after the one that the caller knows or from now on.
-pub(super) async fn listen(allowed: Allowed<HooksListen>, call: Call) -> Outcome {
-    call.accepted(&[EVENT_STREAM])?;
+pub(super) async fn listen(allowed: AllowedCaller<HooksListen>, call: Call) -> Outcome {
+    call.choose_media_type(&[EVENT_STREAM])?;
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
     let after = call.headers().get(LAST_EVENT_ID).map(|given| given.to_str().ok().and_then(|text| text.parse().ok()));
@@ -522,7 +522,7 @@ pub(super) async fn listen(allowed: Allowed<HooksListen>, call: Call) -> Outcome
     };
     let api = call.api();
     let room = api.streams.enter(&allowed.caller())?;
-    let (line, response) = Line::open(api.ends(), allowed, 1, Form::Events)?;
+    let (line, response) = StreamLine::open(api.ends(), allowed, 1, StreamFormat::Events)?;
     let listening = Listening::new(api.ports.deliveries.clone(), sensor, after, line);
     tokio::spawn(async move {
         listening.run().await;
@@ -532,7 +532,7 @@ pub(super) async fn listen(allowed: Allowed<HooksListen>, call: Call) -> Outcome
 }
 
 /// Confirms the subscriptions of Amazon SNS that wait at a webhook.
-pub(super) async fn confirm(allowed: Allowed<HooksSend>, call: Call) -> Outcome {
+pub(super) async fn confirm(allowed: AllowedCaller<HooksSend>, call: Call) -> Outcome {
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
     let confirmed = call.api().threads.verifying(move |ports| ports.webhooks.confirm(&sensor)).await??;

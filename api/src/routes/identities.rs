@@ -10,7 +10,7 @@ use ensue_engine::ids::IdentityId;
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::{Allowed, Proof as _};
+use crate::auth::{AllowedCaller, Proof as _};
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::listing;
@@ -18,7 +18,7 @@ use crate::operation::{Conditional, Content, MADE, Operation, Takes, WRITTEN};
 use crate::permissions::{IdentitiesRead, IdentitiesWrite, InquiriesDelegate, Permission as _};
 use crate::ports::{Access, AskedIdentity, AskedLink, Ports};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::route::BASE;
 use crate::wire::people::{WireAbsence, WireAskedAbsence, WireAskedIdentity, WireAskedLink, WireGroups, WireIdentity};
 
@@ -119,7 +119,7 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists identities by their names.
-pub(super) async fn list(allowed: Allowed<IdentitiesRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<IdentitiesRead>, call: Call) -> Outcome {
     let access = &call.api().ports.access;
     let (directory, group) = (access.directory(), call.query().text("group").map(str::to_owned));
     let in_group = directory
@@ -128,12 +128,12 @@ pub(super) async fn list(allowed: Allowed<IdentitiesRead>, call: Call) -> Outcom
     let mut named: Vec<(String, IdentityId)> = in_group.filter_map(|(id, _)| Some((access.name_of(*id)?, *id))).collect();
     named.sort();
     let listed = listing::of_catalog(&call, &allowed, named.into_iter(), |(name, _)| name.clone())?;
-    let shown = listed.items.iter().filter_map(|(name, id)| shown(&**access, &directory, (*id, name)));
+    let shown = listed.items.iter().filter_map(|(name, id)| to_wire(&**access, &directory, (*id, name)));
     call.answer_page(shown.collect(), listed.next.as_deref(), &listed.page)
 }
 
 /// Shows an identity.
-pub(super) async fn get(_: Allowed<IdentitiesRead>, call: Call) -> Outcome {
+pub(super) async fn get(_: AllowedCaller<IdentitiesRead>, call: Call) -> Outcome {
     let name = call.part("name");
     respond::json(&read(&call.api().ports, name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?)
 }
@@ -141,21 +141,21 @@ pub(super) async fn get(_: Allowed<IdentitiesRead>, call: Call) -> Outcome {
 /// Reads what [`get`] shows.
 fn read(ports: &Ports, name: &str) -> Result<Option<WireIdentity>, Problem> {
     let Some(id) = ports.access.identity_named(name) else { return Ok(None) };
-    Ok(shown(&*ports.access, &ports.access.directory(), (id, name)))
+    Ok(to_wire(&*ports.access, &ports.access.directory(), (id, name)))
 }
 
-fn shown(access: &dyn Access, directory: &state::Access, (id, name): (IdentityId, &str)) -> Option<WireIdentity> {
+fn to_wire(access: &dyn Access, directory: &state::Access, (id, name): (IdentityId, &str)) -> Option<WireIdentity> {
     let absence = directory.absence(&id).map(|absence| WireAbsence::new(absence, |deputy| access.name_of(deputy)));
     Some(WireIdentity::new(id, name.to_owned(), directory.identity(&id)?).with_absence(absence))
 }
 
 /// Creates an identity.
-pub(super) async fn add(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+pub(super) async fn add(allowed: AllowedCaller<IdentitiesWrite>, mut call: Call) -> Outcome {
     if let Some((before, body)) = call.before().await? {
         let WireAskedIdentity { name, .. } = body::parse(&body)?;
         let made = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
-        let response = respond::written(Written::Created, before.position, &made)?;
-        return Ok(respond::located(response, &format!("{BASE}/identities/{name}")));
+        let response = respond::answer_write(WriteOutcome::Created, before.position, &made)?;
+        return Ok(respond::with_location(response, &format!("{BASE}/identities/{name}")));
     }
     let WireAskedIdentity { name, kind, groups } = call.json().await?;
     if groups.len() > GROUPS_MAX {
@@ -165,12 +165,12 @@ pub(super) async fn add(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Ou
     let asked = AskedIdentity { name: name.clone(), kind: kind.into(), groups };
     let (_, committed) = call.api().threads.blocking(move |ports| ports.people.add(&asked, &by)).await??;
     let made = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
-    let response = respond::written(Written::Created, committed.position, &made)?;
-    Ok(respond::located(response, &format!("{BASE}/identities/{name}")))
+    let response = respond::answer_write(WriteOutcome::Created, committed.position, &made)?;
+    Ok(respond::with_location(response, &format!("{BASE}/identities/{name}")))
 }
 
 /// Sets all groups of an identity.
-pub(super) async fn set_groups(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+pub(super) async fn set_groups(allowed: AllowedCaller<IdentitiesWrite>, mut call: Call) -> Outcome {
     let id = identity_of(&call)?;
     let WireGroups { groups } = call.json().await?;
     if groups.len() > GROUPS_MAX {
@@ -180,7 +180,7 @@ pub(super) async fn set_groups(allowed: Allowed<IdentitiesWrite>, mut call: Call
 }
 
 /// Sets when an identity is absent.
-pub(super) async fn set_absence(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+pub(super) async fn set_absence(allowed: AllowedCaller<IdentitiesWrite>, mut call: Call) -> Outcome {
     let id = identity_of(&call)?;
     let asked: WireAskedAbsence = call.json().await?;
     let absence = absence_of(&call, id, asked)?;
@@ -188,13 +188,13 @@ pub(super) async fn set_absence(allowed: Allowed<IdentitiesWrite>, mut call: Cal
 }
 
 /// Sets when the caller is absent.
-pub(super) async fn set_own_absence(allowed: Allowed<InquiriesDelegate>, mut call: Call) -> Outcome {
+pub(super) async fn set_own_absence(allowed: AllowedCaller<InquiriesDelegate>, mut call: Call) -> Outcome {
     let asked: WireAskedAbsence = call.json().await?;
     let (id, name) = allowed.holder().identity.clone().ok_or_else(|| Missing::new(IdentitiesRead::THING, allowed.name()))?;
     let absence = absence_of(&call, id, asked)?;
     let committed = call.api().submit(call.on_behalf(&allowed)?, Ask::SetAbsence(absence)).await?;
     let now = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
-    respond::written(Written::Done, committed.position, &now)
+    respond::answer_write(WriteOutcome::Done, committed.position, &now)
 }
 
 fn absence_of(call: &Call, id: IdentityId, asked: WireAskedAbsence) -> Result<NewAbsence, Problem> {
@@ -204,53 +204,53 @@ fn absence_of(call: &Call, id: IdentityId, asked: WireAskedAbsence) -> Result<Ne
 }
 
 /// Links an issuer to an identity.
-pub(super) async fn link(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+pub(super) async fn link(allowed: AllowedCaller<IdentitiesWrite>, mut call: Call) -> Outcome {
     let id = identity_of(&call)?;
     let name = call.part("name").to_owned();
     if let Some((before, _)) = call.before().await? {
         let now = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
-        return respond::written(Written::Done, before.position, &now);
+        return respond::answer_write(WriteOutcome::Done, before.position, &now);
     }
     let WireAskedLink { issuer, subject } = call.json().await?;
     let by = call.on_behalf(&allowed)?;
     let link = AskedLink { issuer, subject };
     let committed = call.api().threads.blocking(move |ports| ports.issuers.link(id, &link, &by)).await??;
     let now = read(&call.api().ports, &name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
-    respond::written(Written::Done, committed.position, &now)
+    respond::answer_write(WriteOutcome::Done, committed.position, &now)
 }
 
 /// Unlinks an issuer from an identity.
-pub(super) async fn unlink(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
+pub(super) async fn unlink(allowed: AllowedCaller<IdentitiesWrite>, call: Call) -> Outcome {
     let id = identity_of(&call)?;
-    let issuer = call.named("issuer", "issuer of this identity")?;
+    let issuer = call.parse_part("issuer", "issuer of this identity")?;
     let by = allowed.on_behalf(call.context());
     let committed = call.api().threads.blocking(move |ports| ports.issuers.unlink(id, &issuer, &by)).await??;
-    Ok(respond::gone(committed.position))
+    Ok(respond::no_content(committed.position))
 }
 
 /// Disables an identity.
-pub(super) async fn disable(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
+pub(super) async fn disable(allowed: AllowedCaller<IdentitiesWrite>, call: Call) -> Outcome {
     set_standing(allowed, call, Standing::Disabled).await
 }
 
 /// Enables an identity.
-pub(super) async fn enable(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
+pub(super) async fn enable(allowed: AllowedCaller<IdentitiesWrite>, call: Call) -> Outcome {
     set_standing(allowed, call, Standing::Enabled).await
 }
 
-async fn set_standing(allowed: Allowed<IdentitiesWrite>, mut call: Call, standing: Standing) -> Outcome {
+async fn set_standing(allowed: AllowedCaller<IdentitiesWrite>, mut call: Call, standing: Standing) -> Outcome {
     let id = identity_of(&call)?;
     if let Some((before, _)) = call.before().await? {
         let name = call.part("name");
         let now = read(&call.api().ports, name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
-        return respond::written(Written::Done, before.position, &now);
+        return respond::answer_write(WriteOutcome::Done, before.position, &now);
     }
     let Nothing {} = call.json_or_nothing().await?;
     change(&allowed, &call, Ask::SetIdentityStanding { id, standing }).await
 }
 
 /// Erases an identity.
-pub(super) async fn erase(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outcome {
+pub(super) async fn erase(allowed: AllowedCaller<IdentitiesWrite>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let by = allowed.on_behalf(call.context());
     let lock = call.lock::<IdentitiesRead, _>(&name, read).await?;
@@ -261,7 +261,7 @@ pub(super) async fn erase(allowed: Allowed<IdentitiesWrite>, call: Call) -> Outc
         erased
     };
     let committed = call.api().threads.blocking(erase).await??;
-    Ok(respond::gone(committed.position))
+    Ok(respond::no_content(committed.position))
 }
 
 fn identity_of(call: &Call) -> Result<IdentityId, Problem> {
@@ -270,9 +270,9 @@ fn identity_of(call: &Call) -> Result<IdentityId, Problem> {
 }
 
 /// Changes an identity, and shows it.
-async fn change(allowed: &Allowed<IdentitiesWrite>, call: &Call, ask: Ask) -> Outcome {
+async fn change(allowed: &AllowedCaller<IdentitiesWrite>, call: &Call, ask: Ask) -> Outcome {
     let committed = call.api().submit(call.on_behalf(allowed)?, ask).await?;
     let name = call.part("name");
     let now = read(&call.api().ports, name)?.ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
-    respond::written(Written::Done, committed.position, &now)
+    respond::answer_write(WriteOutcome::Done, committed.position, &now)
 }

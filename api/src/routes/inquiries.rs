@@ -4,19 +4,19 @@
 //! an answer against the question; the core then accepts it or returns a reason. The errors of answers are in
 //! `responses.rs`.
 
-mod awaited;
+mod awaited_inquiries;
 mod links;
 mod responses;
 mod why;
 
-pub(super) use awaited::awaited;
+pub(super) use awaited_inquiries::awaited_inquiries;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::command::{Ask, Before, Behalf, InquiryAnswer, NewDelegation, Refusal};
+use ensue_engine::command::{Ask, Behalf, FirstAnswer, InquiryAnswer, NewDelegation, Refusal};
 use ensue_engine::ids::{ExecutionId, IdentityId, InquiryId};
-use ensue_engine::inquiries::lost;
+use ensue_engine::inquiries::lost_attempt;
 use ensue_engine::inquiries::right::Answerer;
 use ensue_engine::ports::{LogError, SubmitError};
 use ensue_engine::record::{Body, Digest, Position, StreamId};
@@ -28,25 +28,25 @@ use ensue_views::{Column, Execution, Filter, Inquiry, RowReach, View as _};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use self::responses::Closed;
+use self::responses::ClosedInquiry;
 use super::Routes;
 use crate::api::Api;
 use crate::as_of::{self, AS_OF, FOLDED_MAX};
-use crate::auth::{Allowed, Proof as _, lacking};
+use crate::auth::{AllowedCaller, Proof as _, lacking};
 use crate::call::{Call, Nothing};
 use crate::deliveries;
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
 use crate::permissions::{IdentitiesRead, InquiriesAnswer, InquiriesCancel, InquiriesDelegate, InquiriesLink, InquiriesRead, Permission};
-use crate::ports::{Access, OnBehalf, Ports, Represented};
+use crate::ports::{Access, OnBehalf, Ports, RepresentedIdentity};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::resource_locks::ResourceLock;
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::route::{INQUIRY_LIST, Public};
 use crate::rows::read_row;
-use crate::wire::embedded;
+use crate::wire::embed_body;
 use crate::wire::inquiries::{
-    Bodies, Standing, WireAskedDelegation, WireAskedInquiryLink, WireGivenResponse, WireInquiry, WireLinkCode, WireResponse,
+    InquiryBodies, ReaderStanding, WireAskedDelegation, WireAskedInquiryLink, WireGivenResponse, WireInquiry, WireLinkCode, WireResponse,
 };
 use crate::wire::sessions::{WireLoginLink, WireOpenedSession};
 use crate::wire::why::WireWhy;
@@ -72,7 +72,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/inquiries/{id}",
         get,
         Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers")
-            .asked(&[AS_OF])
+            .with_query(&[AS_OF])
             .sees_views()
             .serves_links(),
     );
@@ -166,7 +166,7 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists inquiries, newest first.
-pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<InquiriesRead>, call: Call) -> Outcome {
     let query = call.query();
     query.each_of("status", &InquiryStatus::ALL.map(|status| (status.as_str(), status)))?;
     let is_mine = query.one_of("mine", &[("true", true), ("false", false)])?.unwrap_or(false);
@@ -190,7 +190,7 @@ pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome
     let show = move |ports: &Ports| -> Result<Vec<WireInquiry>, Problem> {
         let shown = |inquiry: Inquiry| {
             let (text, standing) = (text(ports, &inquiry)?, viewer.standing(&*ports.access, &inquiry));
-            Ok(WireInquiry::listed(inquiry, &base).beginning_with(text).read_by(standing))
+            Ok(WireInquiry::for_list(inquiry, &base).beginning_with(text).read_by(standing))
         };
         inquiries.into_iter().map(shown).collect()
     };
@@ -199,8 +199,8 @@ pub(super) async fn list(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome
 }
 
 /// Shows an inquiry with the whole question and the answers.
-pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
-    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<InquiriesRead>, call: Call) -> Outcome {
+    let id: InquiryId = call.parse_part("id", InquiriesRead::THING)?;
     let inquiry = visible(&call, &allowed, id).await?;
     let (base, viewer) = (base(call.api()), Viewer::of(&allowed));
     let Some(at) = call.as_of() else {
@@ -217,10 +217,10 @@ pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome 
 }
 
 /// Answers an inquiry.
-pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -> Outcome {
-    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+pub(super) async fn respond(allowed: AllowedCaller<InquiriesAnswer>, mut call: Call) -> Outcome {
+    let id: InquiryId = call.parse_part("id", InquiriesRead::THING)?;
     if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, id, &before, Written::Done).await;
+        return changed_before(&call, id, &before, WriteOutcome::Done).await;
     }
     let response: WireResponse = call.json().await?;
     let lock = lock(&call, &allowed, id).await?;
@@ -248,12 +248,12 @@ pub(super) async fn respond(allowed: Allowed<InquiriesAnswer>, mut call: Call) -
         body: Body::json(answer.bytes().clone()),
         answer,
     });
-    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Done).await
+    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, WriteOutcome::Done).await
 }
 
 /// Lets another identity answer an inquiry on behalf of the caller. A repeat changes nothing.
-pub(super) async fn delegate(allowed: Allowed<InquiriesDelegate>, mut call: Call) -> Outcome {
-    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+pub(super) async fn delegate(allowed: AllowedCaller<InquiriesDelegate>, mut call: Call) -> Outcome {
+    let id: InquiryId = call.parse_part("id", InquiriesRead::THING)?;
     let WireAskedDelegation { to: to_name } = call.json().await?;
     let inquiry = visible(&call, &allowed, id).await?;
     let to = call.api().ports.access.identity_named(&to_name).ok_or_else(|| Missing::new(IdentitiesRead::THING, &to_name))?;
@@ -263,24 +263,24 @@ pub(super) async fn delegate(allowed: Allowed<InquiriesDelegate>, mut call: Call
     match api.submit(allowed.on_behalf(call.context()), ask).await {
         Ok(committed) => {
             let after = as_of(api, &inquiry, committed.position).await?;
-            respond::written(Written::Done, committed.position, &WireInquiry::listed(after, &base(api)))
+            respond::answer_write(WriteOutcome::Done, committed.position, &WireInquiry::for_list(after, &base(api)))
         }
-        Err(refused) => Err(told(api, &inquiry, refused).await),
+        Err(refused) => Err(refusal_problem(api, &inquiry, refused).await),
     }
 }
 
 /// Cancels the execution that opened the inquiry.
-pub(super) async fn cancel(allowed: Allowed<InquiriesCancel>, mut call: Call) -> Outcome {
-    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+pub(super) async fn cancel(allowed: AllowedCaller<InquiriesCancel>, mut call: Call) -> Outcome {
+    let id: InquiryId = call.parse_part("id", InquiriesRead::THING)?;
     if let Some((before, _)) = call.before().await? {
-        return changed_before(&call, id, &before, Written::Accepted).await;
+        return changed_before(&call, id, &before, WriteOutcome::Accepted).await;
     }
     let Nothing {} = call.json_or_nothing().await?;
     let lock = lock(&call, &allowed, id).await?;
     let inquiry = visible(&call, &allowed, id).await?;
     responses::demand_open(&inquiry)?;
     let ask = Ask::CancelInquiry(inquiry.id);
-    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, Written::Accepted).await
+    change(&call, inquiry, (call.on_behalf(&allowed)?, ask), lock, WriteOutcome::Accepted).await
 }
 
 /// Returns the public address where inquiries are read.
@@ -292,7 +292,7 @@ pub(super) fn base(api: &Api) -> String {
 struct Sees(RowReach);
 
 impl Sees {
-    fn of<P: Permission>(allowed: &Allowed<P>) -> Self {
+    fn of<P: Permission>(allowed: &AllowedCaller<P>) -> Self {
         Self(allowed.rows())
     }
 
@@ -300,7 +300,7 @@ impl Sees {
         match &self.0 {
             RowReach::Everything => true,
             RowReach::Within(within) => {
-                within.covers(inquiry.scope().as_ref()) || inquiry.asked().iter().any(|asked| within.asked.contains(asked))
+                within.covers(inquiry.scope().as_ref()) || inquiry.asked_people().iter().any(|asked| within.asked.contains(asked))
             }
         }
     }
@@ -313,14 +313,14 @@ struct Viewer {
     roles: Vec<String>,
     /// The identity of the reader, and the absent identities whose deputy it is.
     identity: Option<IdentityId>,
-    represents: Vec<Represented>,
+    represents: Vec<RepresentedIdentity>,
     /// The inquiries that its permission to answer reaches; `None` if it has no such permission.
     answers: Option<Sees>,
     now: Timestamp,
 }
 
 impl Viewer {
-    fn of<P: Permission>(allowed: &Allowed<P>) -> Self {
+    fn of<P: Permission>(allowed: &AllowedCaller<P>) -> Self {
         Self {
             by: allowed.caller(),
             name: allowed.holder().identity.as_ref().map(|(_, name)| name.clone()),
@@ -332,12 +332,12 @@ impl Viewer {
         }
     }
 
-    fn standing(&self, access: &dyn Access, inquiry: &Inquiry) -> Standing {
+    fn standing(&self, access: &dyn Access, inquiry: &Inquiry) -> ReaderStanding {
         let may_answer = match &self.answers {
             Some(answers) if answers.has(inquiry) => self.may_answer(access, inquiry, Some(inquiry.digest)).map(|_| ()),
             Some(_) | None => Err(lacking::<InquiriesAnswer>()),
         };
-        Standing { may_answer, answered_by_me: self.has_answered(inquiry), is_overdue: inquiry.is_overdue(self.now) }
+        ReaderStanding { may_answer, answered_by_me: self.has_answered(inquiry), is_overdue: inquiry.is_overdue(self.now) }
     }
 
     fn has_answered(&self, inquiry: &Inquiry) -> bool {
@@ -353,7 +353,7 @@ impl Viewer {
         }
         // If it may answer for nobody, the reason for the first one counts.
         let mut refused = None;
-        for of in self.represented(access, inquiry) {
+        for of in self.represented_assignees(access, inquiry) {
             match responses::demand_right_of_deputy(inquiry, answerer, &of, digest) {
                 Ok(()) => return Ok(Some(Behalf { of: of.id, name: Some(of.name) })),
                 Err(problem) => drop(refused.get_or_insert(problem)),
@@ -364,23 +364,23 @@ impl Viewer {
 
     /// Returns the assignees in whose place the reader may answer: those that delegated the inquiry, and those that are
     /// absent.
-    fn represented(&self, access: &dyn Access, inquiry: &Inquiry) -> Vec<Represented> {
+    fn represented_assignees(&self, access: &dyn Access, inquiry: &Inquiry) -> Vec<RepresentedIdentity> {
         let delegated =
             inquiry.delegations.iter().filter(|delegation| Some(delegation.to) == self.identity).map(|delegation| delegation.by);
         let directory = access.directory();
-        let delegated = delegated.filter_map(|by| Represented::new(by, access.name_of(by), &directory, access.now()));
+        let delegated = delegated.filter_map(|by| RepresentedIdentity::new(by, access.name_of(by), &directory, access.now()));
         delegated.chain(self.represents.iter().cloned()).collect()
     }
 }
 
 /// Reads an inquiry that the caller may see; any other counts as missing.
-async fn visible<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<Inquiry, Problem> {
+async fn visible<P: Permission>(call: &Call, allowed: &AllowedCaller<P>, id: InquiryId) -> Result<Inquiry, Problem> {
     let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING, RowReach::Everything).await?;
     if Sees::of(allowed).has(&inquiry) { Ok(inquiry) } else { Err(Missing::new(InquiriesRead::THING, &id.to_string()).into()) }
 }
 
 /// Locks an inquiry.
-async fn lock<P: Permission>(call: &Call, allowed: &Allowed<P>, id: InquiryId) -> Result<ResourceLock, Problem> {
+async fn lock<P: Permission>(call: &Call, allowed: &AllowedCaller<P>, id: InquiryId) -> Result<ResourceLock, Problem> {
     let (base, sees, viewer) = (base(call.api()), Sees::of(allowed), Viewer::of(allowed));
     let read = move |ports: &Ports, id: &str| {
         let inquiry = read_row::<Inquiry>(ports, id)?.filter(|inquiry| sees.has(inquiry));
@@ -414,25 +414,31 @@ fn whole(ports: &Ports, inquiry: Inquiry, base: &str, viewer: &Viewer) -> Result
 /// Returns the text of the question below its title. Blocking.
 fn text(ports: &Ports, inquiry: &Inquiry) -> Result<Option<String>, Problem> {
     if inquiry.attempt.is_some() {
-        return Ok(Some(lost::TEXT.to_owned()));
+        return Ok(Some(lost_attempt::TEXT.to_owned()));
     }
     let params = params(ports, inquiry.execution)?;
     Ok(params.and_then(|params| params.root().get("text")?.as_str().map(std::borrow::Cow::into_owned)))
 }
 
 /// Reads the bodies of an inquiry; `asks` is the execution that opened it. Blocking.
-fn bodies(ports: &Ports, inquiry: &Inquiry, asks: Option<&Execution>) -> Result<Bodies, Problem> {
+fn bodies(ports: &Ports, inquiry: &Inquiry, asks: Option<&Execution>) -> Result<InquiryBodies, Problem> {
     let answer = |answer: &ensue_views::inquiries::Answer| -> Result<Option<Box<RawValue>>, LogError> {
         let bytes = answer.answer.map(|answer| ports.log.body(answer.position)).transpose()?.flatten();
-        Ok(bytes.as_ref().map(embedded))
+        Ok(bytes.as_ref().map(embed_body))
     };
     let answers: Vec<_> = inquiry.answers.iter().map(answer).collect::<Result<_, _>>()?;
     let decided = inquiry.decision().and_then(|_| answers.last().cloned().flatten());
     if inquiry.attempt.is_some() {
-        let answer_schema = RawValue::from_string(lost::answer_schema().to_string()).ok();
-        return Ok(Bodies { text: Some(lost::TEXT.to_owned()), answer_schema, answers, answer: decided, ..Bodies::default() });
+        let answer_schema = RawValue::from_string(lost_attempt::answer_schema().to_string()).ok();
+        return Ok(InquiryBodies {
+            text: Some(lost_attempt::TEXT.to_owned()),
+            answer_schema,
+            answers,
+            answer: decided,
+            ..InquiryBodies::default()
+        });
     }
-    let Some(params) = params_of(ports, asks)? else { return Ok(Bodies { answers, answer: decided, ..Bodies::default() }) };
+    let Some(params) = params_of(ports, asks)? else { return Ok(InquiryBodies { answers, answer: decided, ..InquiryBodies::default() }) };
     let params = params.root();
     let text = |name: &str| params.get(name).and_then(Node::as_str).map(std::borrow::Cow::into_owned);
     let raw = |node: Node<'_>| RawValue::from_string(node.raw().to_owned()).ok();
@@ -445,7 +451,7 @@ fn bodies(ports: &Ports, inquiry: &Inquiry, asks: Option<&Execution>) -> Result<
             None
         }
     };
-    Ok(Bodies {
+    Ok(InquiryBodies {
         text: text("text"),
         veto: text("veto"),
         answer_schema: params.get("answer").and_then(raw),
@@ -455,18 +461,18 @@ fn bodies(ports: &Ports, inquiry: &Inquiry, asks: Option<&Execution>) -> Result<
 }
 
 /// Changes an inquiry, and shows its new state. If it is closed by then, the problem includes its outcome.
-async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: ResourceLock, how: Written) -> Outcome {
+async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: ResourceLock, how: WriteOutcome) -> Outcome {
     let (api, id) = (call.api(), before.id);
     if call.is_dry_run()? {
         let checked = api.submit(OnBehalf { request: None, ..by }, Ask::Check(Box::new(ask))).await;
         return match checked {
-            Ok(_) => Ok(respond::checked()),
-            Err(refused) => Err(told(api, &before, refused).await),
+            Ok(_) => Ok(respond::dry_run()),
+            Err(refused) => Err(refusal_problem(api, &before, refused).await),
         };
     }
     let committed = match api.submit_locked(lock, by, ask).await {
         Ok(committed) => committed,
-        Err(refused) => return Err(told(api, &before, refused).await),
+        Err(refused) => return Err(refusal_problem(api, &before, refused).await),
     };
     // The change is done; a lagging view must not suggest otherwise. A repeat must find it as it was.
     let is_seen = !call.is_keyed() && api.see_position(committed.position).await.is_ok();
@@ -475,18 +481,18 @@ async fn change(call: &Call, before: Inquiry, (by, ask): (OnBehalf, Ask), lock: 
         Some(seen) => seen,
         None => as_of(api, &before, committed.position).await?,
     };
-    respond::written(how, committed.position, &WireInquiry::listed(after, &base(api)))
+    respond::answer_write(how, committed.position, &WireInquiry::for_list(after, &base(api)))
 }
 
 /// Converts the core's refusal into a problem: for a closed inquiry, with its outcome as soon as that is
 /// visible.
-async fn told(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Problem {
+async fn refusal_problem(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Problem {
     let SubmitError::Refused(Refusal::InquiryClosed(_) | Refusal::NotOpen(_)) = &refused else { return refused.into() };
     let deadline = Instant::now() + CLOSED_WAIT;
     // The core knows the outcome shortly before it is on disk.
     while Instant::now() < deadline {
         match as_of(api, inquiry, Position(u64::MAX)).await {
-            Ok(now) => match Closed::of(&now) {
+            Ok(now) => match ClosedInquiry::of(&now) {
                 Some(closed) => return closed.into(),
                 None => tokio::time::sleep(LOOK_EVERY).await,
             },
@@ -497,10 +503,10 @@ async fn told(api: &Arc<Api>, inquiry: &Inquiry, refused: SubmitError) -> Proble
 }
 
 /// Repeats the response to the first request of a key.
-async fn changed_before(call: &Call, id: InquiryId, before: &Before, how: Written) -> Outcome {
+async fn changed_before(call: &Call, id: InquiryId, before: &FirstAnswer, how: WriteOutcome) -> Outcome {
     let inquiry: Inquiry = call.api().row(id.to_string(), InquiriesRead::THING, RowReach::Everything).await?;
     let then = as_of(call.api(), &inquiry, before.position).await?;
-    respond::written(how, before.position, &WireInquiry::listed(then, &base(call.api())))
+    respond::answer_write(how, before.position, &WireInquiry::for_list(then, &base(call.api())))
 }
 
 /// Folds the records of the execution that opened the inquiry up to a position: its state there is the same

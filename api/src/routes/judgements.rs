@@ -12,9 +12,9 @@ use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_views::{Column, Event, Filter, ListQuery, ViewName};
 
 use super::Routes;
-use super::judged::Judged;
+use super::event_verdicts::EventVerdicts;
 use super::rules::rule_of;
-use crate::auth::{Allowed, Proof as _, Secrecy};
+use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::Call;
 use crate::listing::{self, SCANNED_MAX};
 use crate::operation::{Header, Operation};
@@ -23,7 +23,7 @@ use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
 use crate::respond;
 use crate::wire::judgements::{WireDecidedGroup, WireJudgedEvent, WireJudgements};
-use crate::wire::verdicts::{Definitions, WireJudgement};
+use crate::wire::verdicts::{WireDefinitions, WireJudgement};
 
 /// How long one request may judge events; it then returns what it has, with a next page.
 const TIME_MAX: Duration = Duration::from_secs(1);
@@ -34,21 +34,21 @@ pub(super) fn declare(routes: &mut Routes) {
         "/rules/{ref}/judgements",
         list,
         Operation::new("rule_judgements", "Lists what a rule decided about past events, and which parts of its condition decided")
-            .asked(&["verdict", "definitions", "since", "until", "limit", "cursor"])
+            .with_query(&["verdict", "definitions", "since", "until", "limit", "cursor"])
             .gives::<WireJudgements>(200, "A page of the judgements.", &[Header::Link])
             .sees_views(),
     );
 }
 
 /// Lists what a rule decided about past events, the newest first.
-pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<RulesRead>, call: Call) -> Outcome {
     let rule = rule_of(&allowed, &call)?;
     // A caller that may see rules may not see every event.
-    let sees = Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let sees = AllowedCaller::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let query = call.query();
-    let asked = Asked {
+    let asked = JudgementsQuery {
         verdicts: query.each_of("verdict", &WireJudgement::ALL)?,
-        definitions: query.one_of("definitions", &Definitions::ALL)?.unwrap_or_default(),
+        definitions: query.one_of("definitions", &WireDefinitions::ALL)?.unwrap_or_default(),
     };
     let page = call.page(&allowed)?;
     let triggers = rule.triggers.iter().map(TriggerRef::to_string).collect();
@@ -56,7 +56,7 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
         filters: vec![Filter::any_of(Column::Trigger, triggers)],
         after: page.after.as_deref().map(listing::place).transpose()?,
         limit: SCANNED_MAX,
-        ..listing::asked(query, ViewName::Events, sees.rows())?
+        ..listing::list_query(query, ViewName::Events, sees.rows())?
     };
     let limit = page.limit;
     let judged = call.api().threads.explaining(move |ports| judge(ports, &rule, &events, &asked, limit));
@@ -65,10 +65,10 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
 }
 
 /// What a request asks for.
-struct Asked {
+struct JudgementsQuery {
     /// Only these verdicts; all if it is empty.
     verdicts: Vec<WireJudgement>,
-    definitions: Definitions,
+    definitions: WireDefinitions,
 }
 
 /// Judges events until the page is full or the budget is used up, and returns the place of the last one if there may be
@@ -77,7 +77,7 @@ fn judge(
     ports: &Ports,
     rule: &Arc<Rule>,
     events: &ListQuery,
-    asked: &Asked,
+    asked: &JudgementsQuery,
     limit: usize,
 ) -> Result<(WireJudgements, Option<String>), Problem> {
     let found = ports.views.find(events)?;
@@ -93,7 +93,7 @@ fn judge(
         let event: Event = row.read()?;
         last = Some(event.position.0.to_string());
         judgements.examined += 1;
-        let judged = match Judged::stored(ports, &event, asked.definitions) {
+        let judged = match EventVerdicts::from_stored(ports, &event, asked.definitions) {
             Ok(judged) => judged,
             Err(problem) if ["catalog_gone", "payload_erased"].contains(&problem.code().as_str()) => {
                 judgements.unreadable += 1;
@@ -103,7 +103,7 @@ fn judge(
         };
         // The rule may not have existed then, or have had other triggers.
         let Some(then) = judged.rules().iter().find(|one| one.name == rule.name) else { continue };
-        let (verdict, decisive) = judged.decided(then, &mut steps_left);
+        let (verdict, decisive) = judged.brief_verdict(then, &mut steps_left);
         if !asked.verdicts.is_empty() && !asked.verdicts.contains(&verdict.name()) {
             continue;
         }

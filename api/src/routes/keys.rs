@@ -17,16 +17,16 @@ use thiserror::Error;
 
 use super::Routes;
 use super::node::{begin, job, job_state};
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::deliveries;
 use crate::listing;
-use crate::operation::{Conditional, Content, Operation, Presence, SET, Takes, WRITTEN, schema_of};
+use crate::operation::{BodyPresence, Conditional, Content, Operation, SET, Takes, WRITTEN, schema_of};
 use crate::permissions::{KeysRead, KeysReveal, KeysRotate, KeysWrite, MasterKeyRotate, Permission as _};
 use crate::ports::{JobKind, NewValue, Ports, SetKey};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::rows::read_row;
 use crate::wire::WireList;
 use crate::wire::keys::{
@@ -147,7 +147,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/keys/{ref}/reveal",
         reveal,
         Operation::new("key_reveal", "Shows a value, after it was recorded who asked for it")
-            .takes(Takes::Json { schema: schema_of::<WireReveal>, example: r#"{"version": 1}"#, presence: Presence::Optional })
+            .takes(Takes::Json { schema: schema_of::<WireReveal>, example: r#"{"version": 1}"#, presence: BodyPresence::Optional })
             .gives::<WireRevealedKey<'static>>(200, "The value, in clear text.", WRITTEN)
             .passes_keys_over()
             .refuses(&[(503, "vault_integrity"), (503, "vault_unavailable")]),
@@ -172,15 +172,15 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists the keys that are set, newest first.
-pub(super) async fn list(allowed: Allowed<KeysRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<KeysRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Key, _>(&call, &allowed, &[]).await?;
     let items = listed.items.into_iter().map(WireKey::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows since when a key has been set, and by whom.
-pub(super) async fn get(_: Allowed<KeysRead>, call: Call) -> Outcome {
-    let key: KeyRef = call.named("ref", KeysRead::THING)?;
+pub(super) async fn get(_: AllowedCaller<KeysRead>, call: Call) -> Outcome {
+    let key: KeyRef = call.parse_part("ref", KeysRead::THING)?;
     let key: Key = call.api().row(key.to_string(), KeysRead::THING, RowReach::Everything).await?;
     respond::json(&WireKey::from(key))
 }
@@ -191,15 +191,15 @@ fn read(ports: &Ports, key: &str) -> Result<Option<WireKey>, Problem> {
 }
 
 /// Lists the versions of a key, the newest first.
-pub(super) async fn versions(_: Allowed<KeysRead>, call: Call) -> Outcome {
-    let key: KeyRef = call.named("ref", KeysRead::THING)?;
+pub(super) async fn versions(_: AllowedCaller<KeysRead>, call: Call) -> Outcome {
+    let key: KeyRef = call.parse_part("ref", KeysRead::THING)?;
     let key: Key = call.api().row(key.to_string(), KeysRead::THING, RowReach::Everything).await?;
     respond::json(&WireList { items: WireKeyVersion::of(key, deliveries::now()), next: None })
 }
 
 /// Sets a key: from the raw body, or from JSON.
-pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome {
-    let key: KeyRef = call.named("ref", KeysWrite::THING)?;
+pub(super) async fn set(allowed: AllowedCaller<KeysWrite>, mut call: Call) -> Outcome {
+    let key: KeyRef = call.parse_part("ref", KeysWrite::THING)?;
     let new = new_value(&mut call).await?;
     demand_long_enough(&call, &key, &new.value)?;
     let by = allowed.on_behalf(call.context());
@@ -211,13 +211,13 @@ pub(super) async fn set(allowed: Allowed<KeysWrite>, mut call: Call) -> Outcome 
         set
     };
     let set = call.api().threads.blocking(set).await??;
-    let how = if set.version == 1 { Written::Created } else { Written::Done };
+    let how = if set.version == 1 { WriteOutcome::Created } else { WriteOutcome::Done };
     answer_set(&call, how, named, set).await
 }
 
 /// Replaces the value of a key that is set, and accepts the value before it for a while.
-pub(super) async fn rotate(allowed: Allowed<KeysRotate>, mut call: Call) -> Outcome {
-    let key: KeyRef = call.named("ref", KeysRotate::THING)?;
+pub(super) async fn rotate(allowed: AllowedCaller<KeysRotate>, mut call: Call) -> Outcome {
+    let key: KeyRef = call.parse_part("ref", KeysRotate::THING)?;
     if let Some((before, _)) = call.before().await? {
         // The version that the first request set; its value may have been replaced since.
         call.api().see_position(before.position).await?;
@@ -226,14 +226,14 @@ pub(super) async fn rotate(allowed: Allowed<KeysRotate>, mut call: Call) -> Outc
         let made = versions.find(|version| version.position <= before.position);
         let version = made.ok_or_else(|| Missing::new(KeysRotate::THING, key.as_str()))?.version;
         let wire = WireSetKey { r#ref: key.clone(), version };
-        return Ok(respond::located(respond::written(Written::Done, before.position, &wire)?, &path_of(&key)));
+        return Ok(respond::with_location(respond::answer_write(WriteOutcome::Done, before.position, &wire)?, &path_of(&key)));
     }
     body::demand_json(call.headers())?;
     let asked: WireKeyRotation = body::parse_secret(&call.bytes().await?)?;
     let overlap = parse_duration(&asked.overlap).ok_or(LifetimeInvalid::Overlap)?;
     let value = match (asked.value, asked.generate) {
-        (Some(value), None) => checked(value.into_bytes())?,
-        (None, Some(WireGenerate { bytes })) => generated(bytes)?,
+        (Some(value), None) => check_value(value.into_bytes())?,
+        (None, Some(WireGenerate { bytes })) => generate_value(bytes)?,
         (Some(_), Some(_)) | (None, None) => return Err(ValueInvalid::NotOne.into()),
     };
     let new = NewValue { value, expires_at: expiry(asked.expires_at.as_deref())? };
@@ -248,12 +248,12 @@ pub(super) async fn rotate(allowed: Allowed<KeysRotate>, mut call: Call) -> Outc
         rotated
     };
     let rotated = call.api().threads.blocking(rotate).await??;
-    answer_set(&call, Written::Done, named, rotated).await
+    answer_set(&call, WriteOutcome::Done, named, rotated).await
 }
 
 /// Shows a value. The log has the record of it before the answer is sent.
-pub(super) async fn reveal(allowed: Allowed<KeysReveal>, mut call: Call) -> Outcome {
-    let key: KeyRef = call.named("ref", KeysReveal::THING)?;
+pub(super) async fn reveal(allowed: AllowedCaller<KeysReveal>, mut call: Call) -> Outcome {
+    let key: KeyRef = call.parse_part("ref", KeysReveal::THING)?;
     let WireReveal { version } = call.json_or_nothing().await?;
     let by = allowed.on_behalf(call.context());
     let named = key.clone();
@@ -264,27 +264,27 @@ pub(super) async fn reveal(allowed: Allowed<KeysReveal>, mut call: Call) -> Outc
         Err(_) => (Cow::Owned(STANDARD.encode(bytes)), ValueEncoding::Base64),
     };
     let wire = WireRevealedKey { r#ref: &named, version: revealed.version, value: &value, encoding };
-    let mut answer = respond::written(Written::Done, revealed.committed.position, &wire)?;
+    let mut answer = respond::answer_write(WriteOutcome::Done, revealed.committed.position, &wire)?;
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
 }
 
 /// Starts to rotate the master key.
-pub(super) async fn rotate_master(allowed: Allowed<MasterKeyRotate>, mut call: Call) -> Outcome {
+pub(super) async fn rotate_master(allowed: AllowedCaller<MasterKeyRotate>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     begin(&call, JobKind::MasterKeyRotate, allowed.on_behalf(call.context())).await
 }
 
 /// Shows the state of the last rotation of the master key.
-pub(super) async fn rotation_state(_: Allowed<MasterKeyRotate>, call: Call) -> Outcome {
+pub(super) async fn rotation_state(_: AllowedCaller<MasterKeyRotate>, call: Call) -> Outcome {
     job_state(&call, JobKind::MasterKeyRotate)
 }
 
 /// Answers with the version that was set, and with the tag that the key has now.
-async fn answer_set(call: &Call, how: Written, key: KeyRef, set: SetKey) -> Outcome {
+async fn answer_set(call: &Call, how: WriteOutcome, key: KeyRef, set: SetKey) -> Outcome {
     let wire = WireSetKey { r#ref: key.clone(), version: set.version };
     let position = set.committed.position;
-    let answer = respond::located(respond::written(how, position, &wire)?, &path_of(&key));
+    let answer = respond::with_location(respond::answer_write(how, position, &wire)?, &path_of(&key));
     let as_set = move |ports: &Ports| {
         let key = read_row::<Key>(ports, key.as_str())?.filter(|key| key.current.version == set.version);
         Ok(key.map(WireKey::from))
@@ -321,10 +321,10 @@ async fn new_value(call: &mut Call) -> Result<NewValue, Problem> {
         let WireKeyValue { value, expires_at } = body::parse_secret(&body)?;
         (value.into_bytes(), expires_at)
     };
-    Ok(NewValue { value: checked(value)?, expires_at: expiry(expires_at.as_deref())? })
+    Ok(NewValue { value: check_value(value)?, expires_at: expiry(expires_at.as_deref())? })
 }
 
-fn checked(value: Vec<u8>) -> Result<Secret, ValueInvalid> {
+fn check_value(value: Vec<u8>) -> Result<Secret, ValueInvalid> {
     let bytes = value.len();
     let value = Secret::new(value);
     match bytes {
@@ -335,7 +335,7 @@ fn checked(value: Vec<u8>) -> Result<Secret, ValueInvalid> {
 }
 
 /// Generates a value: the hexadecimal digits of random bytes.
-fn generated(bytes: usize) -> Result<Secret, Problem> {
+fn generate_value(bytes: usize) -> Result<Secret, Problem> {
     if !(GENERATED_BYTES_MIN..=GENERATED_BYTES_MAX).contains(&bytes) {
         return Err(ValueInvalid::Generated.into());
     }
@@ -351,8 +351,8 @@ fn expiry(given: Option<&str>) -> Result<Option<Timestamp>, LifetimeInvalid> {
 }
 
 /// Removes a key.
-pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
-    let key: KeyRef = call.named("ref", KeysWrite::THING)?;
+pub(super) async fn remove(allowed: AllowedCaller<KeysWrite>, call: Call) -> Outcome {
+    let key: KeyRef = call.parse_part("ref", KeysWrite::THING)?;
     let by = allowed.on_behalf(call.context());
     let lock = call.lock::<KeysRead, _>(key.as_str(), read).await?;
     let remove = move |ports: &Ports| {
@@ -361,5 +361,5 @@ pub(super) async fn remove(allowed: Allowed<KeysWrite>, call: Call) -> Outcome {
         removed
     };
     let committed = call.api().threads.blocking(remove).await??;
-    Ok(respond::gone(committed.position))
+    Ok(respond::no_content(committed.position))
 }

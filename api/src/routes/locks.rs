@@ -10,7 +10,7 @@ use ensue_views::store::{LIST_ROWS_MAX, Order};
 use ensue_views::{Column, Filter, ListQuery, LockClaims, Row, ViewName};
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
@@ -24,7 +24,7 @@ const SHOWN_MAX: usize = 100;
 
 /// A lock, as put together from the rows of its executions.
 #[derive(Default)]
-struct Gathered {
+struct GatheredLock {
     limit: (CatalogRevision, u32),
     holders: Vec<WireHolder>,
     waiters: Vec<(Reverse<i8>, Position, WireWaiter)>,
@@ -45,29 +45,29 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists locks by their owners: first those of rules, then those of actions.
-pub(super) async fn list(allowed: Allowed<LocksRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<LocksRead>, call: Call) -> Outcome {
     let query = call.query();
-    let filters: Vec<Filter> = listing::given(query, &[Column::Action, Column::Rule]).collect();
-    let locks = call.api().threads.blocking(move |ports| gathered(ports, &filters)).await??;
-    let name = |(lock, _): &(Lock, Gathered)| format!("{} {} {}", lock.owner.noun(), lock.owner.as_str(), lock.key);
-    let mut locks: Vec<(Lock, Gathered)> = locks.into_iter().collect();
+    let filters: Vec<Filter> = listing::column_filters(query, &[Column::Action, Column::Rule]).collect();
+    let locks = call.api().threads.blocking(move |ports| gather_locks(ports, &filters)).await??;
+    let name = |(lock, _): &(Lock, GatheredLock)| format!("{} {} {}", lock.owner.noun(), lock.owner.as_str(), lock.key);
+    let mut locks: Vec<(Lock, GatheredLock)> = locks.into_iter().collect();
     locks.sort_by_cached_key(name);
     let listed = listing::of_catalog(&call, &allowed, locks.into_iter(), name)?;
-    let items = listed.items.into_iter().map(|(lock, gathered)| gathered.shown(lock, SHOWN_MAX)).collect();
+    let items = listed.items.into_iter().map(|(lock, gathered)| gathered.into_wire(lock, SHOWN_MAX)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Returns the locks that executions wait for, those with the most waiting executions first, each with the first of its
 /// holders and of the waiting executions. Blocking.
 pub(super) fn most_awaited(ports: &Ports, most: usize, shown_max: usize) -> Result<Vec<WireLock>, Problem> {
-    let mut locks: Vec<(Lock, Gathered)> = gathered(ports, &[])?.into_iter().filter(|(_, lock)| !lock.waiters.is_empty()).collect();
+    let mut locks: Vec<(Lock, GatheredLock)> = gather_locks(ports, &[])?.into_iter().filter(|(_, lock)| !lock.waiters.is_empty()).collect();
     locks.sort_by_key(|(_, lock)| Reverse(lock.waiters.len()));
-    Ok(locks.into_iter().take(most).map(|(lock, gathered)| gathered.shown(lock, shown_max)).collect())
+    Ok(locks.into_iter().take(most).map(|(lock, gathered)| gathered.into_wire(lock, shown_max)).collect())
 }
 
 /// Reads all rows, of which there are at most as many as open executions, and groups them by lock. Blocking.
-fn gathered(ports: &Ports, filters: &[Filter]) -> Result<BTreeMap<Lock, Gathered>, Problem> {
-    let mut locks: BTreeMap<Lock, Gathered> = BTreeMap::new();
+fn gather_locks(ports: &Ports, filters: &[Filter]) -> Result<BTreeMap<Lock, GatheredLock>, Problem> {
+    let mut locks: BTreeMap<Lock, GatheredLock> = BTreeMap::new();
     let mut after = None;
     loop {
         let filters = filters.to_vec();
@@ -90,7 +90,7 @@ fn filters_of(query: &ListQuery) -> Vec<(Column, Vec<String>)> {
     query.filters.iter().map(|filter| (filter.column, filter.any_of.clone())).collect()
 }
 
-fn take_in(locks: &mut BTreeMap<Lock, Gathered>, row: &LockClaims, filters: &[(Column, Vec<String>)]) {
+fn take_in(locks: &mut BTreeMap<Lock, GatheredLock>, row: &LockClaims, filters: &[(Column, Vec<String>)]) {
     let awaited = row.awaits().map(|claim| &claim.lock);
     for claim in &row.claims {
         // An execution may need both its rule's lock and its action's lock: only the requested lock is shown.
@@ -113,8 +113,8 @@ fn take_in(locks: &mut BTreeMap<Lock, Gathered>, row: &LockClaims, filters: &[(C
     }
 }
 
-impl Gathered {
-    fn shown(mut self, lock: Lock, shown_max: usize) -> WireLock {
+impl GatheredLock {
+    fn into_wire(mut self, lock: Lock, shown_max: usize) -> WireLock {
         self.holders.sort_by_key(|holder| holder.since);
         self.waiters.sort_by_key(|(priority, position, _)| (*priority, *position));
         let waiters = (1..).zip(self.waiters).map(|(place, (_, _, waiter))| WireWaiter { place, ..waiter }).collect();

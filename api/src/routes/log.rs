@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Routes;
 use super::node::job;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::{Call, Nothing};
 use crate::listing::{self, SORTS};
 use crate::operation::Operation;
@@ -22,7 +22,7 @@ use crate::record_filter::RecordFilter;
 use crate::respond;
 use crate::routes::node::{begin, job_state};
 use crate::shapes;
-use crate::wire::embedded;
+use crate::wire::embed_body;
 use crate::wire::node::WireJob;
 
 /// The maximum size of the records of a page, in bytes.
@@ -67,10 +67,10 @@ pub(super) fn declare_records(routes: &mut Routes) {
 }
 
 /// Lists records, oldest first after a position, or newest first.
-pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<LogRead>, call: Call) -> Outcome {
     let query = call.query();
     let page = call.page(&allowed)?;
-    let after: Option<u64> = query.parsed("after", "a position")?;
+    let after: Option<u64> = query.parse_value("after", "a position")?;
     let order = query.one_of("sort", &SORTS)?.unwrap_or(Order::OldestFirst);
     if order == Order::NewestFirst && after.is_some() {
         return Err(bad("after", "cannot be combined with `sort`: records after a position are listed oldest first").into());
@@ -85,7 +85,7 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
         let head = ports.log.head()?.position;
         let (records, last) = match (order, wanted) {
             (Order::NewestFirst, wanted) => newest(ports, place.unwrap_or(Position(head.0 + 1)), wanted.as_ref(), limit)?,
-            (Order::OldestFirst, Some(wanted)) => picked(ports, place.unwrap_or_default(), &wanted, limit)?,
+            (Order::OldestFirst, Some(wanted)) => read_wanted(ports, place.unwrap_or_default(), &wanted, limit)?,
             (Order::OldestFirst, None) => {
                 let records = ports.log.read(place.unwrap_or_default(), ReadLimit { records: limit, bytes: PAGE_BYTES_MAX })?;
                 let last = records.last().map(|record| record.position);
@@ -114,7 +114,7 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
     let read = move |ports: &Ports| at.into_iter().map(|at| Ok((at, ports.log.body(at)?))).collect::<Result<BTreeMap<_, _>, LogError>>();
     let bodies = call.api().threads.blocking(read).await??;
     let items = records.iter().map(|record| {
-        let content = bodies.get(&record.position).and_then(Option::as_ref).map(embedded);
+        let content = bodies.get(&record.position).and_then(Option::as_ref).map(embed_body);
         RecordWithContent { record: WireRecord::from(record), content }
     });
     call.answer_page(items.collect(), next.as_deref(), &page)
@@ -122,7 +122,12 @@ pub(super) async fn list(allowed: Allowed<LogRead>, call: Call) -> Outcome {
 
 /// Reads the wanted records after a position, and returns the position of the last record that was looked at.
 /// Blocking.
-fn picked(ports: &Ports, mut after: Position, wanted: &RecordFilter, limit: usize) -> Result<(Vec<Record>, Option<Position>), LogError> {
+fn read_wanted(
+    ports: &Ports,
+    mut after: Position,
+    wanted: &RecordFilter,
+    limit: usize,
+) -> Result<(Vec<Record>, Option<Position>), LogError> {
     let (mut found, mut left) = (Vec::new(), SCANNED_MAX);
     while left > 0 {
         let records = ports.log.read(after, ReadLimit { records: left.min(READ_AT_ONCE), bytes: PAGE_BYTES_MAX })?;
@@ -212,8 +217,8 @@ fn count_within(records: &[Record], bytes_max: usize) -> usize {
 }
 
 /// Shows a record.
-pub(super) async fn get(_: Allowed<LogRead>, call: Call) -> Outcome {
-    let position: u64 = call.named("position", LogRead::THING)?;
+pub(super) async fn get(_: AllowedCaller<LogRead>, call: Call) -> Outcome {
+    let position: u64 = call.parse_part("position", LogRead::THING)?;
     let missing = || Missing::new(LogRead::THING, call.part("position"));
     let before = Position(position.checked_sub(1).ok_or_else(missing)?);
     let limit = ReadLimit { records: 1, bytes: PAGE_BYTES_MAX };
@@ -223,17 +228,17 @@ pub(super) async fn get(_: Allowed<LogRead>, call: Call) -> Outcome {
 }
 
 /// Shows the newest position and the chain's hash there.
-pub(super) async fn head(_: Allowed<LogRead>, call: Call) -> Outcome {
+pub(super) async fn head(_: AllowedCaller<LogRead>, call: Call) -> Outcome {
     respond::json(&call.api().threads.blocking(|ports| ports.log.head()).await??)
 }
 
 /// Starts to verify the log's chain.
-pub(super) async fn verify(allowed: Allowed<LogVerify>, mut call: Call) -> Outcome {
+pub(super) async fn verify(allowed: AllowedCaller<LogVerify>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     begin(&call, JobKind::LogVerify, allowed.on_behalf(call.context())).await
 }
 
 /// Shows the state of the last verification of the log's chain.
-pub(super) async fn verification(_: Allowed<LogRead>, call: Call) -> Outcome {
+pub(super) async fn verification(_: AllowedCaller<LogRead>, call: Call) -> Outcome {
     job_state(&call, JobKind::LogVerify)
 }

@@ -8,13 +8,13 @@ use ensue_engine::ports::Secret;
 use thiserror::Error;
 
 use super::Routes;
-use super::attempts::{network, private};
-use super::sessions::opened;
+use super::login_attempts::{network, private};
+use super::sessions::open_session;
 use crate::addresses::Sender;
 use crate::auth::AuthRefusal;
 use crate::call::Call;
 use crate::cookies;
-use crate::html::{self, Form};
+use crate::html::{self, HtmlForm};
 use crate::local_path::local_path;
 use crate::operation::{Content, Header, Operation};
 use crate::ports::{
@@ -83,7 +83,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Public::StartLogin,
         start,
         Operation::new("login_start", "Sends a browser to an issuer, through which its person logs in")
-            .asked(&["issuer", "next", "cli", "challenge", "state"])
+            .with_query(&["issuer", "next", "cli", "challenge", "state"])
             .gives_content(302, "The login page of the issuer.", Content::Nothing, &[Header::Location])
             .refuses(&[
                 (400, "bad_parameter"),
@@ -125,7 +125,7 @@ pub(super) async fn log_out(mut call: Call) -> Outcome {
 
 async fn logged_out(call: &mut Call) -> Outcome {
     cookies::demand_private(call.request())?;
-    let form = Form::of_anybody(call).await?;
+    let form = HtmlForm::of_anybody(call).await?;
     let (token, named) = (form.field("logout_token"), call.part("issuer"));
     if token.is_empty() || form.is_doubled("logout_token") {
         return Err(OneToken.into());
@@ -168,7 +168,7 @@ pub(super) async fn finish(call: Call) -> Outcome {
     let is_page = html::is_wanted(&call);
     cookies::demand_private(call.request())?;
     let named = call.part("issuer").to_owned();
-    let outcome = finished(&call, &named).await;
+    let outcome = finish_login(&call, &named).await;
     if let Err(problem) = &outcome
         && matches!(problem.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     {
@@ -178,7 +178,7 @@ pub(super) async fn finish(call: Call) -> Outcome {
     html::for_people(is_page, "The login failed", &start_of(&named), outcome)
 }
 
-async fn finished(call: &Call, named: &str) -> Outcome {
+async fn finish_login(call: &Call, named: &str) -> Outcome {
     let issuer: IssuerName = named.parse().map_err(|_| StateUnknown)?;
     let cookie = cookies::login(call.headers()).ok_or(StateUnknown)?;
     let query = call.request().uri.query().unwrap_or_default().to_owned();
@@ -191,7 +191,7 @@ async fn finished(call: &Call, named: &str) -> Outcome {
     match then {
         AfterLogin::Page(path) => {
             let login = RedeemedCode { of: LoginOf::Identity(identity), way, link: None, ends };
-            let session = opened(call, login, SessionForm::Cookie).await?;
+            let session = open_session(call, login, SessionForm::Cookie).await?;
             let SessionSecret::Cookie(secret) = session.secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
             let mut response = leading_to(StatusCode::SEE_OTHER, &path)?;
             let cookie = cookies::set(session.id, &secret).ok_or_else(|| Problem::bug(&"a secret does not fit into a header"))?;
@@ -210,7 +210,7 @@ async fn finished(call: &Call, named: &str) -> Outcome {
 
 /// Returns the path where a login through an issuer starts.
 pub(super) fn start_of(issuer: &str) -> String {
-    format!("{BASE}{START}?issuer={}", crate::query::encoded(issuer))
+    format!("{BASE}{START}?issuer={}", crate::query::encode_component(issuer))
 }
 
 /// Returns the word of `session.opened` for logins through an issuer.
@@ -224,7 +224,7 @@ fn issuer_of(call: &Call) -> Result<IssuerName, NoIssuer> {
     match (call.query().text("issuer"), &issuers[..]) {
         (Some(named), _) => {
             let found = issuers.iter().find(|issuer| issuer.as_str() == named).cloned();
-            found.ok_or_else(|| NoIssuer::Named(crate::problem::quoted(named)))
+            found.ok_or_else(|| NoIssuer::Named(crate::problem::quote(named)))
         }
         (None, [only]) => Ok(only.clone()),
         (None, several) => Err(NoIssuer::OneOf(several.len())),
@@ -234,7 +234,7 @@ fn issuer_of(call: &Call) -> Result<IssuerName, NoIssuer> {
 /// Returns the terminal that waits for the login, if one does.
 fn terminal(call: &Call) -> Result<Option<Terminal>, Problem> {
     let query = call.query();
-    let Some(port) = query.parsed::<u16>("cli", "the port at which the terminal listens")? else { return Ok(None) };
+    let Some(port) = query.parse_value::<u16>("cli", "the port at which the terminal listens")? else { return Ok(None) };
     let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let challenge = query.text("challenge").filter(|text| text.len() == CHALLENGE_CHARS && is_word(text));
     let state = query.text("state").filter(|text| !text.is_empty() && text.len() <= STATE_CHARS_MAX && is_word(text));

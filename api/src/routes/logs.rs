@@ -14,10 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Routes;
 use crate::api::Api;
-use crate::auth::Allowed;
-use crate::call::{Call, accepted};
-use crate::live::{Beginning, Follower};
-use crate::operation::{Content, Honored, Operation, schema_of};
+use crate::auth::AllowedCaller;
+use crate::call::{Call, choose_media_type};
+use crate::live_output::{Beginning, Follower};
+use crate::operation::{Content, HonoredHeader, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
@@ -25,8 +25,8 @@ use crate::query::{ParameterRefusal, Query, bad};
 use crate::queues::QueueName;
 use crate::respond;
 use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
-use crate::sse::{EVENT_STREAM, Form, Line};
-use crate::wire::executions::{WireOutput, WireOutputs, settled};
+use crate::sse::{EVENT_STREAM, StreamFormat, StreamLine};
+use crate::wire::executions::{WireOutput, WireOutputs, with_final_state};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
@@ -49,25 +49,25 @@ struct TooManyFollowers;
 
 /// The place in an execution's output where a caller wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct OutputStart {
     /// The number of the attempt; none means the newest, or the first one to come.
     attempt: Option<u32>,
-    from: From,
+    from: StartOffset,
 }
 
 /// Where in a stream a caller wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+enum StartOffset {
     /// After this number of bytes.
     Offset(u64),
     /// This number of bytes before its end.
     End(u64),
 }
 
-impl From {
+impl StartOffset {
     fn of(query: &Query) -> Result<Self, Problem> {
         const BYTES: &str = "a number of bytes";
-        match (query.parsed("offset", BYTES)?, query.parsed("tail", BYTES)?) {
+        match (query.parse_value("offset", BYTES)?, query.parse_value("tail", BYTES)?) {
             (Some(_), Some(_)) => Err(bad("tail", "cannot be combined with `offset`").into()),
             (None, Some(bytes)) => Ok(Self::End(bytes)),
             (offset, None) => Ok(Self::Offset(offset.unwrap_or(0))),
@@ -84,7 +84,7 @@ impl From {
                     OutputState::Truncated { bytes_dropped } => bytes_dropped,
                     OutputState::Open | OutputState::Complete | OutputState::Removed => 0,
                 };
-                Ok(ports.outputs.taken(attempt, stream)?.saturating_sub(dropped).saturating_sub(bytes))
+                Ok(ports.outputs.accepted_offset(attempt, stream)?.saturating_sub(dropped).saturating_sub(bytes))
             }
         }
     }
@@ -96,8 +96,8 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/logs",
         get,
         Operation::new("execution_logs", "Returns or follows the output of an execution")
-            .honors(&[Honored::LastEventId])
-            .asked(&["attempt", "stream", "offset", "tail", "follow"])
+            .honors(&[HonoredHeader::LastEventId])
+            .with_query(&["attempt", "stream", "offset", "tail", "follow"])
             .gives_content(
                 200,
                 "A part of the output, all of one stream, or both streams as they are printed.",
@@ -110,16 +110,16 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Shows an execution's output.
-pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
     let query = call.query();
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let stream = query.one_of("stream", &OutputStream::ALL.map(|stream| (stream.as_str(), stream)))?;
-    let place = Place { attempt: query.parsed("attempt", "a number")?, from: From::of(query)? };
+    let place = OutputStart { attempt: query.parse_value("attempt", "a number")?, from: StartOffset::of(query)? };
     // An offset without a stream would be ambiguous.
-    if matches!(place.from, From::Offset(1..)) && stream.is_none() {
+    if matches!(place.from, StartOffset::Offset(1..)) && stream.is_none() {
         return Err(needs_stream("`offset`").into());
     }
-    let media = wanted(&call)?;
+    let media = wanted_media_type(&call)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     match (media, stream) {
         (JSON, _) => part(&call, &execution, stream, place).await,
@@ -134,11 +134,11 @@ fn needs_stream(what: &str) -> ParameterRefusal {
     bad("stream", format!("is missing: {what} shows a single stream, `stdout` or `stderr`"))
 }
 
-fn wanted(call: &Call) -> Result<&'static str, Problem> {
+fn wanted_media_type(call: &Call) -> Result<&'static str, Problem> {
     match call.query().one_of("follow", &[("true", Follow::Yes), ("false", Follow::No)])? {
-        Some(Follow::Yes) => accepted(call.headers(), &[EVENT_STREAM]),
-        Some(Follow::No) => accepted(call.headers(), &[JSON, TEXT]),
-        None => accepted(call.headers(), &[JSON, TEXT, EVENT_STREAM]),
+        Some(Follow::Yes) => choose_media_type(call.headers(), &[EVENT_STREAM]),
+        Some(Follow::No) => choose_media_type(call.headers(), &[JSON, TEXT]),
+        None => choose_media_type(call.headers(), &[JSON, TEXT, EVENT_STREAM]),
     }
 }
 
@@ -160,7 +160,7 @@ fn attempt_at(execution: &Execution, number: Option<u32>) -> Result<Option<&Atte
 }
 
 /// Returns a part of one stream or both.
-async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, place: Place) -> Outcome {
+async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, place: OutputStart) -> Outcome {
     let Some(attempt) = attempt_at(execution, place.attempt)? else {
         return respond::json(&WireOutputs { items: Vec::new(), next: None });
     };
@@ -175,7 +175,7 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
                 ports
                     .outputs
                     .read(id, stream, offset, PART_BYTES_MAX)
-                    .map(|part| if is_over { settled(part, PART_BYTES_MAX) } else { part })
+                    .map(|part| if is_over { with_final_state(part, PART_BYTES_MAX) } else { part })
                     .map(|part| WireOutput::new(number, stream, offset, &part))
             };
             streams.into_iter().map(read).collect::<Result<Vec<_>, _>>()
@@ -185,7 +185,7 @@ async fn part(call: &Call, execution: &Execution, stream: Option<OutputStream>, 
 }
 
 /// Returns all that a stream contains now from the place on, byte for byte.
-async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: Place) -> Outcome {
+async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: OutputStart) -> Outcome {
     let attempt = attempt_at(execution, place.attempt)?.map(|attempt| (attempt.id, attempt.number));
     let mut offset = 0;
     if let Some((id, number)) = attempt {
@@ -206,7 +206,7 @@ async fn text(call: &Call, execution: &Execution, stream: OutputStream, place: P
             drop(held);
         });
     }
-    Ok(respond::streamed(ReceiverStream::new(receive), "text/plain; charset=utf-8"))
+    Ok(respond::stream(ReceiverStream::new(receive), "text/plain; charset=utf-8"))
 }
 
 fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64, to: &mpsc::Sender<Result<Bytes, std::io::Error>>) {
@@ -235,15 +235,21 @@ fn send_all(api: &Api, attempt: AttemptId, stream: OutputStream, mut offset: u64
 }
 
 /// Streams the output as it is printed, from one attempt to the next, until the execution has ended.
-fn follow(allowed: Allowed<ExecutionsRead>, call: &Call, execution: &Execution, streams: &[OutputStream], place: Place) -> Outcome {
-    let From::Offset(offset) = place.from else {
+fn follow(
+    allowed: AllowedCaller<ExecutionsRead>,
+    call: &Call,
+    execution: &Execution,
+    streams: &[OutputStream],
+    place: OutputStart,
+) -> Outcome {
+    let StartOffset::Offset(offset) = place.from else {
         return Err(bad("tail", "cannot be combined with `follow`: read the end first, and then follow from its `next`").into());
     };
     let begin = || Beginning::at(place.attempt, streams, offset);
-    let beginning = Beginning::resumed(call.headers(), streams)?.unwrap_or_else(begin);
+    let beginning = Beginning::parse_last_event_id(call.headers(), streams)?.unwrap_or_else(begin);
     attempt_at(execution, beginning.attempt)?;
     let held = call.api().queue(QueueName::LiveOutputs).enter(1).ok_or(TooManyFollowers)?;
-    let (line, response) = Line::open(call.api().ends(), allowed, CHUNKS_WAITING_MAX, Form::Events)?;
+    let (line, response) = StreamLine::open(call.api().ends(), allowed, CHUNKS_WAITING_MAX, StreamFormat::Events)?;
     let follower = Follower::new(call.api().clone(), execution.id, beginning, line);
     tokio::spawn(async move {
         follower.run().await;

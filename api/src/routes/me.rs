@@ -5,7 +5,7 @@ use ensue_engine::access::limit::Target;
 use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state::Access;
-use ensue_engine::access::state::held::Held;
+use ensue_engine::access::state::effective_rights::EffectiveRights;
 use ensue_engine::executions::labels::{Labels, parse};
 use ensue_engine::explain::Explain;
 use ensue_engine::record::CredentialId;
@@ -13,11 +13,11 @@ use ensue_engine::time::Timestamp;
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::{Allowed, Known, Proof as _};
+use crate::auth::{AllowedCaller, KnownCaller, Proof as _};
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{GrantsRead, IdentitiesRead, Permission as _};
-use crate::problem::{Missing, Outcome, Problem, quoted};
+use crate::problem::{Missing, Outcome, Problem, quote};
 use crate::query::{ParameterRefusal, bad};
 use crate::respond;
 use crate::wire::me::{WireBy, WireCanI, WireMe, limits};
@@ -31,42 +31,42 @@ struct DisabledIdentity(String);
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    routes.known(
+    routes.for_any_caller(
         Method::GET,
         "/me",
         me,
         Operation::shows::<WireMe>("me_get", "Returns who the caller is, and what it may do").serves_links().has_position(),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::GET,
         "/auth/can-i",
         can_i,
         Operation::shows::<WireCanI>("can_i_get", "Returns whether the caller, or another identity, has a permission")
-            .asked(&["permission", "pack", "action", "hook", "label", "as"])
+            .with_query(&["permission", "pack", "action", "hook", "label", "as"])
             .refuses(&[(404, "not_found"), (409, "identity_disabled")]),
     );
 }
 
 /// Returns who the caller is, and what it may do.
-pub(super) async fn me(known: Known, call: Call) -> Outcome {
+pub(super) async fn me(known: KnownCaller, call: Call) -> Outcome {
     let ports = &call.api().ports;
     let session = match known.holder().by {
         CredentialId::Session(id) => ports
             .access
             .directory()
             .session(&id)
-            .map(|session| WireSession::new((id, session), ports.sessions.seen(id), &*ports.access, Some(id))),
+            .map(|session| WireSession::new((id, session), ports.sessions.last_seen(id), &*ports.access, Some(id))),
         CredentialId::Token(_) | CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => None,
     };
     respond::json(&WireMe::of(known.holder(), session))
 }
 
 /// Returns whether the caller has a permission, for all resources or for one.
-pub(super) async fn can_i(known: Known, call: Call) -> Outcome {
+pub(super) async fn can_i(known: KnownCaller, call: Call) -> Outcome {
     let query = call.query();
     let name = query.text("permission").ok_or_else(|| bad("permission", "is required, for example `executions:cancel`"))?;
-    let permission = Permission::named(name)
-        .ok_or_else(|| bad("permission", format!("has no permission `{}`; `GET /me` lists permissions", quoted(name))))?;
+    let permission = Permission::from_name(name)
+        .ok_or_else(|| bad("permission", format!("has no permission `{}`; `GET /me` lists permissions", quote(name))))?;
     let labels = labels(&call)?;
     let target = target(&call, &labels);
     let access = &*call.api().ports.access;
@@ -74,7 +74,7 @@ pub(super) async fn can_i(known: Known, call: Call) -> Outcome {
         return respond::json(&answer(&known.holder().rights, permission, target.as_ref(), None));
     };
     // What another may do is a matter of identities and grants.
-    Allowed::<GrantsRead>::demand_whole(access, call.request())?;
+    AllowedCaller::<GrantsRead>::demand_whole(access, call.request())?;
     let id = access.identity_named(name).ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
     let (directory, now) = (access.directory(), access.now());
     let held = directory.rights_of(id, now).map_err(|_| Problem::from(DisabledIdentity(name.to_owned())))?;
@@ -84,7 +84,7 @@ pub(super) async fn can_i(known: Known, call: Call) -> Outcome {
 
 /// Returns the labels of the execution that the question is about.
 fn labels(call: &Call) -> Result<Labels, ParameterRefusal> {
-    let label = |text: &str| parse(text).map_err(|why| bad("label", format!("is `{}`, which {why}", quoted(text))));
+    let label = |text: &str| parse(text).map_err(|why| bad("label", format!("is `{}`, which {why}", quote(text))));
     call.query().texts("label").map(label).collect()
 }
 
@@ -107,7 +107,13 @@ fn answer(rights: &Rights, permission: Permission, target: Option<&Target<'_>>, 
 }
 
 /// Returns the grant by which an identity has a permission.
-fn grant_for(access: &Access, held: &Held, permission: Permission, target: Option<&Target<'_>>, now: Timestamp) -> Option<WireBy> {
+fn grant_for(
+    access: &Access,
+    held: &EffectiveRights,
+    permission: Permission,
+    target: Option<&Target<'_>>,
+    now: Timestamp,
+) -> Option<WireBy> {
     access.grants_to(held.identity).filter(|(_, grant)| grant.until.is_none_or(|until| until > now)).find_map(|(id, grant)| {
         let is_covered = match (&grant.on, target) {
             (None, _) => true,

@@ -11,10 +11,10 @@ use ensue_views::{Totals, ViewName};
 
 use super::Routes;
 use crate::attention;
-use crate::auth::{self, Allowed};
+use crate::auth::{self, AllowedCaller};
 use crate::call::{Call, Nothing};
 use crate::deliveries::now;
-use crate::metrics::Form;
+use crate::metrics::MetricsFormat;
 use crate::operation::{Content, Header, Operation, Takes};
 use crate::permissions::{LogRead, MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Ports, Readiness};
@@ -64,17 +64,17 @@ pub(super) fn declare(routes: &mut Routes) {
         "/metrics",
         metrics,
         Operation::new("metrics_get", "Returns the metrics in the format of Prometheus")
-            .gives_content(200, "The metrics.", Content::Text(Form::MEDIA_TYPES), &[])
+            .gives_content(200, "The metrics.", Content::Text(MetricsFormat::MEDIA_TYPES), &[])
             .refuses(&[(406, "not_acceptable")]),
     );
     let alive = Operation::shows::<WireAlive>("livez_get", "Reports that the process is alive").passes_strangers_over();
     routes.public(Public::Livez, livez, alive);
-    routes.public(Public::Health, livez, alive.named("health_get"));
+    routes.public(Public::Health, livez, alive.with_id("health_get"));
     let ready = Operation::shows::<WireReadiness>("readyz_get", "Reports whether the node can serve, with each of its dependencies")
         .gives::<WireReadiness>(503, "The node cannot serve now.", &[Header::RetryAfter])
         .passes_strangers_over();
     routes.public(Public::Readyz, readyz, ready);
-    routes.public(Public::Ready, readyz, ready.named("ready_get"));
+    routes.public(Public::Ready, readyz, ready.with_id("ready_get"));
     routes.public(
         Public::Status,
         public_status,
@@ -123,7 +123,7 @@ fn features(settings: &Settings, ports: &Ports) -> BTreeSet<Feature> {
 }
 
 /// Returns the status of the node.
-pub(super) async fn status(allowed: Allowed<NodeRead>, call: Call) -> Outcome {
+pub(super) async fn status(allowed: AllowedCaller<NodeRead>, call: Call) -> Outcome {
     let (sees_log, sees_views) = (allowed.rows_for::<LogRead>().is_some(), allowed.rows_for::<ViewsRead>().is_some());
     let wire = call
         .api()
@@ -144,7 +144,7 @@ pub(super) async fn status(allowed: Allowed<NodeRead>, call: Call) -> Outcome {
 }
 
 /// Checks for anything wrong or unsafe.
-pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
+pub(super) async fn doctor(_: AllowedCaller<NodeRead>, call: Call) -> Outcome {
     let findings = call.api().threads.blocking(|ports| {
         let mut findings = ports.node.doctor()?;
         // Problems of the views are reported as a finding of the node itself.
@@ -157,28 +157,28 @@ pub(super) async fn doctor(_: Allowed<NodeRead>, call: Call) -> Outcome {
 }
 
 /// Returns the node's metrics in Prometheus format.
-pub(super) async fn metrics(_: Allowed<MetricsRead>, call: Call) -> Outcome {
-    let form = Form::of(call.accepted(Form::MEDIA_TYPES)?);
+pub(super) async fn metrics(_: AllowedCaller<MetricsRead>, call: Call) -> Outcome {
+    let form = MetricsFormat::of(call.choose_media_type(MetricsFormat::MEDIA_TYPES)?);
     let mut response = Response::new(Body::from(call.api().metrics(form).await?));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     Ok(response)
 }
 
 /// Starts to rebuild the views.
-pub(super) async fn rebuild(allowed: Allowed<ViewsRebuild>, mut call: Call) -> Outcome {
+pub(super) async fn rebuild(allowed: AllowedCaller<ViewsRebuild>, mut call: Call) -> Outcome {
     let Nothing {} = call.json_or_nothing().await?;
     begin(&call, JobKind::ViewsRebuild, allowed.on_behalf(call.context())).await
 }
 
 /// Shows the state of the last rebuild of the views.
-pub(super) async fn rebuild_state(_: Allowed<ViewsRead>, call: Call) -> Outcome {
+pub(super) async fn rebuild_state(_: AllowedCaller<ViewsRead>, call: Call) -> Outcome {
     job_state(&call, JobKind::ViewsRebuild)
 }
 
 /// Starts a job, and returns where to watch it.
 pub(super) async fn begin(call: &Call, kind: JobKind, by: OnBehalf) -> Outcome {
     let job = call.api().threads.blocking(move |ports| ports.node.begin_job(kind, &by)).await??;
-    Ok(respond::located(respond::under_way(&WireJob::from(job))?, &format!("{}{}", crate::route::BASE, path(kind))))
+    Ok(respond::with_location(respond::under_way(&WireJob::from(job))?, &format!("{}{}", crate::route::BASE, path(kind))))
 }
 
 /// Shows the newest job of a kind.

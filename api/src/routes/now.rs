@@ -16,7 +16,7 @@ use ensue_views::store::{CountQuery, LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Execution, Filter, Inquiry, Row, RowReach, RuleActivity, View, ViewName};
 
 use super::{Routes, executions, inquiries, locks, queues, series, timers};
-use crate::auth::{Known, Proof as _};
+use crate::auth::{KnownCaller, Proof as _};
 use crate::call::Call;
 use crate::deliveries;
 use crate::operation::Operation;
@@ -43,14 +43,14 @@ const HOUR_MICROS: i64 = 3_600_000_000;
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    routes.known(
+    routes.for_any_caller(
         Method::GET,
         "/now",
         get,
         Operation::shows::<WireNow>("now_get", "Returns what waits for people, what is stuck, and which rules and sensors fail")
             .sees_views(),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::GET,
         "/now/needs_person",
         needs_person,
@@ -59,14 +59,14 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Shows what needs attention.
-pub(super) async fn get(known: Known, call: Call) -> Outcome {
+pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     let now = deliveries::now();
     let base = inquiries::base(call.api());
     respond::json(&call.api().threads.blocking(move |ports| Looker { ports, known: &known, now }.look(&base)).await??)
 }
 
 /// Shows how many things need a person.
-pub(super) async fn needs_person(known: Known, call: Call) -> Outcome {
+pub(super) async fn needs_person(known: KnownCaller, call: Call) -> Outcome {
     let now = deliveries::now();
     respond::json(&call.api().threads.blocking(move |ports| Looker { ports, known: &known, now }.needs_person()).await??)
 }
@@ -74,7 +74,7 @@ pub(super) async fn needs_person(known: Known, call: Call) -> Outcome {
 /// Reads what a caller sees.
 struct Looker<'a> {
     ports: &'a Ports,
-    known: &'a Known,
+    known: &'a KnownCaller,
     now: Timestamp,
 }
 
@@ -83,7 +83,7 @@ impl Looker<'_> {
     fn look(&self, base: &str) -> Result<WireNow, Problem> {
         let executions = self.known.rows(Permission::ExecutionsRead);
         let (stuck, stuck_truncated) = match &executions {
-            Some(reach) => self.stuck(reach.clone()).map(|(stuck, is_cut)| (Some(longest(stuck)), is_cut))?,
+            Some(reach) => self.stuck_executions(reach.clone()).map(|(stuck, is_cut)| (Some(longest(stuck)), is_cut))?,
             None => (None, false),
         };
         let awaited = stuck.iter().flatten().filter(|execution| waits::kind(execution) == Some(WireWaitKind::Answer));
@@ -93,9 +93,9 @@ impl Looker<'_> {
         Ok(WireNow {
             time: self.now,
             needs_person: self.needs_person()?,
-            inquiries: inquiries::awaited(self.ports, self.known, &asked, base)?,
+            inquiries: inquiries::awaited_inquiries(self.ports, self.known, &asked, base)?,
             workflows: executions.map(|reach| self.executions(&parents, &reach)).transpose()?,
-            stuck: stuck.map(|stuck| stuck.into_iter().map(WireExecution::listed).collect()),
+            stuck: stuck.map(|stuck| stuck.into_iter().map(WireExecution::for_list).collect()),
             stuck_truncated,
             failing_rules: self.failing_rules()?,
             failing_sensors: self.failing_sensors(),
@@ -119,7 +119,7 @@ impl Looker<'_> {
         for id in ids {
             let key = id.to_string();
             let found = read_row::<Execution>(self.ports, &key)?.filter(|execution| reach.covers_row(&key, execution));
-            shown.extend(found.map(WireExecution::listed));
+            shown.extend(found.map(WireExecution::for_list));
         }
         Ok(shown)
     }
@@ -178,7 +178,7 @@ impl Looker<'_> {
 
     /// Returns the executions that wait for something that does not come by itself, each with the time since when,
     /// and whether there are more.
-    fn stuck(&self, reach: RowReach) -> Result<(Vec<(Timestamp, Execution)>, bool), Problem> {
+    fn stuck_executions(&self, reach: RowReach) -> Result<(Vec<(Timestamp, Execution)>, bool), Problem> {
         let statuses = executions::WAITING.map(|status| status.as_str().to_owned()).to_vec();
         let mut query = ListQuery::newest(ViewName::Executions, reach);
         query.filters.push(Filter::any_of(Column::Status, statuses));

@@ -10,7 +10,7 @@ use ensue_packs::{Diagnostic, PackSource, check_until};
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
@@ -32,7 +32,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/packs/{pack}/files/{path}",
         get,
         Operation::shows::<WireInstalledFile>("pack_file_get", "Returns a file of an installed pack with its text")
-            .asked(&["revision"])
+            .with_query(&["revision"])
             .refuses(&[(410, "catalog_gone")]),
     );
     // A check is work, so that reading packs is not enough.
@@ -54,8 +54,8 @@ pub(super) fn declare(routes: &mut Routes) {
 struct RevisionGone(CatalogRevision);
 
 /// Returns the name of the pack in the path, if the caller may see the pack.
-fn named<P: Permission>(allowed: &Allowed<P>, call: &Call) -> Result<PackName, Problem> {
-    let name: PackName = call.named("pack", PacksRead::THING)?;
+fn pack_name<P: Permission>(allowed: &AllowedCaller<P>, call: &Call) -> Result<PackName, Problem> {
+    let name: PackName = call.parse_part("pack", PacksRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::of_pack(name.as_str()))?;
     Ok(name)
 }
@@ -67,24 +67,24 @@ fn source(ports: &Ports, name: &PackName) -> Result<PackSource, Problem> {
 }
 
 /// Lists the files of a pack.
-pub(super) async fn list(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
-    let name = named(&allowed, &call)?;
+pub(super) async fn list(allowed: AllowedCaller<PacksRead>, call: Call) -> Outcome {
+    let name = pack_name(&allowed, &call)?;
     let source = call.api().threads.blocking(move |ports| source(ports, &name)).await??;
     let listed = listing::of_catalog(&call, &allowed, source.files.iter(), |(path, _)| (*path).clone())?;
-    let items = listed.items.into_iter().map(|(path, file)| WireInstalledFile::listed(path, file)).collect();
+    let items = listed.items.into_iter().map(|(path, file)| WireInstalledFile::for_list(path, file)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a file of a pack as it is installed, or as it was in an earlier revision of the catalog.
-pub(super) async fn get(allowed: Allowed<PacksRead>, call: Call) -> Outcome {
-    let name = named(&allowed, &call)?;
+pub(super) async fn get(allowed: AllowedCaller<PacksRead>, call: Call) -> Outcome {
+    let name = pack_name(&allowed, &call)?;
     let path = call.part("path").to_owned();
-    let revision = call.query().parsed::<u64>("revision", "the revision of a catalog, such as 12")?.map(CatalogRevision);
-    respond::json(&call.api().threads.blocking(move |ports| shown(ports, &name, &path, revision)).await??)
+    let revision = call.query().parse_value::<u64>("revision", "the revision of a catalog, such as 12")?.map(CatalogRevision);
+    respond::json(&call.api().threads.blocking(move |ports| read_file(ports, &name, &path, revision)).await??)
 }
 
 /// Shows a file. Blocking.
-fn shown(ports: &Ports, name: &PackName, path: &str, revision: Option<CatalogRevision>) -> Result<WireInstalledFile, Problem> {
+fn read_file(ports: &Ports, name: &PackName, path: &str, revision: Option<CatalogRevision>) -> Result<WireInstalledFile, Problem> {
     let current = ports.installed.current();
     let (catalog, source) = match revision {
         Some(revision) if revision > current.revision() => {
@@ -104,15 +104,20 @@ fn shown(ports: &Ports, name: &PackName, path: &str, revision: Option<CatalogRev
 }
 
 /// Checks a pack with other files.
-pub(super) async fn try_out(allowed: Allowed<RulesWrite>, mut call: Call) -> Outcome {
-    let name = named(&allowed, &call)?;
+pub(super) async fn try_out(allowed: AllowedCaller<RulesWrite>, mut call: Call) -> Outcome {
+    let name = pack_name(&allowed, &call)?;
     let WireToCheck { files } = call.json().await?;
-    let work = move |ports: &Ports, patience: &Patience| checked(ports, &name, &files, patience);
+    let work = move |ports: &Ports, patience: &Patience| check_pack(ports, &name, &files, patience);
     respond::json(&call.api().threads.checking_packs(&allowed.caller(), work).await??)
 }
 
 /// Checks the installed packs as if one had these files. Blocking.
-fn checked(ports: &Ports, name: &PackName, files: &BTreeMap<String, Option<String>>, patience: &Patience) -> Result<WireChecked, Problem> {
+fn check_pack(
+    ports: &Ports,
+    name: &PackName,
+    files: &BTreeMap<String, Option<String>>,
+    patience: &Patience,
+) -> Result<WireChecked, Problem> {
     let catalog = ports.installed.current();
     // Findings name the pack by its name, wherever it was read from.
     let mut tried = PackSource { origin: name.to_string(), ..source(ports, name)? };

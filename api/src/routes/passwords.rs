@@ -7,14 +7,14 @@ use ensue_engine::ports::Secret;
 use thiserror::Error;
 
 use super::Routes;
-use super::attempts::{address, attempt_of, current, network, private, problem_of};
 use super::guard::note_refused;
-use crate::auth::{Allowed, Known, Proof as _};
+use super::login_attempts::{address, attempt_of, current, network, private, problem_of};
+use crate::auth::{AllowedCaller, KnownCaller, Proof as _};
 use crate::call::Call;
 use crate::cookies;
-use crate::operation::{Content, Operation, Presence, Takes, WRITTEN, schema_of};
+use crate::operation::{BodyPresence, Content, Operation, Takes, WRITTEN, schema_of};
 use crate::permissions::{IdentitiesRead, IdentitiesWrite, Permission as _};
-use crate::ports::{Attempt, OtpAtReset};
+use crate::ports::{OtpAtReset, PasswordAttempt};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::rates::{self, Class};
 use crate::respond;
@@ -46,7 +46,7 @@ pub(super) fn declare(routes: &mut Routes) {
         (429, "login_throttled"),
         (503, "busy"),
     ];
-    routes.known(
+    routes.for_any_caller(
         Method::POST,
         "/auth/password",
         change,
@@ -77,12 +77,12 @@ pub(super) fn declare(routes: &mut Routes) {
         "/identities/{name}/reset",
         reset,
         Operation::new("identity_reset", "Creates a code with which a person sets a password within a day, and shows it once")
-            .takes(Takes::Json { schema: schema_of::<WireReset>, example: r#"{"otp": false}"#, presence: Presence::Optional })
+            .takes(Takes::Json { schema: schema_of::<WireReset>, example: r#"{"otp": false}"#, presence: BodyPresence::Optional })
             .passes_keys_over()
             .gives::<WireLoginLink<'static>>(201, "The code is valid.", &[])
             .refuses(&[(403, "beyond_own_rights"), (403, "passwords_off"), (409, "limit_reached"), (409, "person_required")]),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::POST,
         "/auth/otp",
         add_otp,
@@ -92,7 +92,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .gives::<WireNewOtp<'static>>(200, "The app counts once it is confirmed.", &[])
             .refuses(REFUSED),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::POST,
         "/auth/otp/confirm",
         confirm_otp,
@@ -109,7 +109,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 (422, "otp_wrong"),
             ]),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::POST,
         "/auth/otp/remove",
         remove_otp,
@@ -122,12 +122,12 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Replaces the caller's password.
-pub(super) async fn change(known: Known, mut call: Call) -> Outcome {
+pub(super) async fn change(known: KnownCaller, mut call: Call) -> Outcome {
     cookies::demand_private(call.request())?;
     let WireNewPassword { old, new } = call.json().await?;
     let (attempt, by) = (own_attempt(&known, &call, old.0, None)?, known.on_behalf(call.context()));
     let changed = call.api().threads.hashing(move |ports| ports.passwords.change(&attempt, &new.0, &by)).await?;
-    Ok(respond::gone(changed.map_err(problem_of)?.position))
+    Ok(respond::no_content(changed.map_err(problem_of)?.position))
 }
 
 /// Sets a password with a code.
@@ -138,9 +138,9 @@ pub(super) async fn set_by_code(mut call: Call) -> Outcome {
         standing.map_or(Ok(()), |standing| standing.demand())?;
         cookies::demand_private(call.request())?;
         let WirePasswordByCode { code, new } = call.json().await?;
-        let trace = Some(call.context().recorded());
+        let trace = Some(call.context().recorded_trace());
         let committed = api.threads.hashing(move |ports| ports.passwords.set_by_code(&code.0, &new.0, trace)).await??;
-        Ok(respond::gone(committed.position))
+        Ok(respond::no_content(committed.position))
     };
     let outcome: Outcome = asked.await;
     if let Err(problem) = &outcome {
@@ -150,7 +150,7 @@ pub(super) async fn set_by_code(mut call: Call) -> Outcome {
 }
 
 /// Creates a code with which a person sets a password.
-pub(super) async fn reset(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> Outcome {
+pub(super) async fn reset(allowed: AllowedCaller<IdentitiesWrite>, mut call: Call) -> Outcome {
     cookies::demand_private(call.request())?;
     let name = call.part("name").to_owned();
     let WireReset { otp } = call.json_or_nothing().await?;
@@ -165,7 +165,7 @@ pub(super) async fn reset(allowed: Allowed<IdentitiesWrite>, mut call: Call) -> 
 }
 
 /// Begins a new authenticator app.
-pub(super) async fn add_otp(known: Known, mut call: Call) -> Outcome {
+pub(super) async fn add_otp(known: KnownCaller, mut call: Call) -> Outcome {
     cookies::demand_private(call.request())?;
     let WireAskedOtp { password } = call.json().await?;
     let attempt = own_attempt(&known, &call, password.0, None)?;
@@ -177,7 +177,7 @@ pub(super) async fn add_otp(known: Known, mut call: Call) -> Outcome {
 }
 
 /// Confirms a new authenticator app.
-pub(super) async fn confirm_otp(known: Known, mut call: Call) -> Outcome {
+pub(super) async fn confirm_otp(known: KnownCaller, mut call: Call) -> Outcome {
     cookies::demand_private(call.request())?;
     let WireOtpCode { code } = call.json().await?;
     let (id, _) = known.holder().identity.clone().ok_or(NoPerson)?;
@@ -185,21 +185,21 @@ pub(super) async fn confirm_otp(known: Known, mut call: Call) -> Outcome {
     let (codes, committed) = call.api().threads.blocking(move |ports| ports.passwords.confirm_otp(id, &code.0, &by)).await??;
     let recovery_codes = codes.iter().map(|code| String::from_utf8_lossy(code.reveal()).into_owned()).collect();
     let answer: Response<Body> =
-        respond::written(crate::respond::Written::Done, committed.position, &WireRecoveryCodes { recovery_codes })?;
+        respond::answer_write(crate::respond::WriteOutcome::Done, committed.position, &WireRecoveryCodes { recovery_codes })?;
     Ok(private(answer))
 }
 
 /// Removes the authenticator app.
-pub(super) async fn remove_otp(known: Known, mut call: Call) -> Outcome {
+pub(super) async fn remove_otp(known: KnownCaller, mut call: Call) -> Outcome {
     cookies::demand_private(call.request())?;
     let WireGoneOtp { password, otp } = call.json().await?;
     let (attempt, by) = (own_attempt(&known, &call, password.0, Some(otp.0))?, known.on_behalf(call.context()));
     let removed = call.api().threads.hashing(move |ports| ports.passwords.remove_otp(&attempt, &by)).await?;
-    Ok(respond::gone(removed.map_err(problem_of)?.position))
+    Ok(respond::no_content(removed.map_err(problem_of)?.position))
 }
 
 /// Returns the attempt of a caller who proves once more who it is.
-fn own_attempt(known: &Known, call: &Call, password: Secret, otp: Option<Secret>) -> Result<Attempt, NoPerson> {
+fn own_attempt(known: &KnownCaller, call: &Call, password: Secret, otp: Option<Secret>) -> Result<PasswordAttempt, NoPerson> {
     let (_, name) = known.holder().identity.clone().ok_or(NoPerson)?;
     Ok(attempt_of(call, name, (password, otp), current(known.holder())))
 }

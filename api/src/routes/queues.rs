@@ -5,7 +5,7 @@ use ensue_engine::time::Timestamp;
 use ensue_views::Execution;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
@@ -32,12 +32,12 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists the queues by name: the configured ones, and others in which executions wait.
-pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<QueuesRead>, call: Call) -> Outcome {
     let queues = call.api().threads.blocking(|ports| ports.node.worker_queues()).await??;
     let listed = listing::of_catalog(&call, &allowed, queues.into_iter(), |queue: &WorkerQueue| queue.name.to_string())?;
     let queues = listed.items;
     let items =
-        call.api().threads.blocking(move |ports| queues.into_iter().map(|queue| shown(ports, queue)).collect::<Result<Vec<_>, _>>());
+        call.api().threads.blocking(move |ports| queues.into_iter().map(|queue| to_wire(ports, queue)).collect::<Result<Vec<_>, _>>());
     call.answer_page(items.await??, listed.next.as_deref(), &listed.page)
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn list(allowed: Allowed<QueuesRead>, call: Call) -> Outcome {
 pub(super) fn with_waiting(ports: &Ports) -> Result<Vec<WireWaitingQueue>, Problem> {
     let waiting = ports.node.worker_queues()?.into_iter().filter(|queue| queue.waiting > 0);
     let shown = waiting.map(|queue| {
-        let oldest = queue.oldest.map(|id| told(ports, id, |execution| execution.queued_at)).transpose()?;
+        let oldest = queue.oldest.map(|id| read_queued(ports, id, |execution| execution.queued_at)).transpose()?;
         Ok(WireWaitingQueue {
             name: queue.name,
             workers: queue.workers,
@@ -60,17 +60,17 @@ pub(super) fn with_waiting(ports: &Ports) -> Result<Vec<WireWaitingQueue>, Probl
 }
 
 /// Adds what the views have on the executions that are shown. Blocking.
-fn shown(ports: &Ports, queue: WorkerQueue) -> Result<WireQueue, Problem> {
+fn to_wire(ports: &Ports, queue: WorkerQueue) -> Result<WireQueue, Problem> {
     let all = |ids: &[ExecutionId], since: fn(&Execution) -> Option<Timestamp>| {
-        ids.iter().map(|id| told(ports, *id, since)).collect::<Result<Vec<_>, Problem>>()
+        ids.iter().map(|id| read_queued(ports, *id, since)).collect::<Result<Vec<_>, Problem>>()
     };
     let busy = all(&queue.first_busy, |execution| execution.attempts.last().map(|attempt| attempt.started_at))?;
     let waiting = all(&queue.first_waiting, |execution| execution.queued_at)?;
-    let oldest = queue.oldest.map(|id| told(ports, id, |execution| execution.queued_at)).transpose()?;
+    let oldest = queue.oldest.map(|id| read_queued(ports, id, |execution| execution.queued_at)).transpose()?;
     Ok(WireQueue::new(queue, oldest.and_then(|oldest| oldest.since), busy, waiting))
 }
 
-fn told(ports: &Ports, id: ExecutionId, since: fn(&Execution) -> Option<Timestamp>) -> Result<WireQueued, Problem> {
+fn read_queued(ports: &Ports, id: ExecutionId, since: fn(&Execution) -> Option<Timestamp>) -> Result<WireQueued, Problem> {
     let execution: Option<Execution> = read_row(ports, &id.to_string())?;
     let execution = execution.as_ref();
     Ok(WireQueued {

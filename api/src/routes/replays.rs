@@ -1,7 +1,7 @@
 //! Replays: folding recorded executions again.
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{EventsRead, ExecutionsRead, ReplaysRun, RulesRead};
@@ -27,11 +27,11 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Returns which recorded executions would run differently, and the first difference in each.
-pub(super) async fn replay(allowed: Allowed<ReplaysRun>, mut call: Call) -> Outcome {
+pub(super) async fn replay(allowed: AllowedCaller<ReplaysRun>, mut call: Call) -> Outcome {
     // Differences reveal the execution, the event that led to it, and what the rule makes of the event.
-    Allowed::<ExecutionsRead>::demand_whole(&*call.api().ports.access, call.request())?;
-    Allowed::<EventsRead>::demand_whole(&*call.api().ports.access, call.request())?;
-    Allowed::<RulesRead>::demand_whole(&*call.api().ports.access, call.request())?;
+    AllowedCaller::<ExecutionsRead>::demand_whole(&*call.api().ports.access, call.request())?;
+    AllowedCaller::<EventsRead>::demand_whole(&*call.api().ports.access, call.request())?;
+    AllowedCaller::<RulesRead>::demand_whole(&*call.api().ports.access, call.request())?;
     let asked: WireToReplay = call.json().await?;
     let asked = ToReplay::try_from(asked)?;
     let told = call.api().threads.rehearsing(&allowed.caller(), move |ports, patience| ports.replays.replay(&asked, patience)).await??;

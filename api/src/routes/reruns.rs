@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ensue_engine::access::limit::Target;
 use ensue_engine::catalog::{Action, Catalog, Does, Run, Step};
 use ensue_engine::command::{Ask, OfRule, RequestExecution, Rerun};
-use ensue_engine::executions::history::{Ended, History, KeptError};
+use ensue_engine::executions::history::{History, HistoryEnd, KeptError};
 use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, LogId};
@@ -18,17 +18,17 @@ use ensue_engine::names::{RuleRef, StepName};
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Body, Record, Revision, StreamId};
 use ensue_engine::rules::judge::complete;
-use ensue_engine::workflows::facts::{Kept, KeptAs, RerunFrom};
+use ensue_engine::workflows::facts::{KeptAs, RerunFrom, ReusableStep};
 use ensue_expression::Document;
 use ensue_views::Execution;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::actions::{ParametersMisfit, repeated, requested, unanswerable};
+use super::actions::{ParametersMisfit, repeat_answer, request_execution, unanswerable};
 use super::{Routes, control};
-use crate::auth::{Allowed, Proof as _, Secrecy};
+use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::Call;
-use crate::operation::{Header, Honored, Operation, Presence, Takes, schema_of};
+use crate::operation::{BodyPresence, Header, HonoredHeader, Operation, Takes, schema_of};
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
@@ -98,9 +98,9 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/rerun",
         rerun,
         Operation::new("execution_rerun", "Reruns an execution that has ended")
-            .asked(&["dry_run"])
-            .honors(&[Honored::Prefer])
-            .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: Presence::Optional })
+            .with_query(&["dry_run"])
+            .honors(&[HonoredHeader::Prefer])
+            .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: BodyPresence::Optional })
             .gives::<WireExecution>(202, "The rerun was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])
             .gives::<WireRerunAnswer>(
                 200,
@@ -114,16 +114,16 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Reruns an execution: 202 with the new one, or, if the caller prefers to wait and it ends in time, 200 with
 /// the ended execution.
-pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> Outcome {
+pub(super) async fn rerun(allowed: AllowedCaller<ExecutionsRerun>, mut call: Call) -> Outcome {
     let api = call.api().clone();
     if let Some((before, _)) = call.before().await? {
-        return repeated(call, &before).await;
+        return repeat_answer(call, &before).await;
     }
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
     control::demand(&call, &allowed, id).await?;
-    let runs = Allowed::<ActionsExecute>::demand(&*api.ports.access, call.request(), &Secrecy::Open)?;
+    let runs = AllowedCaller::<ActionsExecute>::demand(&*api.ports.access, call.request(), &Secrecy::Open)?;
     let request = api.threads.blocking(move |ports| request(ports, id, wanted, RightsOf::Caller)).await??;
     demand_action(&runs, &request)?;
     if call.is_dry_run()? {
@@ -132,7 +132,7 @@ pub(super) async fn rerun(allowed: Allowed<ExecutionsRerun>, mut call: Call) -> 
         let plan = api.threads.blocking(move |ports| plan(ports, id, &definition, kept.map(|(_, list)| list))).await??;
         return respond::json(&plan);
     }
-    requested(&allowed, call, request).await
+    request_execution(&allowed, call, request).await
 }
 
 /// On whose rights a rerun runs.
@@ -145,7 +145,7 @@ pub(super) enum RightsOf {
 }
 
 /// Checks that the caller of a rerun may run its action.
-pub(super) fn demand_action(runs: &Allowed<ActionsExecute>, request: &RequestExecution) -> Result<(), Problem> {
+pub(super) fn demand_action(runs: &AllowedCaller<ActionsExecute>, request: &RequestExecution) -> Result<(), Problem> {
     let name = request.action.as_str();
     if runs.includes(&Target::of_action(name)) { Ok(()) } else { Err(runs.beyond_limit(name)) }
 }
@@ -169,7 +169,7 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun, on: Rig
     let catalog = ports.installed.current();
     let (action, priority) = present(&catalog, &history)?;
     let from = from(wanted.from.as_deref(), &action)?;
-    if from == RerunFrom::Failed && end == Ended::Succeeded {
+    if from == RerunFrom::Failed && end == HistoryEnd::Succeeded {
         return Err(RerunRefused::Succeeded(id).into());
     }
     if wanted.params.is_some() && from != RerunFrom::Start {
@@ -195,7 +195,7 @@ pub(super) fn request(ports: &Ports, id: ExecutionId, wanted: WireRerun, on: Rig
     if let Some(misfit) = unanswerable(&action, &params) {
         return Err(Problem::from(ParametersMisfit(name)).with_errors([misfit]));
     }
-    let kept = kept(ports, log, &history, &action, &from)?;
+    let kept = kept_parts(ports, log, &history, &action, &from)?;
     let requested = &history.requested;
     let rule = requested.rule.clone().map(|rule| OfRule {
         rule,
@@ -227,7 +227,7 @@ fn plan(ports: &Ports, of: ExecutionId, action: &Action, kept: Option<Body>) -> 
     let mut plan = WireRerunPlan { runs: Vec::new(), taken_over: Vec::new(), decided_again: Vec::new() };
     let Run::Workflow(workflow) = &action.run else { return Ok(plan) };
     let list = kept.and_then(|kept| kept.content);
-    let kept: Vec<Kept> = list.map_or(Ok(Vec::new()), |list| serde_json::from_slice(&list)).map_err(|why| Problem::bug(&why))?;
+    let kept: Vec<ReusableStep> = list.map_or(Ok(Vec::new()), |list| serde_json::from_slice(&list)).map_err(|why| Problem::bug(&why))?;
     let mut items: BTreeMap<StepName, u32> = BTreeMap::new();
     for record in records_of(ports, of)? {
         if let Fact::StepExpanded(fact) = record.fact {
@@ -342,7 +342,7 @@ fn present(catalog: &Catalog, history: &History) -> Result<(Arc<Action>, Option<
 }
 
 fn from(text: Option<&str>, action: &Action) -> Result<RerunFrom, RerunRefused> {
-    let no_step = |step: &str| RerunRefused::NoStep { step: crate::problem::quoted(step), of: action.name.to_string() };
+    let no_step = |step: &str| RerunRefused::NoStep { step: crate::problem::quote(step), of: action.name.to_string() };
     match text {
         None | Some("start") => Ok(RerunFrom::Start),
         Some("failed") => Ok(RerunFrom::Failed),
@@ -362,12 +362,12 @@ fn change(given: &mut Value, params: Map<String, Value>) {
 }
 
 /// Returns what succeeded and is taken over: its size, and its list.
-fn kept(ports: &Ports, log: LogId, history: &History, action: &Action, from: &RerunFrom) -> Result<Option<(u32, Body)>, Problem> {
+fn kept_parts(ports: &Ports, log: LogId, history: &History, action: &Action, from: &RerunFrom) -> Result<Option<(u32, Body)>, Problem> {
     let Run::Workflow(workflow) = &action.run else { return Ok(None) };
     if *from == RerunFrom::Start {
         return Ok(None);
     }
-    let kept = history.kept(log, workflow, from, |id| records_of(ports, id)).map_err(|error| match error {
+    let kept = history.reusable_steps(log, workflow, from, |id| records_of(ports, id)).map_err(|error| match error {
         KeptError::TooMany => Problem::from(RerunRefused::TooMany(error.to_string())),
         KeptError::Unreadable(error) => Problem::from(error),
     })?;

@@ -7,14 +7,14 @@ use ensue_engine::names::RoleName;
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::{Conditional, Content, Operation, SET, WRITTEN};
 use crate::permissions::{Permission as _, RolesRead, RolesWrite};
 use crate::ports::Ports;
-use crate::problem::{FieldError, Missing, Outcome, Problem, quoted};
-use crate::respond::{self, Written};
+use crate::problem::{FieldError, Missing, Outcome, Problem, quote};
+use crate::respond::{self, WriteOutcome};
 use crate::route::BASE;
 use crate::wire::people::{WirePermissions, WireRole};
 
@@ -61,7 +61,7 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists roles.
-pub(super) async fn list(allowed: Allowed<RolesRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<RolesRead>, call: Call) -> Outcome {
     let directory = call.api().ports.access.directory();
     let built_in = BuiltInRole::ALL.into_iter().filter_map(|role| Some(WireRole::built_in(role, role.name().parse().ok()?)));
     let own = directory.roles().map(|(name, permissions)| WireRole::own(name, permissions));
@@ -72,7 +72,7 @@ pub(super) async fn list(allowed: Allowed<RolesRead>, call: Call) -> Outcome {
 }
 
 /// Shows a role.
-pub(super) async fn get(_: Allowed<RolesRead>, call: Call) -> Outcome {
+pub(super) async fn get(_: AllowedCaller<RolesRead>, call: Call) -> Outcome {
     let name = call.part("name");
     respond::json(&read(&call.api().ports, name)?.ok_or_else(|| Missing::new(RolesRead::THING, name))?)
 }
@@ -80,41 +80,41 @@ pub(super) async fn get(_: Allowed<RolesRead>, call: Call) -> Outcome {
 /// Reads what [`get`] shows.
 fn read(ports: &Ports, name: &str) -> Result<Option<WireRole>, Problem> {
     let Ok(name) = name.parse::<RoleName>() else { return Ok(None) };
-    if let Some(role) = BuiltInRole::named(name.as_str()) {
+    if let Some(role) = BuiltInRole::from_name(name.as_str()) {
         return Ok(Some(WireRole::built_in(role, name)));
     }
     Ok(ports.access.directory().role(&name).map(|permissions| WireRole::own(&name, permissions)))
 }
 
 /// Sets the permissions of a role.
-pub(super) async fn set(allowed: Allowed<RolesWrite>, mut call: Call) -> Outcome {
-    let name: RoleName = call.named("name", RolesWrite::THING)?;
+pub(super) async fn set(allowed: AllowedCaller<RolesWrite>, mut call: Call) -> Outcome {
+    let name: RoleName = call.parse_part("name", RolesWrite::THING)?;
     let WirePermissions { permissions } = call.json().await?;
     if permissions.len() > PERMISSIONS_MAX {
         return Err(PermissionsInvalid::TooMany.into());
     }
-    let permissions = permissions.iter().enumerate().map(|(index, text)| parsed(index, text)).collect::<Result<Vec<_>, _>>()?;
+    let permissions = permissions.iter().enumerate().map(|(index, text)| parse_permission(index, text)).collect::<Result<Vec<_>, _>>()?;
     let lock = call.lock::<RolesRead, _>(name.as_str(), read).await?;
     let ask = Ask::SetRole { name: name.clone(), permissions };
     let committed = call.api().submit_locked(lock, call.on_behalf(&allowed)?, ask).await?;
     let now = read(&call.api().ports, name.as_str())?.ok_or_else(|| Missing::new(RolesRead::THING, name.as_str()))?;
-    let answer = respond::written(Written::Done, committed.position, &now)?;
-    let answer = respond::located(answer, &format!("{BASE}/roles/{name}"));
+    let answer = respond::answer_write(WriteOutcome::Done, committed.position, &now)?;
+    let answer = respond::with_location(answer, &format!("{BASE}/roles/{name}"));
     Ok(call.with_new_tag(answer, committed.position, move |ports| read(ports, name.as_str())).await)
 }
 
-fn parsed(index: usize, text: &str) -> Result<Permission, Problem> {
-    Permission::named(text).ok_or_else(|| {
-        let why = PermissionsInvalid::Unknown(quoted(text));
+fn parse_permission(index: usize, text: &str) -> Result<Permission, Problem> {
+    Permission::from_name(text).ok_or_else(|| {
+        let why = PermissionsInvalid::Unknown(quote(text));
         let message = why.to_string();
         Problem::from(why).with_errors([FieldError { pointer: format!("/permissions/{index}"), message }])
     })
 }
 
 /// Removes a role.
-pub(super) async fn remove(allowed: Allowed<RolesWrite>, call: Call) -> Outcome {
-    let name: RoleName = call.named("name", RolesWrite::THING)?;
+pub(super) async fn remove(allowed: AllowedCaller<RolesWrite>, call: Call) -> Outcome {
+    let name: RoleName = call.parse_part("name", RolesWrite::THING)?;
     let lock = call.lock::<RolesRead, _>(name.as_str(), read).await?;
     let committed = call.api().submit_locked(lock, allowed.on_behalf(call.context()), Ask::RemoveRole(name)).await?;
-    Ok(respond::gone(committed.position))
+    Ok(respond::no_content(committed.position))
 }

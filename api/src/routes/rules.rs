@@ -1,13 +1,13 @@
 //! Rules: list them, show one, explain its decision on an event, and set its mode.
 
-mod then;
+mod past_rule;
 mod versions;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ensue_engine::access::limit::Target;
-use ensue_engine::catalog::{Catalog, Defined, Mode, Rule};
+use ensue_engine::catalog::{Catalog, DefinitionRef, Mode, Rule};
 use ensue_engine::command::Ask;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
@@ -17,7 +17,7 @@ use ensue_views::{Event, RuleActivity};
 
 use super::Routes;
 use crate::as_of::AS_OF;
-use crate::auth::{Allowed, Proof as _, Secrecy};
+use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
@@ -27,12 +27,12 @@ use crate::permissions::{EventsRead, Permission, RulesRead, RulesWrite, VarsRead
 use crate::ports::{FileText, GivenEvent, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
-use crate::respond::{self, Written};
-use crate::routes::judged::Judged;
+use crate::respond::{self, WriteOutcome};
+use crate::routes::event_verdicts::EventVerdicts;
 use crate::routes::timers;
 use crate::rows::read_row;
 use crate::wire::rules::{WireRule, WireRuleMode, WireRuleVersions};
-use crate::wire::verdicts::{Definitions, WireExplain, WireExplained, WireImagined};
+use crate::wire::verdicts::{WireDefinitions, WireExplain, WireExplained, WireImagined};
 
 /// Describes an operation that changes whether a rule's matches are acted on.
 const fn mode(id: &'static str, summary: &'static str) -> Operation {
@@ -59,7 +59,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/rules/{ref}",
         get,
         Operation::shows::<WireRule>("rule_get", "Returns a rule with its recent activity")
-            .asked(&[AS_OF])
+            .with_query(&[AS_OF])
             .refuses(&[(410, "catalog_gone")])
             .sees_views(),
     );
@@ -79,7 +79,7 @@ pub(super) fn declare_judging(routes: &mut Routes) {
         "/rules/{ref}/explain",
         explain,
         Operation::new("rule_explain", "Explains the verdict of a rule on an event")
-            .asked(&["definitions"])
+            .with_query(&["definitions"])
             .passes_keys_over()
             .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
             .gives::<WireExplained>(200, "The verdict with its explanation.", &[])
@@ -105,7 +105,7 @@ pub(super) fn declare_judging(routes: &mut Routes) {
 }
 
 /// Lists rules with their recent activity.
-pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<RulesRead>, call: Call) -> Outcome {
     let query = call.query();
     let catalog = call.api().ports.installed.current();
     let filter = |name: &str| query.texts(name).map(str::to_owned).collect::<Vec<_>>();
@@ -120,50 +120,50 @@ pub(super) async fn list(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
     let listed = listing::of_catalog(&call, &allowed, fitting, |rule| rule.name.to_string())?;
     let rules: Vec<Arc<Rule>> = listed.items.into_iter().cloned().collect();
     let items =
-        call.api().threads.blocking(move |ports| rules.iter().map(|rule| shown(ports, rule)).collect::<Result<Vec<_>, _>>()).await??;
+        call.api().threads.blocking(move |ports| rules.iter().map(|rule| to_wire(ports, rule)).collect::<Result<Vec<_>, _>>()).await??;
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a rule with its recent activity.
-pub(super) async fn get(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
+pub(super) async fn get(allowed: AllowedCaller<RulesRead>, call: Call) -> Outcome {
     if let Some(at) = call.as_of() {
-        let name: RuleRef = call.named("ref", RulesRead::THING)?;
+        let name: RuleRef = call.parse_part("ref", RulesRead::THING)?;
         allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
-        return respond::json(&call.api().threads.explaining(move |ports| then::shown(ports, &name, at)).await??);
+        return respond::json(&call.api().threads.explaining(move |ports| past_rule::rule_at(ports, &name, at)).await??);
     }
     let rule = rule_of(&allowed, &call)?;
-    respond::json(&call.api().threads.blocking(move |ports| shown(ports, &rule)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| to_wire(ports, &rule)).await??)
 }
 
 /// Lists the versions of a rule, also of one that was removed.
-pub(super) async fn list_versions(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
-    let name: RuleRef = call.named("ref", RulesRead::THING)?;
+pub(super) async fn list_versions(allowed: AllowedCaller<RulesRead>, call: Call) -> Outcome {
+    let name: RuleRef = call.parse_part("ref", RulesRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     respond::json(&call.api().threads.blocking(move |ports| versions::list(ports, &name)).await??)
 }
 
 /// Explains what a rule decides about an event, stored or in the request:
 /// `{"event": <id> or {"trigger", "payload"}}`.
-pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outcome {
+pub(super) async fn explain(allowed: AllowedCaller<RulesRead>, mut call: Call) -> Outcome {
     let query = call.query();
-    let definitions = query.one_of("definitions", &Definitions::ALL)?;
-    let name: RuleRef = call.named("ref", RulesRead::THING)?;
+    let definitions = query.one_of("definitions", &WireDefinitions::ALL)?;
+    let name: RuleRef = call.parse_part("ref", RulesRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     let asked: WireExplain = call.json().await?;
     let text = asked.event.get();
     let is_stored = text.starts_with('"');
-    if definitions == Some(Definitions::Then) && (asked.file.is_some() || !is_stored) {
+    if definitions == Some(WireDefinitions::Then) && (asked.file.is_some() || !is_stored) {
         let what = if is_stored { "a changed file" } else { "an event that was never sent" };
         return Err(bad("definitions", format!("is `then`, but {what} goes only with the current definitions")).into());
     }
     if asked.file.is_some() {
         // Checking a file is work, so that is for callers that may write the rule.
-        let writes = Allowed::<RulesWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+        let writes = AllowedCaller::<RulesWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
         writes.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     }
-    let changed = asked.file.map(|file| Changed {
+    let changed = asked.file.map(|file| ChangedRule {
         file: file.into(),
-        vars: Allowed::<VarsRead>::demand_whole(&*call.api().ports.access, call.request()).map(drop),
+        vars: AllowedCaller::<VarsRead>::demand_whole(&*call.api().ports.access, call.request()).map(drop),
     });
     if !is_stored {
         let given: WireImagined = body::parse_part("/event", text)?;
@@ -175,7 +175,7 @@ pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outc
             if !ports.installed.current().rules().contains_key(&name) {
                 return Err(Missing::new(RulesRead::THING, name.as_str()).into());
             }
-            let judged = Judged::given(ports, given)?;
+            let judged = EventVerdicts::from_given(ports, given)?;
             let judged = match changed {
                 Some(changed) => judged.by(ports, changed.catalog(ports, &name)?)?,
                 None => judged,
@@ -185,14 +185,14 @@ pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outc
         return respond::json(&explained.await??);
     }
     // A caller that may see rules may not see every payload.
-    let sees = Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let sees = AllowedCaller::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     let id: String = body::parse_text("/event", text)?;
     let id: EventId = id.parse().map_err(|_| Missing::new(EventsRead::THING, &id))?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING, sees.rows()).await?;
     let explained = call.api().threads.explaining(move |ports| {
         let judged = match changed {
-            Some(changed) => Judged::stored_by(ports, &event, (Definitions::Now, changed.catalog(ports, &name)?))?,
-            None => Judged::stored(ports, &event, definitions.unwrap_or_default())?,
+            Some(changed) => EventVerdicts::stored_by(ports, &event, (WireDefinitions::Now, changed.catalog(ports, &name)?))?,
+            None => EventVerdicts::from_stored(ports, &event, definitions.unwrap_or_default())?,
         };
         judged.wholly(ports, judged.rule(ports, &name)?)
     });
@@ -200,13 +200,13 @@ pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outc
 }
 
 /// A changed file of a rule, which its caller wrote.
-struct Changed {
+struct ChangedRule {
     file: FileText,
     /// Whether the caller may read vars: an explanation shows what the rule reads.
     vars: Result<(), Problem>,
 }
 
-impl Changed {
+impl ChangedRule {
     /// Returns the catalog with the file, in which the rule reads only what its author may read. Blocking.
     fn catalog(self, ports: &Ports, name: &RuleRef) -> Result<Arc<Catalog>, Problem> {
         let catalog = ports.installed.with_file(name, &self.file)?;
@@ -218,21 +218,21 @@ impl Changed {
 }
 
 /// Returns the rule in the path, if the permission covers it.
-pub(super) fn rule_of<P: Permission>(allowed: &Allowed<P>, call: &Call) -> Result<Arc<Rule>, Problem> {
-    let name: RuleRef = call.named("ref", RulesRead::THING)?;
+pub(super) fn rule_of<P: Permission>(allowed: &AllowedCaller<P>, call: &Call) -> Result<Arc<Rule>, Problem> {
+    let name: RuleRef = call.parse_part("ref", RulesRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     let catalog = call.api().ports.installed.current();
     catalog.rules().get(&name).cloned().ok_or_else(|| Missing::new(RulesRead::THING, name.as_str()).into())
 }
 
 /// Shows a rule. Blocking.
-fn shown(ports: &Ports, rule: &Rule) -> Result<WireRule, Problem> {
+fn to_wire(ports: &Ports, rule: &Rule) -> Result<WireRule, Problem> {
     let waiting = match rule.schedule {
         Some(_) => timers::of(ports, &ScheduleOwner::Rule(rule.name.clone(), rule.id))?,
         None => None,
     };
     let catalog = ports.installed.current();
-    let place = catalog.places().get(&Defined::Rule(rule.name.clone()));
+    let place = catalog.places().get(&DefinitionRef::Rule(rule.name.clone()));
     Ok(WireRule::new(rule, place, read_row::<RuleActivity>(ports, &rule.id.to_string())?, waiting))
 }
 
@@ -240,29 +240,29 @@ fn shown(ports: &Ports, rule: &Rule) -> Result<WireRule, Problem> {
 fn read(ports: &Ports, name: &str) -> Result<Option<WireRule>, Problem> {
     let catalog = ports.installed.current();
     let rule = name.parse::<RuleRef>().ok().and_then(|name| catalog.rules().get(&name).cloned());
-    rule.map(|rule| shown(ports, &rule)).transpose()
+    rule.map(|rule| to_wire(ports, &rule)).transpose()
 }
 
 /// Enables a rule: its matches are acted on.
-pub(super) async fn enable(allowed: Allowed<RulesWrite>, call: Call) -> Outcome {
+pub(super) async fn enable(allowed: AllowedCaller<RulesWrite>, call: Call) -> Outcome {
     set(allowed, call, Mode::Enabled).await
 }
 
 /// Disables a rule: it is not evaluated.
-pub(super) async fn disable(allowed: Allowed<RulesWrite>, call: Call) -> Outcome {
+pub(super) async fn disable(allowed: AllowedCaller<RulesWrite>, call: Call) -> Outcome {
     set(allowed, call, Mode::Disabled).await
 }
 
 /// Shadows a rule: its matches are recorded, but not acted on.
-pub(super) async fn shadow(allowed: Allowed<RulesWrite>, call: Call) -> Outcome {
+pub(super) async fn shadow(allowed: AllowedCaller<RulesWrite>, call: Call) -> Outcome {
     set(allowed, call, Mode::Shadow).await
 }
 
-async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcome {
-    let name: RuleRef = call.named("ref", RulesRead::THING)?;
+async fn set(allowed: AllowedCaller<RulesWrite>, mut call: Call, mode: Mode) -> Outcome {
+    let name: RuleRef = call.parse_part("ref", RulesRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     if let Some((before, _)) = call.before().await? {
-        return respond::written(Written::Done, before.position, &WireRuleMode { r#ref: name, mode });
+        return respond::answer_write(WriteOutcome::Done, before.position, &WireRuleMode { r#ref: name, mode });
     }
     let Nothing {} = call.json_or_nothing().await?;
     let lock = call.lock::<RulesRead, _>(name.as_str(), read).await?;
@@ -272,5 +272,5 @@ async fn set(allowed: Allowed<RulesWrite>, mut call: Call, mode: Mode) -> Outcom
         return call.check(call.on_behalf(&allowed)?, ask).await;
     }
     let committed = call.api().submit_locked(lock, call.on_behalf(&allowed)?, ask).await?;
-    respond::written(Written::Done, committed.position, &WireRuleMode { r#ref: rule.name.clone(), mode })
+    respond::answer_write(WriteOutcome::Done, committed.position, &WireRuleMode { r#ref: rule.name.clone(), mode })
 }

@@ -16,15 +16,15 @@ use thiserror::Error;
 use super::Routes;
 use super::actions::{asked_before, request_of};
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::body::{self, BodyRefusal};
 use crate::call::Call;
-use crate::items::{Items, is_list};
-use crate::operation::{Header, Operation, Presence, Takes, schema_of};
+use crate::item_lists::{Items, is_list};
+use crate::operation::{BodyPresence, Header, Operation, Takes, schema_of};
 use crate::permissions::ActionsExecute;
 use crate::ports::OnBehalf;
 use crate::problem::{Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::wire::actions::{EXECUTIONS_MAX, WireRequest, WireRequests};
 use crate::wire::bulk::{WireRefused, WireRequested, WireRequestedList};
 
@@ -50,7 +50,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes(Takes::Json {
                 schema: schema_of::<WireRequests>,
                 example: r#"[{"action": "core.echo", "params": {"message": "hi"}}]"#,
-                presence: Presence::Required,
+                presence: BodyPresence::Required,
             })
             .gives::<WireRequestedList>(200, "The outcome for each item, in the order of the list.", &[Header::Position])
             .refuses(&[(413, "too_many_executions")])
@@ -59,7 +59,7 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Runs the actions of a list, and answers with the outcome for each, in their order.
-pub(super) async fn run(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
+pub(super) async fn run(allowed: AllowedCaller<ActionsExecute>, mut call: Call) -> Outcome {
     // Another request may have had the key. Each item is remembered under a key of its own.
     call.before().await?;
     call.admission()?;
@@ -85,7 +85,7 @@ pub(super) async fn run(allowed: Allowed<ActionsExecute>, mut call: Call) -> Out
 
 fn answer_list(items: Vec<WireRequested>) -> Outcome {
     match items.iter().filter_map(|item| item.position).max() {
-        Some(position) => respond::written(Written::Done, position, &WireRequestedList { items }),
+        Some(position) => respond::answer_write(WriteOutcome::Done, position, &WireRequestedList { items }),
         None => respond::json(&WireRequestedList { items }),
     }
 }
@@ -102,7 +102,7 @@ struct ListItem {
 struct ListRequest {
     api: Arc<Api>,
     by: OnBehalf,
-    allowed: Allowed<ActionsExecute>,
+    allowed: AllowedCaller<ActionsExecute>,
     is_dry: bool,
 }
 

@@ -13,7 +13,7 @@ use ensue_views::store::{LIST_ROWS_MAX, ListQuery};
 use ensue_views::{Column, DeadLetter, Enforcement, Event, Execution, Inquiry, Row, View};
 
 use super::Routes;
-use crate::auth::{Known, Proof as _};
+use crate::auth::{KnownCaller, Proof as _};
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::ports::Ports;
@@ -33,18 +33,18 @@ const ID_DIGITS_MIN: usize = 8;
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    routes.known(
+    routes.for_any_caller(
         Method::GET,
         "/search",
         get,
         Operation::shows::<WireFound>("search_get", "Finds things by a part of their id or name, by a label, or by a title")
-            .asked(&["q"])
+            .with_query(&["q"])
             .sees_views(),
     );
 }
 
 /// Searches.
-pub(super) async fn get(known: Known, call: Call) -> Outcome {
+pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     let began = Instant::now();
     let given = call.query().text("q").unwrap_or_default().to_owned();
     if !(SEARCHED_CHARS_MIN..=SEARCHED_CHARS_MAX).contains(&given.chars().count()) {
@@ -61,14 +61,14 @@ pub(super) async fn get(known: Known, call: Call) -> Outcome {
 /// Searches among what a caller sees.
 struct Searcher<'a> {
     ports: &'a Ports,
-    known: &'a Known,
+    known: &'a KnownCaller,
     given: String,
     /// The same in lower case.
     wanted: String,
 }
 
 /// A kind of thing that belongs to a pack: its kind, the permission, and the names with descriptions.
-type Named = (WireFoundKind, Permission, Vec<(String, String)>);
+type NamedKind = (WireFoundKind, Permission, Vec<(String, String)>);
 
 impl Searcher<'_> {
     /// Blocking.
@@ -93,7 +93,7 @@ impl Searcher<'_> {
 
     fn by_label(&self) -> Result<Vec<WireFoundItem>, Problem> {
         let Ok((name, value)) = labels::parse(&self.given) else { return Ok(Vec::new()) };
-        self.rows(Permission::ExecutionsRead, |query| query.with(Column::Label, labels::written(&name, &value)), execution)
+        self.rows(Permission::ExecutionsRead, |query| query.with(Column::Label, labels::render_label(&name, &value)), execution)
     }
 
     /// Looks at the newest inquiries only.
@@ -121,7 +121,7 @@ impl Searcher<'_> {
     fn by_name(&self) -> Vec<WireFoundItem> {
         let catalog = self.ports.installed.current();
         let rights = &self.known.holder().rights;
-        let of_packs: [Named; 5] = [
+        let of_packs: [NamedKind; 5] = [
             (
                 WireFoundKind::Pack,
                 Permission::PacksRead,

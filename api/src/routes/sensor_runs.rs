@@ -12,13 +12,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::{Call, Nothing};
 use crate::operation::{Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, SensorsRead, SensorsWrite};
 use crate::ports::SourceEnd;
 use crate::problem::{Missing, Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::wire::sensor_runs::{WirePlace, WireRewind, WireSensorAgain, WireSensorLine, WireSensorLog, WireSensorModeSet};
 
 /// Why a cursor cannot be set.
@@ -77,41 +77,41 @@ pub(super) fn declare(routes: &mut Routes) {
             "sensor_logs",
             "Returns lines of a pulling sensor's own log: the last ones, or the first ones after a line or a time",
         )
-        .asked(&["after", "since"])
+        .with_query(&["after", "since"])
         .gives::<WireSensorLog>(200, "At most 1,000 lines, the oldest first.", &[]),
     );
 }
 
 /// Enables a sensor.
-pub(super) async fn enable(allowed: Allowed<SensorsWrite>, call: Call) -> Outcome {
+pub(super) async fn enable(allowed: AllowedCaller<SensorsWrite>, call: Call) -> Outcome {
     set_mode(allowed, call, SensorMode::Enabled).await
 }
 
 /// Disables a sensor.
-pub(super) async fn disable(allowed: Allowed<SensorsWrite>, call: Call) -> Outcome {
+pub(super) async fn disable(allowed: AllowedCaller<SensorsWrite>, call: Call) -> Outcome {
     set_mode(allowed, call, SensorMode::Disabled).await
 }
 
-async fn set_mode(allowed: Allowed<SensorsWrite>, call: Call, mode: SensorMode) -> Outcome {
+async fn set_mode(allowed: AllowedCaller<SensorsWrite>, call: Call, mode: SensorMode) -> Outcome {
     let answer = |r#ref| WireSensorModeSet { r#ref, mode: mode.into() };
     ask_empty(allowed, call, |sensor| Ask::SetSensorMode { sensor, mode }, answer).await
 }
 
 /// Begins a new run of a sensor.
-pub(super) async fn restart(allowed: Allowed<SensorsWrite>, call: Call) -> Outcome {
+pub(super) async fn restart(allowed: AllowedCaller<SensorsWrite>, call: Call) -> Outcome {
     ask_empty(allowed, call, |sensor| Ask::RestartSensor { sensor }, |r#ref| WireSensorAgain { r#ref }).await
 }
 
 /// Carries out a request without a body.
 async fn ask_empty<T: Serialize>(
-    allowed: Allowed<SensorsWrite>,
+    allowed: AllowedCaller<SensorsWrite>,
     mut call: Call,
     ask: impl FnOnce(SensorRef) -> Ask,
     answer: impl FnOnce(SensorRef) -> T,
 ) -> Outcome {
-    let name = named(&allowed, &call)?;
+    let name = sensor_name(&allowed, &call)?;
     if let Some((before, _)) = call.before().await? {
-        return respond::written(Written::Done, before.position, &answer(name));
+        return respond::answer_write(WriteOutcome::Done, before.position, &answer(name));
     }
     let Nothing {} = call.json_or_nothing().await?;
     sensor_of(&call, &name)?;
@@ -119,10 +119,10 @@ async fn ask_empty<T: Serialize>(
 }
 
 /// Sets the cursor of a sensor.
-pub(super) async fn rewind(allowed: Allowed<SensorsWrite>, mut call: Call) -> Outcome {
-    let name = named(&allowed, &call)?;
+pub(super) async fn rewind(allowed: AllowedCaller<SensorsWrite>, mut call: Call) -> Outcome {
+    let name = sensor_name(&allowed, &call)?;
     if let Some((before, _)) = call.before().await? {
-        return respond::written(Written::Done, before.position, &WireSensorAgain { r#ref: name });
+        return respond::answer_write(WriteOutcome::Done, before.position, &WireSensorAgain { r#ref: name });
     }
     let asked: WireRewind = call.json().await?;
     sensor_of(&call, &name)?;
@@ -144,19 +144,19 @@ pub(super) async fn rewind(allowed: Allowed<SensorsWrite>, mut call: Call) -> Ou
 }
 
 /// Returns the last lines of a sensor's own log.
-pub(super) async fn logs(allowed: Allowed<SensorsRead>, call: Call) -> Outcome {
-    let name: SensorRef = call.named("ref", SensorsRead::THING)?;
+pub(super) async fn logs(allowed: AllowedCaller<SensorsRead>, call: Call) -> Outcome {
+    let name: SensorRef = call.parse_part("ref", SensorsRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     sensor_of(&call, &name)?;
-    let after: Option<u64> = call.query().parsed("after", "the number of a line")?;
+    let after: Option<u64> = call.query().parse_value("after", "the number of a line")?;
     // The number of a line is its time, or a little more.
     let since = call.query().time("since")?.map(|since| u64::try_from(since.micros()).unwrap_or(0).saturating_sub(1));
     let lines = call.api().threads.blocking(move |ports| ports.sensors.lines(&name, after.max(since))).await?;
     respond::json(&WireSensorLog { items: lines.into_iter().map(WireSensorLine::from).collect(), next: None })
 }
 
-fn named(allowed: &Allowed<SensorsWrite>, call: &Call) -> Result<SensorRef, Problem> {
-    let name: SensorRef = call.named("ref", SensorsRead::THING)?;
+fn sensor_name(allowed: &AllowedCaller<SensorsWrite>, call: &Call) -> Result<SensorRef, Problem> {
+    let name: SensorRef = call.parse_part("ref", SensorsRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     Ok(name)
 }
@@ -167,10 +167,10 @@ pub(super) fn sensor_of(call: &Call, name: &SensorRef) -> Result<Arc<Sensor>, Pr
     catalog.sensors().get(name).cloned().ok_or_else(|| Missing::new(SensorsRead::THING, name.as_str()).into())
 }
 
-async fn submit(allowed: &Allowed<SensorsWrite>, call: &Call, ask: Ask, answer: &impl Serialize) -> Outcome {
+async fn submit(allowed: &AllowedCaller<SensorsWrite>, call: &Call, ask: Ask, answer: &impl Serialize) -> Outcome {
     if call.is_dry_run()? {
         return call.check(call.on_behalf(allowed)?, ask).await;
     }
     let committed = call.api().submit(call.on_behalf(allowed)?, ask).await?;
-    respond::written(Written::Done, committed.position, answer)
+    respond::answer_write(WriteOutcome::Done, committed.position, answer)
 }

@@ -8,13 +8,13 @@ use ensue_engine::names::SensorRef;
 
 use super::Routes;
 use super::sensor_runs::sensor_of;
-use crate::auth::{Allowed, Proof as _, Secrecy};
+use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::Call;
 use crate::operation::{Operation, WRITTEN};
 use crate::permissions::{EventsRead, Permission as _, SensorsRead, SensorsWrite};
 use crate::ports::{SensorTest, TestedFrom};
 use crate::problem::Outcome;
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::wire::sensor_tests::{WireSensorTest, WireSensorTested, WireTestPlace};
 
 /// How many messages a test reads if the caller does not say.
@@ -36,12 +36,12 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Tests a sensor.
-pub(super) async fn test(allowed: Allowed<SensorsWrite>, mut call: Call) -> Outcome {
-    let name: SensorRef = call.named("ref", SensorsRead::THING)?;
+pub(super) async fn test(allowed: AllowedCaller<SensorsWrite>, mut call: Call) -> Outcome {
+    let name: SensorRef = call.parse_part("ref", SensorsRead::THING)?;
     let target = Target::in_pack_of(name.as_str());
     allowed.demand_on(name.as_str(), &target)?;
     // The answer shows what would be events, and the rules that match them.
-    let reads = Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let reads = AllowedCaller::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
     if !reads.includes(&target) {
         return Err(reads.beyond_limit(name.as_str()));
     }
@@ -58,5 +58,5 @@ pub(super) async fn test(allowed: Allowed<SensorsWrite>, mut call: Call) -> Outc
         },
     };
     let tested = call.api().ports.sensors.test(asked).await?;
-    respond::written(Written::Done, committed.position, &WireSensorTested::new(name, tested))
+    respond::answer_write(WriteOutcome::Done, committed.position, &WireSensorTested::new(name, tested))
 }

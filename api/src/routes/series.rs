@@ -8,7 +8,7 @@ use ensue_views::RowReach;
 use ensue_views::series::{Bucket, SeriesBy, SeriesKind, SeriesQuery};
 
 use super::Routes;
-use crate::auth::Known;
+use crate::auth::KnownCaller;
 use crate::call::Call;
 use crate::deliveries;
 use crate::operation::Operation;
@@ -44,18 +44,18 @@ const BUCKETS_DEFAULT: i64 = 60;
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    routes.known(
+    routes.for_any_caller(
         Method::GET,
         "/series",
         get,
         Operation::shows::<WireSeries>(SERIES_GET, "Counts events, executions, enforcements, errors of rules or deliveries over time")
-            .asked(&["of", "by", "bucket", "trigger", "action", "rule", "sensor", "since", "until"])
+            .with_query(&["of", "by", "bucket", "trigger", "action", "rule", "sensor", "since", "until"])
             .sees_views(),
     );
 }
 
 /// Counts over time.
-pub(super) async fn get(known: Known, call: Call) -> Outcome {
+pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     let query = call.query();
     let kinds = KINDS.map(|(kind, permission, name)| (kind.as_str(), (kind, permission, name)));
     let of = query.one_of("of", &kinds)?;
@@ -76,7 +76,7 @@ pub(super) async fn get(known: Known, call: Call) -> Outcome {
     let now = deliveries::now();
     let (from, until) = buckets(bucket, query.time("since")?, query.time("until")?, now)?;
     let asked = SeriesQuery { kind, bucket, from, until, by, names, reach };
-    let kept_from = bucket.of(now) - bucket.kept() + 1;
+    let kept_from = bucket.of(now) - bucket.retained_count() + 1;
     let answer = move |ports: &Ports| -> Result<WireSeries, Problem> {
         Ok(WireSeries::new(&asked, kept_from, ports.views.series(&asked)?, asked.by == SeriesBy::Name))
     };

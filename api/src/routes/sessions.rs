@@ -13,18 +13,18 @@ use ensue_engine::record::CredentialId;
 use thiserror::Error;
 
 use super::Routes;
-use super::attempts::{address, attempt_of, current, from, network, private, problem_of};
 use super::guard::note_refused;
-use crate::auth::{Allowed, AuthRefusal, Known, Proof as _, parse_token};
+use super::login_attempts::{address, attempt_of, current, from, network, private, problem_of};
+use crate::auth::{AllowedCaller, AuthRefusal, KnownCaller, Proof as _, parse_token};
 use crate::call::Call;
 use crate::cookies;
 use crate::listing;
 use crate::operation::{Content, Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
 use crate::ports::{AskedLoginLink, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret};
-use crate::problem::{Missing, Outcome, Problem, Refused};
+use crate::problem::{Missing, Outcome, Problem, RecordedRefusal};
 use crate::rates::{self, Class};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::route::Public;
 use crate::wire::sessions::{WireKeySet, WireLogin, WireLoginLink, WireOpenedSession, WirePair, WireRefresh, WireSession};
 
@@ -69,14 +69,14 @@ pub(super) fn declare(routes: &mut Routes) {
             .gives::<WireOpenedSession>(201, "The session is open.", WRITTEN)
             .refuses(REFUSED),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::GET,
         "/sessions",
         list,
         Operation::lists::<WireSession>("session_list", "Lists the caller's own open sessions, or all", &["all", "limit", "cursor"])
             .refuses(&[(403, "forbidden")]),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::DELETE,
         "/sessions/{id}",
         end,
@@ -109,7 +109,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .gives::<WireLoginLink<'static>>(201, "The code is valid.", WRITTEN)
             .refuses(&[(403, "beyond_own_rights"), (409, "limit_reached")]),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::POST,
         "/auth/logout",
         logout,
@@ -138,7 +138,7 @@ pub(super) async fn login(call: Call) -> Outcome {
     let answer = |opened: OpenedSession| {
         let SessionSecret::Pair(pair) = &opened.secret else { return Err(Problem::bug(&"a session of a program has no tokens")) };
         let shown = WirePair::new(pair).map_err(|why| Problem::bug(&why))?;
-        Ok(private(respond::written(Written::Done, opened.committed.position, &shown)?))
+        Ok(private(respond::answer_write(WriteOutcome::Done, opened.committed.position, &shown)?))
     };
     rates::standing(standing, opened.and_then(answer))
 }
@@ -147,7 +147,7 @@ pub(super) async fn login(call: Call) -> Outcome {
 pub(super) fn with_cookie(opened: &OpenedSession) -> Outcome {
     let OpenedSession { id, until, secret, committed } = opened;
     let SessionSecret::Cookie(secret) = secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
-    let response = respond::written(Written::Created, committed.position, &WireOpenedSession { id: *id, until: *until })?;
+    let response = respond::answer_write(WriteOutcome::Created, committed.position, &WireOpenedSession { id: *id, until: *until })?;
     let mut response = private(response);
     let cookie = cookies::set(*id, secret).ok_or_else(|| Problem::bug(&"a secret does not fit into a header"))?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -178,7 +178,7 @@ impl Proof {
 }
 
 /// Checks the credential of a login, and opens its session. The node counts attempts with passwords itself.
-async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::Standing>, Result<OpenedSession, Problem>) {
+async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::RateStanding>, Result<OpenedSession, Problem>) {
     let api = call.api().clone();
     let asked = async {
         cookies::demand_private(call.request())?;
@@ -219,7 +219,7 @@ async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::Standing
 }
 
 /// Opens the session of a login that succeeded.
-pub(super) async fn opened(call: &Call, login: RedeemedCode, form: SessionForm) -> Result<OpenedSession, Problem> {
+pub(super) async fn open_session(call: &Call, login: RedeemedCode, form: SessionForm) -> Result<OpenedSession, Problem> {
     let RedeemedCode { of, way, link, ends } = login;
     let login = Login { ends, link, ..Login::of(of, &way, &from(call, form)) };
     Ok(call.api().threads.blocking(move |ports| ports.sessions.open(&login)).await??)
@@ -227,7 +227,7 @@ pub(super) async fn opened(call: &Call, login: RedeemedCode, form: SessionForm) 
 
 /// Returns whose rights a token has, if it is valid.
 fn of_token(call: &Call, token: &Secret) -> Result<LoginOf, Problem> {
-    let refused = |why: AuthRefusal| Problem::from(why).refusing(Refused::Token { identity: None });
+    let refused = |why: AuthRefusal| Problem::from(why).refusing(RecordedRefusal::Token { identity: None });
     let credential = std::str::from_utf8(token.reveal()).ok().and_then(parse_token).ok_or_else(|| refused(AuthRefusal::Invalid))?;
     call.api().ports.access.admit(&credential).map_err(|why| refused(why.into()))?;
     match credential {
@@ -243,7 +243,7 @@ fn of_token(call: &Call, token: &Secret) -> Result<LoginOf, Problem> {
 
 /// Creates a code that opens a session of a token once. The caller must be able to do what the token carries, as for
 /// replacing it.
-pub(super) async fn add_login_link(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcome {
+pub(super) async fn add_login_link(allowed: AllowedCaller<TokensWrite>, mut call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     call.json_or_nothing::<crate::call::Nothing>().await?;
     let access = &call.api().ports.access;
@@ -253,7 +253,7 @@ pub(super) async fn add_login_link(allowed: Allowed<TokensWrite>, mut call: Call
     let (minted, committed) = call.api().threads.blocking(move |ports| ports.sessions.mint_login_link(&asked, &by)).await??;
     let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
     let shown = WireLoginLink { code, until: minted.until };
-    let mut response = private(respond::written(Written::Done, committed.position, &shown)?);
+    let mut response = private(respond::answer_write(WriteOutcome::Done, committed.position, &shown)?);
     *response.status_mut() = axum::http::StatusCode::CREATED;
     Ok(response)
 }
@@ -267,21 +267,21 @@ pub(super) async fn refresh(mut call: Call) -> Outcome {
 }
 
 /// Lists open sessions, oldest first.
-pub(super) async fn list(known: Known, call: Call) -> Outcome {
+pub(super) async fn list(known: KnownCaller, call: Call) -> Outcome {
     let ports = &call.api().ports;
     let is_all = call.query().one_of("all", &[("true", true), ("false", false)])?.unwrap_or(false);
     if is_all {
-        Allowed::<TokensRead>::demand_whole(&*ports.access, call.request())?;
+        AllowedCaller::<TokensRead>::demand_whole(&*ports.access, call.request())?;
     }
     let (directory, current) = (ports.access.directory(), current(known.holder()));
     let fitting = directory.sessions().filter(|(_, session)| is_all || is_own(session, known.holder(), &directory));
-    let shown = fitting.map(|(id, session)| WireSession::new((*id, session), ports.sessions.seen(*id), &*ports.access, current));
+    let shown = fitting.map(|(id, session)| WireSession::new((*id, session), ports.sessions.last_seen(*id), &*ports.access, current));
     let listed = listing::of_catalog(&call, &known, shown, |session| session.id().to_string())?;
     call.answer_page(listed.items, listed.next.as_deref(), &listed.page)
 }
 
 /// SessionEnds a session.
-pub(super) async fn end(known: Known, call: Call) -> Outcome {
+pub(super) async fn end(known: KnownCaller, call: Call) -> Outcome {
     let named = call.part("id");
     let missing = || Problem::from(Missing::new(THING, named));
     let current = current(known.holder());
@@ -291,26 +291,26 @@ pub(super) async fn end(known: Known, call: Call) -> Outcome {
     let session = directory.session(&id).ok_or_else(missing)?;
     if !is_own(session, known.holder(), &directory) {
         let access = &*call.api().ports.access;
-        Allowed::<TokensRead>::demand_whole(access, call.request()).map_err(|_| missing())?;
-        Allowed::<TokensWrite>::demand_whole(access, call.request())?;
+        AllowedCaller::<TokensRead>::demand_whole(access, call.request()).map_err(|_| missing())?;
+        AllowedCaller::<TokensWrite>::demand_whole(access, call.request())?;
     }
     let reason = if current == Some(id) { SessionEnd::Logout } else { SessionEnd::EndedBy };
-    ended(&known, &call, id, reason).await
+    end_session(&known, &call, id, reason).await
 }
 
 /// SessionEnds the session of the request.
-pub(super) async fn logout(known: Known, mut call: Call) -> Outcome {
+pub(super) async fn logout(known: KnownCaller, mut call: Call) -> Outcome {
     call.json_or_nothing::<crate::call::Nothing>().await?;
     let id = current(known.holder()).ok_or_else(|| Missing::new(THING, CURRENT))?;
-    ended(&known, &call, id, SessionEnd::Logout).await
+    end_session(&known, &call, id, SessionEnd::Logout).await
 }
 
-async fn ended(known: &Known, call: &Call, id: SessionId, reason: SessionEnd) -> Outcome {
+async fn end_session(known: &KnownCaller, call: &Call, id: SessionId, reason: SessionEnd) -> Outcome {
     let by = known.on_behalf(call.context());
     let committed = call.api().threads.blocking(move |ports| ports.sessions.end(vec![id], reason, &by)).await??;
-    let mut response = respond::gone(committed.position);
+    let mut response = respond::no_content(committed.position);
     if reason == SessionEnd::Logout && cookies::is_given(call.headers()) {
-        response.headers_mut().insert(header::SET_COOKIE, cookies::removed());
+        response.headers_mut().insert(header::SET_COOKIE, cookies::remove());
     }
     Ok(response)
 }

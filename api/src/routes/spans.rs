@@ -7,7 +7,7 @@ use ensue_views::store::LIST_ROWS_MAX;
 
 use super::Routes;
 use super::graph::steps_after;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{ExecutionsRead, Permission as _};
@@ -26,15 +26,15 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/spans",
         get,
         Operation::shows::<WireSpans>("execution_spans", "Returns when an execution and its steps ran, in columns")
-            .asked(&["min_share"])
+            .with_query(&["min_share"])
             .sees_views(),
     );
 }
 
 /// Shows the spans.
-pub(super) async fn get(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
-    let min_share: f64 = call.query().parsed("min_share", "a number")?.unwrap_or(0.0);
+pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
+    let min_share: f64 = call.query().parse_value("min_share", "a number")?.unwrap_or(0.0);
     if !(0.0..=1.0).contains(&min_share) {
         return Err(bad("min_share", "must be a number from 0 to 1").into());
     }

@@ -6,9 +6,9 @@ use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::Execution;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
-use crate::operation::{Content, Honored, Operation, schema_of};
+use crate::operation::{Content, HonoredHeader, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, LogRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -16,17 +16,17 @@ use crate::query::{ParameterRefusal, bad};
 use crate::record_filter::RecordFilter;
 use crate::respond;
 use crate::shapes::Record;
-use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
-use crate::streams::{PAGES_WAITING_MAX, RecordStream, Told};
+use crate::sse::{EVENT_STREAM, LAST_EVENT_ID, StreamFormat, StreamLine};
+use crate::streams::{PAGES_WAITING_MAX, RecordStream, StreamScope};
 use crate::websocket::Handshake;
 
 /// The operation that streams the log.
 pub(crate) const RECORD_STREAM: &str = "record_stream";
 
 /// Describes an operation that streams records.
-const fn streamed(id: &'static str, summary: &'static str) -> Operation {
+const fn stream_operation(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary)
-        .honors(&[Honored::LastEventId])
+        .honors(&[HonoredHeader::LastEventId])
         .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Events(schema_of::<Record>), &[])
         .gives_content(101, "The same as messages of a WebSocket, if the request asks for one.", Content::Nothing, &[])
         .refuses(&[(400, "websocket_invalid"), (403, "origin_refused"), (406, "not_acceptable"), (429, "over_share")])
@@ -37,8 +37,8 @@ pub(super) fn declare_of_execution(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
         "/executions/{id}/stream",
         execution,
-        streamed("execution_stream", "Streams an execution's records as they are written, until it has ended")
-            .asked(&["after", "named"])
+        stream_operation("execution_stream", "Streams an execution's records as they are written, until it has ended")
+            .with_query(&["after", "named"])
             .gives_content(204, "The execution has ended, and `Last-Event-ID` is its last record.", Content::Nothing, &[])
             .sees_views(),
     );
@@ -49,24 +49,24 @@ pub(super) fn declare_of_log(routes: &mut Routes) {
     routes.get::<LogRead>(
         "/log/stream",
         log,
-        streamed(RECORD_STREAM, "Streams the log's records as they are written")
-            .asked(&["after", "named", "kind", "actor", "stream", "root"]),
+        stream_operation(RECORD_STREAM, "Streams the log's records as they are written")
+            .with_query(&["after", "named", "kind", "actor", "stream", "root"]),
     );
 }
 
 /// Streams the wanted records after the caller's position, or from now on.
-pub(super) async fn log(allowed: Allowed<LogRead>, call: Call) -> Outcome {
+pub(super) async fn log(allowed: AllowedCaller<LogRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
     let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(head);
-    let told = Told::Log(RecordFilter::of(call.query())?);
+    let told = StreamScope::Log(RecordFilter::of(call.query())?);
     begin(allowed, &call, (told, at), form)
 }
 
 /// Streams every record of an execution and its attempts after the caller's position, or from the first one.
-pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> Outcome {
+pub(super) async fn execution(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
     let form = asked_form(&call)?;
-    let id: ExecutionId = call.named("id", ExecutionsRead::THING)?;
+    let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let head = call.api().threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or(Position(0));
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
@@ -77,7 +77,7 @@ pub(super) async fn execution(allowed: Allowed<ExecutionsRead>, call: Call) -> O
             return Ok(respond::nothing());
         }
     }
-    begin(allowed.about(&execution), &call, (Told::Execution(execution.id), at), form)
+    begin(allowed.about(&execution), &call, (StreamScope::Execution(execution.id), at), form)
 }
 
 /// Finds the newest record of an execution. Blocking.
@@ -93,7 +93,7 @@ fn last_of(ports: &Ports, id: ExecutionId) -> Result<Position, LogError> {
 /// Reads where a caller continues: `Last-Event-ID`, or `after` on the first connection.
 pub(super) fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
     let query = call.query();
-    let after = query.parsed("after", "a position")?.map(|after| ("after", after));
+    let after = query.parse_value("after", "a position")?.map(|after| ("after", after));
     let last = call.headers().get(LAST_EVENT_ID).map(|given| match given.to_str().ok().and_then(|text| text.parse().ok()) {
         Some(last) => Ok(("last-event-id", last)),
         None => Err(bad("last-event-id", "is not a position from the id of an event")),
@@ -112,26 +112,26 @@ fn ahead(name: &'static str, position: u64, head: Position) -> ParameterRefusal 
 /// Returns the handshake if the stream is a WebSocket; otherwise it is an event stream, which the caller must
 /// accept.
 fn asked_form(call: &Call) -> Result<Option<Handshake>, Problem> {
-    let asked = Handshake::asked(call.request(), &call.api().settings.base_url)?;
+    let asked = Handshake::parse(call.request(), &call.api().settings.base_url)?;
     if asked.is_none() {
-        call.accepted(&[EVENT_STREAM])?;
+        call.choose_media_type(&[EVENT_STREAM])?;
     }
     Ok(asked)
 }
 
 /// Returns whether events have names: an `EventSource` receives unnamed events by default, and named ones only
 /// one by one.
-fn events(call: &Call) -> Result<Form, Problem> {
-    let is_named = call.query().one_of("named", &[("true", Form::NamedEvents), ("false", Form::Events)])?;
-    Ok(is_named.unwrap_or(Form::Events))
+fn events(call: &Call) -> Result<StreamFormat, Problem> {
+    let is_named = call.query().one_of("named", &[("true", StreamFormat::NamedEvents), ("false", StreamFormat::Events)])?;
+    Ok(is_named.unwrap_or(StreamFormat::Events))
 }
 
-fn begin<P: Permission>(allowed: Allowed<P>, call: &Call, (told, at): (Told, Position), form: Option<Handshake>) -> Outcome {
+fn begin<P: Permission>(allowed: AllowedCaller<P>, call: &Call, (told, at): (StreamScope, Position), form: Option<Handshake>) -> Outcome {
     let api = call.api();
     let room = api.streams.enter(&allowed.caller())?;
     let (line, response) = match form {
-        Some(handshake) => Line::upgraded(api.ends(), allowed, PAGES_WAITING_MAX, (handshake, at))?,
-        None => Line::open(api.ends(), allowed, PAGES_WAITING_MAX, events(call)?)?,
+        Some(handshake) => StreamLine::open_websocket(api.ends(), allowed, PAGES_WAITING_MAX, (handshake, at))?,
+        None => StreamLine::open(api.ends(), allowed, PAGES_WAITING_MAX, events(call)?)?,
     };
     let told = RecordStream::new(api.streams.clone(), told, at, line).run();
     tokio::spawn(async move {

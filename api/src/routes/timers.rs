@@ -13,7 +13,7 @@ use ensue_views::store::LIST_ROWS_MAX;
 use ensue_views::{Column, ListQuery, Row, Schedule, ViewName};
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::deliveries;
 use crate::listing;
@@ -47,13 +47,13 @@ pub(super) fn declare(routes: &mut Routes) {
         "/timers/upcoming",
         upcoming,
         Operation::shows::<WireUpcoming>("timer_upcoming", "Returns when schedules are due within a period, earliest first")
-            .asked(&["since", "until"])
+            .with_query(&["since", "until"])
             .sees_views(),
     );
 }
 
 /// Shows when schedules are due within a period.
-pub(super) async fn upcoming(_: Allowed<TimersRead>, call: Call) -> Outcome {
+pub(super) async fn upcoming(_: AllowedCaller<TimersRead>, call: Call) -> Outcome {
     let since = call.query().time("since")?.unwrap_or_else(deliveries::now);
     let until = call.query().time("until")?.unwrap_or_else(|| since.plus_millis(PERIOD_MILLIS));
     let catalog = call.api().ports.installed.current();
@@ -119,7 +119,7 @@ fn due_within(pending: &[Pending], since: Timestamp, until: Timestamp) -> (Vec<(
 }
 
 /// Lists the pending timers, most recently set first.
-pub(super) async fn list(allowed: Allowed<TimersRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<TimersRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Schedule, _>(&call, &allowed, &[Column::Rule, Column::Sensor]).await?;
     let items = listed.items.into_iter().map(WireTimer::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)

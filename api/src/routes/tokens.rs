@@ -14,15 +14,15 @@ use ensue_views::{Column, Token, View as _};
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::{Allowed, Known, Proof as _, Secrecy};
+use crate::auth::{AllowedCaller, KnownCaller, Proof as _, Secrecy};
 use crate::body;
 use crate::call::Call;
 use crate::listing;
-use crate::operation::{Conditional, Content, MADE, Operation, Presence, Takes, WRITTEN, schema_of};
+use crate::operation::{BodyPresence, Conditional, Content, MADE, Operation, Takes, WRITTEN, schema_of};
 use crate::permissions::{IdentitiesRead, Permission as _, TokensRead, TokensWrite};
 use crate::ports::{AskedToken, MadeToken, Ports};
 use crate::problem::{FieldError, Missing, Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireRotation, WireToken};
 
 /// How long the old token stays valid if the request does not say.
@@ -76,12 +76,12 @@ pub(super) fn declare(routes: &mut Routes) {
                 (422, "token_roles_invalid"),
             ]),
     );
-    routes.known(
+    routes.for_any_caller(
         Method::POST,
         "/tokens/{name}/rotate",
         rotate,
         Operation::new("token_rotate", "Replaces a token with a successor of the same name, and shows its secret once")
-            .takes(Takes::Json { schema: schema_of::<WireRotation>, example: r#"{"overlap": "1h"}"#, presence: Presence::Optional })
+            .takes(Takes::Json { schema: schema_of::<WireRotation>, example: r#"{"overlap": "1h"}"#, presence: BodyPresence::Optional })
             .gives::<WireNewToken<'static>>(201, "The successor is valid. The old token stays valid for the overlap.", MADE)
             .refuses(&[
                 (403, "forbidden"),
@@ -103,15 +103,15 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists the tokens that are in force, newest first.
-pub(super) async fn list(allowed: Allowed<TokensRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<TokensRead>, call: Call) -> Outcome {
     let active = vec![Filter::is(Column::Status, TokenStatus::Active.as_str())];
     let listed = listing::rows_where::<Token, _>(&call, &allowed, &[Column::Name], active).await?;
-    let items = listed.items.into_iter().map(|token| shown(&call.api().ports, token)).collect();
+    let items = listed.items.into_iter().map(|token| to_wire(&call.api().ports, token)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }
 
 /// Shows a token that is in force.
-pub(super) async fn get(_: Allowed<TokensRead>, call: Call) -> Outcome {
+pub(super) async fn get(_: AllowedCaller<TokensRead>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let missing = Missing::new(TokensRead::THING, &name);
     let token = call.api().threads.blocking(move |ports| read(ports, &name)).await??;
@@ -123,17 +123,17 @@ fn read(ports: &Ports, name: &str) -> Result<Option<WireToken>, Problem> {
     let active =
         ListQuery::newest(Token::NAME, RowReach::Everything).with(Column::Status, TokenStatus::Active.as_str()).with(Column::Name, name);
     let rows = ports.views.list(&ListQuery { limit: 1, ..active })?;
-    Ok(rows.first().map(|row| row.read::<Token>()).transpose()?.map(|token| shown(ports, token)))
+    Ok(rows.first().map(|row| row.read::<Token>()).transpose()?.map(|token| to_wire(ports, token)))
 }
 
-fn shown(ports: &Ports, token: Token) -> WireToken {
+fn to_wire(ports: &Ports, token: Token) -> WireToken {
     let identity = token.identity.and_then(|id| ports.access.name_of(id));
     let used_at = ports.access.last_use(token.id);
     WireToken::new(token, identity, used_at)
 }
 
 /// Creates a token.
-pub(super) async fn add(allowed: Allowed<TokensWrite>, mut call: Call) -> Outcome {
+pub(super) async fn add(allowed: AllowedCaller<TokensWrite>, mut call: Call) -> Outcome {
     if let Some((_, body)) = call.before().await? {
         // The secret was shown once and is no longer available; the name stays used under this key, whatever
         // became of the token.
@@ -160,20 +160,20 @@ fn identity_of(call: &Call, name: &str) -> Result<IdentityId, Problem> {
 fn answer(name: &str, roles: &[String], made: &MadeToken) -> Outcome {
     let token = std::str::from_utf8(made.token.reveal()).map_err(|why| Problem::bug(&why))?;
     let wire = WireNewToken { id: made.id, name, roles, token, expires_at: made.expires_at };
-    let response = respond::written(Written::Created, made.committed.position, &wire)?;
-    Ok(respond::located(response, &format!("{}/tokens/{name}", crate::route::BASE)))
+    let response = respond::answer_write(WriteOutcome::Created, made.committed.position, &wire)?;
+    Ok(respond::with_location(response, &format!("{}/tokens/{name}", crate::route::BASE)))
 }
 
 /// Replaces a token. A token may replace itself, but not once it was replaced: otherwise a leaked one would live on. For
 /// any other, the caller must be allowed to change tokens.
-pub(super) async fn rotate(known: Known, mut call: Call) -> Outcome {
+pub(super) async fn rotate(known: KnownCaller, mut call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     if call.before().await?.is_some() {
         return Err(SecretShown(name).into());
     }
     let current = call.api().ports.access.directory().token_named(&name).map(|(id, _)| id);
     if current.map(CredentialId::Token).as_ref() != Some(&known.holder().by) {
-        Allowed::<TokensWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::ThingNamed(name.clone()))?;
+        AllowedCaller::<TokensWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::ThingNamed(name.clone()))?;
     }
     let WireRotation { overlap } = call.json_or_nothing().await?;
     let overlap = overlap.map_or(OVERLAP_DEFAULT, |period| period.0);
@@ -189,7 +189,7 @@ pub(super) async fn rotate(known: Known, mut call: Call) -> Outcome {
 }
 
 /// Revokes a token, so that its holder no longer has access.
-pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome {
+pub(super) async fn revoke(allowed: AllowedCaller<TokensWrite>, call: Call) -> Outcome {
     let name = call.part("name").to_owned();
     let by = allowed.on_behalf(call.context());
     let lock = call.lock::<TokensRead, _>(&name, read).await?;
@@ -199,5 +199,5 @@ pub(super) async fn revoke(allowed: Allowed<TokensWrite>, call: Call) -> Outcome
         revoked
     };
     let committed = call.api().threads.blocking(revoke).await??;
-    Ok(respond::gone(committed.position))
+    Ok(respond::no_content(committed.position))
 }

@@ -15,21 +15,21 @@ use ensue_engine::time::Timestamp;
 use ensue_views::store::{LIST_ROWS_MAX, ListQuery, Order};
 use ensue_views::{Column, Enforcement, Event, Execution, Row, RowReach, RowScope, View};
 
-use self::folds::{Folds, counted};
+use self::folds::{Folds, count_folded};
 use self::nodes::{attempts_of, enforcement_node, execution_node, led_to_by, node};
 use super::Routes;
 use crate::as_of::{self, AS_OF, AsOfUnavailable, FOLDED_MAX, NotThen};
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{Permission as _, TracesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond;
-use crate::routes::judged::Judged;
+use crate::routes::event_verdicts::EventVerdicts;
 use crate::rows::read_row;
 use crate::wire::traces::{WireTrace, WireTraceNode, WireTraced};
-use crate::wire::verdicts::{Definitions, WireVerdict};
+use crate::wire::verdicts::{WireDefinitions, WireVerdict};
 
 /// The operation that returns a trace.
 pub(crate) const TRACE_GET: &str = "trace_get";
@@ -51,16 +51,16 @@ pub(super) fn declare(routes: &mut Routes) {
         "/trace/{id}",
         get,
         Operation::shows::<WireTrace>(TRACE_GET, "Returns the causal graph around an event, an enforcement or an execution")
-            .asked(&["after", "fold", AS_OF])
+            .with_query(&["after", "fold", AS_OF])
             .sees_views(),
     );
 }
 
 /// Shows the graph.
-pub(super) async fn get(allowed: Allowed<TracesRead>, call: Call) -> Outcome {
-    let id: Id = call.named("id", TracesRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<TracesRead>, call: Call) -> Outcome {
+    let id: Id = call.parse_part("id", TracesRead::THING)?;
     let missing = Missing::new(TracesRead::THING, call.part("id"));
-    let after = Position(call.query().parsed("after", "a position")?.unwrap_or(0));
+    let after = Position(call.query().parse_value("after", "a position")?.unwrap_or(0));
     let items = call.query().one_of("fold", &[("items", Items::Folded)])?.unwrap_or(Items::Shown);
     let (reach, at) = (allowed.rows(), call.as_of());
     let trace = move |ports: &Ports| Tracer { ports, reach, after, at, folded: Cell::new(0) }.trace(id, items);
@@ -78,7 +78,7 @@ enum Items {
 }
 
 /// The executions of a page.
-struct Page {
+struct TracePage {
     shown: Vec<Execution>,
     /// Those that are counted, each with the step that it is folded into.
     folded: Vec<((ExecutionId, StepName), Execution)>,
@@ -104,7 +104,7 @@ impl Tracer<'_> {
         let Some(root) = self.root_of(asked)? else { return Ok(None) };
         let (mut events, more_events) = self.first_things::<Event>(Column::Correlation, root, self.after)?;
         let above = self.asked_and_above(asked)?;
-        let Page { shown: mut executions, mut folded, last } = self.executions(root, &above, items)?;
+        let TracePage { shown: mut executions, mut folded, last } = self.executions(root, &above, items)?;
         // The page ends where the first of both is cut off, so that the next one continues with both.
         let next = events.last().filter(|_| more_events).map(View::position).into_iter().chain(last).min();
         if let Some(next) = next {
@@ -139,25 +139,25 @@ impl Tracer<'_> {
             let id = execution.id;
             Ok((step, self.then((id, StreamId::Execution(id)), execution)?))
         });
-        let folded = counted(folded.collect::<Result<_, Problem>>()?);
+        let folded = count_folded(folded.collect::<Result<_, Problem>>()?);
         Ok(Some(WireTrace { root, began_at, asked, nodes, folded, next, truncated: is_truncated }))
     }
 
     /// Reads the executions of a page, and folds those that are not shown.
-    fn executions(&self, root: Id, above: &[Execution], items: Items) -> Result<Page, Problem> {
+    fn executions(&self, root: Id, above: &[Execution], items: Items) -> Result<TracePage, Problem> {
         if items == Items::Shown {
             let (shown, has_more) = self.first_things::<Execution>(Column::Correlation, root, self.after)?;
             let last = shown.last().filter(|_| has_more).map(View::position);
-            return Ok(Page { shown, folded: Vec::new(), last });
+            return Ok(TracePage { shown, folded: Vec::new(), last });
         }
         let folds = Folds::new(self.ports, above.iter().map(|execution| execution.id).collect());
-        let mut page = Page { shown: Vec::new(), folded: Vec::new(), last: None };
+        let mut page = TracePage { shown: Vec::new(), folded: Vec::new(), last: None };
         let mut after = self.after;
         loop {
             let (executions, has_more) = self.first_things::<Execution>(Column::Correlation, root, after)?;
             for execution in executions {
                 if page.shown.len() == THINGS_MAX || page.shown.len() + page.folded.len() == SCANNED_MAX {
-                    return Ok(Page { last: Some(after), ..page });
+                    return Ok(TracePage { last: Some(after), ..page });
                 }
                 after = execution.position;
                 match folds.step_of(&execution)? {
@@ -179,7 +179,7 @@ impl Tracer<'_> {
     }
 
     /// Reads a row that the caller sees.
-    fn seen<V: View>(&self, key: &str) -> Result<Option<V>, Problem> {
+    fn read_visible<V: View>(&self, key: &str) -> Result<Option<V>, Problem> {
         Ok(read_row::<V>(self.ports, key)?.filter(|row| self.reach.covers(row.scope().as_ref())))
     }
 
@@ -207,11 +207,11 @@ impl Tracer<'_> {
     /// Finds the first record of a thing's chain.
     fn root_of(&self, id: Id) -> Result<Option<Id>, Problem> {
         let key = id.to_string();
-        let found = if let Some(event) = self.seen::<Event>(&key)? {
+        let found = if let Some(event) = self.read_visible::<Event>(&key)? {
             (event.position, event.correlation)
-        } else if let Some(execution) = self.seen::<Execution>(&key)? {
+        } else if let Some(execution) = self.read_visible::<Execution>(&key)? {
             (execution.position, execution.correlation)
-        } else if let Some(enforcement) = self.seen::<Enforcement>(&key)? {
+        } else if let Some(enforcement) = self.read_visible::<Enforcement>(&key)? {
             (enforcement.position, enforcement.correlation)
         } else {
             return Ok(None);
@@ -226,7 +226,7 @@ impl Tracer<'_> {
     fn asked_and_above(&self, asked: Id) -> Result<Vec<Execution>, Problem> {
         let (mut found, mut next) = (Vec::new(), Some(ExecutionId(asked)));
         while let Some(id) = next {
-            let Some(execution) = self.seen::<Execution>(&id.to_string())? else { break };
+            let Some(execution) = self.read_visible::<Execution>(&id.to_string())? else { break };
             next = execution.parent;
             found.push(execution);
         }
@@ -251,7 +251,7 @@ impl Tracer<'_> {
 
     /// Returns the first of the rules that did not match, and why; none if that can no longer be computed.
     fn not_matched(&self, event: &Event, enforcements: &[Enforcement], steps_left: &mut u64) -> Option<Vec<WireVerdict>> {
-        let judged = Judged::stored(self.ports, event, Definitions::Then).ok()?;
+        let judged = EventVerdicts::from_stored(self.ports, event, WireDefinitions::Then).ok()?;
         let others = judged.rules().iter().filter(|rule| enforcements.iter().all(|enforcement| enforcement.rule_id != rule.id));
         let others = others.filter(|rule| self.reach.covers(Some(&RowScope::of_pack(rule.name.pack().as_str()))));
         let verdicts = others.take(EXPLAINED_RULES_MAX).map(|rule| judged.briefly(rule, None, steps_left));

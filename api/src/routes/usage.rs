@@ -3,7 +3,7 @@
 use axum::http::Method;
 
 use super::Routes;
-use crate::auth::{Allowed, Known, Proof as _};
+use crate::auth::{AllowedCaller, KnownCaller, Proof as _};
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{IdentitiesRead, Permission as _, UsageRead};
@@ -16,18 +16,18 @@ pub(crate) const USAGE_GET: &str = "usage_get";
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
-    routes.known(
+    routes.for_any_caller(
         Method::GET,
         "/usage",
         get,
         Operation::shows::<WireUsage>(USAGE_GET, "Returns how much the caller, or another identity, has used of its quotas")
-            .asked(&["of"])
+            .with_query(&["of"])
             .refuses(&[(404, "not_found")]),
     );
 }
 
 /// Returns what the caller has used, or another identity.
-pub(super) async fn get(known: Known, call: Call) -> Outcome {
+pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     let ports = &call.api().ports;
     let (id, name) = match call.query().text("of") {
         None => match &known.holder().identity {
@@ -36,12 +36,12 @@ pub(super) async fn get(known: Known, call: Call) -> Outcome {
             None => return respond::json(&WireUsage::of_token(known.holder().name())),
         },
         Some(name) => {
-            Allowed::<UsageRead>::demand_whole(&*ports.access, call.request())?;
+            AllowedCaller::<UsageRead>::demand_whole(&*ports.access, call.request())?;
             let id = ports.access.identity_named(name).ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
             (id, name.to_owned())
         }
     };
     let directory = ports.access.directory();
     let tier = directory.identity(&id).and_then(|identity| ports.usage.tiers().of(|group| identity.is_in(group)));
-    respond::json(&WireUsage::new((id, name), tier, &ports.usage.used(id), ports.access.now()))
+    respond::json(&WireUsage::new((id, name), tier, &ports.usage.usage_of(id), ports.access.now()))
 }

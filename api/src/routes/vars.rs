@@ -9,7 +9,7 @@ use ensue_views::Var;
 use thiserror::Error;
 
 use super::Routes;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::conditions::Condition;
 use crate::listing;
@@ -17,7 +17,7 @@ use crate::operation::{Conditional, Content, Operation, SET, WRITTEN};
 use crate::permissions::{Permission as _, VarsRead, VarsWrite};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::rows::read_row;
 use crate::wire::vars::{WireSetVar, WireVar, WireVarValue};
 
@@ -68,33 +68,33 @@ pub(super) fn declare(routes: &mut Routes) {
 }
 
 /// Lists the vars that have a value, most recently set first.
-pub(super) async fn list(allowed: Allowed<VarsRead>, call: Call) -> Outcome {
+pub(super) async fn list(allowed: AllowedCaller<VarsRead>, call: Call) -> Outcome {
     let listed = listing::rows::<Var, _>(&call, &allowed, &[]).await?;
     let (rows, next, page) = (listed.items, listed.next, listed.page);
     let items =
-        call.api().threads.blocking(move |ports| rows.into_iter().map(|var| shown(ports, var)).collect::<Result<Vec<_>, _>>()).await??;
+        call.api().threads.blocking(move |ports| rows.into_iter().map(|var| to_wire(ports, var)).collect::<Result<Vec<_>, _>>()).await??;
     call.answer_page(items, next.as_deref(), &page)
 }
 
 /// Shows a var with its value.
-pub(super) async fn get(_: Allowed<VarsRead>, call: Call) -> Outcome {
-    let name: VarName = call.named("name", VarsRead::THING)?;
+pub(super) async fn get(_: AllowedCaller<VarsRead>, call: Call) -> Outcome {
+    let name: VarName = call.parse_part("name", VarsRead::THING)?;
     let var: Var = call.api().row(name.to_string(), VarsRead::THING, RowReach::Everything).await?;
-    respond::json(&call.api().threads.blocking(move |ports| shown(ports, var)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| to_wire(ports, var)).await??)
 }
 
 /// Reads what [`get`] shows. Blocking.
 fn read(ports: &Ports, name: &str) -> Result<Option<WireVar>, Problem> {
-    read_row::<Var>(ports, name)?.map(|var| shown(ports, var)).transpose()
+    read_row::<Var>(ports, name)?.map(|var| to_wire(ports, var)).transpose()
 }
 
-fn shown(ports: &Ports, var: Var) -> Result<WireVar, Problem> {
+fn to_wire(ports: &Ports, var: Var) -> Result<WireVar, Problem> {
     let value = var.value.map(|value| ports.log.body(value.position)).transpose()?.flatten();
     Ok(WireVar::new(var, value.as_ref()))
 }
 
 /// Sets a var.
-pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome {
+pub(super) async fn set(allowed: AllowedCaller<VarsWrite>, mut call: Call) -> Outcome {
     let name: VarName = call.part("name").parse().map_err(VarInvalid::from)?;
     let WireVarValue { value } = call.json().await?;
     if value.get() == "null" {
@@ -105,24 +105,24 @@ pub(super) async fn set(allowed: Allowed<VarsWrite>, mut call: Call) -> Outcome 
     let by = allowed.on_behalf(call.context());
     let ask = Ask::SetVar { name: name.clone(), value: Body::json(value.get().to_owned()), seen };
     let position = call.api().submit_locked(lock, by, ask).await?.position;
-    let how = if before.is_none() { Written::Created } else { Written::Done };
-    let answer = respond::written(how, position, &WireSetVar { name: name.clone(), position })?;
-    let answer = respond::located(answer, &format!("{}/vars/{name}", crate::route::BASE));
+    let how = if before.is_none() { WriteOutcome::Created } else { WriteOutcome::Done };
+    let answer = respond::answer_write(how, position, &WireSetVar { name: name.clone(), position })?;
+    let answer = respond::with_location(answer, &format!("{}/vars/{name}", crate::route::BASE));
     let as_set = move |ports: &Ports| {
         let var = read_row::<Var>(ports, name.as_str())?.filter(|var| var.position == position);
-        var.map(|var| shown(ports, var)).transpose()
+        var.map(|var| to_wire(ports, var)).transpose()
     };
     Ok(call.with_new_tag(answer, position, as_set).await)
 }
 
 /// Removes a var's value.
-pub(super) async fn remove(allowed: Allowed<VarsWrite>, call: Call) -> Outcome {
-    let name: VarName = call.named("name", VarsRead::THING)?;
+pub(super) async fn remove(allowed: AllowedCaller<VarsWrite>, call: Call) -> Outcome {
+    let name: VarName = call.parse_part("name", VarsRead::THING)?;
     let (_, seen) = before(&call, &name).await?;
     let lock = call.lock::<VarsRead, _>(name.as_str(), read).await?;
     let by = allowed.on_behalf(call.context());
     let committed = call.api().submit_locked(lock, by, Ask::RemoveVar { name, seen }).await?;
-    Ok(respond::gone(committed.position))
+    Ok(respond::no_content(committed.position))
 }
 
 /// Returns a var as it is read now, and, if the caller set a condition, the state that the log must still see:

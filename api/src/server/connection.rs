@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::addresses::{PeerCertificates, Scheme};
 use crate::front::Front;
-use crate::server::crowd::{Place, Room};
+use crate::server::crowd::{AddressRoom, ConnectionPlace};
 use crate::server::lingering::{Lingering, Unread};
 use crate::server::stall::UnlessStalled;
 use crate::server::tls::Tls;
@@ -35,9 +35,9 @@ pub(super) struct Connection {
     /// The certificates of the other side.
     pub(super) certificates: PeerCertificates,
     /// Whether there is room for it among the others of its address.
-    pub(super) room: Room,
+    pub(super) room: AddressRoom,
     /// Its place among the others.
-    pub(super) place: Arc<Place>,
+    pub(super) place: Arc<ConnectionPlace>,
     /// Turns true when the node stops.
     pub(super) stopping: watch::Receiver<bool>,
 }
@@ -56,8 +56,8 @@ impl Connection {
             request.extensions_mut().insert(self.certificates.clone());
         }
         match self.room {
-            Room::Free => self.front.answer_framed(request).await,
-            Room::Over | Room::None => self.front.answer_crowded(&request),
+            AddressRoom::Free => self.front.answer_framed(request).await,
+            AddressRoom::Over | AddressRoom::None => self.front.answer_crowded(&request),
         }
     }
 
@@ -89,39 +89,47 @@ pub(super) async fn serve(stream: TcpStream, tls: Option<Tls>, mut connection: C
     };
     connection.scheme = Scheme::Https;
     match opened {
-        Ok(Opened::Http1(stream, certificates)) => http1::serve(stream, Connection { certificates, ..connection }).await,
-        Ok(Opened::Http2(stream, certificates)) => http2::serve(stream, Connection { certificates, ..connection }).await,
-        Ok(Opened::Nothing) => {}
+        Ok(OpenedConnection::Http1(stream, certificates)) => http1::serve(stream, Connection { certificates, ..connection }).await,
+        Ok(OpenedConnection::Http2(stream, certificates)) => http2::serve(stream, Connection { certificates, ..connection }).await,
+        Ok(OpenedConnection::Nothing) => {}
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }
 }
 
 /// A connection after its TLS handshake.
-enum Opened<S> {
+enum OpenedConnection<S> {
     Http1(S, PeerCertificates),
     Http2(S, PeerCertificates),
     /// It has ended.
     Nothing,
 }
 
-async fn open(stream: TcpStream, tls: &Tls, connection: &Connection) -> Opened<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
+async fn open(
+    stream: TcpStream,
+    tls: &Tls,
+    connection: &Connection,
+) -> OpenedConnection<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
     let mut first = [0];
     match stream.peek(&mut first).await {
         Ok(1) if first[0] == TLS_HANDSHAKE => {}
         Ok(1) => {
             explain(stream, connection).await;
-            return Opened::Nothing;
+            return OpenedConnection::Nothing;
         }
-        Ok(_) | Err(_) => return Opened::Nothing,
+        Ok(_) | Err(_) => return OpenedConnection::Nothing,
     }
     match tls.accept(UnlessStalled::new(stream, connection.limits().write_timeout)).await {
         Ok(stream) => {
             let certificates = Tls::certificates(&stream);
-            if Tls::speaks_http2(&stream) { Opened::Http2(stream, certificates) } else { Opened::Http1(stream, certificates) }
+            if Tls::speaks_http2(&stream) {
+                OpenedConnection::Http2(stream, certificates)
+            } else {
+                OpenedConnection::Http1(stream, certificates)
+            }
         }
         Err(error) => {
             tracing::debug!(%error, "a TLS handshake failed");
-            Opened::Nothing
+            OpenedConnection::Nothing
         }
     }
 }

@@ -27,7 +27,7 @@ const ANSWERED_MAX: usize = 16;
 
 /// Whether there is room for another connection of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum AddressRoom {
     /// There is.
     Free,
     /// There is none, but its requests are answered with that.
@@ -49,7 +49,7 @@ enum Doing {
 
 /// A connection's place among the others; the connection and its responses share it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     /// The requests whose responses are not written yet; HTTP/2 has several at once.
     under_way: AtomicU32,
     has_asked: AtomicBool,
@@ -60,7 +60,7 @@ pub(super) struct Place {
     leaves: Notify,
 }
 
-impl Place {
+impl ConnectionPlace {
     fn new(begun: Instant) -> Arc<Self> {
         let place = Self {
             under_way: AtomicU32::new(0),
@@ -114,12 +114,12 @@ impl Place {
     }
 
     /// Returns once a request was rejected because its address has too many connections.
-    pub(super) async fn left(&self) {
+    pub(super) async fn wait_for_rejection(&self) {
         self.leaves.notified().await;
     }
 
     /// Returns once the connection has had no request under way for this long.
-    pub(super) async fn rested(&self, patience: Duration) {
+    pub(super) async fn wait_for_idle(&self, patience: Duration) {
         loop {
             let waited = if self.is_waiting() { Duration::from_millis(self.now().saturating_sub(self.since())) } else { Duration::ZERO };
             match patience.checked_sub(waited).filter(|rest| !rest.is_zero()) {
@@ -151,7 +151,7 @@ impl Place {
 }
 
 /// Keeps a place busy until a response is written.
-pub(super) struct Answering(Arc<Place>);
+pub(super) struct Answering(Arc<ConnectionPlace>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
@@ -167,7 +167,7 @@ pub(super) struct Crowd {
     begun: Instant,
     silent_per_address: usize,
     connections_per_address: usize,
-    by_address: HashMap<IpAddr, Vec<(Id, Arc<Place>)>>,
+    by_address: HashMap<IpAddr, Vec<(Id, Arc<ConnectionPlace>)>>,
     address_of: HashMap<Id, IpAddr>,
 }
 
@@ -179,32 +179,32 @@ impl Crowd {
     }
 
     /// Creates the place of a connection that was just accepted.
-    pub(super) fn place(&self) -> Arc<Place> {
-        Place::new(self.begun)
+    pub(super) fn place(&self) -> Arc<ConnectionPlace> {
+        ConnectionPlace::new(self.begun)
     }
 
     /// Reports whether there is room for another connection of an address. A connection of the address that waits for a request
     /// gives way to it.
-    pub(super) fn room(&self, from: IpAddr) -> Room {
-        let Some(others) = self.by_address.get(&network_of(from)) else { return Room::Free };
+    pub(super) fn room(&self, from: IpAddr) -> AddressRoom {
+        let Some(others) = self.by_address.get(&network_of(from)) else { return AddressRoom::Free };
         if others.len() < self.connections_per_address {
-            return Room::Free;
+            return AddressRoom::Free;
         }
         if others.len() >= self.connections_per_address + ANSWERED_MAX {
-            return Room::None;
+            return AddressRoom::None;
         }
         match longest_waiting(others) {
             Some(place) => {
                 place.give_way();
-                Room::Free
+                AddressRoom::Free
             }
-            None => Room::Over,
+            None => AddressRoom::Over,
         }
     }
 
     /// Adds a connection; if its address has too many, the oldest of them that has been silent for long gives
     /// way.
-    pub(super) fn add(&mut self, connection: Id, from: IpAddr, place: Arc<Place>) {
+    pub(super) fn add(&mut self, connection: Id, from: IpAddr, place: Arc<ConnectionPlace>) {
         let address = network_of(from);
         self.address_of.insert(connection, address);
         let others = self.by_address.entry(address).or_default();
@@ -234,19 +234,19 @@ impl Crowd {
     /// Finds the connection that gives way if all places are taken: from the address with the most waiting
     /// connections, the oldest one that has not sent anything yet, or else the one that has been idle the
     /// longest. Returns none if all are busy, or have only just begun to wait.
-    pub(super) fn least_needed(&self) -> Option<Arc<Place>> {
+    pub(super) fn least_needed(&self) -> Option<Arc<ConnectionPlace>> {
         let crowded = self.by_address.values().max_by_key(|places| waiting(places).count())?;
         longest_waiting(crowded).cloned()
     }
 }
 
 /// Returns the oldest connection that has not sent anything yet, or else the one that has been idle the longest.
-fn longest_waiting(places: &[(Id, Arc<Place>)]) -> Option<&Arc<Place>> {
+fn longest_waiting(places: &[(Id, Arc<ConnectionPlace>)]) -> Option<&Arc<ConnectionPlace>> {
     waiting(places).min_by_key(|place| (!place.is_silent(), place.since()))
 }
 
 /// Iterates over the connections that have waited longer than they may if all places are taken.
-fn waiting(places: &[(Id, Arc<Place>)]) -> impl Iterator<Item = &Arc<Place>> {
+fn waiting(places: &[(Id, Arc<ConnectionPlace>)]) -> impl Iterator<Item = &Arc<ConnectionPlace>> {
     places.iter().map(|(_, place)| place).filter(|place| place.is_waiting() && place.is_older_than(CROWDED_GRACE))
 }
 
@@ -261,13 +261,13 @@ mod tests {
         Crowd::new(&Limits { silent_per_address, ..Limits::default() })
     }
 
-    fn came(crowd: &mut Crowd, from: IpAddr) -> (Id, Arc<Place>) {
+    fn came(crowd: &mut Crowd, from: IpAddr) -> (Id, Arc<ConnectionPlace>) {
         let (id, place) = (tokio::spawn(async {}).id(), crowd.place());
         crowd.add(id, from, place.clone());
         (id, place)
     }
 
-    async fn is_given_up(place: &Place) -> bool {
+    async fn is_given_up(place: &ConnectionPlace) -> bool {
         tokio::time::timeout(Duration::from_millis(1), place.given_up()).await.is_ok()
     }
 
@@ -330,7 +330,7 @@ mod tests {
         drop(second);
         assert_eq!(place.doing(), Doing::Idle);
         let begin = Instant::now();
-        place.rested(SILENT_GRACE).await;
+        place.wait_for_idle(SILENT_GRACE).await;
         assert_eq!(begin.elapsed(), SILENT_GRACE, "from the end of the last answer");
     }
 
@@ -338,9 +338,9 @@ mod tests {
     async fn address_has_a_maximum_of_busy_connections_and_others_are_not_affected() {
         let mut crowd = Crowd::new(&Limits { connections_per_address: 2, ..Limits::default() });
         let busy: Vec<_> = (0..2).map(|_| came(&mut crowd, HERE).1.asks()).collect();
-        assert_eq!([crowd.room(HERE), crowd.room(THERE)], [Room::Over, Room::Free]);
+        assert_eq!([crowd.room(HERE), crowd.room(THERE)], [AddressRoom::Over, AddressRoom::Free]);
         let over: Vec<_> = (0..ANSWERED_MAX).map(|_| came(&mut crowd, HERE).1.asks()).collect();
-        assert_eq!([crowd.room(HERE), crowd.room(THERE)], [Room::None, Room::Free]);
+        assert_eq!([crowd.room(HERE), crowd.room(THERE)], [AddressRoom::None, AddressRoom::Free]);
         drop((busy, over));
     }
 
@@ -351,9 +351,9 @@ mod tests {
         drop(idle.asks());
         let (_, busy) = came(&mut crowd, HERE);
         let _answering = busy.asks();
-        assert_eq!(crowd.room(HERE), Room::Over, "it has only just become idle");
+        assert_eq!(crowd.room(HERE), AddressRoom::Over, "it has only just become idle");
         tokio::time::advance(CROWDED_GRACE).await;
-        assert_eq!(crowd.room(HERE), Room::Free);
+        assert_eq!(crowd.room(HERE), AddressRoom::Free);
         assert!(is_given_up(&idle).await && !is_given_up(&busy).await);
     }
 }

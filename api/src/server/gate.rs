@@ -137,14 +137,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
 /// A connection's place in its requests.
 #[derive(Debug, Default)]
 struct Strict {
-    at: At,
+    at: FramingState,
     /// The received part of an unfinished line.
     line: Vec<u8>,
     refused: Option<Ambiguous>,
 }
 
 #[derive(Debug)]
-enum At {
+enum FramingState {
     /// In a head.
     Head(Head),
     /// The number of bytes of a body that are still to come.
@@ -159,7 +159,7 @@ enum At {
     Over,
 }
 
-impl Default for At {
+impl Default for FramingState {
     fn default() -> Self {
         Self::Head(Head::default())
     }
@@ -175,7 +175,7 @@ struct Head {
 
 impl Strict {
     fn is_in_a_head(&self) -> bool {
-        matches!(self.at, At::Head(_) | At::Over)
+        matches!(self.at, FramingState::Head(_) | FramingState::Over)
     }
 
     /// Tracks received bytes; a byte that makes a request ambiguous is replaced by one that the parser rejects.
@@ -183,34 +183,34 @@ impl Strict {
         let mut from = 0;
         while from < bytes.len() {
             match &mut self.at {
-                At::Over => return,
-                At::Body(left) | At::Chunk(left) => {
+                FramingState::Over => return,
+                FramingState::Body(left) | FramingState::Chunk(left) => {
                     let here = (*left).min((bytes.len() - from) as u64);
                     *left -= here;
                     // This is at most the rest of the slice.
                     from += here as usize;
                     if *left == 0 {
-                        self.at = if matches!(self.at, At::Body(_)) { At::default() } else { At::ChunkSize };
+                        self.at = if matches!(self.at, FramingState::Body(_)) { FramingState::default() } else { FramingState::ChunkSize };
                     }
                 }
-                At::Head(_) | At::ChunkSize | At::Trailers => {
+                FramingState::Head(_) | FramingState::ChunkSize | FramingState::Trailers => {
                     let Some(end) = bytes[from..].iter().position(|byte| *byte == b'\n').map(|at| from + at) else {
                         self.line.extend_from_slice(&bytes[from..]);
                         if self.line.len() > READ_BYTES_MAX {
-                            self.at = At::Over;
+                            self.at = FramingState::Over;
                         }
                         return;
                     };
                     let is_clear = if self.line.is_empty() {
-                        self.ended(&bytes[from..=end])
+                        self.process_line(&bytes[from..=end])
                     } else {
                         let mut line = std::mem::take(&mut self.line);
                         line.extend_from_slice(&bytes[from..=end]);
-                        self.ended(&line)
+                        self.process_line(&line)
                     };
                     if let Err(why) = is_clear {
                         self.refused = Some(why);
-                        self.at = At::Over;
+                        self.at = FramingState::Over;
                         bytes[end] = REFUSED_BYTE;
                         return;
                     }
@@ -221,26 +221,26 @@ impl Strict {
     }
 
     /// Processes a complete line.
-    fn ended(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
+    fn process_line(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
         let Some(line) = line.strip_suffix(b"\r\n") else { return Err(Ambiguous::BareLineFeed) };
         match &mut self.at {
-            At::Head(head) if line.is_empty() => {
+            FramingState::Head(head) if line.is_empty() => {
                 // Blank lines before a request are ignored (RFC 9112 §2.2).
                 if head.is_begun {
                     self.at = match (head.is_coded, head.length) {
-                        (true, _) => At::ChunkSize,
-                        (false, Some(bytes)) if bytes > 0 => At::Body(bytes),
-                        (false, _) => At::default(),
+                        (true, _) => FramingState::ChunkSize,
+                        (false, Some(bytes)) if bytes > 0 => FramingState::Body(bytes),
+                        (false, _) => FramingState::default(),
                     };
                 }
                 Ok(())
             }
-            At::Head(head) if !head.is_begun => {
+            FramingState::Head(head) if !head.is_begun => {
                 head.is_begun = true;
                 Ok(())
             }
-            At::Head(head) => head.field(line),
-            At::ChunkSize => {
+            FramingState::Head(head) => head.field(line),
+            FramingState::ChunkSize => {
                 let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
                 let rest = &line[digits..];
                 if !rest.is_empty() && rest[0] != b';' {
@@ -248,19 +248,19 @@ impl Strict {
                 }
                 let size = std::str::from_utf8(&line[..digits]).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
                 self.at = match size {
-                    Some(0) => At::Trailers,
-                    Some(size) => At::Chunk(size.saturating_add(2)),
+                    Some(0) => FramingState::Trailers,
+                    Some(size) => FramingState::Chunk(size.saturating_add(2)),
                     None => return Err(Ambiguous::ChunkSize),
                 };
                 Ok(())
             }
-            At::Trailers => {
+            FramingState::Trailers => {
                 if line.is_empty() {
-                    self.at = At::default();
+                    self.at = FramingState::default();
                 }
                 Ok(())
             }
-            At::Body(_) | At::Chunk(_) | At::Over => Ok(()),
+            FramingState::Body(_) | FramingState::Chunk(_) | FramingState::Over => Ok(()),
         }
     }
 }
@@ -289,7 +289,7 @@ mod tests {
     /// Feeds a text in pieces of each length, and returns why it is rejected, which must not depend on the
     /// pieces.
     #[track_caller]
-    fn refused(text: &str) -> Option<Ambiguous> {
+    fn refusal_of(text: &str) -> Option<Ambiguous> {
         let whole = in_pieces(text, text.len());
         for bytes in 1..text.len() {
             assert_eq!(in_pieces(text, bytes), whole, "in pieces of {bytes}: {text:?}");
@@ -314,24 +314,24 @@ mod tests {
         let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\n\n\n\n\r\n0\r\nx-sum: 1\r\n\r\n";
         let got = "\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n";
         for text in [posted, chunked, got] {
-            assert_eq!(refused(&format!("{text}{text}{got}")), None, "{text:?}");
+            assert_eq!(refusal_of(&format!("{text}{text}{got}")), None, "{text:?}");
         }
         let bare = "GET / HTTP/1.1\r\nhost: x\nx: y\r\n\r\n";
         for before in [posted, chunked, got, ""] {
-            assert_eq!(refused(&format!("{before}{bare}")), Some(Ambiguous::BareLineFeed), "behind {before:?}");
+            assert_eq!(refusal_of(&format!("{before}{bare}")), Some(Ambiguous::BareLineFeed), "behind {before:?}");
         }
     }
 
     #[test]
     fn ambiguous_lengths_are_rejected() {
         for head in ["content-length: 2\r\nTRANSFER-ENCODING: chunked", "transfer-encoding: chunked\r\nContent-Length: 2"] {
-            assert_eq!(refused(&format!("POST / HTTP/1.1\r\n{head}\r\n\r\n")), Some(Ambiguous::TwoLengths), "{head:?}");
+            assert_eq!(refusal_of(&format!("POST / HTTP/1.1\r\n{head}\r\n\r\n")), Some(Ambiguous::TwoLengths), "{head:?}");
         }
         for size in ["2 ", " 2", "2\t;a", "0x2", "", "-2", "11111111111111111"] {
             let text = format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{size}\r\nab\r\n0\r\n\r\n");
-            assert_eq!(refused(&text), Some(Ambiguous::ChunkSize), "{size:?}");
+            assert_eq!(refusal_of(&text), Some(Ambiguous::ChunkSize), "{size:?}");
         }
         let bare = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\nab\r\n0\r\n\r\n";
-        assert_eq!(refused(bare), Some(Ambiguous::BareLineFeed));
+        assert_eq!(refusal_of(bare), Some(Ambiguous::BareLineFeed));
     }
 }

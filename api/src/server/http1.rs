@@ -14,13 +14,13 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::holding::Holding;
+use crate::holding_body::Holding;
 use crate::server::connection::Connection;
 use crate::server::crowd::Answering;
 use crate::server::gate::{Gate, Refuse};
 use crate::server::lingering::{Lingering, Unread};
 use crate::sizes::READ_BYTES_MAX;
-use crate::websocket::{Promised, Talk};
+use crate::websocket::{PromisedTalk, Talk};
 
 /// Serves a connection until it ends.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, connection: Connection) {
@@ -40,7 +40,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
         async move {
             let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
             let mut response = at.answer(request).await;
-            if let (Some(talk), Some(upgrade)) = (response.extensions_mut().remove::<Promised>().and_then(|talk| talk.take()), upgrade) {
+            if let (Some(talk), Some(upgrade)) = (response.extensions_mut().remove::<PromisedTalk>().and_then(|talk| talk.take()), upgrade)
+            {
                 opened.store(true, Ordering::Relaxed);
                 *promised.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, talk, answering));
                 return Ok::<_, Infallible>(response);

@@ -15,8 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::server::connection::Connection;
-use crate::server::crowd::Room;
-use crate::server::streams::{Streams, paced};
+use crate::server::crowd::AddressRoom;
+use crate::server::streams::{Streams, pace_body};
 
 /// The maximum number of requests of a connection that are in progress at once.
 const STREAMS_MAX: u32 = 100;
@@ -45,12 +45,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
             if is_head {
                 response = without_body(response);
             }
-            if at.room != Room::Free {
+            if at.room != AddressRoom::Free {
                 at.place.leaves();
             }
             // It is a field of HTTP/1 (RFC 9113 §8.2.2). The rest of an unread body is not sent, and the connection continues.
             response.headers_mut().remove(header::CONNECTION);
-            Ok::<_, Infallible>(response.map(|body| paced(body, answering)))
+            Ok::<_, Infallible>(response.map(|body| pace_body(body, answering)))
         }
     });
     let served = http2::Builder::new(streams.clone())
@@ -76,24 +76,24 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
     let ended = tokio::select! {
         biased;
         ended = served.as_mut() => return note(ended),
-        () = place.given_up() => Ended::Waiting,
-        () = place.rested(limits.head_timeout) => Ended::Waiting,
-        () = stopped => Ended::Stopped,
-        () = streams.too_many_resets() => Ended::Resets,
-        () = place.left() => Ended::Refused,
+        () = place.given_up() => CloseReason::Waiting,
+        () = place.wait_for_idle(limits.head_timeout) => CloseReason::Waiting,
+        () = stopped => CloseReason::Stopped,
+        () = streams.too_many_resets() => CloseReason::Resets,
+        () = place.wait_for_rejection() => CloseReason::Refused,
     };
-    if ended == Ended::Waiting && place.is_silent() {
+    if ended == CloseReason::Waiting && place.is_silent() {
         return;
     }
-    if ended == Ended::Resets {
+    if ended == CloseReason::Resets {
         tracing::warn!(from = %connection.from, "a connection was closed: its caller cancels too many requests");
     }
     // It names the last request that is answered, so that the caller can repeat later ones elsewhere.
     served.as_mut().graceful_shutdown();
     let patience = async {
         tokio::time::sleep(limits.linger).await;
-        if ended != Ended::Resets {
-            place.rested(limits.linger).await;
+        if ended != CloseReason::Resets {
+            place.wait_for_idle(limits.linger).await;
         }
     };
     tokio::select! {
@@ -105,7 +105,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
 
 /// Why the node ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
+enum CloseReason {
     /// No request is in progress.
     Waiting,
     /// The node stops.

@@ -24,7 +24,7 @@ const PORTION_BYTES: usize = 16 * 1024;
 
 tokio::task_local! {
     /// The progress of the stream that the current task serves.
-    static PROGRESS: Arc<Progress>;
+    static PROGRESS: Arc<ResponseProgress>;
 }
 
 /// The streams of one connection; clones share them. It runs each on a task of its own.
@@ -53,7 +53,7 @@ impl Streams {
 }
 
 impl Budget {
-    fn note(&self, progress: &Progress) {
+    fn note(&self, progress: &ResponseProgress) {
         let change = |left: u32| if progress.is_answered() { Some((left + 1).min(RESETS_MAX)) } else { left.checked_sub(1) };
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).is_err() {
             self.is_spent.notify_one();
@@ -64,12 +64,12 @@ impl Budget {
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let Self { write_timeout, budget } = self.clone();
-        let progress = Arc::new(Progress::new());
+        let progress = Arc::new(ResponseProgress::new());
         tokio::spawn(async move {
             // The stream is reset when it is dropped before its end.
             tokio::select! {
                 () = PROGRESS.scope(progress.clone(), stream) => {}
-                () = progress.stalled(write_timeout) => tracing::debug!("a response was cut: its caller does not read it"),
+                () = progress.wait_for_stall(write_timeout) => tracing::debug!("a response was cut: its caller does not read it"),
             }
             budget.note(&progress);
         });
@@ -77,14 +77,14 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
 }
 
 /// How far a response has been written.
-struct Progress {
+struct ResponseProgress {
     begun: Instant,
     /// When the newest portion was passed on that waits for its caller, in milliseconds after `begun`, plus 1; 0 if none waits.
     waits_since: AtomicU64,
     is_answered: AtomicBool,
 }
 
-impl Progress {
+impl ResponseProgress {
     fn new() -> Self {
         Self { begun: Instant::now(), waits_since: AtomicU64::new(0), is_answered: AtomicBool::new(false) }
     }
@@ -107,7 +107,7 @@ impl Progress {
     }
 
     /// Returns once a portion has waited this long for its caller.
-    async fn stalled(&self, patience: Duration) {
+    async fn wait_for_stall(&self, patience: Duration) {
         loop {
             let rest = match self.waits_since.load(Ordering::Relaxed) {
                 0 => patience,
@@ -122,8 +122,8 @@ impl Progress {
 }
 
 /// Returns a response's body that is passed on in portions. The connection is busy until it is written.
-pub(super) fn paced(body: Body, answering: Answering) -> Body {
-    let progress = PROGRESS.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(Progress::new()));
+pub(super) fn pace_body(body: Body, answering: Answering) -> Body {
+    let progress = PROGRESS.try_with(Arc::clone).unwrap_or_else(|_| Arc::new(ResponseProgress::new()));
     if body.is_end_stream() {
         progress.answers();
     }
@@ -138,7 +138,7 @@ struct Portions {
     body: Body,
     /// What was received from `body` and is not passed on yet.
     rest: Bytes,
-    progress: Arc<Progress>,
+    progress: Arc<ResponseProgress>,
     _answering: Answering,
 }
 
@@ -201,7 +201,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn answer(bytes: usize) -> Body {
-        paced(Body::from(vec![b'x'; bytes]), Crowd::new(&Limits::default()).place().asks())
+        pace_body(Body::from(vec![b'x'; bytes]), Crowd::new(&Limits::default()).place().asks())
     }
 
     #[tokio::test]
@@ -218,21 +218,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn stream_is_stalled_only_while_a_portion_waits_for_its_caller() {
-        let progress = Arc::new(Progress::new());
+        let progress = Arc::new(ResponseProgress::new());
         let mut body = PROGRESS.sync_scope(progress.clone(), || answer(40_000));
-        assert!(tokio::time::timeout(10 * PATIENCE, progress.stalled(PATIENCE)).await.is_err(), "the node still works on it");
+        assert!(tokio::time::timeout(10 * PATIENCE, progress.wait_for_stall(PATIENCE)).await.is_err(), "the node still works on it");
         for _ in 0..2 {
             body.frame().await.unwrap().unwrap();
             tokio::time::advance(PATIENCE - Duration::from_secs(1)).await;
-            assert!(tokio::time::timeout(Duration::ZERO, progress.stalled(PATIENCE)).await.is_err(), "it progresses");
+            assert!(tokio::time::timeout(Duration::ZERO, progress.wait_for_stall(PATIENCE)).await.is_err(), "it progresses");
         }
-        tokio::time::timeout(Duration::from_secs(2), progress.stalled(PATIENCE)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(2), progress.wait_for_stall(PATIENCE)).await.unwrap();
     }
 
     #[tokio::test]
     async fn only_canceled_requests_use_up_the_budget() {
         let streams = Streams::new(PATIENCE);
-        let (reset, answered) = (Progress::new(), Progress::new());
+        let (reset, answered) = (ResponseProgress::new(), ResponseProgress::new());
         answered.answers();
         let is_spent = || async { tokio::time::timeout(Duration::from_millis(1), streams.too_many_resets()).await.is_ok() };
         for _ in 0..3 * RESETS_MAX {

@@ -16,10 +16,10 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::problem::Problem;
-use crate::queues::{Held, Queue};
+use crate::queues::{Queue, QueuePermit};
 use crate::record_filter::{RecordFilter, RecordParts};
-use crate::said::Said;
-use crate::sse::{CHECK_EVERY, Form};
+use crate::sse::{CHECK_EVERY, StreamFormat};
+use crate::stream_message::StreamMessage;
 use crate::threads::Threads;
 
 /// The maximum size of one read.
@@ -27,16 +27,16 @@ pub(super) const PAGE: ReadLimit = ReadLimit { records: 128, bytes: 128 * 1024 }
 
 /// The end of the log, read once for all clients that follow it.
 pub(super) struct Tail {
-    end: Mutex<End>,
+    end: Mutex<TailState>,
     threads: Arc<Threads>,
     /// The responses that are not written yet: pages count towards them.
     unwritten: Arc<Queue>,
 }
 
 #[derive(Default)]
-struct End {
+struct TailState {
     /// The newest page that was read, as long as a client still holds it.
-    newest: Weak<Page>,
+    newest: Weak<TailPage>,
     /// When the log was last read.
     read_at: Option<Instant>,
 }
@@ -56,7 +56,7 @@ impl Tail {
 
     /// Returns records after a position, not necessarily starting right after it; none if there are none. If
     /// none are `known` after it, the log is polled only from time to time, in case a notification was missed.
-    pub(super) async fn after(&self, position: Position, known: Position) -> Result<Option<Arc<Page>>, NoPage> {
+    pub(super) async fn after(&self, position: Position, known: Position) -> Result<Option<Arc<TailPage>>, NoPage> {
         let mut end = self.end.lock().await;
         let newest = end.newest.upgrade();
         if let Some(page) = &newest
@@ -81,17 +81,17 @@ impl Tail {
         Ok(page)
     }
 
-    async fn read(&self, after: Position) -> Result<Option<Arc<Page>>, NoPage> {
+    async fn read(&self, after: Position) -> Result<Option<Arc<TailPage>>, NoPage> {
         let records = self.threads.blocking(move |ports| ports.log.read(after, PAGE)).await.map_err(NoPage::Failed)?;
         let records = records.map_err(|error| NoPage::Failed(error.into()))?;
         if records.is_empty() {
             return Ok(None);
         }
-        self.page(&records).map(|page| Some(Arc::new(Page { after, ..page })))
+        self.page(&records).map(|page| Some(Arc::new(TailPage { after, ..page })))
     }
 
     /// Formats records as events.
-    pub(super) fn page(&self, records: &[Record]) -> Result<Page, NoPage> {
+    pub(super) fn page(&self, records: &[Record]) -> Result<TailPage, NoPage> {
         let mut bytes = Vec::new();
         let mut frames = Vec::with_capacity(records.len());
         for record in records {
@@ -104,7 +104,7 @@ impl Tail {
             bytes.extend_from_slice(b"\n\n");
             frames.push(RecordFrame {
                 position: record.position,
-                ended: ended(record),
+                ended: end_status(record),
                 changes_access: changes_access(record),
                 parts: RecordParts::from(record),
                 begins_at,
@@ -113,17 +113,17 @@ impl Tail {
             });
         }
         let held = self.unwritten.enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
-        Ok(Page { after: Position(0), bytes: Bytes::from_owner(CountedPage { bytes, _held: held }), frames })
+        Ok(TailPage { after: Position(0), bytes: Bytes::from_owner(CountedPage { bytes, _held: held }), frames })
     }
 
     /// Returns the wanted events of a page after a position and before another; none if there are none.
     pub(super) fn between(
         &self,
-        page: &Page,
+        page: &TailPage,
         (after, before): (Position, Position),
         wanted: Option<&RecordFilter>,
-        form: Form,
-    ) -> Result<Option<Said>, NoPage> {
+        form: StreamFormat,
+    ) -> Result<Option<StreamMessage>, NoPage> {
         let from = page.frames.partition_point(|frame| frame.position <= after);
         let to = page.frames.partition_point(|frame| frame.position < before);
         let frames = page.frames.get(from..to).unwrap_or_default();
@@ -131,26 +131,26 @@ impl Tail {
             let frames: Vec<&RecordFrame> = frames.iter().filter(|frame| wanted.has_at_any_time(&frame.parts)).collect();
             return if frames.is_empty() { Ok(None) } else { self.apart(page, &frames, form).map(Some) };
         }
-        if frames.is_empty() { Ok(None) } else { self.said(page, frames, form).map(Some) }
+        if frames.is_empty() { Ok(None) } else { self.build_message(page, frames, form).map(Some) }
     }
 
-    fn said(&self, page: &Page, frames: &[RecordFrame], form: Form) -> Result<Said, NoPage> {
-        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(Said::Records(Vec::new())) };
+    fn build_message(&self, page: &TailPage, frames: &[RecordFrame], form: StreamFormat) -> Result<StreamMessage, NoPage> {
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else { return Ok(StreamMessage::Records(Vec::new())) };
         Ok(match form {
-            Form::Events => Said::Events(page.bytes.slice(first.begins_at..last.ends_at)),
-            Form::NamedEvents | Form::Messages => return self.apart(page, &frames.iter().collect::<Vec<_>>(), form),
+            StreamFormat::Events => StreamMessage::Events(page.bytes.slice(first.begins_at..last.ends_at)),
+            StreamFormat::NamedEvents | StreamFormat::Messages => return self.apart(page, &frames.iter().collect::<Vec<_>>(), form),
         })
     }
 
     /// Returns records of a page that may not follow each other.
-    fn apart(&self, page: &Page, frames: &[&RecordFrame], form: Form) -> Result<Said, NoPage> {
-        if form == Form::Messages {
-            return Ok(Said::Records(frames.iter().map(|frame| page.message(frame)).collect()));
+    fn apart(&self, page: &TailPage, frames: &[&RecordFrame], form: StreamFormat) -> Result<StreamMessage, NoPage> {
+        if form == StreamFormat::Messages {
+            return Ok(StreamMessage::Records(frames.iter().map(|frame| page.message(frame)).collect()));
         }
         let length: usize = frames.iter().map(|frame| frame.ends_at - frame.begins_at + NAME_BYTES).sum();
         let mut bytes = Vec::with_capacity(length);
         for frame in frames {
-            if form == Form::NamedEvents {
+            if form == StreamFormat::NamedEvents {
                 bytes.extend_from_slice(b"event: ");
                 bytes.extend_from_slice(frame.parts.kind.as_bytes());
                 bytes.push(b'\n');
@@ -158,17 +158,17 @@ impl Tail {
             bytes.extend_from_slice(&page.bytes[frame.begins_at..frame.ends_at]);
         }
         let held = self.unwritten.enter_however_large(bytes.len() as u64).ok_or(NoPage::Busy)?;
-        Ok(Said::Events(Bytes::from_owner(CountedPage { bytes, _held: held })))
+        Ok(StreamMessage::Events(Bytes::from_owner(CountedPage { bytes, _held: held })))
     }
 
     /// Returns one record of a page.
-    pub(super) fn one(&self, page: &Page, frame: &RecordFrame, form: Form) -> Result<Said, NoPage> {
-        self.said(page, std::slice::from_ref(frame), form)
+    pub(super) fn one(&self, page: &TailPage, frame: &RecordFrame, form: StreamFormat) -> Result<StreamMessage, NoPage> {
+        self.build_message(page, std::slice::from_ref(frame), form)
     }
 }
 
 /// Consecutive records as events.
-pub(super) struct Page {
+pub(super) struct TailPage {
     /// The position after which it contains every record that was read.
     after: Position,
     bytes: Bytes,
@@ -194,7 +194,7 @@ pub(super) struct RecordFrame {
 /// them.
 struct CountedPage {
     bytes: Vec<u8>,
-    _held: Held,
+    _held: QueuePermit,
 }
 
 impl AsRef<[u8]> for CountedPage {
@@ -203,7 +203,7 @@ impl AsRef<[u8]> for CountedPage {
     }
 }
 
-impl Page {
+impl TailPage {
     /// Returns the position of its last record.
     pub(super) fn last(&self) -> Position {
         self.frames.last().map_or(self.after, |frame| frame.position)
@@ -234,6 +234,6 @@ fn changes_access(record: &Record) -> bool {
 }
 
 /// Returns the status with which a record ended an execution, if it ended one.
-fn ended(record: &Record) -> Option<Status> {
-    record.fact.ended().map(|end| end.how.into())
+fn end_status(record: &Record) -> Option<Status> {
+    record.fact.execution_end().map(|end| end.how.into())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ensue_derive::wire;
-use ensue_engine::catalog::{Action, Catalog, Defined, OnLost, Run};
+use ensue_engine::catalog::{Action, Catalog, DefinitionRef, OnLost, Run};
 use ensue_engine::executions::labels::Labels;
 use ensue_engine::names::{ActionRef, LabelName, PackName, WorkerQueueName};
 use ensue_engine::time::Timestamp;
@@ -50,12 +50,12 @@ impl WireAction {
             Run::Workflow(workflow) => Some(WireStep::all(workflow, catalog)),
             Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } | Run::Builtin(_) => None,
         };
-        Self { steps: Some(steps), ..Self::listed(action, catalog) }
+        Self { steps: Some(steps), ..Self::for_list(action, catalog) }
     }
 
     /// Shows an action as an item of a list.
-    pub(crate) fn listed(action: &Action, catalog: &Catalog) -> Self {
-        let place = catalog.places().get(&Defined::Action(action.name.clone()));
+    pub(crate) fn for_list(action: &Action, catalog: &Catalog) -> Self {
+        let place = catalog.places().get(&DefinitionRef::Action(action.name.clone()));
         Self {
             r#ref: action.name.clone(),
             pack: action.name.pack(),

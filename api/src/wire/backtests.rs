@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backtests::RunningBacktest;
-use crate::ports::{Backtested, FileText, ToBacktest, ToldEvent, ToldEvents};
+use crate::ports::{BacktestResult, FileText, ToBacktest, ToldEvent, ToldEvents};
 use crate::problem::Problem;
 use crate::shapes;
 
@@ -169,9 +169,9 @@ struct WireToldEvent {
     error: Option<String>,
 }
 
-impl From<Backtested> for WireBacktest {
-    fn from(told: Backtested) -> Self {
-        let Backtested { judged, unreadable, after, until, would, happened, matched, new, lost, erred } = told;
+impl From<BacktestResult> for WireBacktest {
+    fn from(told: BacktestResult) -> Self {
+        let BacktestResult { judged, unreadable, after, until, would, happened, matched, new, lost, erred } = told;
         let (new, lost, erred) = (new.into(), lost.into(), erred.into());
         Self { judged, unreadable, after, until, would, happened, matched, new, lost, erred }
     }

@@ -48,7 +48,7 @@ pub(crate) struct WireSettled {
 
 impl WireDeadLetter {
     /// Shows a dead letter as an item of a list.
-    pub(crate) fn listed(letter: DeadLetter) -> Self {
+    pub(crate) fn for_list(letter: DeadLetter) -> Self {
         let DeadLetter { id, position, status, execution, sensor, trigger, reason, time, body: _, settled, scope: _ } = letter;
         let settled = settled.map(|SettledLetter { at, by, rerun, events }| WireSettled { at, by, rerun, events });
         Self { id, position, status: LetterStatus::as_str(status), execution, sensor, trigger, reason, time, settled, delivered: None }
@@ -56,7 +56,7 @@ impl WireDeadLetter {
 
     /// Shows a single dead letter with the delivered body.
     pub(crate) fn whole(letter: DeadLetter, delivered: Option<Box<RawValue>>) -> Self {
-        Self { delivered: Some(delivered), ..Self::listed(letter) }
+        Self { delivered: Some(delivered), ..Self::for_list(letter) }
     }
 }
 

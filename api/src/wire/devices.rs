@@ -6,7 +6,7 @@ use ensue_derive::wire;
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::sessions::Given;
+use super::sessions::GivenSecret;
 use crate::ports::WaitingDevice;
 
 /// A login of a terminal that has begun.
@@ -28,7 +28,7 @@ pub(crate) struct WireBegunDevice<'d> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WirePolledDevice {
     #[schemars(with = "String")]
-    pub(crate) device_code: Given,
+    pub(crate) device_code: GivenSecret,
 }
 
 /// The code of a terminal.

@@ -8,7 +8,7 @@ use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::rules::flow::facts::SupersededBecause;
 use ensue_engine::time::Timestamp;
 use ensue_views::Enforcement;
-use ensue_views::enforcements::{Became, HeldBy, OutcomeName, ReleasedName};
+use ensue_views::enforcements::{FinalOutcome, HeldBy, OutcomeName, ReleasedName};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -63,15 +63,15 @@ impl From<HeldBy> for WireHeld {
     }
 }
 
-impl From<Became> for WireBecame {
-    fn from(became: Became) -> Self {
+impl From<FinalOutcome> for WireBecame {
+    fn from(became: FinalOutcome) -> Self {
         Self { outcome: became.outcome, why: became.why, by: became.by, time: became.time }
     }
 }
 
 impl WireEnforcement {
     /// Shows an enforcement as an item of a list.
-    pub(crate) fn listed(enforcement: Enforcement) -> Self {
+    pub(crate) fn for_list(enforcement: Enforcement) -> Self {
         Self {
             id: enforcement.id,
             position: enforcement.position,
@@ -93,6 +93,6 @@ impl WireEnforcement {
 
     /// Shows a single enforcement; its inputs are null if it requested nothing or they were erased.
     pub(crate) fn whole(enforcement: Enforcement, inputs: Option<Box<RawValue>>) -> Self {
-        Self { inputs: Some(inputs), ..Self::listed(enforcement) }
+        Self { inputs: Some(inputs), ..Self::for_list(enforcement) }
     }
 }

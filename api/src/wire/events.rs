@@ -46,7 +46,7 @@ pub(crate) struct WireEvent {
 
 impl WireEvent {
     /// Shows an event as an item of a list.
-    pub(crate) fn listed(event: Event, reach: &RowReach) -> Self {
+    pub(crate) fn for_list(event: Event, reach: &RowReach) -> Self {
         let counted = |count| (*reach == RowReach::Everything).then_some(count);
         Self {
             id: event.id,
@@ -72,7 +72,7 @@ impl WireEvent {
 
     /// Shows a single event; its payload is null if it was erased.
     pub(crate) fn whole(event: Event, payload: Option<Box<RawValue>>, reach: &RowReach) -> Self {
-        Self { payload: Some(payload), ..Self::listed(event, reach) }
+        Self { payload: Some(payload), ..Self::for_list(event, reach) }
     }
 }
 

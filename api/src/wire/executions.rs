@@ -9,7 +9,7 @@ use ensue_engine::ports::{OutputPart, OutputState, OutputStream};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::SkippedBecause;
-use ensue_views::executions::{AttemptStatus, NotStarted, Progress, Settled, SettledAs, Status};
+use ensue_views::executions::{AttemptStatus, NotStarted, OutcomeDecision, Progress, SettledAs, Status};
 use ensue_views::{Attempt, Execution};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,7 @@ pub(crate) struct WireExecution {
 }
 
 /// The parameters and result of an execution; none if there are none, or they were erased.
-pub(crate) struct Bodies {
+pub(crate) struct ExecutionBodies {
     pub(crate) params: Option<Box<RawValue>>,
     pub(crate) result: Option<Box<RawValue>>,
     /// What it is doing, as reported by its last attempt.
@@ -112,7 +112,7 @@ impl WireExecution {
     }
 
     /// Shows an execution as an item of a list.
-    pub(crate) fn listed(execution: Execution) -> Self {
+    pub(crate) fn for_list(execution: Execution) -> Self {
         let waits_for = WireWaitsFor::of(&execution);
         Self {
             waits_for,
@@ -161,10 +161,10 @@ impl WireExecution {
     }
 
     /// Shows a single execution.
-    pub(crate) fn whole(mut execution: Execution, bodies: Bodies) -> Self {
+    pub(crate) fn whole(mut execution: Execution, bodies: ExecutionBodies) -> Self {
         let not_started = std::mem::take(&mut execution.not_started).into_iter().map(WireNotStarted::from).collect();
         let mut whole =
-            Self { params: Some(bodies.params), result: Some(bodies.result), not_started: Some(not_started), ..Self::listed(execution) };
+            Self { params: Some(bodies.params), result: Some(bodies.result), not_started: Some(not_started), ..Self::for_list(execution) };
         if let Some(progress) = &mut whole.progress {
             progress.message = Some(bodies.doing);
         }
@@ -261,8 +261,8 @@ pub(crate) struct WireSettled {
     at: Timestamp,
 }
 
-impl From<Settled> for WireSettled {
-    fn from(settled: Settled) -> Self {
+impl From<OutcomeDecision> for WireSettled {
+    fn from(settled: OutcomeDecision) -> Self {
         Self { outcome: settled.outcome, by: settled.by, at: settled.at }
     }
 }
@@ -403,7 +403,7 @@ impl WireOutput {
 
 /// Returns a part with the state that holds once its attempt is over: an output that was never closed, because
 /// nothing was printed or its node went down, is complete.
-pub(crate) fn settled(part: OutputPart, bytes_max: usize) -> OutputPart {
+pub(crate) fn with_final_state(part: OutputPart, bytes_max: usize) -> OutputPart {
     let is_all = part.bytes.len() < bytes_max;
     let state = match part.state {
         OutputState::Open if is_all => OutputState::Complete,

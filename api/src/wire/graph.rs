@@ -62,7 +62,7 @@ enum WireStepKind {
 impl WireStep {
     /// Shows the steps of a workflow in the order in which they are written, each with its place in a drawing.
     pub(crate) fn all(workflow: &Workflow, catalog: &Catalog) -> Vec<Self> {
-        let mut steps: Vec<Self> = workflow.steps().iter().map(|step| Self::written(step, catalog)).collect();
+        let mut steps: Vec<Self> = workflow.steps().iter().map(|step| Self::from_step(step, catalog)).collect();
         let places: BTreeMap<StepName, usize> = steps.iter().enumerate().map(|(place, step)| (step.step.clone(), place)).collect();
         let needs: Vec<Vec<usize>> = steps.iter().map(|step| step.needs.iter().map(|name| places[name]).collect()).collect();
         for (step, (rank, lane)) in steps.iter_mut().zip(places_of(&needs)) {
@@ -71,7 +71,7 @@ impl WireStep {
         steps
     }
 
-    fn written(step: &Step, catalog: &Catalog) -> Self {
+    fn from_step(step: &Step, catalog: &Catalog) -> Self {
         let action = match &step.task {
             Task::Action { action, .. } => Some(action.clone()),
             Task::Fail { .. } | Task::Assert { .. } => None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ensue_derive::wire;
-use ensue_engine::catalog::{Scheme, Sensor, Verify, Vouched};
+use ensue_engine::catalog::{Scheme, SenderAuthority, Sensor, Verify};
 use ensue_engine::command::ReceivedEvent;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::deliveries::heard::Heard;
+use crate::deliveries::listeners::HeardDelivery;
 use crate::deliveries::{Delivery, DeliveryEnd};
 use crate::ports::{ConfirmedTopic, SecretState};
 
@@ -181,9 +181,9 @@ impl From<&Verify> for WireScheme {
                 Scheme::Zoom => Self::Zoom,
             },
             Verify::Vouched(vouched) => match **vouched {
-                Vouched::Sns(_) => Self::Sns,
-                Vouched::Jwt(_) => Self::Jwt,
-                Vouched::Mtls(_) => Self::Mtls,
+                SenderAuthority::Sns(_) => Self::Sns,
+                SenderAuthority::Jwt(_) => Self::Jwt,
+                SenderAuthority::Mtls(_) => Self::Mtls,
             },
             Verify::None => Self::None,
         }
@@ -244,8 +244,8 @@ struct WireHeader {
     value: String,
 }
 
-impl From<Heard> for WireHeard {
-    fn from(heard: Heard) -> Self {
+impl From<HeardDelivery> for WireHeard {
+    fn from(heard: HeardDelivery) -> Self {
         let content = heard.content.map(|content| WireContent {
             method: content.method.as_str().to_owned(),
             target: content.target,

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::problem::Problem;
 use crate::shapes;
-use crate::wire::sessions::Given;
+use crate::wire::sessions::GivenSecret;
 
 /// How many characters of the text of a question a list shows.
 const LISTED_CHARS: usize = 280;
@@ -101,7 +101,7 @@ pub(crate) struct WireMayNotAnswer {
 }
 
 /// What an inquiry is to the caller that reads it.
-pub(crate) struct Standing {
+pub(crate) struct ReaderStanding {
     pub(crate) may_answer: Result<(), Problem>,
     pub(crate) answered_by_me: bool,
     pub(crate) is_overdue: bool,
@@ -176,7 +176,7 @@ impl From<Answer> for WireAnswer {
 
 /// The bodies of an inquiry that are read from the log; none if there are none, or they were erased.
 #[derive(Default)]
-pub(crate) struct Bodies {
+pub(crate) struct InquiryBodies {
     pub(crate) text: Option<String>,
     pub(crate) veto: Option<String>,
     pub(crate) answer_schema: Option<Box<RawValue>>,
@@ -188,7 +188,7 @@ pub(crate) struct Bodies {
 
 impl WireInquiry {
     /// Shows an inquiry as an item of a list; `base` is the address where inquiries are read.
-    pub(crate) fn listed(inquiry: Inquiry, base: &str) -> Self {
+    pub(crate) fn for_list(inquiry: Inquiry, base: &str) -> Self {
         let counted = u32::try_from(inquiry.answers.len()).unwrap_or(u32::MAX);
         Self {
             id: inquiry.id,
@@ -227,7 +227,7 @@ impl WireInquiry {
     }
 
     /// Shows what the inquiry is to its reader.
-    pub(crate) fn read_by(self, standing: Standing) -> Self {
+    pub(crate) fn read_by(self, standing: ReaderStanding) -> Self {
         let refused = standing
             .may_answer
             .err()
@@ -256,12 +256,12 @@ impl WireInquiry {
     }
 
     /// Shows a single inquiry.
-    pub(crate) fn whole(inquiry: Inquiry, base: &str, bodies: Bodies) -> Self {
-        let mut whole = Self::listed(inquiry, base);
+    pub(crate) fn whole(inquiry: Inquiry, base: &str, bodies: InquiryBodies) -> Self {
+        let mut whole = Self::for_list(inquiry, base);
         for (shown, answer) in whole.answers.iter_mut().zip(bodies.answers) {
             shown.answer = Some(answer);
         }
-        let Bodies { text, veto, answer_schema, answer, .. } = bodies;
+        let InquiryBodies { text, veto, answer_schema, answer, .. } = bodies;
         Self { text: Some(text), veto: Some(veto), answer_schema: Some(answer_schema), answer: Some(answer), ..whole }
     }
 }
@@ -303,5 +303,5 @@ pub(crate) struct WireAskedInquiryLink {
 pub(crate) struct WireLinkCode {
     /// The code of the link.
     #[schemars(with = "String")]
-    pub(crate) code: Given,
+    pub(crate) code: GivenSecret,
 }

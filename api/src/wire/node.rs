@@ -11,7 +11,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::attention::{Attention, COUNTED_MAX};
-use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness, Retained};
+use crate::ports::{
+    DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, NodeStatus, Readiness, RetentionStatus, StorageUsage,
+};
 use crate::settings::Feature;
 
 /// The status of the node.
@@ -82,14 +84,14 @@ impl From<Attention> for WireAttention {
     }
 }
 
-impl From<Retained> for WireRetained {
-    fn from(retained: Retained) -> Self {
+impl From<RetentionStatus> for WireRetained {
+    fn from(retained: RetentionStatus) -> Self {
         Self { executions: retained.age(), executions_removed: retained.removed.executions, rows_removed: retained.removed.rows }
     }
 }
 
-impl From<Kept> for WireKept {
-    fn from(kept: Kept) -> Self {
+impl From<StorageUsage> for WireKept {
+    fn from(kept: StorageUsage) -> Self {
         Self { bytes: kept.bytes, quota_bytes: kept.quota_bytes }
     }
 }

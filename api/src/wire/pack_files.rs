@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use ensue_derive::wire;
-use ensue_engine::catalog::{Catalog, Defined};
+use ensue_engine::catalog::{Catalog, DefinitionRef};
 use ensue_engine::names::PackName;
 use ensue_engine::record::Digest;
 use ensue_packs::{Diagnostic, FileMode, HighlightedToken, PackFile, TokenClass, highlight};
@@ -132,10 +132,10 @@ impl WireDefined {
         let in_file = catalog.places().iter().filter(|(_, place)| place.file == path);
         let of_pack = in_file.filter_map(|(defined, place)| {
             let (of, r#ref, kind) = match defined {
-                Defined::Action(name) => (name.pack(), name.to_string(), WireDefinedKind::Action),
-                Defined::Rule(name) => (name.pack(), name.to_string(), WireDefinedKind::Rule),
-                Defined::Sensor(name) => (name.pack(), name.to_string(), WireDefinedKind::Sensor),
-                Defined::Trigger(name) => (name.pack(), name.to_string(), WireDefinedKind::Trigger),
+                DefinitionRef::Action(name) => (name.pack(), name.to_string(), WireDefinedKind::Action),
+                DefinitionRef::Rule(name) => (name.pack(), name.to_string(), WireDefinedKind::Rule),
+                DefinitionRef::Sensor(name) => (name.pack(), name.to_string(), WireDefinedKind::Sensor),
+                DefinitionRef::Trigger(name) => (name.pack(), name.to_string(), WireDefinedKind::Trigger),
             };
             (of == *pack).then_some(Self { r#ref, kind, line: place.line })
         });
@@ -147,7 +147,7 @@ impl WireDefined {
 
 impl WireInstalledFile {
     /// Shows a file as an item of a list.
-    pub(crate) fn listed(path: &str, file: &PackFile) -> Self {
+    pub(crate) fn for_list(path: &str, file: &PackFile) -> Self {
         Self {
             path: path.to_owned(),
             bytes: file.bytes.len() as u64,
@@ -164,7 +164,7 @@ impl WireInstalledFile {
         let text = std::str::from_utf8(&file.bytes).ok().map(str::to_owned);
         let tokens = tokens(path, text.as_deref().unwrap_or_default());
         let defines = WireDefined::all(catalog, pack, path);
-        Self { text: Some(text), tokens: Some(tokens), defines: Some(defines), ..Self::listed(path, file) }
+        Self { text: Some(text), tokens: Some(tokens), defines: Some(defines), ..Self::for_list(path, file) }
     }
 }
 

@@ -238,7 +238,7 @@ pub(crate) struct WireAskedLimit {
 
 impl WireAskedLimit {
     /// Returns the limit; fails if it is empty or too long.
-    pub(crate) fn parsed(self) -> Result<Limit, ensue_engine::access::limit::LimitError> {
+    pub(crate) fn into_limit(self) -> Result<Limit, ensue_engine::access::limit::LimitError> {
         Limit::new(self.packs, self.actions, self.hooks, self.labels)
     }
 }
@@ -267,7 +267,7 @@ impl WireGrant {
     pub(crate) fn new(id: GrantId, grant: &Grant, name_of: impl Fn(IdentityId) -> Option<String>) -> Self {
         Self {
             id,
-            subject: shown(&grant.subject, name_of),
+            subject: format_subject(&grant.subject, name_of),
             role: grant.role.clone(),
             on: grant.on.as_ref().map(WireLimit::from),
             until: grant.until,
@@ -282,7 +282,7 @@ impl WireGrant {
 }
 
 /// Returns a subject as callers write it.
-pub(crate) fn shown(subject: &Subject, name_of: impl Fn(IdentityId) -> Option<String>) -> String {
+pub(crate) fn format_subject(subject: &Subject, name_of: impl Fn(IdentityId) -> Option<String>) -> String {
     match subject {
         Subject::Identity(id) => format!("identity:{}", name_of(*id).unwrap_or_else(|| id.to_string())),
         Subject::Group(group) => format!("group:{group}"),

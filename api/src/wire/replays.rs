@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ports::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, ToReplay};
+use crate::ports::{PackFiles, ReplayDifference, ReplayResult, ReplayedExecution, ReplayedWhich, ToReplay};
 use crate::problem::Problem;
 use crate::query::bad;
 
@@ -158,9 +158,9 @@ struct WireReplayDifference {
     would: Option<Value>,
 }
 
-impl From<Replayed> for WireReplayed {
-    fn from(told: Replayed) -> Self {
-        let Replayed { same, differ, unreplayable, executions } = told;
+impl From<ReplayResult> for WireReplayed {
+    fn from(told: ReplayResult) -> Self {
+        let ReplayResult { same, differ, unreplayable, executions } = told;
         Self { same, differ, unreplayable, executions: executions.into_iter().map(WireReplayedExecution::from).collect() }
     }
 }

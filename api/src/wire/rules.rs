@@ -1,7 +1,7 @@
 //! Rules and their recent activity.
 
 use ensue_derive::wire;
-use ensue_engine::catalog::{Control, Flow, Mode, Place, Rule, Stage};
+use ensue_engine::catalog::{Control, FileLocation, Flow, Mode, Rule, Stage};
 use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
@@ -163,7 +163,7 @@ struct WireSuspension {
 
 impl WireRule {
     /// Shows a rule. A mode set by an operator takes precedence over its pack's.
-    pub(crate) fn new(rule: &Rule, place: Option<&Place>, activity: Option<RuleActivity>, waiting: Option<Schedule>) -> Self {
+    pub(crate) fn new(rule: &Rule, place: Option<&FileLocation>, activity: Option<RuleActivity>, waiting: Option<Schedule>) -> Self {
         let matched = activity.as_ref().map(|activity| activity.matched).unwrap_or_default();
         Self {
             r#ref: rule.name.clone(),

@@ -66,15 +66,15 @@ impl WireSession {
 }
 
 /// A secret in a request.
-pub(crate) struct Given(pub(crate) Secret);
+pub(crate) struct GivenSecret(pub(crate) Secret);
 
-impl fmt::Debug for Given {
+impl fmt::Debug for GivenSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Given(…)")
     }
 }
 
-impl<'de> Deserialize<'de> for Given {
+impl<'de> Deserialize<'de> for GivenSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(Secret::new(String::deserialize(deserializer)?.into_bytes())))
     }
@@ -87,26 +87,26 @@ pub(crate) struct WireLogin {
     /// A token: the session has its rights, and ends with it.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
-    pub(crate) token: Option<Given>,
+    pub(crate) token: Option<GivenSecret>,
     /// The code of a login link, or of a login that a program began.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
-    pub(crate) code: Option<Given>,
+    pub(crate) code: Option<GivenSecret>,
     /// The verifier of a login that a program began (RFC 7636).
     #[serde(default)]
     #[schemars(with = "Option<String>")]
-    pub(crate) verifier: Option<Given>,
+    pub(crate) verifier: Option<GivenSecret>,
     /// The name of a person.
     #[serde(default)]
     pub(crate) name: Option<String>,
     /// The password of the person.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
-    pub(crate) password: Option<Given>,
+    pub(crate) password: Option<GivenSecret>,
     /// A code of the authenticator app of the person, or a recovery code.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
-    pub(crate) otp: Option<Given>,
+    pub(crate) otp: Option<GivenSecret>,
 }
 
 /// A request to replace the caller's own password.
@@ -115,10 +115,10 @@ pub(crate) struct WireLogin {
 pub(crate) struct WireNewPassword {
     /// The password until now.
     #[schemars(with = "String")]
-    pub(crate) old: Given,
+    pub(crate) old: GivenSecret,
     /// The new password: at least 12 bytes, and not a common one.
     #[schemars(with = "String")]
-    pub(crate) new: Given,
+    pub(crate) new: GivenSecret,
 }
 
 /// A request to set a password with a code.
@@ -127,10 +127,10 @@ pub(crate) struct WireNewPassword {
 pub(crate) struct WirePasswordByCode {
     /// The code.
     #[schemars(with = "String")]
-    pub(crate) code: Given,
+    pub(crate) code: GivenSecret,
     /// The new password: at least 12 bytes, and not a common one.
     #[schemars(with = "String")]
-    pub(crate) new: Given,
+    pub(crate) new: GivenSecret,
 }
 
 /// What happens at a reset besides the password.
@@ -149,7 +149,7 @@ pub(crate) struct WireReset {
 pub(crate) struct WireAskedOtp {
     /// The password of the caller.
     #[schemars(with = "String")]
-    pub(crate) password: Given,
+    pub(crate) password: GivenSecret,
 }
 
 /// A new authenticator app.
@@ -167,7 +167,7 @@ pub(crate) struct WireNewOtp<'o> {
 pub(crate) struct WireOtpCode {
     /// The code that the app shows.
     #[schemars(with = "String")]
-    pub(crate) code: Given,
+    pub(crate) code: GivenSecret,
 }
 
 /// Codes for when the authenticator app is lost.
@@ -183,10 +183,10 @@ pub(crate) struct WireRecoveryCodes {
 pub(crate) struct WireGoneOtp {
     /// The password of the caller.
     #[schemars(with = "String")]
-    pub(crate) password: Given,
+    pub(crate) password: GivenSecret,
     /// A code of the app, or a recovery code.
     #[schemars(with = "String")]
-    pub(crate) otp: Given,
+    pub(crate) otp: GivenSecret,
 }
 
 /// A code that opens a session of a token once.
@@ -211,7 +211,7 @@ pub(crate) struct WireOpenedSession {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireRefresh {
     #[schemars(with = "String")]
-    pub(crate) refresh_token: Given,
+    pub(crate) refresh_token: GivenSecret,
 }
 
 /// The tokens of a session.

@@ -8,7 +8,7 @@ use ensue_engine::schedule::facts::ScheduleOwner;
 use ensue_engine::schedule::plan::{Misfire, Plan};
 use ensue_engine::time::Timestamp;
 use ensue_views::Schedule;
-use ensue_views::schedules::Missed;
+use ensue_views::schedules::MissedTimes;
 use serde::Serialize;
 
 /// A pending timer: the next time of a schedule.
@@ -47,8 +47,8 @@ struct WireMissed {
     misfire: Misfire,
 }
 
-impl From<Missed> for WireMissed {
-    fn from(missed: Missed) -> Self {
+impl From<MissedTimes> for WireMissed {
+    fn from(missed: MissedTimes) -> Self {
         Self { from: missed.from, until: missed.until, misfire: missed.misfire }
     }
 }

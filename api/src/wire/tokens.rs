@@ -71,7 +71,7 @@ pub(crate) struct WireAskedToken {
     /// How long it is valid, such as `90d`.
     #[serde(default)]
     #[schemars(with = "Option<shapes::Period>")]
-    pub(crate) expires_in: Option<Period>,
+    pub(crate) expires_in: Option<AskedPeriod>,
 }
 
 /// A request to replace a token.
@@ -82,7 +82,7 @@ pub(crate) struct WireRotation {
     /// How long the old token stays valid, such as `1h`.
     #[serde(default)]
     #[schemars(with = "Option<shapes::Period>")]
-    pub(crate) overlap: Option<Period>,
+    pub(crate) overlap: Option<AskedPeriod>,
 }
 
 /// The roles of a token, each in the form of a name.
@@ -122,9 +122,9 @@ impl<'de> Deserialize<'de> for Scopes {
 
 /// How long something is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Period(pub(crate) Duration);
+pub(crate) struct AskedPeriod(pub(crate) Duration);
 
-impl<'de> Deserialize<'de> for Period {
+impl<'de> Deserialize<'de> for AskedPeriod {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let period =

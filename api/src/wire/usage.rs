@@ -1,7 +1,7 @@
 //! What an identity uses.
 
 use ensue_derive::wire;
-use ensue_engine::access::quota::state::Used;
+use ensue_engine::access::quota::state::IdentityUsage;
 use ensue_engine::access::quota::{Quota, Tier};
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::TierName;
@@ -33,7 +33,7 @@ pub(crate) struct WireQuota {
 
 impl WireUsage {
     /// Shows what an identity has used.
-    pub(crate) fn new((id, name): (IdentityId, String), tier: Option<(&TierName, &Tier)>, used: &Used, now: Timestamp) -> Self {
+    pub(crate) fn new((id, name): (IdentityId, String), tier: Option<(&TierName, &Tier)>, used: &IdentityUsage, now: Timestamp) -> Self {
         let quota = |what: Quota| {
             let level = used.level(what, now);
             let limit = tier.and_then(|(_, tier)| tier.limit(what));

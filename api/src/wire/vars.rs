@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::wire::embedded;
+use crate::wire::embed_body;
 
 /// A var that has a value.
 #[wire(Serialize)]
@@ -30,7 +30,7 @@ impl WireVar {
     /// Shows a var with its value.
     pub(crate) fn new(var: Var, value: Option<&Bytes>) -> Self {
         let Var { name, position, set_at, set_by, execution, value: _ } = var;
-        Self { name, position, value: value.map(embedded), set_at, set_by, execution }
+        Self { name, position, value: value.map(embed_body), set_at, set_by, execution }
     }
 }
 

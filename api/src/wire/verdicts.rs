@@ -18,13 +18,13 @@ use serde_json::value::RawValue;
 
 use crate::shapes::{self, WireSpan};
 use crate::wire::backtests::WireFileText;
-use crate::wire::embedded;
+use crate::wire::embed_body;
 use crate::wire::enforcements::{WireBecame, WireHeld};
 
 /// The definitions with which an event is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Definitions {
+pub(crate) enum WireDefinitions {
     /// The definitions that judged it when it arrived.
     #[default]
     Then,
@@ -32,7 +32,7 @@ pub(crate) enum Definitions {
     Now,
 }
 
-impl Definitions {
+impl WireDefinitions {
     /// Both values with their names.
     pub(crate) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
 }
@@ -210,7 +210,7 @@ pub(crate) struct WireSubject {
     pub(crate) version: u32,
     /// The version in which the rule reads it, if it is upcast; otherwise null.
     pub(crate) upcast_to: Option<u32>,
-    pub(crate) definitions: Definitions,
+    pub(crate) definitions: WireDefinitions,
     pub(crate) catalog: CatalogRevision,
     /// The rule's current mode, which decides what becomes of its matches.
     pub(crate) mode: Mode,
@@ -253,7 +253,7 @@ impl WireExplained {
 impl WirePlan {
     fn new(rule: &Rule, plan: &Plan) -> Self {
         let (params, rejected) = match plan {
-            Plan::Run { params, .. } => (params.content.as_ref().map(embedded), None),
+            Plan::Run { params, .. } => (params.content.as_ref().map(embed_body), None),
             Plan::Reject { error } => (None, Some(error.clone())),
             Plan::Controlled { run: Some(run), .. } => return Self::new(rule, run),
             // The parameters are not known until the other events are.

@@ -15,7 +15,7 @@ pub(crate) static DOCUMENT: LazyLock<Value> = LazyLock::new(|| TestApi::new().fr
 static VALIDATORS: LazyLock<Mutex<BTreeMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
 /// The documentation of an answer.
-pub(crate) struct Told {
+pub(crate) struct DocumentedAnswer {
     asked: String,
     response: &'static Value,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Told {
 /// Requires that an answer's status and headers are documented. Requests to paths outside of the API are not
 /// checked.
 #[track_caller]
-pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Told> {
+pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode, headers: &HeaderMap) -> Option<DocumentedAnswer> {
     let (template, operation) = operation_of(method, path)?;
     // The router matches a path only in this spelling.
     if status == StatusCode::METHOD_NOT_ALLOWED {
@@ -59,10 +59,10 @@ pub(crate) fn demand_documented(method: &Method, path: &str, status: StatusCode,
         let is_told = status == StatusCode::NOT_MODIFIED || content.contains_key("*/*") || content.contains_key(media);
         assert!(is_told, "{asked} as {media}, which the document does not tell of");
     }
-    Some(Told { asked, response })
+    Some(DocumentedAnswer { asked, response })
 }
 
-impl Told {
+impl DocumentedAnswer {
     /// Requires the same of an answer's body.
     #[track_caller]
     pub(crate) fn demand_body(&self, answer: &Answer) {

@@ -81,13 +81,13 @@ impl Answer {
 }
 
 /// A request being built.
-pub(crate) struct Asked<'a> {
+pub(crate) struct TestRequest<'a> {
     api: &'a TestApi,
     request: axum::http::request::Builder,
     body: Body,
 }
 
-impl Asked<'_> {
+impl TestRequest<'_> {
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
         self
@@ -112,10 +112,10 @@ impl Asked<'_> {
 
     /// Returns the answer with its body unread, after comparing it with the OpenAPI document.
     pub(crate) async fn response(self) -> Response<Body> {
-        self.told().await.0
+        self.send().await.0
     }
 
-    async fn told(self) -> (Response<Body>, Option<contract::Told>) {
+    async fn send(self) -> (Response<Body>, Option<contract::DocumentedAnswer>) {
         let request = self.request.body(self.body).unwrap();
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.api.front.clone().oneshot(request).await.unwrap();
@@ -125,7 +125,7 @@ impl Asked<'_> {
 
     /// Returns the answer, after comparing it with the OpenAPI document.
     pub(crate) async fn answer(self) -> Answer {
-        let (response, told) = self.told().await;
+        let (response, told) = self.send().await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let answer = Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() };
@@ -250,15 +250,15 @@ impl TestApi {
         }
     }
 
-    pub(crate) fn ask(&self, method: Method, path: &str) -> Asked<'_> {
-        Asked { api: self, request: Request::builder().method(method).uri(path), body: Body::empty() }
+    pub(crate) fn ask(&self, method: Method, path: &str) -> TestRequest<'_> {
+        TestRequest { api: self, request: Request::builder().method(method).uri(path), body: Body::empty() }
     }
 
-    pub(crate) fn get(&self, path: &str) -> Asked<'_> {
+    pub(crate) fn get(&self, path: &str) -> TestRequest<'_> {
         self.ask(Method::GET, path)
     }
 
-    pub(crate) fn post(&self, path: &str) -> Asked<'_> {
+    pub(crate) fn post(&self, path: &str) -> TestRequest<'_> {
         self.ask(Method::POST, path)
     }
 
@@ -291,7 +291,7 @@ impl TestApi {
 
     /// Adds the identity `ana`, who may do everything, and opens the session of a link for her. Returns the inquiry and the
     /// cookie.
-    pub(crate) async fn linked(&self) -> (String, String) {
+    pub(crate) async fn open_link_session(&self) -> (String, String) {
         let post = async |path: &str, body: serde_json::Value| self.post(path).by("admin").json(&body).answer().await.expect(201);
         post("/api/v1/identities", serde_json::json!({ "name": "ana" })).await;
         post("/api/v1/grants", serde_json::json!({ "subject": "identity:ana", "role": "admin" })).await;
@@ -310,7 +310,7 @@ impl TestApi {
     }
 
     /// Parks a reaction, and returns the record that it is owed to.
-    pub(crate) async fn parked(&self) -> u64 {
+    pub(crate) async fn park_reaction(&self) -> u64 {
         let event = self.event("ana").await;
         let shown = self.get(&format!("/api/v1/events/{event}")).by("admin").answer().await.expect(200).json();
         let of = shown["position"].as_u64().unwrap();
@@ -323,7 +323,7 @@ impl TestApi {
 const NOTHING: &str = "01980000-0000-7000-8000-0000000000ff";
 
 /// Returns a route's path with its parameters replaced by names of existing resources, if there are any.
-pub(crate) fn filled(path: &str) -> String {
+pub(crate) fn fill_path(path: &str) -> String {
     let reference = match path.split('/').nth(3) {
         Some("actions") => "core.echo",
         Some("triggers") => "demo.hello",

@@ -10,19 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 pub(crate) use self::ports::ENDLESS_RULE;
 use bytes::Bytes;
-use ensue_api::ports::{AskedInquiryLink, Declined, GivenEvent, LoginOf};
+use ensue_api::ports::{AskedInquiryLink, GivenEvent, LoginOf, PortError};
 use ensue_api::{Ends, RecentChanges};
 use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::access::quota::{Tier, Tiers};
-use ensue_engine::batch::{Beside, Offered, Sequencing};
+use ensue_engine::batch::{BatchInputs, OfferOutcome, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, NotAccepted};
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeEntry, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::events::version::VersionedTrigger;
-use ensue_engine::health::state::Owed;
+use ensue_engine::health::state::OwedReaction;
 use ensue_engine::ids::{AttemptId, EventId, Id, IdentityId, LinkId, LogId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
-use ensue_engine::ports::{Committed, OutputState, OutputStream, Secret, SubmitError};
+use ensue_engine::ports::{CommitReceipt, OutputState, OutputStream, Secret, SubmitError};
 use ensue_engine::record::{Actor, BodyHandle, CatalogRevision, Epoch, Head, Position, Record};
 use ensue_engine::rules::judge::{EventView, judge};
 use ensue_engine::time::Timestamp;
@@ -30,7 +30,7 @@ use ensue_expression::Document;
 use ensue_store::blobs::MemoryBlobs;
 use ensue_store::memory::{MemoryViewReader, MemoryViews};
 use ensue_views::Projector;
-use ensue_views::changed::ChangedRows;
+use ensue_views::changed_rows::ChangedRows;
 use ensue_views::onlooker::Nobody;
 use tokio::sync::watch;
 
@@ -52,7 +52,7 @@ pub(crate) struct TestNode {
     tiers: Tiers,
     script: Mutex<Script>,
     views_at: watch::Sender<Position>,
-    outputs: Mutex<Printed>,
+    outputs: Mutex<PrintedOutputs>,
     log_reads: AtomicU64,
     /// The packs whose files were asked for, in that order.
     source_reads: Mutex<Vec<PackName>>,
@@ -65,7 +65,7 @@ pub(crate) struct TestNode {
 }
 
 /// The output of attempts, and whether more may come.
-type Printed = BTreeMap<(AttemptId, OutputStream), (Vec<u8>, OutputState)>;
+type PrintedOutputs = BTreeMap<(AttemptId, OutputStream), (Vec<u8>, OutputState)>;
 
 /// The planned failures.
 #[derive(Default)]
@@ -85,7 +85,7 @@ struct Script {
 struct Core {
     sequencing: Sequencing,
     records: Vec<Record>,
-    seen: BTreeMap<DedupeKey, Seen>,
+    seen: BTreeMap<DedupeKey, DedupeEntry>,
     views: MemoryViews,
     projector: Projector,
     ticks: u64,
@@ -117,10 +117,10 @@ impl Bodies for AllBodies<'_> {
     }
 }
 
-struct AllSeen<'a>(&'a BTreeMap<DedupeKey, Seen>);
+struct AllSeen<'a>(&'a BTreeMap<DedupeKey, DedupeEntry>);
 
 impl SeenKeys for AllSeen<'_> {
-    fn seen(&self, key: &DedupeKey) -> Option<Seen> {
+    fn find_key(&self, key: &DedupeKey) -> Option<DedupeEntry> {
         self.0.get(key).copied()
     }
 }
@@ -142,15 +142,15 @@ fn settings() -> Settings {
 
 impl TestNode {
     pub(crate) fn new() -> Self {
-        Self::installed(packs::INSTALLED.0.clone())
+        Self::with_catalog(packs::INSTALLED.0.clone())
     }
 
     /// Creates a node whose pack has other contents of a file.
     pub(crate) fn with_file(path: &str, text: &str) -> Self {
-        Self::installed(Arc::new(packs::catalog_with(path, text)))
+        Self::with_catalog(Arc::new(packs::catalog_with(path, text)))
     }
 
-    fn installed(catalog: Arc<Catalog>) -> Self {
+    fn with_catalog(catalog: Arc<Catalog>) -> Self {
         let views = MemoryViews::new();
         let log = LogId(Id::root(NOON, 1));
         let core = Core {
@@ -269,11 +269,11 @@ impl TestNode {
         self.script().gate_secret = secret;
     }
 
-    pub(crate) fn ask(&self, actor: Actor, ask: Ask) -> Result<Committed, SubmitError> {
+    pub(crate) fn ask(&self, actor: Actor, ask: Ask) -> Result<CommitReceipt, SubmitError> {
         self.carry_out(&Command { actor, trace: None, ask })
     }
 
-    fn carry_out(&self, command: &Command) -> Result<Committed, SubmitError> {
+    fn carry_out(&self, command: &Command) -> Result<CommitReceipt, SubmitError> {
         if let Some(error) = &self.script().submit {
             return Err(error.clone());
         }
@@ -283,13 +283,13 @@ impl TestNode {
         let at = Moment { time: NOON.plus_millis(core.ticks), entropy: u128::from(core.ticks) << 20 };
         let catalogs = OneCatalog(self.catalog.clone());
         let (bodies, seen, settings) = (AllBodies(&core.records), AllSeen(&core.seen), settings());
-        let beside = Beside { catalogs: &catalogs, bodies: &bodies, seen: &seen, settings: &settings };
+        let beside = BatchInputs { catalogs: &catalogs, bodies: &bodies, seen: &seen, settings: &settings };
         match core.sequencing.offer(command, &at, &beside) {
-            Offered::Refused(refusal) => Err(SubmitError::Refused(refusal)),
-            Offered::Needs(digests) => panic!("all bodies are at hand, but not {digests:?}"),
-            Offered::Taken { position, answer } => {
+            OfferOutcome::Refused(refusal) => Err(SubmitError::Refused(refusal)),
+            OfferOutcome::Needs(digests) => panic!("all bodies are at hand, but not {digests:?}"),
+            OfferOutcome::Taken { position, answer } => {
                 core.seen.extend(core.sequencing.batch().seen.iter().cloned());
-                let records = core.sequencing.committed().records;
+                let records = core.sequencing.mark_committed().records;
                 self.ends.note(&records);
                 if !self.script().views_stand_still {
                     let told = &mut |after, changes| self.changes.note(ChangedRows::of(after, changes));
@@ -297,7 +297,7 @@ impl TestNode {
                     self.views_at.send_replace(position);
                 }
                 core.records.extend(records);
-                Ok(Committed { position, answer })
+                Ok(CommitReceipt { position, answer })
             }
         }
     }
@@ -315,12 +315,12 @@ impl TestNode {
         let record = core.records.iter().find(|record| record.position.0 == of).unwrap().clone();
         core.ticks += 1;
         let at = Moment { time: NOON.plus_millis(core.ticks), entropy: u128::from(core.ticks) << 20 };
-        let owed = Owed { of: record.position, next: 0, root: record.cause.root };
+        let owed = OwedReaction { of: record.position, next: 0, root: record.cause.root };
         let catalogs = OneCatalog(self.catalog.clone());
         let (bodies, seen, settings) = (AllBodies(&core.records), AllSeen(&core.seen), settings());
-        let beside = Beside { catalogs: &catalogs, bodies: &bodies, seen: &seen, settings: &settings };
+        let beside = BatchInputs { catalogs: &catalogs, bodies: &bodies, seen: &seen, settings: &settings };
         core.sequencing.park(&record, owed, "it broke".to_owned(), &at, &beside);
-        let records = core.sequencing.committed().records;
+        let records = core.sequencing.mark_committed().records;
         self.ends.note(&records);
         let told = &mut |after, changes| self.changes.note(ChangedRows::of(after, changes));
         core.projector.advance_telling(&mut core.views, &records, &mut Nobody, told).unwrap();
@@ -340,15 +340,15 @@ impl TestNode {
         self.script().gate_secret.map(|secret| Secret::new(secret.as_bytes().to_vec()))
     }
 
-    fn judged(&self, given: GivenEvent, sensor: Option<SensorRef>) -> Result<ObservedEvent, Declined> {
+    fn judge_event(&self, given: GivenEvent, sensor: Option<SensorRef>) -> Result<ObservedEvent, PortError> {
         let VersionedTrigger { name, version } = given.trigger.clone();
         let trigger = self.catalog.triggers().get(&name).ok_or_else(|| Refusal::NoTrigger(name.clone()))?;
         let payload = Document::parse(given.payload.clone()).unwrap();
         let accepted = trigger.accept(version, &payload).map_err(|why| match why {
-            NotAccepted::NoNewest(why) => Declined::from(why),
+            NotAccepted::NoNewest(why) => PortError::from(why),
             NotAccepted::Misfits(misfits) => {
                 let told = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                Declined::from(Refusal::PayloadMisfit { trigger: name.clone(), misfits: told }).with_misfits(misfits)
+                PortError::from(Refusal::PayloadMisfit { trigger: name.clone(), misfits: told }).with_misfits(misfits)
             }
         })?;
         let mut core = self.core();
@@ -358,7 +358,7 @@ impl TestNode {
         let GivenEvent { source, dedupe, trace, rule, .. } = given;
         let occurred_at = given.occurred_at.unwrap_or(time);
         let view = EventView { id, trigger: &name, source: &source, time: occurred_at, payload: &accepted.newest, only: rule.as_ref() };
-        let event = ObservedEvent::judged(&view, judge(&self.catalog, &view)).came_as(accepted.version, &payload);
+        let event = ObservedEvent::from_view(&view, judge(&self.catalog, &view)).came_as(accepted.version, &payload);
         Ok(ObservedEvent { sensor, trace, dedupe, ..event })
     }
 }

@@ -77,11 +77,11 @@ pub(crate) fn catalog_with(path: &str, text: &str) -> Catalog {
 
 /// The catalog of revision 1, and the changes that lead to it. Building them takes longer than all else that a node needs.
 pub(crate) static INSTALLED: LazyLock<(Arc<Catalog>, Vec<PackChange>)> = LazyLock::new(|| {
-    let (catalog, changes) = installed();
+    let (catalog, changes) = install_packs();
     (Arc::new(catalog), changes)
 });
 
-fn installed() -> (Catalog, Vec<PackChange>) {
+fn install_packs() -> (Catalog, Vec<PackChange>) {
     let sources = sources();
     let checked = check(&sources, &BTreeMap::new());
     let told: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{
-    ALWAYS, Action, Catalog, Definitions, FAILED, ForEach, Given, ItemFailure, OnFailure, PARALLEL_DEFAULT, Rule, Run, SUCCEEDED, StartsIf,
-    Step, Task, Workflow,
+    ALWAYS, Action, Catalog, Definitions, FAILED, ForEach, ItemFailure, OnFailure, PARALLEL_DEFAULT, Rule, Run, SUCCEEDED, StartsIf, Step,
+    Task, Workflow, WorkflowInput,
 };
 use ensue_expression::{Expression, Roots, Template};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn steps() -> Vec<Step> {
 }
 
 fn made_of(like: &Action, name: &str, steps: Vec<Step>) -> Arc<Action> {
-    let workflow = Workflow::new(Given::Parameters, steps, None).unwrap();
+    let workflow = Workflow::new(WorkflowInput::Parameters, steps, None).unwrap();
     Arc::new(Action { name: name.parse().unwrap(), run: Run::Workflow(Arc::new(workflow)), ..like.clone() })
 }
 

@@ -37,14 +37,14 @@ impl FromStr for Anchor {
         let parts: Vec<&str> = line.split_whitespace().collect();
         let [position, chain, time] = parts[..] else { return Err("it has not three parts".to_owned()) };
         Ok(Self {
-            position: position.parse().map(Position).map_err(|_| format!("`{}` is not a position", shown(position)))?,
+            position: position.parse().map(Position).map_err(|_| format!("`{}` is not a position", printable_start(position)))?,
             chain: chain.parse()?,
-            time: time.parse().map_err(|_| format!("`{}` is not a time", shown(time)))?,
+            time: time.parse().map_err(|_| format!("`{}` is not a time", printable_start(time)))?,
         })
     }
 }
 
-fn shown(text: &str) -> String {
+fn printable_start(text: &str) -> String {
     text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::executions::Artifacts;
-use super::{Asking, tell_next};
+use super::{Asking, print_next_cursor};
 use crate::client::{Client, segment};
-use crate::report::{Exit, Failure, Outcome, tell, turns_text_around};
+use crate::report::{Exit, Failure, Outcome, eprint_line, turns_text_around};
 use crate::table::{Column, bytes, cell, text, time};
 
 /// How many names are tried for a file before giving up.
@@ -38,7 +38,7 @@ impl Artifacts {
                 }
             }
         }
-        tell_next(&answer);
+        print_next_cursor(&answer);
         Ok(())
     }
 }
@@ -46,11 +46,11 @@ impl Artifacts {
 async fn save(client: &Client, path: &str, artifact: &Value, folder: &Path) -> Outcome {
     let name = text(artifact, "name");
     if text(artifact, "state") == "removed" {
-        tell(format!("`{name}` was deleted because it was old or to free space"));
+        eprint_line(format!("`{name}` was deleted because it was old or to free space"));
         return Ok(());
     }
     let mut response = client.stream(&format!("{path}/{}", segment(&text(artifact, "id"))), &[], "*/*").await?;
-    let mut saved = Saved::begin(folder, &safe(&name))?;
+    let mut saved = PartialFile::begin(folder, &safe(&name))?;
     let mut kept = 0;
     loop {
         match response.chunk().await {
@@ -63,35 +63,35 @@ async fn save(client: &Client, path: &str, artifact: &Value, folder: &Path) -> O
             Err(error) => return Err(saved.broken_off(&error.to_string())),
         }
     }
-    tell(format!("saved {}", saved.keep()?.display()));
+    eprint_line(format!("saved {}", saved.keep()?.display()));
     Ok(())
 }
 
 /// A file that is being saved to a temporary place, so that a partial file is never taken for a complete one.
-struct Saved {
+struct PartialFile {
     file: File,
     path: PathBuf,
     is_whole: bool,
 }
 
-impl Saved {
+impl PartialFile {
     fn begin(folder: &Path, name: &str) -> Result<Self, Failure> {
         let (file, path) = create(folder, name)?;
         Ok(Self { file, path, is_whole: false })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all(bytes).map_err(|error| self.failed(&error))
+        self.file.write_all(bytes).map_err(|error| self.write_failure(&error))
     }
 
     /// Moves the complete file to its final place, and returns its path.
     fn keep(mut self) -> Result<PathBuf, Failure> {
-        self.file.sync_all().map_err(|error| self.failed(&error))?;
+        self.file.sync_all().map_err(|error| self.write_failure(&error))?;
         self.is_whole = true;
         Ok(self.path.clone())
     }
 
-    fn failed(&self, error: &std::io::Error) -> Failure {
+    fn write_failure(&self, error: &std::io::Error) -> Failure {
         Failure::new(format!("{} cannot be written: {error}", self.path.display()))
     }
 
@@ -100,7 +100,7 @@ impl Saved {
     }
 }
 
-impl Drop for Saved {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         if !self.is_whole {
             let _ = std::fs::remove_file(&self.path);
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn partial_download_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let mut saved = Saved::begin(folder.path(), "report.csv").unwrap();
+        let mut saved = PartialFile::begin(folder.path(), "report.csv").unwrap();
         saved.write(b"a,b\n").unwrap();
         // A file that was opened for reading cannot be written.
         saved.file = File::open(&saved.path).unwrap();
@@ -168,7 +168,7 @@ mod tests {
         assert!(saved.write(b"c,d\n").is_err());
         drop(saved);
         assert!(!path.exists());
-        let mut saved = Saved::begin(folder.path(), "report.csv").unwrap();
+        let mut saved = PartialFile::begin(folder.path(), "report.csv").unwrap();
         saved.write(b"a,b\n").unwrap();
         assert_eq!(std::fs::read(saved.keep().unwrap()).unwrap(), b"a,b\n");
     }

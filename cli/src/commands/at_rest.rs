@@ -13,13 +13,13 @@ use ensue_engine::record::{Chain, Position};
 use ensue_engine::time::Timestamp;
 use ensue_node::config::{ConfigError, DATABASE_PASSWORD, DATABASE_PASSWORD_FILE, DatabaseAddress, read_secret};
 use ensue_node::offline::{
-    Against, CopyStage, Format, KeyState, Location, Offline, OfflineError, chains_at as read_chains, copy_log as copy_location,
+    CopyStage, Format, HeadReference, KeyState, Location, Offline, OfflineError, chains_at as read_chains, copy_log as copy_location,
     verify_directory,
 };
 use ensue_node::{AskedToken, Config, Finding, FindingVerdict};
 use serde_json::{Value, json};
 
-use crate::progress::Progress;
+use crate::progress::TerminalProgress;
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::bytes;
 use crate::this_machine;
@@ -37,12 +37,12 @@ pub(crate) struct AtRest {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
-    beside: Beside,
+    beside: DataLocationArgs,
 }
 
 /// What belongs to a data directory, and is in another place.
 #[derive(Clone, Debug, Args)]
-pub(super) struct Beside {
+pub(super) struct DataLocationArgs {
     /// The PostgreSQL database that has the log of the data directory: `postgres://USER@HOST/DATABASE`.
     #[arg(long, value_name = "URL", requires = "data")]
     database: Option<DatabaseAddress>,
@@ -59,7 +59,7 @@ impl AtRest {
     /// Opens the data directory; `None` if a node is to be asked.
     pub(super) fn open(&self) -> Result<Option<Directory>, Failure> {
         let Some(config) = self.config()? else { return Ok(None) };
-        let offline = Offline::open(&config).map_err(|error| told(&error))?;
+        let offline = Offline::open(&config).map_err(|error| to_failure(&error))?;
         Ok(Some(Directory { offline }))
     }
 
@@ -71,7 +71,7 @@ impl AtRest {
 }
 
 /// Returns the configuration for a data directory, which must exist.
-pub(super) fn directory(data: &Path, beside: &Beside) -> Result<Config, Failure> {
+pub(super) fn directory(data: &Path, beside: &DataLocationArgs) -> Result<Config, Failure> {
     demand_directory(data)?;
     let mut config = Config::new(data.to_owned());
     config.master_key = beside.master_key.clone().or_else(|| std::env::var_os(MASTER_KEY_FILE).map(PathBuf::from));
@@ -86,8 +86,8 @@ fn with_password(address: DatabaseAddress) -> Result<DatabaseAddress, Failure> {
         (_, _) if address.has_password() => return Ok(address),
         (None, None) => return Ok(address),
         (Some(value), None) => Secret::new(value.into_encoded_bytes()),
-        (None, Some(file)) => read_secret(Path::new(&file)).map_err(|error| Failure::explained(&error))?,
-        (Some(_), Some(_)) => return Err(Failure::explained(&ConfigError::DatabasePasswordTwice)),
+        (None, Some(file)) => read_secret(Path::new(&file)).map_err(|error| Failure::from_error(&error))?,
+        (Some(_), Some(_)) => return Err(Failure::from_error(&ConfigError::DatabasePasswordTwice)),
     };
     address.with_password(&password).map_err(|why| Failure::with(Exit::Usage, format!("the address of the database {why}")))
 }
@@ -100,20 +100,21 @@ fn demand_directory(data: &Path) -> Outcome {
     Ok(())
 }
 
-fn told(error: &OfflineError) -> Failure {
-    Failure::explained(error)
+fn to_failure(error: &OfflineError) -> Failure {
+    Failure::from_error(error)
 }
 
 /// Verifies the log of a data directory on which no node runs.
-pub(super) fn verify_log(config: &Config, against: Against) -> Result<Value, Failure> {
-    let progress = Progress::through_records(VERIFYING, 0);
-    let verified = verify_directory(config, against, |position, end| progress.at_of(position.0, end.0)).map_err(|error| told(&error))?;
+pub(super) fn verify_log(config: &Config, against: HeadReference) -> Result<Value, Failure> {
+    let progress = TerminalProgress::through_records(VERIFYING, 0);
+    let verified =
+        verify_directory(config, against, |position, end| progress.at_of(position.0, end.0)).map_err(|error| to_failure(&error))?;
     Ok(json!({ "job": "log_verify", "status": "succeeded", "position": verified.head.position }))
 }
 
 /// Returns the chain's hash at each of these positions of a verified log; `None` beyond its end.
 pub(super) fn chains_at(config: &Config, positions: &[Position]) -> Result<Vec<Option<Chain>>, Failure> {
-    read_chains(config, positions).map_err(|error| told(&error))
+    read_chains(config, positions).map_err(|error| to_failure(&error))
 }
 
 /// Copies the log of a data directory on which no node runs, or of a database.
@@ -126,17 +127,17 @@ pub(super) fn copy_log(from: Location, to: Location, format: Format) -> Result<V
     if let Location::Directory(data) = &from {
         demand_directory(data)?;
     }
-    let mut shown: Option<(CopyStage, Progress)> = None;
+    let mut shown: Option<(CopyStage, TerminalProgress)> = None;
     let copied = copy_location(&from, &to, format, |stage, done, end| {
         let progress = match shown.take() {
             Some((shown, progress)) if shown == stage => progress,
-            Some(_) | None => Progress::through_records(name_of(stage), end),
+            Some(_) | None => TerminalProgress::through_records(name_of(stage), end),
         };
         progress.at_of(done, end);
         shown = Some((stage, progress));
     });
     drop(shown);
-    let copied = copied.map_err(|error| told(&error))?;
+    let copied = copied.map_err(|error| to_failure(&error))?;
     let head = copied.first().map(|log| log.verified.head).unwrap_or_default();
     Ok(json!({ "position": head.position, "chain": head.chain }))
 }
@@ -164,7 +165,7 @@ impl Directory {
     /// Returns the stored versions of a key. When they were set, and by whom, is in the read models.
     pub(super) fn key_versions(&self, key: &KeyRef) -> Result<Vec<Value>, Failure> {
         let key =
-            self.offline.keys().into_iter().find(|set| set.key == *key).ok_or_else(|| Failure::explained(&Refusal::NoKey(key.clone())))?;
+            self.offline.keys().into_iter().find(|set| set.key == *key).ok_or_else(|| Failure::from_error(&Refusal::NoKey(key.clone())))?;
         let current = json!({ "version": key.versions.current, "status": "current", "expires_at": key.versions.expires_at });
         let now = this_machine::now();
         let before = key.versions.previous.filter(|previous| now < previous.until);
@@ -173,28 +174,28 @@ impl Directory {
     }
 
     pub(super) fn set_key(&mut self, key: &KeyRef, value: Vec<u8>, expires_at: Option<Timestamp>) -> Outcome {
-        self.offline.set_key(key, &Secret::new(value), expires_at).map_err(|error| told(&error))?;
+        self.offline.set_key(key, &Secret::new(value), expires_at).map_err(|error| to_failure(&error))?;
         Ok(())
     }
 
     pub(super) fn rotate_key(&mut self, key: &KeyRef, value: Vec<u8>, overlap: Duration, expires_at: Option<Timestamp>) -> Outcome {
         let overlap_millis = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
-        self.offline.rotate_key(key, &Secret::new(value), overlap_millis, expires_at).map_err(|error| told(&error))?;
+        self.offline.rotate_key(key, &Secret::new(value), overlap_millis, expires_at).map_err(|error| to_failure(&error))?;
         Ok(())
     }
 
     /// Returns the version and its value.
     pub(super) fn reveal_key(&mut self, key: &KeyRef, version: Option<u32>) -> Result<(u32, Secret), Failure> {
-        self.offline.reveal_key(key, version).map_err(|error| told(&error))
+        self.offline.reveal_key(key, version).map_err(|error| to_failure(&error))
     }
 
     pub(super) fn rotate_master_key(&mut self) -> Result<Value, Failure> {
-        let (from, to) = self.offline.rotate_master_key().map_err(|error| told(&error))?;
+        let (from, to) = self.offline.rotate_master_key().map_err(|error| to_failure(&error))?;
         Ok(json!({ "job": "master_key_rotate", "status": "succeeded", "from": from, "to": to }))
     }
 
     pub(super) fn remove_key(&mut self, key: &KeyRef) -> Outcome {
-        self.offline.remove_key(key).map_err(|error| told(&error))
+        self.offline.remove_key(key).map_err(|error| to_failure(&error))
     }
 
     pub(super) fn tokens(&self) -> Vec<Value> {
@@ -211,18 +212,18 @@ impl Directory {
 
     /// Returns the complete token, which is available only this once.
     pub(super) fn add_token(&mut self, token: &AskedToken) -> Result<String, Failure> {
-        let token = self.offline.add_token(token).map_err(|error| told(&error))?;
+        let token = self.offline.add_token(token).map_err(|error| to_failure(&error))?;
         Ok(String::from_utf8_lossy(token.reveal()).into_owned())
     }
 
     /// Makes an identity an administrator again: creates it if needed, and returns a new token of it, only this once.
     pub(super) fn recover(&mut self, name: &str) -> Result<String, Failure> {
-        let token = self.offline.recover(name).map_err(|error| told(&error))?;
+        let token = self.offline.recover(name).map_err(|error| to_failure(&error))?;
         Ok(String::from_utf8_lossy(token.reveal()).into_owned())
     }
 
     pub(super) fn revoke_token(&mut self, name: &str) -> Outcome {
-        self.offline.revoke_token(name).map_err(|error| told(&error))
+        self.offline.revoke_token(name).map_err(|error| to_failure(&error))
     }
 
     pub(super) fn head(&self) -> Value {
@@ -232,12 +233,12 @@ impl Directory {
 
     pub(super) fn rebuild_views(&self) -> Result<Value, Failure> {
         let progress = self.progress(REBUILDING);
-        let position = self.offline.rebuild_views(|position| progress.at(position.0)).map_err(|error| told(&error))?;
+        let position = self.offline.rebuild_views(|position| progress.at(position.0)).map_err(|error| to_failure(&error))?;
         Ok(json!({ "job": "views_rebuild", "status": "succeeded", "position": position }))
     }
 
-    fn progress(&self, what: &'static str) -> Progress {
-        Progress::through_records(what, self.offline.head().position.0)
+    fn progress(&self, what: &'static str) -> TerminalProgress {
+        TerminalProgress::through_records(what, self.offline.head().position.0)
     }
 
     /// Checks the directory as `doctor` does. That it could be opened means that its lock, master key and
@@ -251,11 +252,11 @@ impl Directory {
         drop(progress);
         findings.push(match verified {
             Ok(verified) => good("log", format!("the chain is intact up to position {}", verified.head.position)),
-            Err(error) => bad("log", &told(&error)),
+            Err(error) => bad("log", &to_failure(&error)),
         });
         findings.push(match self.offline.free_bytes() {
             Ok(free) => good("disk", format!("{} free", bytes(free))),
-            Err(error) => bad("disk", &told(&error)),
+            Err(error) => bad("disk", &to_failure(&error)),
         });
         findings.extend(self.offline.database_findings().into_iter().map(|Finding { check, verdict, message, hint }| {
             let verdict = match verdict {

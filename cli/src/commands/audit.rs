@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ensue_engine::time::Timestamp;
 use serde_json::Value;
 
-use super::{Asking, Page, print_list, wait_for};
+use super::{Asking, PageArgs, print_list, wait_for};
 use crate::ago::moment_of;
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::{Column, cell, text, time};
@@ -31,7 +31,7 @@ Examples:
         #[command(flatten)]
         filters: Filters,
         #[command(flatten)]
-        page: Page,
+        page: PageArgs,
     },
     /// Write all rows to standard output. The export itself is in the audit, with the BLAKE3 hash of
     /// what was written.
@@ -41,8 +41,8 @@ Examples:
   ensue audit export --format csv --actor ana > ana.csv")]
     Export {
         /// The form of the rows.
-        #[arg(long, value_enum, default_value_t = Form::Ndjson)]
-        format: Form,
+        #[arg(long, value_enum, default_value_t = ExportFormat::Ndjson)]
+        format: ExportFormat,
         #[command(flatten)]
         filters: Filters,
     },
@@ -50,14 +50,14 @@ Examples:
 
 /// The form of an export.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Form {
+pub(crate) enum ExportFormat {
     /// A table for spreadsheets.
     Csv,
     /// A line of JSON for each row.
     Ndjson,
 }
 
-impl Form {
+impl ExportFormat {
     fn media_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv",
@@ -98,14 +98,14 @@ impl Filters {
 /// The columns of the audit.
 const ROWS: &[Column] = &[
     Column::whole("TIME", |row| time(row, "time")),
-    Column::whole("ACTOR", |row| named(row, "actor", "actor_name")),
-    Column::whole("WITH", |row| named(row, "credential", "credential_name")),
+    Column::whole("ACTOR", |row| name_cell(row, "actor", "actor_name")),
+    Column::whole("WITH", |row| name_cell(row, "credential", "credential_name")),
     Column::whole("WHAT", what),
     Column::cut("OF", of),
 ];
 
 /// Returns the name of something, or the text that the log has for it.
-fn named(row: &Value, text: &str, name: &str) -> String {
+fn name_cell(row: &Value, text: &str, name: &str) -> String {
     if row[name].is_null() { cell(row, text) } else { cell(row, name) }
 }
 
@@ -142,7 +142,7 @@ impl Audit {
     }
 }
 
-async fn export(asking: &Asking, format: Form, filters: Filters) -> Outcome {
+async fn export(asking: &Asking, format: ExportFormat, filters: Filters) -> Outcome {
     if !asking.output.is_for_people() {
         return Err(Failure::with(Exit::Usage, "an export has its own `--format`, so `--output` does not apply").hint("leave out --output"));
     }

@@ -54,8 +54,8 @@ impl Auth {
         wait_for(async {
             let answer = asking.client()?.get("/auth/can-i", &query).await?;
             let is_allowed = answer["allowed"] == true;
-            asking.output.print(&answer, || say(told(&answer)));
-            if is_allowed { Ok(()) } else { Err(Failure::with(Exit::Failed, format!("`{permission}` is not allowed")).reported()) }
+            asking.output.print(&answer, || say(describe(&answer)));
+            if is_allowed { Ok(()) } else { Err(Failure::with(Exit::Failed, format!("`{permission}` is not allowed")).suppress_report()) }
         })
     }
 }
@@ -68,7 +68,7 @@ fn not_a_resource(on: &str) -> Failure {
 }
 
 /// Describes whether a permission is there, and by what.
-fn told(answer: &Value) -> String {
+fn describe(answer: &Value) -> String {
     let limits = limits(answer);
     match (answer["allowed"] == true, answer["by"]["role"].as_str()) {
         (true, Some(role)) => {

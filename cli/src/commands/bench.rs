@@ -1,20 +1,20 @@
 //! `ensue bench`: measures the speed of this machine and this build. The crate `bench` does the work.
 
 pub(crate) use ensue_bench::Bench;
-use ensue_bench::{Bar, Fault, Length, Unmeasured, Watcher};
+use ensue_bench::{Bar, Fault, Length, MeasurementError, Watcher};
 
 use super::Asking;
-use crate::progress::Progress;
-use crate::report::{Exit, Failure, Outcome, printable, tell};
+use crate::progress::TerminalProgress;
+use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
 
 /// Measures, and prints the results.
 pub(super) fn run(bench: Bench, asking: &Asking) -> Outcome {
-    let measured = bench.run(&Terminal).map_err(failed)?;
-    asking.output.print_one(&measured.document, |_| printable(&measured.shown()));
-    measured.failure.map_or(Ok(()), |why| Err(failed(why)))
+    let measured = bench.run(&Terminal).map_err(to_failure)?;
+    asking.output.print_one(&measured.document, |_| printable(&measured.render()));
+    measured.failure.map_or(Ok(()), |why| Err(to_failure(why)))
 }
 
-fn failed(why: Unmeasured) -> Failure {
+fn to_failure(why: MeasurementError) -> Failure {
     let exit = match why.fault {
         Fault::Asked => Exit::Usage,
         Fault::Given => Exit::Refused,
@@ -31,24 +31,24 @@ fn failed(why: Unmeasured) -> Failure {
 struct Terminal;
 
 impl Watcher for Terminal {
-    fn tell(&self, line: &str) {
-        tell(line);
+    fn report(&self, line: &str) {
+        eprint_line(line);
     }
 
     fn bar(&self, what: &str, length: Length) -> Box<dyn Bar> {
         Box::new(match length {
-            Length::Records(records) => Progress::through_records(what, records),
-            Length::Seconds(seconds) => Progress::through_time(what, seconds),
+            Length::Records(records) => TerminalProgress::through_records(what, records),
+            Length::Seconds(seconds) => TerminalProgress::through_time(what, seconds),
         })
     }
 }
 
-impl Bar for Progress {
+impl Bar for TerminalProgress {
     fn is_drawn(&self) -> bool {
-        Progress::is_drawn(self)
+        TerminalProgress::is_drawn(self)
     }
 
     fn at(&self, done: u64) {
-        Progress::at(self, done);
+        TerminalProgress::at(self, done);
     }
 }

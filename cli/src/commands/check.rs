@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ensue_engine::names::{ConnectionName, PackName};
 use ensue_node::config::Config;
-use ensue_packs::{Checked, Colour, DeclaredConnection, Diagnostic, PackSource, ReadError, Severity, connection_findings, url_findings};
+use ensue_packs::{
+    CheckResult, Colour, DeclaredConnection, Diagnostic, PackSource, ReadError, Severity, connection_findings, url_findings,
+};
 use serde_json::{Value, json};
 
 use super::{Asking, explain};
-use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, say};
 use crate::style::Style;
 
 /// Check packs, and report every error with its place. Each error has a file, a line and a column,
@@ -44,8 +46,8 @@ pub(super) struct PacksAtHand {
 }
 
 /// The findings about packs.
-pub(super) struct Found {
-    checked: Checked,
+pub(super) struct PackFindings {
+    checked: CheckResult,
     unreadable: Vec<String>,
     packs: usize,
 }
@@ -78,19 +80,19 @@ pub(super) struct ReadPacks {
     /// Whether they have the public address of the node.
     url: DeclaredUrl,
     /// The packs next to a single pack, which it may need. Their findings are not reported.
-    beside: Beside,
+    beside: AdjacentPacks,
 }
 
 /// The packs next to those that a command checks.
 #[derive(Default)]
-struct Beside {
+struct AdjacentPacks {
     /// Their folders.
     origins: Vec<String>,
     /// Their names, except those that the checked packs have.
     names: BTreeSet<String>,
 }
 
-impl Beside {
+impl AdjacentPacks {
     /// Reads the packs of the folders around single packs, except those that are checked.
     fn of(folders: &[PathBuf], own: &[PackSource]) -> (Self, Vec<PackSource>) {
         let single = folders.iter().filter(|folder| folder.join("pack.yaml").is_file());
@@ -134,16 +136,16 @@ enum DeclaredUrl {
 
 impl ReadPacks {
     /// Keeps the findings of the packs themselves, and drops those of the packs next to them.
-    pub(super) fn told(&self, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    pub(super) fn without_adjacent(&self, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
         diagnostics.into_iter().filter(|one| !self.beside.has(one)).collect()
     }
 }
 
 impl PacksAtHand {
     /// Reads the packs, and passes them with the library's to `judge`.
-    pub(super) fn look(self, judge: fn(&[PackSource], &BTreeMap<PackName, Value>) -> Checked) -> Result<Found, Failure> {
+    pub(super) fn look(self, judge: fn(&[PackSource], &BTreeMap<PackName, Value>) -> CheckResult) -> Result<PackFindings, Failure> {
         let read = self.read()?;
-        let Checked { mut diagnostics, good } = judge(&read.sources, &read.settings);
+        let CheckResult { mut diagnostics, good } = judge(&read.sources, &read.settings);
         if let Some(declared) = &read.connections {
             diagnostics.extend(connection_findings(&good, declared));
         }
@@ -153,8 +155,8 @@ impl PacksAtHand {
         if read.url == DeclaredUrl::Missing {
             diagnostics.extend(url_findings(&good));
         }
-        let checked = Checked { diagnostics: read.told(diagnostics), good };
-        Ok(Found { checked, packs: read.sources.len() - read.first, unreadable: read.unreadable })
+        let checked = CheckResult { diagnostics: read.without_adjacent(diagnostics), good };
+        Ok(PackFindings { checked, packs: read.sources.len() - read.first, unreadable: read.unreadable })
     }
 
     /// Reads the packs.
@@ -175,7 +177,7 @@ impl PacksAtHand {
         let delivery_bytes_max = file.is_some().then_some(config.delivery_bytes_max);
         let url = if file.is_some() && config.url.is_none() { DeclaredUrl::Missing } else { DeclaredUrl::SetOrUnknown };
         let settings = settings(config);
-        let (beside, others) = Beside::of(&self.folders, &own);
+        let (beside, others) = AdjacentPacks::of(&self.folders, &own);
         let mut sources = ensue_packs::library();
         // If the library's own folders are checked, they replace the packs that ship with the binary.
         let digests: Vec<_> = own.iter().chain(&others).map(PackSource::digest).collect();
@@ -187,7 +189,7 @@ impl PacksAtHand {
     }
 }
 
-impl Found {
+impl PackFindings {
     /// Prints the findings: to people with the affected lines, to programs as JSON.
     pub(super) fn show(&self, asking: &Asking) {
         let document = json!({
@@ -201,12 +203,14 @@ impl Found {
 
     /// Prints a one-line summary; errors are a failure.
     pub(super) fn outcome(&self) -> Outcome {
-        let found = format!("{} in {}", counted(self.errors(), "error"), counted(self.packs, "pack"));
+        let found = format!("{} in {}", count_noun(self.errors(), "error"), count_noun(self.packs, "pack"));
         match (self.errors(), self.warnings()) {
-            (0, 0) => tell(format!("no errors in {}", counted(self.packs, "pack"))),
-            (0, warnings) => tell(format!("no errors and {} in {}", counted(warnings, "warning"), counted(self.packs, "pack"))),
+            (0, 0) => eprint_line(format!("no errors in {}", count_noun(self.packs, "pack"))),
+            (0, warnings) => {
+                eprint_line(format!("no errors and {} in {}", count_noun(warnings, "warning"), count_noun(self.packs, "pack")))
+            }
             (_, 0) => return Err(Failure::new(found)),
-            (_, warnings) => return Err(Failure::new(format!("{found}, and {}", counted(warnings, "warning")))),
+            (_, warnings) => return Err(Failure::new(format!("{found}, and {}", count_noun(warnings, "warning")))),
         }
         Ok(())
     }
@@ -234,7 +238,7 @@ pub(super) fn show_all(diagnostics: &[Diagnostic], unreadable: &[String], asking
         say(format!("error: {error}\n"));
     }
     if let Some(first) = diagnostics.first() {
-        tell(format!("for details of a code, run: ensue explain {}", first.code));
+        eprint_line(format!("for details of a code, run: ensue explain {}", first.code));
     }
 }
 
@@ -264,7 +268,7 @@ fn settings(config: Config) -> BTreeMap<PackName, Value> {
     config.pack_settings.into_iter().map(|(pack, settings)| (pack, Value::Object(settings.config))).collect()
 }
 
-pub(super) fn counted(count: usize, thing: &str) -> String {
+pub(super) fn count_noun(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 

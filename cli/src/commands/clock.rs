@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Asking;
-use crate::report::{Outcome, tell};
+use crate::report::{Outcome, eprint_line};
 
 /// Accept the system clock after a jump.
 ///
@@ -17,7 +17,7 @@ use crate::report::{Outcome, tell};
 Examples:
   ensue doctor
   ensue clock accept     timers that are due by the current time fire now")]
-pub(crate) enum Clock {
+pub(crate) enum ClockCommand {
     /// Accept the system clock after a jump: release the timers that wait because of it, and let tokens,
     /// sessions and grants that had ended before it was set back follow it.
     #[command(after_help = "\
@@ -27,11 +27,11 @@ Examples:
     Accept,
 }
 
-impl Clock {
+impl ClockCommand {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let Self::Accept = self;
         asking.client()?.post("/clock/accept", &json!({})).await?;
-        tell("the clock is accepted; timers and credentials follow it");
+        eprint_line("the clock is accepted; timers and credentials follow it");
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Asking, Page, print_list};
+use super::{Asking, PageArgs, print_list};
 use crate::client::segment;
 use crate::nearest;
 use crate::report::{Exit, Failure, Outcome};
@@ -18,11 +18,11 @@ Examples:
   ensue connections test orders")]
 pub(crate) struct Connections {
     #[command(subcommand)]
-    asked: Option<Asked>,
+    asked: Option<ConnectionsCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Asked {
+enum ConnectionsCommand {
     /// List connections, with their use, breaker and last error.
     #[command(after_help = "\
 Examples:
@@ -30,7 +30,7 @@ Examples:
   ensue connections list -o json")]
     List {
         #[command(flatten)]
-        page: Page,
+        page: PageArgs,
     },
     /// Show a connection, with its state since the start of the node.
     #[command(after_help = "\
@@ -67,13 +67,13 @@ impl Connections {
         let client = asking.client()?;
         match self.asked {
             None => print_list(asking, &client, "/connections", &[], COLUMNS).await,
-            Some(Asked::List { page }) => print_list(asking, &client, "/connections", &page.query(), COLUMNS).await,
-            Some(Asked::Show { connection }) => {
+            Some(ConnectionsCommand::List { page }) => print_list(asking, &client, "/connections", &page.query(), COLUMNS).await,
+            Some(ConnectionsCommand::Show { connection }) => {
                 let connection = nearest::get_by_name(&client, "/connections", &connection).await?;
-                asking.output.print_one(&connection, shown);
+                asking.output.print_one(&connection, render);
                 Ok(())
             }
-            Some(Asked::Test { connection }) => {
+            Some(ConnectionsCommand::Test { connection }) => {
                 let answered = client.post(&format!("/connections/{}/test", segment(&connection)), &json!({})).await;
                 let answer = nearest::or_nearest(&client, "/connections", &connection, answered).await?.body;
                 asking.output.print_one(&answer, |tested| format!("{} ({} ms)", text(tested, "message"), tested["took_ms"]));
@@ -88,7 +88,7 @@ impl Connections {
 }
 
 /// Returns a connection for people.
-fn shown(connection: &Value) -> String {
+fn render(connection: &Value) -> String {
     let error = &connection["last_error"];
     let failed = if error.is_null() {
         String::new()

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::Asking;
-use crate::report::{Failure, Outcome, tell};
+use crate::report::{Failure, Outcome, eprint_line};
 use crate::style::Style;
-use crate::table::{self, Column, Room, cell};
-use crate::{lines, this_machine};
+use crate::table::{self, Column, TableWidth, cell};
+use crate::{json_lines, this_machine};
 
 /// The most times that are listed for one expression.
 const COUNT_MAX: u16 = 1_000;
@@ -33,11 +33,11 @@ pub(crate) struct Cron {
     #[command(flatten)]
     moments: Moments,
     #[command(subcommand)]
-    named: Option<Named>,
+    named: Option<CronCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Named {
+enum CronCommand {
     /// Print the next times at which a cron expression is due.
     #[command(after_help = "\
 Examples:
@@ -74,21 +74,24 @@ impl Cron {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         match self.named {
             None => self.moments.run(asking),
-            Some(Named::Next(moments)) => moments.run(asking),
+            Some(CronCommand::Next(moments)) => moments.run(asking),
         }
     }
 }
 
 impl Moments {
     fn run(self, asking: &Asking) -> Outcome {
-        let from = self.from.as_deref().map_or_else(|| Ok(this_machine::now()), schedule::moment).map_err(|why| refused(&why))?;
-        let zone = self.zone.parse().map_err(|why| refused(&why))?;
-        let usual = Asked { zone, from, count: self.count.into() };
+        let from = self.from.as_deref().map_or_else(|| Ok(this_machine::now()), schedule::moment).map_err(|why| to_failure(&why))?;
+        let zone = self.zone.parse().map_err(|why| to_failure(&why))?;
+        let usual = CronRequest { zone, from, count: self.count.into() };
         match &self.expr {
-            Some(expr) => tell_next(expr, usual, asking),
+            Some(expr) => print_next(expr, usual, asking),
             None => {
                 let given = self.from.is_some().then_some(usual.from);
-                lines::answer_each(|line| answer(line, Asked { from: given.unwrap_or_else(this_machine::now), ..usual }), unreadable)
+                json_lines::answer_each(
+                    |line| answer(line, CronRequest { from: given.unwrap_or_else(this_machine::now), ..usual }),
+                    unreadable,
+                )
             }
         }
     }
@@ -96,23 +99,23 @@ impl Moments {
 
 /// A request about an expression.
 #[derive(Clone, Copy)]
-struct Asked {
+struct CronRequest {
     zone: Zone,
     from: Timestamp,
     count: usize,
 }
 
-impl Asked {
+impl CronRequest {
     fn due(self, expression: &Expression) -> Vec<Timestamp> {
         let due = std::iter::successors(expression.next_after(self.from), |due| expression.next_after(*due));
         due.take(self.count).collect()
     }
 }
 
-fn tell_next(expr: &str, asked: Asked, asking: &Asking) -> Outcome {
+fn print_next(expr: &str, asked: CronRequest, asking: &Asking) -> Outcome {
     let misspelt = |why: ScheduleError| match why.span() {
-        Some(span) => refused(&why).notes(excerpt("expression", expr, span)),
-        None => refused(&why),
+        Some(span) => to_failure(&why).notes(excerpt("expression", expr, span)),
+        None => to_failure(&why),
     };
     let expression = Expression::parse(expr, asked.zone).map_err(misspelt)?;
     let due = asked.due(&expression);
@@ -124,16 +127,16 @@ fn tell_next(expr: &str, asked: Asked, asking: &Asking) -> Outcome {
         "next": firings.iter().map(|(due, _)| utc(*due)).collect::<Vec<_>>(),
         "local": firings.iter().map(|(_, firing)| firing.local.to_rfc3339()).collect::<Vec<_>>(),
     });
-    asking.output.print(&document, || asking.output.page(&shown(&firings, Room::of_output(), asking.output.style())));
+    asking.output.print(&document, || asking.output.page(&render(&firings, TableWidth::of_output(), asking.output.style())));
     if firings.len() < asked.count {
         let last = firings.last().map_or(asked.from, |(due, _)| *due);
-        tell(format!("it is not due again after {}", utc(last)));
+        eprint_line(format!("it is not due again after {}", utc(last)));
     }
     Ok(())
 }
 
-fn refused(why: &ScheduleError) -> Failure {
-    Failure::explained(why)
+fn to_failure(why: &ScheduleError) -> Failure {
+    Failure::from_error(why)
 }
 
 /// Returns a time in UTC, without the fraction, which is always zero.
@@ -148,7 +151,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Returns the times for people, each in local time and in UTC, with what the clocks do then.
-fn shown(firings: &[(Timestamp, Firing)], room: Room, style: Style) -> String {
+fn render(firings: &[(Timestamp, Firing)], room: TableWidth, style: Style) -> String {
     let row = |(due, firing): &(Timestamp, Firing)| {
         let local = firing.local.format("%a %Y-%m-%d %H:%M:%S %:z").to_string();
         json!({ "local": local, "utc": utc(*due), "note": note(firing.occasion) })
@@ -174,7 +177,7 @@ fn note(occasion: Occasion) -> &'static str {
 
 /// An input line. Other fields are ignored: they may be the caller's own.
 #[derive(Deserialize)]
-struct Line {
+struct CronLine {
     expr: String,
     zone: Option<String>,
     from: Option<String>,
@@ -182,22 +185,22 @@ struct Line {
 }
 
 /// Answers one line; options that it leaves out default to `usual`.
-fn answer(line: &[u8], usual: Asked) -> Json {
+fn answer(line: &[u8], usual: CronRequest) -> Json {
     match next_of(line, usual) {
         Ok(next) => json!({ "next": next }),
         Err(error) => json!({ "error": error }),
     }
 }
 
-fn next_of(line: &[u8], usual: Asked) -> Result<Vec<String>, Json> {
-    let line: Line = serde_json::from_slice(line).map_err(|why| error("line", &why.to_string(), Some(LINE_HINT)))?;
+fn next_of(line: &[u8], usual: CronRequest) -> Result<Vec<String>, Json> {
+    let line: CronLine = serde_json::from_slice(line).map_err(|why| error("line", &why.to_string(), Some(LINE_HINT)))?;
     let zone = line.zone.map_or(Ok(usual.zone), |name| name.parse()).map_err(|why| wrong("zone", &why))?;
     let from = line.from.map_or(Ok(usual.from), |text| schedule::moment(&text)).map_err(|why| wrong("from", &why))?;
     let expression = Expression::parse(&line.expr, zone).map_err(|why| wrong("expr", &why))?;
     let count = line.count.map_or(Some(usual.count), |count| usize::try_from(count).ok());
     let count = count.filter(|count| (1..=usize::from(COUNT_MAX)).contains(count));
     let count = count.ok_or_else(|| error("count", &format!("`count` is not one of 1 to {COUNT_MAX}"), None))?;
-    Ok(Asked { zone, from, count }.due(&expression).into_iter().map(utc).collect())
+    Ok(CronRequest { zone, from, count }.due(&expression).into_iter().map(utc).collect())
 }
 
 const LINE_HINT: &str = "write one object a line: {\"expr\": …, \"zone\": …, \"from\": …, \"count\": …}";
@@ -221,34 +224,34 @@ mod tests {
     use super::*;
     use crate::style::visible;
 
-    fn usual() -> Asked {
-        Asked { zone: Zone::UTC, from: schedule::moment("2026-03-28T00:00:00Z").unwrap(), count: 2 }
+    fn usual() -> CronRequest {
+        CronRequest { zone: Zone::UTC, from: schedule::moment("2026-03-28T00:00:00Z").unwrap(), count: 2 }
     }
 
-    fn answered(line: &str) -> Json {
+    fn answer_text(line: &str) -> Json {
         answer(line.as_bytes(), usual())
     }
 
     fn table(expr: &str, zone: &str, from: &str, style: Style) -> String {
-        let asked = Asked { zone: zone.parse().unwrap(), from: schedule::moment(from).unwrap(), count: 4 };
+        let asked = CronRequest { zone: zone.parse().unwrap(), from: schedule::moment(from).unwrap(), count: 4 };
         let expression = Expression::parse(expr, asked.zone).unwrap();
         let firings: Vec<_> = asked.due(&expression).into_iter().map(|due| (due, expression.firing(due))).collect();
-        shown(&firings, Room::Columns(80), style)
+        render(&firings, TableWidth::Columns(80), style)
     }
 
     #[test]
     fn batch_line_returns_the_next_moments_and_absent_fields_have_defaults() {
-        assert_eq!(answered(r#"{"expr":"@daily"}"#), json!({ "next": ["2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z"] }));
+        assert_eq!(answer_text(r#"{"expr":"@daily"}"#), json!({ "next": ["2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z"] }));
         let all = r#"{"expr":"0 9 * * 1-5","zone":"Europe/Berlin","from":"2026-04-01T09:00:00+02:00","count":1,"id":"mine"}"#;
-        assert_eq!(answered(all), json!({ "next": ["2026-04-02T07:00:00Z"] }));
+        assert_eq!(answer_text(all), json!({ "next": ["2026-04-02T07:00:00Z"] }));
         let null = r#"{"expr":"@daily","zone":null,"from":null,"count":null}"#;
-        assert_eq!(answered(null), answered(r#"{"expr":"@daily"}"#));
-        assert_eq!(answered(r#"{"expr":"0 0 0 1 1 * 2020"}"#), json!({ "next": [] }));
+        assert_eq!(answer_text(null), answer_text(r#"{"expr":"@daily"}"#));
+        assert_eq!(answer_text(r#"{"expr":"0 0 0 1 1 * 2020"}"#), json!({ "next": [] }));
     }
 
     #[test]
     fn every_error_is_one_line_with_its_kind_and_message() {
-        let kind = |line: &str| answered(line)["error"]["kind"].as_str().map(str::to_owned);
+        let kind = |line: &str| answer_text(line)["error"]["kind"].as_str().map(str::to_owned);
         for (line, expected) in [
             ("", "line"),
             ("[]", "line"),
@@ -264,7 +267,7 @@ mod tests {
         ] {
             assert_eq!(kind(line).as_deref(), Some(expected), "{line}");
         }
-        insta::assert_json_snapshot!(answered(r#"{"expr":"0 0 * * MONDAY"}"#), @r#"
+        insta::assert_json_snapshot!(answer_text(r#"{"expr":"0 0 * * MONDAY"}"#), @r#"
         {
           "error": {
             "hint": "write `MON`",

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Asking, SortedPage, many, print_list};
+use super::{Asking, SortedPage, bulk_change, print_list};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
 use crate::report::Outcome;
@@ -187,7 +187,7 @@ async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outc
         query.push(("until", now().to_string()));
     }
     query.extend(dry);
-    many::change_all(asking, client, &format!("/dead_letters/{how}"), query, (&json!({}), line)).await
+    bulk_change::change_all(asking, client, &format!("/dead_letters/{how}"), query, (&json!({}), line)).await
 }
 
 /// Returns the result for one letter, for people.

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use super::Asking;
 use super::one_execution::has_ended;
-use crate::client::{Client, Delivered, Token};
+use crate::client::{Client, HookAnswer, Token};
 use crate::open_files::OpenFiles;
-use crate::report::{Failure, Outcome, say, tell};
+use crate::report::{Failure, Outcome, eprint_line, say};
 use crate::style::Style;
 use crate::table::text;
 use crate::trace::{self, Ids};
@@ -58,11 +58,11 @@ impl Demo {
         let folder = tempfile::Builder::new().prefix("ensue-demo-").tempdir().map_err(failed)?;
         let secret = hex::encode(entropy()?);
         let node = start(folder.path()).await?;
-        let stage = Stage { folder: folder.path(), secret, style, server: format!("http://{}", node.address()), stays: self.keep };
+        let stage = DemoSetup { folder: folder.path(), secret, style, server: format!("http://{}", node.address()), stays: self.keep };
         let token = node.first_admin_token().map(Secret::reveal).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         let played = stage.play(&token, begin).await;
         if let (Ok(()), true) = (&played, self.keep) {
-            tell("\nThe node runs until Ctrl-C.");
+            eprint_line("\nThe node runs until Ctrl-C.");
             let _ = tokio::signal::ctrl_c().await;
         }
         let stopped = node.stop().await.map_err(|failure| Failure::new(failure.to_string()));
@@ -85,7 +85,7 @@ async fn start(folder: &Path) -> Result<Node, Failure> {
     config.supervisor = Some(super::supervisor::command(OpenFiles(None)));
     // The directory is removed with the node.
     config.actions.at_stop = AtStop::End;
-    Node::start(config).await.map_err(|error| Failure::explained(&error))
+    Node::start(config).await.map_err(|error| Failure::from_error(&error))
 }
 
 fn entropy() -> Result<[u8; 32], Failure> {
@@ -95,7 +95,7 @@ fn entropy() -> Result<[u8; 32], Failure> {
 }
 
 /// The setting of the demonstration.
-struct Stage<'a> {
+struct DemoSetup<'a> {
     folder: &'a Path,
     secret: String,
     style: Style,
@@ -104,7 +104,7 @@ struct Stage<'a> {
     stays: bool,
 }
 
-impl Stage<'_> {
+impl DemoSetup<'_> {
     async fn play(&self, token: &str, begin: Instant) -> Outcome {
         let client = Client::new(&self.server, Token::of_variable(token)?, &Trust::default())?;
         self.introduce(&client, begin).await?;
@@ -118,7 +118,7 @@ impl Stage<'_> {
         let event = event_of(&delivered)?;
         self.follow(&client, position, &event).await?;
         say("\nThe reasons, rule by rule; times count from the webhook's arrival:\n");
-        let graph = self.ended(&client, &event).await?;
+        let graph = self.await_end(&client, &event).await?;
         let drawn = trace::tree(&client, &graph, Ids::Hidden, &[]).await?;
         say(tree::draw(&drawn, self.style));
         if self.stays {
@@ -198,7 +198,7 @@ impl Stage<'_> {
     }
 
     /// Waits until the read models are up to date with the log, and returns the causal graph.
-    async fn ended(&self, client: &Client, event: &str) -> Result<Value, Failure> {
+    async fn await_end(&self, client: &Client, event: &str) -> Result<Value, Failure> {
         let begin = Instant::now();
         loop {
             let graph = client.get(&format!("/trace/{event}"), &[]).await?;
@@ -267,7 +267,7 @@ impl Stage<'_> {
 const HOOK: &str = "/hooks/github/webhook";
 const KEY: &str = "github.webhook_secret";
 
-fn event_of(delivered: &Delivered) -> Result<String, Failure> {
+fn event_of(delivered: &HookAnswer) -> Result<String, Failure> {
     match delivered.body["events"][0]["id"].as_str() {
         Some(id) if delivered.status.as_u16() == 202 => Ok(id.to_owned()),
         Some(_) | None => Err(Failure::new(format!("the webhook was answered with {}: {}", delivered.status, delivered.body))),

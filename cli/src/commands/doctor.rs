@@ -8,7 +8,7 @@ use super::{Asking, wait_for};
 use crate::report::{Failure, Outcome};
 use crate::style::Style;
 use crate::table::text;
-use crate::tree::wrapped;
+use crate::tree::wrap;
 
 /// Check the installation for problems and suggest fixes. Exits with code 1 if something does not
 /// work.
@@ -35,7 +35,7 @@ impl Doctor {
                 findings
             }
         };
-        asking.output.print_one(&findings, |findings| shown(items(findings), asking.output.style()));
+        asking.output.print_one(&findings, |findings| render(items(findings), asking.output.style()));
         match items(&findings).iter().filter(|finding| finding["verdict"] == "bad").count() {
             0 => Ok(()),
             1 => Err(Failure::new("one thing does not work")),
@@ -48,7 +48,7 @@ fn items(findings: &Value) -> &[Value] {
     findings["findings"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn shown(findings: &[Value], style: Style) -> String {
+fn render(findings: &[Value], style: Style) -> String {
     const WIDTH: usize = 80;
     let width = findings.iter().map(|finding| text(finding, "check").chars().count()).max().unwrap_or_default();
     let mut shown = String::new();
@@ -58,10 +58,10 @@ fn shown(findings: &[Value], style: Style) -> String {
             "warning" => style.strong("note"),
             _ => style.bad("bad "),
         };
-        let mut lines = wrapped(&text(finding, "message"), WIDTH - width - 8);
+        let mut lines = wrap(&text(finding, "message"), WIDTH - width - 8);
         let hint = text(finding, "hint");
         if !hint.is_empty() {
-            lines.extend(wrapped(&format!("→ {hint}"), WIDTH - width - 8));
+            lines.extend(wrap(&format!("→ {hint}"), WIDTH - width - 8));
         }
         for (index, line) in lines.iter().enumerate() {
             let line = match index {
@@ -97,12 +97,12 @@ mod tests {
 
     #[test]
     fn color_marks_problems() {
-        insta::assert_snapshot!(visible(&shown(&findings(), Style::COLOURED)));
+        insta::assert_snapshot!(visible(&render(&findings(), Style::COLOURED)));
     }
 
     #[test]
     fn findings_fit_into_80_columns() {
-        insta::assert_snapshot!(shown(&findings(), Style::PLAIN), @r"
+        insta::assert_snapshot!(render(&findings(), Style::PLAIN), @r"
         ok    disk        41.2 GiB free
         note  packs       the sensor `demo.open` takes deliveries from anybody, because
                           its `verify` has the scheme none

@@ -2,8 +2,8 @@
 
 use clap::Subcommand;
 
-use super::{AsOf, Asking, Between, SortedPage, print_list, several};
-use crate::flow::{became, held, outcome};
+use super::{AsOf, Asking, SortedPage, TimeRangeArgs, print_list, several};
+use crate::flow::{describe_end, describe_hold, outcome};
 use crate::report::Outcome;
 use crate::table::{Column, cell, pairs, text, time};
 use crate::{ids, nearest};
@@ -32,7 +32,7 @@ Examples:
         #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = OUTCOMES)]
         outcome: Vec<String>,
         #[command(flatten)]
-        between: Between,
+        between: TimeRangeArgs,
         #[command(flatten)]
         page: SortedPage,
     },
@@ -81,8 +81,8 @@ impl Enforcements {
                         ("rule", text(made, "rule")),
                         ("event", text(made, "event")),
                         ("outcome", text(made, "outcome")),
-                        ("held", held(&made["held"])),
-                        ("then", became(&made["became"])),
+                        ("held", describe_hold(&made["held"])),
+                        ("then", describe_end(&made["became"])),
                         ("repeats", text(made, "repeats")),
                         ("error", text(made, "error")),
                         ("execution", text(made, "execution")),

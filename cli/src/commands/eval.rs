@@ -73,13 +73,13 @@ impl Eval {
                 say(printable(&format!("{value:#}")));
             }
             if let Some(explanation) = &explanation {
-                say(told(explanation, asking.output.style()).join("\n"));
+                say(render_explanation(explanation, asking.output.style()).join("\n"));
             }
         });
         let of_local = |error: &EvaluationError| failed.iter().find(|(_, other)| other == error).map(|(name, _)| *name);
         shown.map(drop).map_err(|error| match of_local(&error).and_then(|name| Some((name, names.local_source(name)?))) {
-            Some((name, source)) => erred(&format!("local.{name}"), source, &error),
-            None => erred("expression", expression.source(), &error),
+            Some((name, source)) => evaluation_failure(&format!("local.{name}"), source, &error),
+            None => evaluation_failure("expression", expression.source(), &error),
         })
     }
 }
@@ -99,14 +99,14 @@ fn document(given: &Result<Value<'_>, EvaluationError>, shown: &Result<Json, Eva
 }
 
 /// Returns the explanation for people: why a condition gave its result, then every part with its value.
-fn told(explanation: &Explanation, style: Style) -> Vec<String> {
+fn render_explanation(explanation: &Explanation, style: Style) -> Vec<String> {
     let told = explanation.to_json();
     let root = &printable_document(&told["explanation"]);
     let mut lines = Vec::new();
     let outcome = match root["outcome"].as_str() {
-        Some("true") => Some(reason::Outcome::True),
-        Some("false") => Some(reason::Outcome::False),
-        Some("error") => Some(reason::Outcome::Neither),
+        Some("true") => Some(reason::ConditionOutcome::True),
+        Some("false") => Some(reason::ConditionOutcome::False),
+        Some("error") => Some(reason::ConditionOutcome::Neither),
         Some(_) | None => None,
     };
     // An expression that is not made of conditions has only its parts to show.
@@ -137,7 +137,7 @@ fn misspelt(source: &str, error: &CompileError) -> Failure {
     failure("expression", source, error.message.clone(), error.span.clone(), error.hint.as_deref())
 }
 
-fn erred(name: &str, source: &str, error: &EvaluationError) -> Failure {
+fn evaluation_failure(name: &str, source: &str, error: &EvaluationError) -> Failure {
     failure(name, source, error.message.clone(), error.span.clone(), error.hint.as_deref())
 }
 
@@ -207,7 +207,7 @@ impl Names {
 
     /// Returns the values of the names, and the local values that err. As in a rule's condition, those are
     /// absent, and anything that reads them errs.
-    fn scope(&self) -> Result<(Scope<'_>, Vec<local::Failed<'_>>), Failure> {
+    fn scope(&self) -> Result<(Scope<'_>, Vec<local::FailedLocal<'_>>), Failure> {
         let mut scope = match &self.document {
             Some(document) => batch::scope(&self.names, document),
             None => Scope::new(),

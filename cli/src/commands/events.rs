@@ -4,10 +4,10 @@ use clap::Subcommand;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::{AsOf, Asking, Between, List, SortedPage, Watching, json_or_file, print_page, several};
-use crate::client::{Answer, segment, with_query};
+use super::{AsOf, Asking, List, SortedPage, TimeRangeArgs, Watching, json_or_file, print_page, several};
+use crate::client::{ApiAnswer, segment, with_query};
 use crate::redraw::RefreshOn;
-use crate::report::{Outcome, printable, tell};
+use crate::report::{Outcome, eprint_line, printable};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::{ids, nearest};
 
@@ -40,7 +40,7 @@ Examples:
         #[arg(long, value_name = "ID")]
         correlation: Option<String>,
         #[command(flatten)]
-        between: Between,
+        between: TimeRangeArgs,
         #[command(flatten)]
         page: SortedPage,
         #[command(flatten)]
@@ -121,7 +121,7 @@ impl Events {
             Self::Show { id, as_of } => {
                 let id = ids::whole(&client, &[ids::EVENT], &id).await?;
                 let event = nearest::get_by_id_with(&client, "/events", &id, &as_of.query()).await?;
-                asking.output.print_one(&event, shown);
+                asking.output.print_one(&event, render);
             }
             Self::Send { trigger, data, dedupe } => {
                 let payload = match data {
@@ -151,17 +151,17 @@ impl Events {
 }
 
 /// Prints the id of an accepted event, and how to see more.
-fn show_sent(asking: &Asking, Answer { status, body }: &Answer) {
+fn show_sent(asking: &Asking, ApiAnswer { status, body }: &ApiAnswer) {
     let id = text(body, "id");
     asking.output.print_one(body, |_| format!("{id}\n"));
     if asking.output.is_for_people() {
         // The node answers 200 for a key that it has accepted before.
         let accepted = if *status == StatusCode::OK { "the key was accepted before," } else { "accepted" };
-        tell(format!("{accepted} at position {}; see the effects with: ensue why {id}", text(body, "position")));
+        eprint_line(format!("{accepted} at position {}; see the effects with: ensue why {id}", text(body, "position")));
     }
 }
 
-fn shown(event: &Value) -> String {
+fn render(event: &Value) -> String {
     let version = if event["version"] == 1 { String::new() } else { text(event, "version") };
     let mut shown = pairs(&[
         ("id", text(event, "id")),

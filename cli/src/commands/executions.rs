@@ -1,26 +1,26 @@
 //! `ensue executions`: lists the runs of actions, shows their output, and ends or settles them.
 
+mod bulk_change;
 mod filters;
 mod groups;
 mod logs;
-mod many;
 mod rerun;
 
 use std::path::PathBuf;
 
+use bulk_change::{Trying, Which};
 use clap::{Args, Subcommand, ValueEnum};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::names::Names;
 use ensue_engine::time::Timestamp;
-use filters::Filters;
-use groups::By;
+use filters::ExecutionFilters;
+use groups::GroupKey;
 use logs::Logs;
-use many::{Trying, Which};
 use rerun::Rerun;
 use serde_json::{Value, json};
 
 use super::one_execution::path;
-use super::{AsOf, Asking, List, Page, Sorting, Watching, print_page, read_json, tell_next, watched};
+use super::{AsOf, Asking, List, PageArgs, Sorting, Watching, print_next_cursor, print_page, read_json, watch_execution};
 use crate::client::Client;
 use crate::nearest;
 use crate::recording::Recording;
@@ -59,7 +59,7 @@ Examples:
   ensue executions list --label site=eu --label team=web
   ensue executions list --parent 019c…     the steps of a workflow
   ensue executions list --watch")]
-    List(Listed),
+    List(ExecutionListArgs),
     /// Show an execution with its parameters, result and attempts.
     #[command(after_help = "\
 Examples:
@@ -186,23 +186,23 @@ const STATUSES: [&str; 12] = [
 
 /// Which executions are listed.
 #[derive(Debug, Args)]
-pub(crate) struct Listed {
+pub(crate) struct ExecutionListArgs {
     /// Only executions that wait for this. Not with --by.
     #[arg(long, value_name = "KIND", value_parser = WAITS_FOR, conflicts_with = "by")]
     waits_for: Option<String>,
     #[command(flatten)]
-    filters: Filters,
+    filters: ExecutionFilters,
     /// Only reruns of this execution.
     #[arg(long, value_name = "ID")]
     rerun_of: Option<String>,
     /// Group the executions by error or by action, and count them. At most the newest 5,000 of each
     /// status are counted.
     #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["watch", "cursor", "limit", "sort"])]
-    by: Option<By>,
+    by: Option<GroupKey>,
     #[command(flatten)]
     sorting: Sorting,
     #[command(flatten)]
-    page: Page,
+    page: PageArgs,
     #[command(flatten)]
     watching: Watching,
 }
@@ -216,7 +216,7 @@ pub(crate) struct Artifacts {
     #[arg(long, value_name = "DIR")]
     pub(super) save: Option<PathBuf>,
     #[command(flatten)]
-    pub(super) page: Page,
+    pub(super) page: PageArgs,
 }
 
 /// What became of an indeterminate execution.
@@ -347,16 +347,16 @@ impl Executions {
                     &client,
                     &id,
                     if svg {
-                        Form::Picture
+                        ExecutionDisplay::Picture
                     } else if tree {
-                        Form::Tree
+                        ExecutionDisplay::Tree
                     } else {
-                        Form::Fields(as_of)
+                        ExecutionDisplay::Fields(as_of)
                     },
                 )
                 .await
             }
-            Self::Watch { id } => watched::watch(asking, &client, &ids::whole(&client, &[ids::EXECUTION], &id).await?).await,
+            Self::Watch { id } => watch_execution::watch(asking, &client, &ids::whole(&client, &[ids::EXECUTION], &id).await?).await,
             Self::Graph { id } => {
                 let id = ids::whole(&client, &[ids::EXECUTION], &id).await?;
                 let graph = client.get(&path(&id, "/graph"), &[]).await?;
@@ -369,9 +369,9 @@ impl Executions {
                 let id = ids::whole(&client, &[ids::EXECUTION], &artifacts.id).await?;
                 Artifacts { id, ..artifacts }.run(asking, &client).await
             }
-            Self::Cancel { which, trying } => many::change(asking, &client, which, trying, "cancel").await,
-            Self::Pause { which, trying } => many::change(asking, &client, which, trying, "pause").await,
-            Self::Resume { which, trying } => many::change(asking, &client, which, trying, "resume").await,
+            Self::Cancel { which, trying } => bulk_change::change(asking, &client, which, trying, "cancel").await,
+            Self::Pause { which, trying } => bulk_change::change(asking, &client, which, trying, "pause").await,
+            Self::Resume { which, trying } => bulk_change::change(asking, &client, which, trying, "resume").await,
             Self::Rerun(rerun) => rerun.run(asking, &client).await,
             Self::Settle(settle) => {
                 let mut body = json!({ "outcome": settle.outcome.as_str() });
@@ -397,7 +397,7 @@ impl Executions {
     }
 }
 
-impl Listed {
+impl ExecutionListArgs {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let filters = self.filters.with_whole_ids(client).await?;
         let rerun_of = ids::whole_if_any(client, &[ids::EXECUTION], self.rerun_of).await?;
@@ -419,7 +419,7 @@ impl Listed {
             let read = pages::read(client, "/executions", &query, enough, self.page.cursor).await?;
             let answer = json!({ "items": read.items, "next": read.next });
             asking.output.print_list(&answer, columns);
-            tell_next(&answer);
+            print_next_cursor(&answer);
             return Ok(());
         }
         query.extend(self.page.query());
@@ -429,36 +429,36 @@ impl Listed {
 }
 
 /// Requests a change of an execution, and prints its status afterwards.
-async fn changed(asking: &Asking, client: &Client, id: &str, how: &str) -> Outcome {
+async fn request_change(asking: &Asking, client: &Client, id: &str, how: &str) -> Outcome {
     let answer = client.post(&path(id, how), &json!({})).await?.body;
     asking.output.print_one(&answer, |execution| text(execution, "status"));
     Ok(())
 }
 
 /// The form in which an execution is shown.
-enum Form {
+enum ExecutionDisplay {
     Fields(AsOf),
     Tree,
     Picture,
 }
 
-async fn show(asking: &Asking, client: &Client, id: &str, form: Form) -> Outcome {
-    let query = if let Form::Fields(as_of) = &form { as_of.query() } else { Vec::new() };
+async fn show(asking: &Asking, client: &Client, id: &str, form: ExecutionDisplay) -> Outcome {
+    let query = if let ExecutionDisplay::Fields(as_of) = &form { as_of.query() } else { Vec::new() };
     let mut execution = nearest::get_by_id_with(client, "/executions", id, &query).await?;
     match form {
-        Form::Fields(as_of) => {
+        ExecutionDisplay::Fields(as_of) => {
             execution["attempts"] = client.get(&path(id, "/attempts"), &query).await?["items"].take();
             if as_of.is_now() {
                 questions::attach(client, &mut execution).await;
             }
-            asking.output.print_one(&execution, shown);
+            asking.output.print_one(&execution, render);
         }
-        Form::Tree => {
+        ExecutionDisplay::Tree => {
             let flow = steps::read(client, execution).await?;
             let drawn = |_: &Value| tree::draw(&steps::tree(&flow, crate::this_machine::now()), asking.output.style());
             asking.output.print_one(&flow.document(), drawn);
         }
-        Form::Picture => {
+        ExecutionDisplay::Picture => {
             execution["attempts"] = client.get(&path(id, "/attempts"), &[]).await?["items"].take();
             let flow = steps::read(client, execution).await?;
             say(svg::of_execution(&flow, crate::this_machine::now()).trim_end());
@@ -468,7 +468,7 @@ async fn show(asking: &Asking, client: &Client, id: &str, form: Form) -> Outcome
 }
 
 /// Returns an execution for people.
-pub(super) fn shown(execution: &Value) -> String {
+pub(super) fn render(execution: &Value) -> String {
     let mut shown = pairs(&[
         ("id", text(execution, "id")),
         ("action", text(execution, "action")),
@@ -488,7 +488,7 @@ pub(super) fn shown(execution: &Value) -> String {
         ("waits for", questions::waits_for(execution)),
         ("answer with", questions::command(execution)),
         ("inquiry", text(execution, "inquiry")),
-        ("queued", questions::queued(execution)),
+        ("queued", questions::queue_wait(execution)),
         ("waits until", text(execution, "waits_until")),
         ("times out", text(execution, "times_out_at")),
         ("started", text(execution, "started_at")),

@@ -5,10 +5,10 @@ use ensue_engine::access::limit::Limit;
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Asking, Page, print_list, wait_for};
+use super::{Asking, PageArgs, print_list, wait_for};
 use crate::ago::deadline_of;
 use crate::client::segment;
-use crate::report::{Outcome, say, tell};
+use crate::report::{Outcome, eprint_line, say};
 use crate::table::{Column, cell, text, time};
 
 /// Grant roles to identities and groups.
@@ -52,7 +52,7 @@ Examples:
         #[arg(long)]
         role: Option<String>,
         #[command(flatten)]
-        page: Page,
+        page: PageArgs,
     },
     /// Remove a grant.
     #[command(after_help = "\
@@ -97,7 +97,7 @@ impl Grants {
                     let added = asking.client()?.post("/grants", &body).await?.body;
                     asking.output.print(&added, || {
                         say(text(&added, "id"));
-                        tell(format!("`{subject}` has the role `{role}`"));
+                        eprint_line(format!("`{subject}` has the role `{role}`"));
                     });
                     Ok(())
                 }
@@ -109,7 +109,7 @@ impl Grants {
                 }
                 Self::Remove { id } => {
                     asking.client()?.delete(&format!("/grants/{}", segment(&id))).await?;
-                    tell("the grant is removed");
+                    eprint_line("the grant is removed");
                     Ok(())
                 }
             }

@@ -7,11 +7,11 @@ use ensue_engine::time::Timestamp;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::{Asking, Page, json_or_file, tell_next};
+use super::{Asking, PageArgs, json_or_file, print_next_cursor};
 use crate::ago::moment_of;
 use crate::client::segment;
 use crate::output::Output;
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line};
 use crate::table::{Column, cell, excerpt, text, time};
 
 /// List webhooks and their deliveries, and send test deliveries.
@@ -24,11 +24,11 @@ Examples:
   ensue hooks send my_automation/alerts --data '{\"status\": \"firing\"}'")]
 pub(crate) struct Hooks {
     #[command(subcommand)]
-    asked: Option<Asked>,
+    asked: Option<HooksCommand>,
 }
 
 #[derive(Debug, Subcommand)]
-enum Asked {
+enum HooksCommand {
     /// List webhooks with their URL, the state of their secret, and their last deliveries with the
     /// reason for any rejection.
     #[command(after_help = "\
@@ -37,7 +37,7 @@ Examples:
   ensue hooks list -o json")]
     List {
         #[command(flatten)]
-        page: Page,
+        page: PageArgs,
     },
     /// List the last deliveries at a webhook, newest first: at most 50 of each outcome. They survive a
     /// restart.
@@ -112,26 +112,26 @@ impl Hooks {
                 let answer = client.get("/hooks", &[]).await?;
                 print_hooks(asking.output, &answer);
             }
-            Some(Asked::List { page }) => {
+            Some(HooksCommand::List { page }) => {
                 let answer = client.get("/hooks", &page.query()).await?;
                 print_hooks(asking.output, &answer);
-                tell_next(&answer);
+                print_next_cursor(&answer);
             }
-            Some(Asked::Deliveries { hook, outcome, since }) => {
+            Some(HooksCommand::Deliveries { hook, outcome, since }) => {
                 let outcomes = outcome.into_iter().map(|outcome| ("outcome", outcome));
                 let query: Vec<_> = outcomes.chain(since.map(|since| ("since", since.to_string()))).collect();
                 let answer = client.get(&path_of(&hook)?, &query).await?;
                 asking.output.print_list(&json!({ "items": answer["deliveries"] }), DELIVERIES);
             }
-            Some(Asked::Listen { hook, forward_to }) => listen::run(&client, asking.output, &path_of(&hook)?, forward_to).await?,
-            Some(Asked::Confirm { hook }) => {
+            Some(HooksCommand::Listen { hook, forward_to }) => listen::run(&client, asking.output, &path_of(&hook)?, forward_to).await?,
+            Some(HooksCommand::Confirm { hook }) => {
                 let answer = client.post(&format!("{}/confirm", path_of(&hook)?), &json!({})).await?.body;
                 asking.output.print_one(&answer, |answer| {
                     let topics = answer["topics"].as_array().map(Vec::as_slice).unwrap_or_default();
                     topics.iter().map(|topic| format!("{}  confirmed\n", topic.as_str().unwrap_or_default())).collect()
                 });
             }
-            Some(Asked::Send { hook, event, data, path: parameters }) => {
+            Some(HooksCommand::Send { hook, event, data, path: parameters }) => {
                 let path = path_of(&hook)?;
                 let mut body = json!({ "body": content_of(data.as_deref())? });
                 if let Some(event) = event {
@@ -149,7 +149,7 @@ impl Hooks {
                     events.iter().map(|event| format!("{}  {}\n", text(event, "id"), text(event, "trigger"))).collect()
                 });
                 if answer["events"].as_array().is_some_and(Vec::is_empty) {
-                    tell("the delivery was accepted but created no event, because no `emits` of the sensor matches it");
+                    eprint_line("the delivery was accepted but created no event, because no `emits` of the sensor matches it");
                 }
             }
         }
@@ -199,11 +199,11 @@ fn path_of(hook: &str) -> Result<String, Failure> {
 fn print_hooks(output: Output, answer: &Value) {
     output.print_one(answer, |answer| {
         let hooks = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        hooks.iter().map(shown).collect::<Vec<_>>().join("\n")
+        hooks.iter().map(render).collect::<Vec<_>>().join("\n")
     });
 }
 
-fn shown(hook: &Value) -> String {
+fn render(hook: &Value) -> String {
     let secret = match (text(hook, "secret").as_str(), text(hook, "key")) {
         ("set", _) => "its secret is set".to_owned(),
         ("missing", key) => format!("accepts nothing: its secret is missing, set it with `ensue keys set {key}`"),

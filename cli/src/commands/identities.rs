@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::at_rest::AtRest;
 use super::grants::GRANTS;
 use super::tokens::print_secret;
-use super::{Asking, Page, print_list, wait_for};
+use super::{Asking, PageArgs, print_list, wait_for};
 use crate::client::segment;
-use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, say};
 use crate::table::{Column, cell, page as table, text, time};
 
 /// Add, change and erase the people and services that hold tokens.
@@ -48,7 +48,7 @@ Examples:
         #[arg(long)]
         group: Option<String>,
         #[command(flatten)]
-        page: Page,
+        page: PageArgs,
     },
     /// Show an identity with the grants to it.
     #[command(after_help = "\
@@ -204,9 +204,9 @@ impl Identities {
             Self::Add { name, kind, groups } => wait_for(async {
                 let kind = if kind == Kind::Person { "person" } else { "service" };
                 let added = asking.client()?.post("/identities", &json!({ "name": name, "kind": kind, "groups": groups })).await?.body;
-                asking
-                    .output
-                    .print(&added, || tell(format!("added `{name}`; give it a token with `ensue tokens add <name> --identity {name}`")));
+                asking.output.print(&added, || {
+                    eprint_line(format!("added `{name}`; give it a token with `ensue tokens add <name> --identity {name}`"))
+                });
                 Ok(())
             }),
             Self::List { group, page } => wait_for(async {
@@ -234,7 +234,7 @@ impl Identities {
             }),
             Self::Groups { name, groups } => wait_for(async {
                 let set = asking.client()?.put(&format!("{}/groups", at(&name)), &json!({ "groups": groups })).await?.body;
-                asking.output.print(&set, || tell(format!("`{name}` is in these groups: {}", words(&set["groups"]))));
+                asking.output.print(&set, || eprint_line(format!("`{name}` is in these groups: {}", words(&set["groups"]))));
                 Ok(())
             }),
             Self::Absent { name, from, until, deputy } => wait_for(async {
@@ -242,43 +242,43 @@ impl Identities {
                 let asked = json!({ "from": from, "until": until, "deputy": deputy });
                 let set = asking.client()?.put(&path, &asked).await?.body;
                 asking.output.print(&set, || match absence(&set) {
-                    Some(absence) => tell(format!("`{}` is {absence}", text(&set, "name"))),
-                    None => tell(format!("`{}` is present", text(&set, "name"))),
+                    Some(absence) => eprint_line(format!("`{}` is {absence}", text(&set, "name"))),
+                    None => eprint_line(format!("`{}` is present", text(&set, "name"))),
                 });
                 Ok(())
             }),
             Self::Link { name, issuer, sub } => wait_for(async {
                 let linked =
                     asking.client()?.post(&format!("{}/issuers", at(&name)), &json!({ "issuer": issuer, "subject": sub })).await?.body;
-                asking.output.print(&linked, || tell(format!("`{name}` can log in through `{issuer}`")));
+                asking.output.print(&linked, || eprint_line(format!("`{name}` can log in through `{issuer}`")));
                 Ok(())
             }),
             Self::Unlink { name, issuer } => wait_for(async {
                 asking.client()?.delete(&format!("{}/issuers/{}", at(&name), segment(&issuer))).await?;
-                tell(format!("`{name}` can no longer log in through `{issuer}`"));
+                eprint_line(format!("`{name}` can no longer log in through `{issuer}`"));
                 Ok(())
             }),
             Self::Disable { name } => wait_for(async {
                 let set = asking.client()?.post(&format!("{}/disable", at(&name)), &json!({})).await?.body;
-                asking.output.print(&set, || tell(format!("`{name}` is disabled: its tokens are not accepted")));
+                asking.output.print(&set, || eprint_line(format!("`{name}` is disabled: its tokens are not accepted")));
                 Ok(())
             }),
             Self::Enable { name } => wait_for(async {
                 let set = asking.client()?.post(&format!("{}/enable", at(&name)), &json!({})).await?.body;
-                asking.output.print(&set, || tell(format!("`{name}` is enabled")));
+                asking.output.print(&set, || eprint_line(format!("`{name}` is enabled")));
                 Ok(())
             }),
             Self::Reset { name, otp } => wait_for(async {
                 let made = asking.client()?.post(&format!("{}/reset", at(&name)), &json!({ "otp": otp })).await?.body;
                 asking.output.print(&made, || {
                     say(text(&made, "code"));
-                    tell(format!("the code is shown only this once; `{name}` runs `ensue password set --code` within a day"));
+                    eprint_line(format!("the code is shown only this once; `{name}` runs `ensue password set --code` within a day"));
                 });
                 Ok(())
             }),
             Self::Erase { name } => wait_for(async {
                 asking.client()?.delete(&at(&name)).await?;
-                tell(format!("`{name}` is erased, with its tokens and grants"));
+                eprint_line(format!("`{name}` is erased, with its tokens and grants"));
                 Ok(())
             }),
             Self::Recover { name, at_rest } => {

@@ -8,7 +8,7 @@ use ensue_engine::names::PackName;
 use ensue_packs::{init::pack_name_of, init_files};
 
 use super::schema;
-use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, say};
 
 /// The folder of a project's schemas, which the first line of each of its files names for editors.
 const SCHEMAS: &str = ".ensue/schemas";
@@ -46,7 +46,7 @@ impl Init {
             write_new(&self.folder.join(path), text)?;
             say(self.folder.join(path).display().to_string());
         }
-        tell(closing(&self.folder, &pack));
+        eprint_line(closing(&self.folder, &pack));
         Ok(())
     }
 }

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::run::{Given, given};
-use super::{AsOf, Asking, Between, List, SortedPage, Watching, print_page};
+use super::run::{TypedValue, parse_assignment};
+use super::{AsOf, Asking, List, SortedPage, TimeRangeArgs, Watching, print_page};
 use crate::client::{Client, segment};
-use crate::questions::{led_to_it, people, shown, typed};
+use crate::questions::{led_to_it, parse_field, people, render};
 use crate::redraw::RefreshOn;
-use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, say};
 use crate::table::{Column, cell, text, time};
 use crate::{ids, nearest};
 
@@ -30,7 +30,7 @@ Examples:
   ensue inquiries list --mine --status open
   ensue inquiries list --assignee role:release_managers
   ensue inquiries list --watch")]
-    List(Listed),
+    List(InquiryListArgs),
     /// Show an inquiry with its question, assignees, deadline and answers.
     #[command(after_help = "\
 Examples:
@@ -95,7 +95,7 @@ const STATUSES: [&str; 5] = ["open", "answered", "expired", "cancelled", "withdr
 
 /// Which inquiries are listed.
 #[derive(Debug, Args)]
-pub(crate) struct Listed {
+pub(crate) struct InquiryListArgs {
     /// Only inquiries assigned to you, by your name or one of your roles.
     #[arg(long)]
     mine: bool,
@@ -115,7 +115,7 @@ pub(crate) struct Listed {
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
     #[command(flatten)]
-    between: Between,
+    between: TimeRangeArgs,
     #[command(flatten)]
     page: SortedPage,
     #[command(flatten)]
@@ -151,7 +151,7 @@ impl Inquiries {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
-            Self::List(Listed { mine, overdue, status, assignee, execution, parent, between, page, watching }) => {
+            Self::List(InquiryListArgs { mine, overdue, status, assignee, execution, parent, between, page, watching }) => {
                 let mut query = page.query();
                 query.extend(mine.then(|| ("mine", "true".to_owned())));
                 query.extend(overdue.then(|| ("overdue", "true".to_owned())));
@@ -166,7 +166,7 @@ impl Inquiries {
             Self::Show { id, as_of } => {
                 let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
                 let inquiry = nearest::get_by_id_with(&client, "/inquiries", &id, &as_of.query()).await?;
-                asking.output.print_one(&inquiry, shown);
+                asking.output.print_one(&inquiry, render);
                 Ok(())
             }
             Self::Why { id } => {
@@ -181,7 +181,7 @@ impl Inquiries {
                 let made = client.post(&path(&id, "/links"), &json!({ "for": name })).await?.body;
                 asking.output.print(&made, || {
                     say(text(&made, "code"));
-                    tell(format!(
+                    eprint_line(format!(
                         "the code is shown only this once: it lets `{name}` answer once it is posted to /api/v1/inquiries/links/open, until {}",
                         text(&made, "until")
                     ));
@@ -191,7 +191,7 @@ impl Inquiries {
             Self::Delegate { id, to } => {
                 let id = ids::whole(&client, &[ids::INQUIRY], &id).await?;
                 let answer = client.post(&path(&id, "/delegate"), &json!({ "to": to })).await?.body;
-                asking.output.print(&answer, || tell(format!("`{to}` may answer `{}` in your place", text(&answer, "title"))));
+                asking.output.print(&answer, || eprint_line(format!("`{to}` may answer `{}` in your place", text(&answer, "title"))));
                 Ok(())
             }
             Self::Cancel { id } => {
@@ -206,7 +206,7 @@ impl Inquiries {
 
 impl Respond {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
-        let sets: Vec<(String, Given)> = self.set.iter().map(|set| given("--set", set)).collect::<Result<_, _>>()?;
+        let sets: Vec<(String, TypedValue)> = self.set.iter().map(|set| parse_assignment("--set", set)).collect::<Result<_, _>>()?;
         let whole = self.json.as_deref().map(json_of).transpose()?;
         let id = ids::whole(client, &[ids::INQUIRY], &self.id).await?;
         let inquiry = nearest::get_by_id(client, "/inquiries", &id).await?;
@@ -217,21 +217,21 @@ impl Respond {
             };
             for (name, value) in sets {
                 let value = match value {
-                    Given::Text(value) => typed(&inquiry["answer_schema"], &name, &value),
-                    Given::Json(value) => value,
+                    TypedValue::Text(value) => parse_field(&inquiry["answer_schema"], &name, &value),
+                    TypedValue::Json(value) => value,
                 };
                 fields.insert(name, value);
             }
         }
         let digest = self.digest.unwrap_or_else(|| text(&inquiry, "digest"));
         if asking.output.is_for_people() {
-            tell(format!("{}: {answer}", text(&inquiry, "title")));
+            eprint_line(format!("{}: {answer}", text(&inquiry, "title")));
         }
         let answered = client.post(&path(&id, "/respond"), &json!({ "answer": answer, "digest": digest })).await?.body;
         asking.output.print_one(&answered, |inquiry| text(inquiry, "status"));
         if asking.output.is_for_people() && answered["status"] == "open" {
             let given = answered["answers"].as_array().map_or(0, Vec::len);
-            tell(format!("your answer is recorded; {given} of {} answers have been given", text(&answered, "quorum")));
+            eprint_line(format!("your answer is recorded; {given} of {} answers have been given", text(&answered, "quorum")));
         }
         Ok(())
     }

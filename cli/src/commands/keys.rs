@@ -18,7 +18,7 @@ use super::at_rest::AtRest;
 use super::{Asking, read_input, wait_for};
 use crate::ago::deadline_of;
 use crate::client::segment;
-use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, is_interactive};
 use crate::table::{Column, cell, time};
 
 /// The label of the bar while the master key is rotated.
@@ -171,16 +171,16 @@ impl Keys {
                     Some(mut data) => data.set_key(&key, value, expires)?,
                     None => wait_for(set(asking, &key, &value, expires))?,
                 }
-                tell(format!("`{key}` is set"));
+                eprint_line(format!("`{key}` is set"));
                 note_masking(is_masked);
                 Ok(())
             }
             Self::Rotate { key, overlap, generate, new: NewValue { file, expires }, at_rest } => {
                 let new = match generate {
-                    Some(bytes) => New::Generated(bytes),
-                    None => New::Given(value(&key, file.as_deref(), "rotate")?),
+                    Some(bytes) => ValueSource::Generated(bytes),
+                    None => ValueSource::Given(value(&key, file.as_deref(), "rotate")?),
                 };
-                let is_masked = if let New::Given(value) = &new { masked_part(value).is_some() } else { true };
+                let is_masked = if let ValueSource::Given(value) = &new { masked_part(value).is_some() } else { true };
                 match at_rest.open()? {
                     Some(mut data) => data.rotate_key(&key, new.bytes()?, overlap, expires)?,
                     None => wait_for(rotate(asking, &key, new, overlap, expires))?,
@@ -190,10 +190,10 @@ impl Keys {
                 } else {
                     format!("deliveries with the value before it are accepted for {}", overlap_text(overlap))
                 };
-                tell(format!("`{key}` is rotated; {before}"));
+                eprint_line(format!("`{key}` is rotated; {before}"));
                 note_masking(is_masked);
                 if generate.is_some() {
-                    tell(format!("see the new value with: ensue keys reveal {key}"));
+                    eprint_line(format!("see the new value with: ensue keys reveal {key}"));
                 }
                 Ok(())
             }
@@ -243,7 +243,7 @@ impl Keys {
                         job
                     }
                 };
-                asking.output.print(&rotated, || tell("the master key is rotated; keep the old one with older copies of the data"));
+                asking.output.print(&rotated, || eprint_line("the master key is rotated; keep the old one with older copies of the data"));
                 Ok(())
             }
             Self::Remove { key, at_rest } => {
@@ -254,7 +254,7 @@ impl Keys {
                         Ok(())
                     })?,
                 }
-                tell(format!("`{key}` is removed"));
+                eprint_line(format!("`{key}` is removed"));
                 Ok(())
             }
         }
@@ -262,14 +262,14 @@ impl Keys {
 }
 
 /// A new value.
-enum New {
+enum ValueSource {
     /// It is given.
     Given(Vec<u8>),
     /// So many random bytes are generated.
     Generated(u16),
 }
 
-impl New {
+impl ValueSource {
     /// Returns the value; generates it on this machine if it is not given.
     fn bytes(self) -> Result<Vec<u8>, Failure> {
         match self {
@@ -285,7 +285,7 @@ impl New {
 
 fn note_masking(is_masked: bool) {
     if !is_masked {
-        tell(format!("note: values shorter than {MASKED_BYTES_MIN} bytes are not masked in the output of programs"));
+        eprint_line(format!("note: values shorter than {MASKED_BYTES_MIN} bytes are not masked in the output of programs"));
     }
 }
 
@@ -312,11 +312,11 @@ async fn set(asking: &Asking, key: &KeyRef, value: &[u8], expires_at: Option<Tim
     Ok(())
 }
 
-async fn rotate(asking: &Asking, key: &KeyRef, new: New, overlap: Duration, expires_at: Option<Timestamp>) -> Outcome {
+async fn rotate(asking: &Asking, key: &KeyRef, new: ValueSource, overlap: Duration, expires_at: Option<Timestamp>) -> Outcome {
     let mut body = json!({ "overlap": overlap_text(overlap) });
     match &new {
-        New::Given(value) => body["value"] = json!(text_of(key, value)?),
-        New::Generated(bytes) => body["generate"] = json!({ "bytes": bytes }),
+        ValueSource::Given(value) => body["value"] = json!(text_of(key, value)?),
+        ValueSource::Generated(bytes) => body["generate"] = json!({ "bytes": bytes }),
     }
     if let Some(expires_at) = expires_at {
         body["expires_at"] = json!(expires_at);
@@ -334,7 +334,7 @@ fn document_of(key: &KeyRef, version: u32, value: &[u8]) -> Value {
 }
 
 /// Returns the value in the node's answer.
-fn revealed(answer: &Value) -> Result<Vec<u8>, Failure> {
+fn decode_value(answer: &Value) -> Result<Vec<u8>, Failure> {
     let unreadable = || Failure::new("the answer of the node has no value that this release can read");
     let value = answer["value"].as_str().ok_or_else(unreadable)?;
     match answer["encoding"].as_str() {
@@ -346,7 +346,7 @@ fn revealed(answer: &Value) -> Result<Vec<u8>, Failure> {
 
 /// Shows a value: as it is, or as the document that was asked for.
 fn show_value(asking: &Asking, key: &KeyRef, document: &Value) -> Outcome {
-    let value = revealed(document)?;
+    let value = decode_value(document)?;
     let mut printed = Ok(());
     asking.output.print(document, || printed = print_value(key, &value));
     printed

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Asking;
-use super::check::{PacksAtHand, counted};
+use super::check::{PacksAtHand, count_noun};
 use crate::report::{Failure, Outcome};
 
 /// Find probable mistakes in packs. Examples are rules that never match or that trigger themselves,
@@ -30,7 +30,7 @@ impl Lint {
         found.show(asking);
         found.outcome()?;
         match (self.strict, found.warnings()) {
-            (true, warnings @ 1..) => Err(Failure::new(format!("{}, and `--strict` allows none", counted(warnings, "warning")))),
+            (true, warnings @ 1..) => Err(Failure::new(format!("{}, and `--strict` allows none", count_noun(warnings, "warning")))),
             (true | false, _) => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Asking, List, Page, Watching, print_page};
+use super::{Asking, List, PageArgs, Watching, print_page};
 use crate::redraw::RefreshOn;
 use crate::report::Outcome;
 use crate::table::{Column, cell, owner, text, time};
@@ -22,12 +22,12 @@ Examples:
   ensue locks list
   ensue locks list --action release.deploy
   ensue locks list --watch")]
-    List(Listed),
+    List(LockListArgs),
 }
 
 /// Which locks are listed.
 #[derive(Debug, Args)]
-pub(crate) struct Listed {
+pub(crate) struct LockListArgs {
     /// Only items of this action.
     #[arg(long, value_name = "REF")]
     action: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Listed {
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
     #[command(flatten)]
-    page: Page,
+    page: PageArgs,
     #[command(flatten)]
     watching: Watching,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Listed {
 const COLUMNS: &[Column] = &[
     Column::whole("OF", |lock| owner(lock, "action")),
     Column::whole("KEY", key),
-    Column::whole("HELD", held),
+    Column::whole("HELD", holder_count),
     Column::whole("WAIT", |lock| cell(lock, "waiters_count")),
     Column::whole("SINCE", |lock| time(&lock["holders"][0], "since")),
     Column::id("BY", by),
@@ -52,7 +52,7 @@ const COLUMNS: &[Column] = &[
 impl Locks {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
-        let Self::List(Listed { action, rule, page, watching }) = self;
+        let Self::List(LockListArgs { action, rule, page, watching }) = self;
         let mut query = page.query();
         query.extend([("action", action), ("rule", rule)].into_iter().filter_map(|(name, value)| Some((name, value?))));
         let refresh_on = RefreshOn::By(&["execution", "lock"]);
@@ -65,7 +65,7 @@ fn key(lock: &Value) -> String {
     text(lock, "key").chars().take(12).collect()
 }
 
-fn held(lock: &Value) -> String {
+fn holder_count(lock: &Value) -> String {
     format!("{} of {}", cell(lock, "holders_count"), cell(lock, "limit"))
 }
 

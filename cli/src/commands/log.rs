@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use ensue_engine::record::{Chain, Position};
-use ensue_node::offline::{Against, Format, Location};
+use ensue_node::offline::{Format, HeadReference, Location};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -15,9 +15,9 @@ use super::at_rest::{self, AtRest, VERIFYING};
 use super::series::Series;
 use super::{Asking, wait_for};
 use crate::client::Client;
-use crate::live;
 use crate::output::Output;
-use crate::report::{Exit, Failure, Outcome, printable, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
+use crate::sse;
 use crate::table::{excerpt, pairs, text, time};
 use crate::this_machine;
 
@@ -52,12 +52,12 @@ pub(crate) struct Log {
     #[arg(long, conflicts_with = "follow")]
     bodies: bool,
     #[command(subcommand)]
-    about: Option<About>,
+    about: Option<LogCommand>,
 }
 
 /// The commands about the log other than listing its records.
 #[derive(Debug, Subcommand)]
-enum About {
+enum LogCommand {
     /// Count events, executions, enforcements, errors of rules or deliveries over time.
     Series(Series),
     /// Verify the hash chain of the whole log, and locate any edit, insertion, deletion, reordering
@@ -138,13 +138,13 @@ impl Log {
         match self.about {
             None if self.follow => wait_for(follow(asking, self.after)),
             None => wait_for(tail(asking, self.after, self.limit, self.bodies)),
-            Some(About::Series(series)) => wait_for(series.run(asking)),
-            Some(About::Verify { at_rest, copy, anchor }) => {
+            Some(LogCommand::Series(series)) => wait_for(series.run(asking)),
+            Some(LogCommand::Verify { at_rest, copy, anchor }) => {
                 let anchors = anchor.as_deref().map(anchors::read).transpose()?;
                 let anchors = anchor.as_deref().zip(anchors);
                 match at_rest.config()? {
                     Some(config) => {
-                        let against = if copy { Against::Nothing } else { Against::StateFolder };
+                        let against = if copy { HeadReference::Nothing } else { HeadReference::StateFolder };
                         let verified = at_rest::verify_log(&config, against)?;
                         if let Some((path, anchors)) = anchors {
                             let positions: Vec<Position> = anchors.iter().map(|(_, anchor)| anchor.position).collect();
@@ -165,11 +165,11 @@ impl Log {
                     }),
                 }
             }
-            Some(About::Copy { from, to, format }) => {
+            Some(LogCommand::Copy { from, to, format }) => {
                 let copied = at_rest::copy_log(from, to, format.unwrap_or(Format::Current))?;
                 print_copied(asking.output, &copied)
             }
-            Some(About::Head { at_rest, append }) => {
+            Some(LogCommand::Head { at_rest, append }) => {
                 let head = match at_rest.open()? {
                     Some(data) => data.head(),
                     None => {
@@ -212,8 +212,8 @@ const SHOWN_AT_FIRST: u64 = 20;
 async fn follow(asking: &Asking, after: Option<u64>) -> Outcome {
     let client = asking.client()?;
     let after = begin(&client, after, SHOWN_AT_FIRST).await?.0;
-    live::follow_on(&client, "/log/stream", &[("after", after.to_string())], |told| {
-        if told.name != live::END {
+    sse::follow_on(&client, "/log/stream", &[("after", after.to_string())], |told| {
+        if told.name != sse::END {
             asking.output.print_raw_next(&told.raw, line);
         }
         // A log has no end: whatever ends the stream, following continues.
@@ -240,7 +240,7 @@ async fn tail(asking: &Asking, after: Option<u64>, limit: Option<u64>, bodies: b
             break;
         }
         for record in &records {
-            let at: Place = serde_json::from_str(record.get()).map_err(|_| no_records(&client))?;
+            let at: RecordPosition = serde_json::from_str(record.get()).map_err(|_| no_records(&client))?;
             asking.output.print_raw_next(record.get(), |record| if bodies { line_with_body(record) } else { line(record) });
             (position, left) = (at.position, left - 1);
         }
@@ -250,7 +250,7 @@ async fn tail(asking: &Asking, after: Option<u64>, limit: Option<u64>, bodies: b
 
 /// The position of a record in the log.
 #[derive(Deserialize)]
-struct Place {
+struct RecordPosition {
     position: u64,
 }
 
@@ -298,12 +298,12 @@ fn plain(value: &Value) -> String {
 }
 
 fn print_verified(output: Output, verified: &Value) -> Outcome {
-    output.print(verified, || tell(format!("the log is intact up to position {}", text(verified, "position"))));
+    output.print(verified, || eprint_line(format!("the log is intact up to position {}", text(verified, "position"))));
     Ok(())
 }
 
 fn print_copied(output: Output, copied: &Value) -> Outcome {
-    output.print(copied, || tell(format!("copied and verified the log up to position {}", text(copied, "position"))));
+    output.print(copied, || eprint_line(format!("copied and verified the log up to position {}", text(copied, "position"))));
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Asking, wait_for};
 use crate::client::Client;
 use crate::credentials::{CredentialFile, Credentials};
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line};
 use crate::secret_input::SecretInput;
 use crate::table::text;
 
@@ -35,7 +35,7 @@ Examples:
   ensue login --name ana                     asks for the password
   ensue login --issuer corp --server https://ensue.example.test"
 )]
-pub(crate) struct Login {
+pub(crate) struct LoginArgs {
     /// Log in with a token: typed, or from standard input.
     #[arg(long, conflicts_with_all = ["code", "name", "device", "issuer"])]
     token: bool,
@@ -88,7 +88,7 @@ Examples:
   ensue logout --server https://ensue.example.test")]
 pub(crate) struct Logout {}
 
-impl Login {
+impl LoginArgs {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         match self.decision {
             Some(Decision::Approve { code, yes }) => return device::approve(asking, &code, yes),
@@ -105,7 +105,7 @@ impl Login {
             (_, true) => Some("code"),
             _ => None,
         };
-        let given = proof.map(|proof| Ok::<_, Failure>((proof, given(proof, client.server())?))).transpose()?;
+        let given = proof.map(|proof| Ok::<_, Failure>((proof, read_proof(proof, client.server())?))).transpose()?;
         wait_for(async {
             let answer = match given {
                 Some((proof, given)) => client.post("/auth/login", &json!({ (proof): given })).await?.body,
@@ -149,7 +149,7 @@ async fn keep(client: &Client, file: &CredentialFile, answer: Value) -> Outcome 
     let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
     let _lock = file.lock().await?;
     file.write(&credentials)?;
-    tell(format!("logged in to {} with session {}", client.server(), text(&answer, "session")));
+    eprint_line(format!("logged in to {} with session {}", client.server(), text(&answer, "session")));
     Ok(())
 }
 impl Logout {
@@ -170,7 +170,7 @@ impl Logout {
                 ended => ended.map(drop),
             }
         })?;
-        tell(format!("logged out of {}", client.server()));
+        eprint_line(format!("logged out of {}", client.server()));
         Ok(())
     }
 }
@@ -183,7 +183,7 @@ fn file_for(server: &str) -> Result<CredentialFile, Failure> {
 }
 
 /// Reads a token or a code from standard input; asks for it on a terminal.
-fn given(proof: &str, server: &str) -> Result<String, Failure> {
+fn read_proof(proof: &str, server: &str) -> Result<String, Failure> {
     let mut given = String::new();
     if std::io::stdin().is_terminal() {
         given = rpassword::prompt_password(format!("{proof} for {server} (not shown): "))

@@ -20,7 +20,7 @@ pub(crate) struct Man {
 }
 
 /// A page: its file, and its text in roff.
-struct Page {
+struct ManPage {
     file: String,
     text: Vec<u8>,
 }
@@ -40,7 +40,7 @@ impl Man {
 }
 
 /// Returns the pages of all commands, that of `ensue` itself first.
-fn pages() -> Result<Vec<Page>, Failure> {
+fn pages() -> Result<Vec<ManPage>, Failure> {
     let mut line = CommandLine::command().disable_help_subcommand(true);
     line.build();
     let mut pages = Vec::new();
@@ -48,17 +48,17 @@ fn pages() -> Result<Vec<Page>, Failure> {
     Ok(pages)
 }
 
-fn push_pages(command: &clap::Command, pages: &mut Vec<Page>) -> std::io::Result<()> {
+fn push_pages(command: &clap::Command, pages: &mut Vec<ManPage>) -> std::io::Result<()> {
     // Clap's name for a command with its parents' names: `ensue-executions-list`.
     let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let man = clap_mangen::Man::new(command.clone()).source(concat!("ensue ", env!("CARGO_PKG_VERSION"))).manual("Ensue");
     let mut text = Vec::new();
     man.render(&mut text)?;
-    pages.push(Page { file: format!("{name}.1"), text });
+    pages.push(ManPage { file: format!("{name}.1"), text });
     command.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(|command| push_pages(command, pages))
 }
 
-fn write(folder: &Path, pages: &[Page]) -> Outcome {
+fn write(folder: &Path, pages: &[ManPage]) -> Outcome {
     let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", path.display()));
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     for page in pages {
@@ -97,8 +97,8 @@ mod tests {
     fn existing_pages_are_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("man1");
-        let pages = [Page { file: "ensue.1".into(), text: b"new".to_vec() }];
-        write(&folder, &[Page { file: "ensue.1".into(), text: b"old".to_vec() }]).unwrap();
+        let pages = [ManPage { file: "ensue.1".into(), text: b"new".to_vec() }];
+        write(&folder, &[ManPage { file: "ensue.1".into(), text: b"old".to_vec() }]).unwrap();
         write(&folder, &pages).unwrap();
         assert_eq!(std::fs::read(folder.join("ensue.1")).unwrap(), b"new");
     }

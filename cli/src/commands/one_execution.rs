@@ -15,20 +15,20 @@ pub(super) fn path(id: &str, rest: &str) -> String {
 
 /// Whether an execution does something itself, or its steps do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
+pub(super) enum ExecutionShape {
     Whole,
     OfSteps,
 }
 
 /// Returns a failure for an execution that did not succeed; `why` may be empty.
-pub(super) fn ended_well(id: &str, made: Made, status: &str, why: &str) -> Outcome {
+pub(super) fn ended_well(id: &str, made: ExecutionShape, status: &str, why: &str) -> Outcome {
     if status == "succeeded" {
         return Ok(());
     }
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     let first = match made {
-        Made::Whole => format!("see its output with `ensue executions logs {id}`"),
-        Made::OfSteps => format!("see its steps with `ensue executions show {id} --tree`"),
+        ExecutionShape::Whole => format!("see its output with `ensue executions logs {id}`"),
+        ExecutionShape::OfSteps => format!("see its steps with `ensue executions show {id} --tree`"),
     };
     Err(Failure::new(format!("the execution ended with the status {status}{why}"))
         .hint(format!("{first}, and its cause with `ensue why {id}`")))

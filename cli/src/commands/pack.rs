@@ -9,16 +9,16 @@ use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use ensue_node::RehearsedMessages;
-use ensue_packs::cases::{Against, Case, Suite};
-use ensue_packs::{Diagnostic, Severity, Tested};
+use ensue_packs::cases::{Case, CaseBackend, Suite};
+use ensue_packs::{CollectedTests, Diagnostic, Severity};
 use ensue_rehearsal::Rehearsal;
 use serde_json::json;
 
 use self::real::RealWorld;
 use super::Asking;
-use super::check::{PacksAtHand, counted, show_all};
-use crate::report::{Exit, Failure, Outcome, say, tell};
-use crate::trials::{Trial, junit};
+use super::check::{PacksAtHand, count_noun, show_all};
+use crate::pack_test_report::{Trial, junit};
+use crate::report::{Exit, Failure, Outcome, eprint_line, say};
 
 /// Test packs.
 #[derive(Debug, Subcommand)]
@@ -26,11 +26,11 @@ use crate::trials::{Trial, junit};
 Examples:
   ensue pack test packs/release
   ensue pack test packs/")]
-pub(crate) enum Pack {
-    Test(Test),
+pub(crate) enum PackCommand {
+    Test(PackTestArgs),
 }
 
-impl Pack {
+impl PackCommand {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         match self {
             Self::Test(test) => test.run(asking),
@@ -48,7 +48,7 @@ Examples:
   ensue pack test --real packs/slack        those that send requests to a fake vendor
   ensue pack test --junit report.xml        also as JUnit XML, for a CI
   ensue pack test -o json                   for programs; exit code 1 if a case fails")]
-pub(crate) struct Test {
+pub(crate) struct PackTestArgs {
     #[command(flatten)]
     packs: PacksAtHand,
     /// Run only cases with this text in their name, pack or file.
@@ -62,13 +62,13 @@ pub(crate) struct Test {
     junit: Option<PathBuf>,
 }
 
-impl Test {
+impl PackTestArgs {
     fn run(self, asking: &Asking) -> Outcome {
         let Self { packs, filter, real, junit: report } = self;
         let kind = if real { CaseKind::Real } else { CaseKind::Mocked };
         let read = packs.read()?;
-        let Tested { diagnostics, suites } = ensue_packs::tests(&read.sources, &read.settings);
-        let tested = Tested { diagnostics: read.told(diagnostics), suites };
+        let CollectedTests { diagnostics, suites } = ensue_packs::tests(&read.sources, &read.settings);
+        let tested = CollectedTests { diagnostics: read.without_adjacent(diagnostics), suites };
         let own = tested.suites.iter().filter(|(index, _)| *index >= read.first).map(|(_, suite)| suite);
         let begin = Instant::now();
         let (trials, others) = run_all(own, filter.as_deref(), kind)?;
@@ -91,20 +91,20 @@ impl Test {
                 say(Trial::show_all(&trials, asking.output.style()).trim_end());
             }
         });
-        let (ran, took) = (counted(trials.len(), "case"), format!("in {} ms", took.as_millis()));
+        let (ran, took) = (count_noun(trials.len(), "case"), format!("in {} ms", took.as_millis()));
         match (failed, mistakes) {
             (0, 0) if trials.is_empty() => Err(nothing_to_run(filter.as_deref(), kind, others)),
             (0, 0) => {
-                tell(format!("{ran} passed, {took}"));
+                eprint_line(format!("{ran} passed, {took}"));
                 if let (CaseKind::Mocked, 1..) = (kind, others) {
-                    tell(format!("{} against fake vendors: ensue pack test --real", counted(others, "more case")));
+                    eprint_line(format!("{} against fake vendors: ensue pack test --real", count_noun(others, "more case")));
                 }
                 Ok(())
             }
-            (0, mistakes) => Err(Failure::new(format!("{} in the packs; {ran} passed, {took}", counted(mistakes, "error")))),
+            (0, mistakes) => Err(Failure::new(format!("{} in the packs; {ran} passed, {took}", count_noun(mistakes, "error")))),
             (failed, 0) => Err(Failure::new(format!("{failed} of {ran} failed, {took}"))),
             (failed, mistakes) => {
-                Err(Failure::new(format!("{failed} of {ran} failed, {took}; and {} in the packs", counted(mistakes, "error"))))
+                Err(Failure::new(format!("{failed} of {ran} failed, {took}; and {} in the packs", count_noun(mistakes, "error"))))
             }
         }
     }
@@ -122,8 +122,8 @@ enum CaseKind {
 impl CaseKind {
     fn has(self, case: &Case) -> bool {
         match &case.against {
-            Against::Mocks => self == Self::Mocked,
-            Against::Fake { .. } => self == Self::Real,
+            CaseBackend::Mocks => self == Self::Mocked,
+            CaseBackend::Fake { .. } => self == Self::Real,
         }
     }
 }

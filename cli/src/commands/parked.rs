@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Asking, SortedPage, print_list};
-use crate::report::{Outcome, tell};
+use crate::report::{Outcome, eprint_line};
 use crate::table::{Column, cell, pairs, text, time};
 
 /// List, retry and dismiss parked reactions.
@@ -18,7 +18,7 @@ Examples:
   ensue parked show 4711
   ensue parked retry 4711       after an upgrade that fixes the error
   ensue parked dismiss 4711     give up the reaction permanently")]
-pub(crate) enum Parked {
+pub(crate) enum ParkedCommand {
     /// List parked reactions, newest first.
     #[command(after_help = "\
 Examples:
@@ -60,7 +60,7 @@ const COLUMNS: &[Column] = &[
     Column::whole("PARKED", |parked| time(parked, "parked_at")),
 ];
 
-impl Parked {
+impl ParkedCommand {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
@@ -81,11 +81,11 @@ impl Parked {
             }
             Self::Retry { position } => {
                 client.post(&format!("/parked_reactions/{position}/retry"), &json!({})).await?;
-                tell(format!("the reaction to the record at {position} is retried"));
+                eprint_line(format!("the reaction to the record at {position} is retried"));
             }
             Self::Dismiss { position } => {
                 client.post(&format!("/parked_reactions/{position}/dismiss"), &json!({})).await?;
-                tell(format!("the reaction to the record at {position} is dismissed"));
+                eprint_line(format!("the reaction to the record at {position} is dismissed"));
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Asking, wait_for};
-use crate::report::{Outcome, say, tell};
+use crate::report::{Outcome, eprint_line, say};
 use crate::secret_input::SecretInput;
 use crate::table::text;
 
@@ -67,7 +67,7 @@ impl Password {
         };
         wait_for(async {
             client.post(path, &body).await?;
-            tell("your password is set; your other sessions have ended");
+            eprint_line("your password is set; your other sessions have ended");
             Ok(())
         })
     }
@@ -83,7 +83,7 @@ impl Otp {
                 let new = client.post("/auth/otp", &json!({ "password": password })).await?.body;
                 asking.output.print(&new, || {
                     say(text(&new, "url"));
-                    tell(format!(
+                    eprint_line(format!(
                         "add this to your app as a QR code, or type the secret {}; it is shown only this once",
                         text(&new, "secret")
                     ));
@@ -93,7 +93,7 @@ impl Otp {
                 asking.output.print(&confirmed, || {
                     let codes = confirmed["recovery_codes"].as_array().map(Vec::as_slice).unwrap_or_default();
                     codes.iter().filter_map(Value::as_str).for_each(say);
-                    tell("each of these recovery codes replaces a code of the app once; they are shown only this once");
+                    eprint_line("each of these recovery codes replaces a code of the app once; they are shown only this once");
                 });
                 Ok(())
             }),
@@ -101,7 +101,7 @@ impl Otp {
                 let otp = input.ask("code")?;
                 wait_for(async {
                     client.post("/auth/otp/remove", &json!({ "password": password, "otp": otp })).await?;
-                    tell("the authenticator app is removed");
+                    eprint_line("the authenticator app is removed");
                     Ok(())
                 })
             }

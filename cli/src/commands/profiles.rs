@@ -9,7 +9,7 @@ use super::{Asking, read_input};
 use crate::client::{Client, TOKEN_VARIABLE, Token};
 use crate::output::Output;
 use crate::profiles::{Profile, ProfileFolder, ProfileName};
-use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, is_interactive};
 use crate::table::{Column, cell};
 use crate::trust::Trust;
 
@@ -87,23 +87,23 @@ impl Profiles {
             Self::List => list(&folder, asking.output),
             Self::Use { name } => {
                 let mut profiles = folder.read()?;
-                profiles.named(&name)?;
+                profiles.find(&name)?;
                 profiles.current = Some(name.clone());
                 folder.write(&profiles)?;
-                tell(format!("`{name}` is now the default profile"));
+                eprint_line(format!("`{name}` is now the default profile"));
                 if std::env::var_os(TOKEN_VARIABLE).is_some_and(|token| !token.is_empty()) {
-                    tell(format!("but {TOKEN_VARIABLE} is set and overrides its token: unset it"));
+                    eprint_line(format!("but {TOKEN_VARIABLE} is set and overrides its token: unset it"));
                 }
                 Ok(())
             }
             Self::Remove { name } => {
                 let mut profiles = folder.read()?;
-                profiles.named(&name)?;
+                profiles.find(&name)?;
                 profiles.profiles.remove(&name);
                 profiles.current = profiles.current.filter(|current| *current != name);
                 folder.remove_token(&name)?;
                 folder.write(&profiles)?;
-                tell(format!("`{name}` and its token were removed; the token stays valid until it is revoked"));
+                eprint_line(format!("`{name}` and its token were removed; the token stays valid until it is revoked"));
                 Ok(())
             }
         }
@@ -127,8 +127,8 @@ impl Add {
             folder.write_token(&name, &token)?;
         }
         match &profiles.current {
-            Some(current) if *current == name => tell(format!("`{name}` is saved; it is the default profile")),
-            Some(_) | None => tell(format!("`{name}` is saved; use it with: ensue profiles use {name}")),
+            Some(current) if *current == name => eprint_line(format!("`{name}` is saved; it is the default profile")),
+            Some(_) | None => eprint_line(format!("`{name}` is saved; use it with: ensue profiles use {name}")),
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Asking, List, Page, Watching, print_page};
+use super::{Asking, List, PageArgs, Watching, print_page};
 use crate::redraw::RefreshOn;
 use crate::report::Outcome;
 use crate::table::{Column, cell, text, time};
@@ -20,14 +20,14 @@ pub(crate) enum Queues {
 Examples:
   ensue queues list
   ensue queues list --watch")]
-    List(Listed),
+    List(QueueListArgs),
 }
 
 /// How queues are listed.
 #[derive(Debug, Args)]
-pub(crate) struct Listed {
+pub(crate) struct QueueListArgs {
     #[command(flatten)]
-    page: Page,
+    page: PageArgs,
     #[command(flatten)]
     watching: Watching,
 }
@@ -45,7 +45,7 @@ const COLUMNS: &[Column] = &[
 impl Queues {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
-        let Self::List(Listed { page, watching }) = self;
+        let Self::List(QueueListArgs { page, watching }) = self;
         let refresh_on = RefreshOn::By(&["execution", "attempt"]);
         print_page(asking, &client, &List { path: "/queues", query: page.query(), columns: COLUMNS, refresh_on }, watching).await
     }

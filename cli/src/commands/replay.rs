@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::ago::moment_of;
 use crate::commands::Asking;
-use crate::commands::check::{counted, name_of_pack};
+use crate::commands::check::{count_noun, name_of_pack};
 use crate::ids;
-use crate::report::{Exit, Failure, Outcome, printable, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
 use crate::table::text;
 
 /// The time limit for the node, in seconds: it reads a part of the log.
@@ -66,7 +66,7 @@ impl Replay {
         };
         let answer = client.post_and_wait("/executions/replay", &asked, PATIENCE_SECONDS).await?;
         let told = &answer.body;
-        asking.output.print_one(told, shown);
+        asking.output.print_one(told, render);
         let count = |name: &str| usize::try_from(told[name].as_u64().unwrap_or_default()).unwrap_or(usize::MAX);
         match (count("same"), count("differ"), count("unreplayable")) {
             (0, 0, 0) => {
@@ -74,12 +74,12 @@ impl Replay {
                     .hint("list the executions with `ensue executions list`"))
             }
             (_, 0, 0) => Ok(()),
-            (0, 0, all) => Err(Failure::new(format!("{} cannot be replayed", counted(all, "execution")))),
+            (0, 0, all) => Err(Failure::new(format!("{} cannot be replayed", count_noun(all, "execution")))),
             (_, 0, some) => {
-                tell(format!("{} cannot be replayed, so their course is unknown", counted(some, "execution")));
+                eprint_line(format!("{} cannot be replayed, so their course is unknown", count_noun(some, "execution")));
                 Ok(())
             }
-            (_, differ, _) => Err(Failure::new(format!("{} would take another course", counted(differ, "execution")))),
+            (_, differ, _) => Err(Failure::new(format!("{} would take another course", count_noun(differ, "execution")))),
         }
     }
 }
@@ -102,7 +102,7 @@ fn pack(folder: &Path) -> Result<Value, Failure> {
 }
 
 /// Returns the results for people.
-fn shown(told: &Value) -> String {
+fn render(told: &Value) -> String {
     let mut shown = String::new();
     let executions = told["executions"].as_array().map(Vec::as_slice).unwrap_or_default();
     for execution in executions.iter().take(SHOWN_MAX) {

@@ -7,8 +7,8 @@ use ensue_node::offline::{Missing, Offline};
 use serde_json::{Value, json};
 
 use super::Asking;
-use super::at_rest::{Beside, directory};
-use crate::report::{Failure, Outcome, tell};
+use super::at_rest::{DataLocationArgs, directory};
+use crate::report::{Failure, Outcome, eprint_line};
 
 /// Start again from a backup of the data directory.
 #[derive(Debug, Args)]
@@ -18,11 +18,11 @@ Examples:
   ensue restore accept --data ./ensue-data")]
 pub(crate) struct Restore {
     #[command(subcommand)]
-    about: About,
+    about: RestoreCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum About {
+enum RestoreCommand {
     /// Accept that the newest records are missing, so that a node starts on a restored backup.
     #[command(after_help = "\
 The node must be stopped. The command records in the log which records are
@@ -43,7 +43,7 @@ struct Accept {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     #[command(flatten)]
-    beside: Beside,
+    beside: DataLocationArgs,
     /// Report what is missing and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -51,11 +51,11 @@ struct Accept {
 
 impl Restore {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        let About::Accept(accept) = self.about;
+        let RestoreCommand::Accept(accept) = self.about;
         let config = directory(&accept.data, &accept.beside)?;
-        let (mut offline, missing) = Offline::open_restored(&config).map_err(|error| Failure::explained(&error))?;
+        let (mut offline, missing) = Offline::open_restored(&config).map_err(|error| Failure::from_error(&error))?;
         if !accept.dry_run {
-            offline.accept_restored(&missing).map_err(|error| Failure::explained(&error))?;
+            offline.accept_restored(&missing).map_err(|error| Failure::from_error(&error))?;
         }
         asking.output.print(&as_json(&missing, accept.dry_run), || explain(&missing, accept.dry_run));
         Ok(())
@@ -74,19 +74,19 @@ fn as_json(missing: &Missing, is_dry_run: bool) -> Value {
 
 fn explain(missing: &Missing, is_dry_run: bool) {
     let lost = missing.known.position.0.saturating_sub(missing.after.0);
-    tell(format!("the log ends at position {}, written at {}", missing.after, missing.newest));
+    eprint_line(format!("the log ends at position {}, written at {}", missing.after, missing.newest));
     match lost {
-        0 => tell(format!("the record at position {} is not the one that was last written there", missing.known.position)),
-        1 => tell("1 record is missing"),
-        _ => tell(format!("{lost} records are missing, up to position {}", missing.known.position)),
+        0 => eprint_line(format!("the record at position {} is not the one that was last written there", missing.known.position)),
+        1 => eprint_line("1 record is missing"),
+        _ => eprint_line(format!("{lost} records are missing, up to position {}", missing.known.position)),
     }
     let paused = missing.to_pause.len();
     if is_dry_run {
-        tell(format!("{paused} open executions would be paused; nothing was changed"));
+        eprint_line(format!("{paused} open executions would be paused; nothing was changed"));
         return;
     }
-    tell("the node starts again; events and answers in the missing records are lost, and senders may send them again");
-    tell(format!("{paused} open executions are paused, because the missing records may have advanced them"));
-    tell("check each one, then run `ensue executions resume ID` or `ensue executions cancel ID`");
-    tell("tokens and keys are those of the backup: repeat any revocation or rotation that you made since then");
+    eprint_line("the node starts again; events and answers in the missing records are lost, and senders may send them again");
+    eprint_line(format!("{paused} open executions are paused, because the missing records may have advanced them"));
+    eprint_line("check each one, then run `ensue executions resume ID` or `ensue executions cancel ID`");
+    eprint_line("tokens and keys are those of the backup: repeat any revocation or rotation that you made since then");
 }

@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::identities::words;
-use super::{Asking, Page, print_list, wait_for};
+use super::{Asking, PageArgs, print_list, wait_for};
 use crate::client::segment;
-use crate::report::{Outcome, say, tell};
+use crate::report::{Outcome, eprint_line, say};
 use crate::table::{Column, cell};
 
 /// Set, show and remove roles.
@@ -23,7 +23,7 @@ Examples:
   ensue roles list")]
     List {
         #[command(flatten)]
-        page: Page,
+        page: PageArgs,
     },
     /// Show a role with its permissions.
     #[command(after_help = "\
@@ -76,12 +76,12 @@ impl Roles {
                 }
                 Self::Set { name, permissions } => {
                     let set = asking.client()?.put(&at(&name), &json!({ "permissions": permissions })).await?.body;
-                    asking.output.print(&set, || tell(format!("the role `{name}` has {} permissions", permissions.len())));
+                    asking.output.print(&set, || eprint_line(format!("the role `{name}` has {} permissions", permissions.len())));
                     Ok(())
                 }
                 Self::Remove { name } => {
                     asking.client()?.delete(&at(&name)).await?;
-                    tell(format!("the role `{name}` is removed"));
+                    eprint_line(format!("the role `{name}` is removed"));
                     Ok(())
                 }
             }

@@ -8,7 +8,7 @@ mod versions;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{AsOf, Asking, Page, print_list};
+use super::{AsOf, Asking, PageArgs, print_list};
 use crate::client::segment;
 use crate::nearest;
 use crate::report::Outcome;
@@ -25,7 +25,7 @@ Examples:
   ensue rules list
   ensue rules backtest packs/release/rules/ship_on_tag.yaml --since 30d
   ensue rules set release.ship_on_tag shadow   judged, recorded, not acted on")]
-pub(crate) enum Rules {
+pub(crate) enum RulesCommand {
     /// List rules.
     #[command(after_help = "\
 Examples:
@@ -33,7 +33,7 @@ Examples:
   ensue rules list --limit 200 -o json")]
     List {
         #[command(flatten)]
-        page: Page,
+        page: PageArgs,
     },
     /// Show a rule.
     #[command(after_help = "\
@@ -128,11 +128,11 @@ const COLUMNS: &[Column] = &[
     Column::cut("TRIGGERS", |rule| names(&rule["triggers"])),
     Column::whole("NEXT", |rule| time(&rule["schedule"], "next_at")),
     Column::cut("ACTION", |rule| cell(rule, "action")),
-    Column::whole("MATCHED", matched),
+    Column::whole("MATCHED", match_count),
     Column::whole("ERRED", |rule| cell(rule, "erred")),
 ];
 
-impl Rules {
+impl RulesCommand {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         match self {
@@ -151,13 +151,13 @@ impl Rules {
                         ("schedule", text(&rule["schedule"], "plan")),
                         ("next", next(&rule["schedule"])),
                         ("fired", text(&rule["schedule"], "fired_at")),
-                        ("missed", missed(&rule["schedule"])),
+                        ("missed", missed_times(&rule["schedule"])),
                         ("when", text(rule, "when")),
                         ("flow", flow(rule)),
                         ("action", text(rule, "action")),
-                        ("suspended", suspended(rule)),
-                        ("matched", matched(rule)),
-                        ("of these", became(rule)),
+                        ("suspended", suspension(rule)),
+                        ("matched", match_count(rule)),
+                        ("of these", match_outcomes(rule)),
                         ("errors", errors(rule)),
                         ("erred", text(rule, "erred")),
                     ])
@@ -188,7 +188,7 @@ fn next(schedule: &Value) -> String {
 }
 
 /// Returns the times that a schedule missed last.
-fn missed(schedule: &Value) -> String {
+fn missed_times(schedule: &Value) -> String {
     match &schedule["missed"] {
         Value::Null => String::new(),
         missed => format!("from {} until {} ({})", text(missed, "from"), text(missed, "until"), text(missed, "misfire")),
@@ -196,7 +196,7 @@ fn missed(schedule: &Value) -> String {
 }
 
 /// Returns how often a rule matched, whatever the outcome.
-fn matched(rule: &Value) -> String {
+fn match_count(rule: &Value) -> String {
     let counts = rule["matched"].as_object().into_iter().flat_map(|counts| counts.values());
     counts.filter_map(Value::as_u64).sum::<u64>().to_string()
 }
@@ -205,7 +205,7 @@ fn matched(rule: &Value) -> String {
 const OUTCOMES: [&str; 8] = ["executed", "held", "superseded", "deduplicated", "throttled", "skipped", "shadowed", "rejected"];
 
 /// Returns the outcomes of a rule's matches; empty if all were acted on.
-fn became(rule: &Value) -> String {
+fn match_outcomes(rule: &Value) -> String {
     let count = |outcome: &&str| rule["matched"][*outcome].as_u64().filter(|count| *count > 0);
     let told: Vec<String> = OUTCOMES.iter().filter_map(|outcome| Some(format!("{} {outcome}", count(outcome)?))).collect();
     if told.iter().all(|one| one.ends_with("executed")) { String::new() } else { told.join(", ") }
@@ -229,7 +229,7 @@ fn errors(rule: &Value) -> String {
     told.collect::<Vec<_>>().join("\n")
 }
 
-fn suspended(rule: &Value) -> String {
+fn suspension(rule: &Value) -> String {
     match &rule["suspended"] {
         Value::Null => String::new(),
         loop_ => format!(
@@ -262,6 +262,6 @@ mod tests {
     #[test]
     fn skipped_matches_are_shown() {
         let rule = json!({ "matched": { "executed": 2, "skipped": 1, "throttled": 0 } });
-        assert_eq!(became(&rule), "2 executed, 1 skipped");
+        assert_eq!(match_outcomes(&rule), "2 executed, 1 skipped");
     }
 }

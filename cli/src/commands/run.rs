@@ -9,10 +9,10 @@ use ensue_engine::names::LabelName;
 use ensue_engine::time::{Timestamp, parse_duration};
 use serde_json::{Map, Value, json};
 
-use super::one_execution::{Made, ended_well, has_ended, label_of};
-use super::{Asking, read_json, stepping};
-use crate::client::{Answer, Client, segment, with_query};
-use crate::report::{Exit, Failure, Outcome, printable, tell};
+use super::one_execution::{ExecutionShape, ended_well, has_ended, label_of};
+use super::{Asking, read_json, step_progress};
+use crate::client::{ApiAnswer, Client, segment, with_query};
+use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
 use crate::table::text;
 use crate::this_machine;
 use crate::wording::failure;
@@ -33,7 +33,7 @@ Examples:
   ensue run release.ship --template nightly --param version=v2
   ensue run release.ship --params release.json
   ensue run release.ship --param version=v2 --label team=web")]
-pub(crate) struct Run {
+pub(crate) struct RunArgs {
     /// The action.
     action: String,
     /// A parameter: `name=value`, read as the type that the action declares, or `name:=json`.
@@ -66,9 +66,9 @@ pub(crate) struct Run {
     dry_run: bool,
 }
 
-impl Run {
+impl RunArgs {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
-        let given = self.given()?;
+        let given = self.typed_params()?;
         let client = asking.client()?;
         let action = self.action(&client).await;
         let params = self.parameters(given, &action["parameters"])?;
@@ -85,22 +85,22 @@ impl Run {
         }
         if self.dry_run {
             let dry = client.post(&with_query(&path, &[("dry_run", "true".to_owned())]), &body).await;
-            self.asked(&client, dry).await?;
+            self.requested_execution(&client, dry).await?;
             let document = json!({ "action": self.action, "would_run": true });
             asking.output.print_one(&document, |_| format!("`{}` would run", self.action));
             return Ok(());
         }
         if !self.wait {
-            told(asking, &self.asked(&client, client.post(&path, &body).await).await?);
+            print_request(asking, &self.requested_execution(&client, client.post(&path, &body).await).await?);
             return Ok(());
         }
         let (execution, made) = if asking.output.is_for_people() && action["runner"] == "workflow" {
-            let execution = self.asked(&client, client.post(&path, &body).await).await?;
-            (stepping::follow(&client, &text(&execution, "id")).await?, Made::OfSteps)
+            let execution = self.requested_execution(&client, client.post(&path, &body).await).await?;
+            (step_progress::follow(&client, &text(&execution, "id")).await?, ExecutionShape::OfSteps)
         } else {
-            (self.waited(&client, client.post_and_wait(&path, &body, WAIT_SECONDS).await).await?, Made::Whole)
+            (self.await_end(&client, client.post_and_wait(&path, &body, WAIT_SECONDS).await).await?, ExecutionShape::Whole)
         };
-        told_at_its_end(asking, &execution, made)
+        print_result(asking, &execution, made)
     }
 
     /// Returns the action; null if it cannot be read. A caller that may not see actions, or misspelled the name, gets the error when the action is run.
@@ -111,12 +111,12 @@ impl Run {
         client.get(&format!("/actions/{}", segment(&self.action)), &[]).await.unwrap_or_default()
     }
 
-    async fn waited(&self, client: &Client, answered: Result<Answer, Failure>) -> Result<Value, Failure> {
-        until_its_end(client, self.asked(client, answered).await?).await
+    async fn await_end(&self, client: &Client, answered: Result<ApiAnswer, Failure>) -> Result<Value, Failure> {
+        until_its_end(client, self.requested_execution(client, answered).await?).await
     }
 
     /// Returns the requested execution.
-    async fn asked(&self, client: &Client, answered: Result<Answer, Failure>) -> Result<Value, Failure> {
+    async fn requested_execution(&self, client: &Client, answered: Result<ApiAnswer, Failure>) -> Result<Value, Failure> {
         Ok(nearest::or_nearest(client, "/actions", &self.action, answered).await?.body)
     }
 
@@ -136,11 +136,11 @@ impl Run {
         Ok(labels)
     }
 
-    fn given(&self) -> Result<Vec<(String, Given)>, Failure> {
-        self.param.iter().map(|param| given("--param", param)).collect()
+    fn typed_params(&self) -> Result<Vec<(String, TypedValue)>, Failure> {
+        self.param.iter().map(|param| parse_assignment("--param", param)).collect()
     }
 
-    fn parameters(&self, given: Vec<(String, Given)>, schema: &Value) -> Result<Value, Failure> {
+    fn parameters(&self, given: Vec<(String, TypedValue)>, schema: &Value) -> Result<Value, Failure> {
         let mut params = match &self.params {
             None => Map::new(),
             Some(path) => match read_json(path)? {
@@ -154,11 +154,11 @@ impl Run {
 }
 
 /// Converts typed parameters to the types that the schema declares.
-pub(super) fn read_as(given: Vec<(String, Given)>, schema: &Value) -> Map<String, Value> {
-    let read = |(name, given): (String, Given)| {
+pub(super) fn read_as(given: Vec<(String, TypedValue)>, schema: &Value) -> Map<String, Value> {
+    let read = |(name, given): (String, TypedValue)| {
         let value = match given {
-            Given::Text(text) => questions::typed(schema, &name, &text),
-            Given::Json(value) => value,
+            TypedValue::Text(text) => questions::parse_field(schema, &name, &text),
+            TypedValue::Json(value) => value,
         };
         (name, value)
     };
@@ -166,26 +166,26 @@ pub(super) fn read_as(given: Vec<(String, Given)>, schema: &Value) -> Map<String
 }
 
 /// Reports a requested execution, and how to see more of it.
-pub(super) fn told(asking: &Asking, execution: &Value) {
+pub(super) fn print_request(asking: &Asking, execution: &Value) {
     let id = text(execution, "id");
     asking.output.print_one(execution, |_| id.clone());
     if asking.output.is_for_people() {
         match text(execution, "status").as_str() {
-            "delayed" => tell(format!("it starts at {}; see it with: ensue executions show {id}", text(execution, "waits_until"))),
+            "delayed" => eprint_line(format!("it starts at {}; see it with: ensue executions show {id}", text(execution, "waits_until"))),
             "waiting" if execution["inquiry"].is_string() => {
-                tell(format!(
+                eprint_line(format!(
                     "it waits for an answer; see the question and how to answer with: ensue inquiries show {}",
                     text(execution, "inquiry")
                 ));
             }
-            "waiting" => tell(format!("requested; see its steps with: ensue executions show {id} --tree")),
-            _ => tell(format!("requested; follow it with: ensue executions logs {id} --follow")),
+            "waiting" => eprint_line(format!("requested; see its steps with: ensue executions show {id} --tree")),
+            _ => eprint_line(format!("requested; follow it with: ensue executions logs {id} --follow")),
         }
     }
 }
 
 /// Prints the result of an execution, and fails if it did not succeed.
-pub(super) fn told_at_its_end(asking: &Asking, execution: &Value, made: Made) -> Outcome {
+pub(super) fn print_result(asking: &Asking, execution: &Value, made: ExecutionShape) -> Outcome {
     asking.output.print_one(execution, result);
     let why = failure(&execution["error"]);
     ended_well(&text(execution, "id"), made, &text(execution, "status"), &why)
@@ -210,7 +210,7 @@ fn while_of(text: &str) -> Result<Duration, String> {
 
 /// The value typed for a name.
 #[derive(Debug, PartialEq)]
-pub(super) enum Given {
+pub(super) enum TypedValue {
     /// A text.
     Text(String),
     /// A value marked as JSON.
@@ -218,16 +218,16 @@ pub(super) enum Given {
 }
 
 /// Parses `name=text` or `name:=json`, as typed after a flag.
-pub(super) fn given(flag: &str, typed: &str) -> Result<(String, Given), Failure> {
+pub(super) fn parse_assignment(flag: &str, typed: &str) -> Result<(String, TypedValue), Failure> {
     let usage = |why: String| {
         Failure::with(Exit::Usage, why).hint(format!("write name=text, or name:=json for values other than text: {flag} count:=3"))
     };
     let (name, value) = typed.split_once('=').ok_or_else(|| usage(format!("`{typed}` is not a parameter")))?;
     match name.strip_suffix(':') {
-        None => Ok((name.to_owned(), Given::Text(value.to_owned()))),
+        None => Ok((name.to_owned(), TypedValue::Text(value.to_owned()))),
         Some(name) => {
             let value = serde_json::from_str(value).map_err(|error| usage(format!("the value of `{name}` is not JSON: {error}")))?;
-            Ok((name.to_owned(), Given::Json(value)))
+            Ok((name.to_owned(), TypedValue::Json(value)))
         }
     }
 }
@@ -256,7 +256,7 @@ mod tests {
         let schema = json!({ "type": "object", "properties": {
             "count": { "type": "integer" }, "fast": { "type": "boolean" }, "url": { "type": "string" }, "either": { "type": ["string", "null"] },
         }});
-        let parameter = |typed: &str| given("--param", typed).map(|given| Value::Object(read_as(vec![given], &schema)));
+        let parameter = |typed: &str| parse_assignment("--param", typed).map(|given| Value::Object(read_as(vec![given], &schema)));
         assert_eq!(parameter("url=http://a/?b=c").unwrap(), json!({ "url": "http://a/?b=c" }));
         assert_eq!(parameter("count=3").unwrap(), json!({ "count": 3 }));
         assert_eq!(parameter("count=three").unwrap(), json!({ "count": "three" }));

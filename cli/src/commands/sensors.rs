@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use ensue_engine::time::{Timestamp, parse_duration};
 use serde_json::{Value, json};
 
-use super::check::counted;
-use super::{Asking, Page, print_list};
+use super::check::count_noun;
+use super::{Asking, PageArgs, print_list};
 use crate::ago::moment_of;
 use crate::client::{Client, segment};
 use crate::nearest;
@@ -37,7 +37,7 @@ Examples:
   ensue sensors list --limit 200 -o json")]
     List {
         #[command(flatten)]
-        page: Page,
+        page: PageArgs,
     },
     /// Show a sensor, with its state, its last error and its cursor.
     #[command(after_help = "\
@@ -73,7 +73,7 @@ Examples:
   ensue sensors test feed.items
   ensue sensors test feed.items --count 10 --timeout 30s
   ensue sensors test feed.items --from-start -o json")]
-    Test(Test),
+    Test(SensorTestArgs),
     /// Begin a new run of a sensor at once, without waiting for its back-off.
     #[command(after_help = "\
 Examples:
@@ -122,7 +122,7 @@ pub(crate) struct Rewind {
 
 /// Which messages to read.
 #[derive(Debug, Args)]
-pub(crate) struct Test {
+pub(crate) struct SensorTestArgs {
     /// The sensor.
     sensor: String,
     /// The maximum number of messages, up to 100.
@@ -176,7 +176,7 @@ impl Sensors {
             Self::List { page } => print_list(asking, &client, "/sensors", &page.query(), COLUMNS).await,
             Self::Show { sensor } => {
                 let sensor = nearest::get_by_name(&client, "/sensors", &sensor).await?;
-                asking.output.print_one(&sensor, shown);
+                asking.output.print_one(&sensor, render);
                 Ok(())
             }
             Self::Logs { sensor, since, follow } => logs(asking, &client, &sensor, (since, follow)).await,
@@ -193,7 +193,7 @@ impl Rewind {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let body = match self.to {
             Some(to) if to == "end" || to == "start" => json!({ "place": to }),
-            Some(to) => json!({ "to": parsed(&to)? }),
+            Some(to) => json!({ "to": parse_cursor(&to)? }),
             None => json!({ "place": "start" }),
         };
         let answered = client.post(&format!("/sensors/{}/rewind", segment(&self.sensor)), &body).await;
@@ -203,7 +203,7 @@ impl Rewind {
     }
 }
 
-impl Test {
+impl SensorTestArgs {
     async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let mut body = json!({ "count": self.count, "timeout_seconds": self.timeout });
         if self.from_start {
@@ -231,7 +231,7 @@ impl Test {
     }
 }
 
-fn parsed(cursor: &str) -> Result<Value, Failure> {
+fn parse_cursor(cursor: &str) -> Result<Value, Failure> {
     serde_json::from_str(cursor).map_err(|why| {
         Failure::with(Exit::Usage, format!("the cursor is not JSON: {why}")).hint("quote it for the shell, for example '{\"line\": 120}'")
     })
@@ -289,7 +289,7 @@ fn failing_parts(sensor: &Value) -> String {
 }
 
 /// Returns a sensor for people.
-fn shown(sensor: &Value) -> String {
+fn render(sensor: &Value) -> String {
     let error = &sensor["error"];
     let failed = if error.is_null() { String::new() } else { format!("{}: {}", text(error, "kind"), text(error, "message")) };
     let cursor = if sensor["cursor"].is_null() { String::new() } else { sensor["cursor"].to_string() };
@@ -328,7 +328,7 @@ fn tested_text(tested: &Value) -> String {
     let messages = tested["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lines = Vec::new();
     let after = if tested["cursor"].is_null() { "where a new sensor begins".to_owned() } else { format!("after {}", tested["cursor"]) };
-    lines.push(format!("read {} from `{}`, {after}{}", counted(messages.len(), "message"), text(tested, "ref"), ended(tested)));
+    lines.push(format!("read {} from `{}`, {after}{}", count_noun(messages.len(), "message"), text(tested, "ref"), end_reason(tested)));
     for (number, message) in (1..).zip(messages) {
         lines.push(String::new());
         let body = if message["body"].is_null() { text(message, "text") } else { message["body"].to_string() };
@@ -356,7 +356,7 @@ fn tested_text(tested: &Value) -> String {
 }
 
 /// Returns why a test ended, if that is worth saying.
-fn ended(tested: &Value) -> &'static str {
+fn end_reason(tested: &Value) -> &'static str {
     match tested["ended"].as_str() {
         Some("timeout") => "; no message came in time",
         Some("quiet") => "; no further message came",

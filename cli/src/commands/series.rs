@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Asking;
 use crate::ago::moment_of;
-use crate::report::{Outcome, say, tell};
+use crate::report::{Outcome, eprint_line, say};
 use crate::table::{Column, cell, page, time};
 
 /// Count events, executions, enforcements, errors of rules or deliveries over time.
@@ -28,7 +28,7 @@ pub(crate) struct Series {
     #[arg(long, value_name = "LENGTH", value_parser = ["1m", "1h"], default_value = "1m")]
     bucket: String,
     #[command(flatten)]
-    filters: Filters,
+    filters: SeriesFilters,
     /// Only from this time on, or since so long ago (`2h`, `7d`) [default: 60 buckets before the end].
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     since: Option<Timestamp>,
@@ -40,7 +40,7 @@ pub(crate) struct Series {
 /// The filters of each kind.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-struct Filters {
+struct SeriesFilters {
     /// Only events of this trigger.
     #[arg(long, value_name = "REF")]
     trigger: Option<String>,
@@ -68,7 +68,7 @@ const BARS_MAX: usize = 60;
 impl Series {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let Self { of, by, bucket, filters, since, until } = self;
-        let Filters { trigger, action, rule, sensor } = filters;
+        let SeriesFilters { trigger, action, rule, sensor } = filters;
         let moment = |time: Option<Timestamp>| time.map(|time| time.to_string());
         let given = [("by", by), ("trigger", trigger), ("action", action), ("rule", rule), ("sensor", sensor)];
         let given = given.into_iter().chain([("since", moment(since)), ("until", moment(until))]);
@@ -78,13 +78,13 @@ impl Series {
         asking.output.print(&series, || {
             let found = series["rows"].as_array().map(Vec::as_slice).unwrap_or_default();
             if found.is_empty() {
-                tell(format!("nothing happened between {} and {}", time(&series, "from"), time(&series, "until")));
+                eprint_line(format!("nothing happened between {} and {}", time(&series, "from"), time(&series, "until")));
                 return;
             }
             say(page(&json!({ "items": found }), COLUMNS));
-            tell(format!("from {} to {}", time(&series, "from"), time(&series, "until")));
+            eprint_line(format!("from {} to {}", time(&series, "from"), time(&series, "until")));
             if text_of(&series, "from") < text_of(&series, "kept_from") {
-                tell(format!("buckets before {} are not kept and count as 0; use --bucket 1h", time(&series, "kept_from")));
+                eprint_line(format!("buckets before {} are not kept and count as 0; use --bucket 1h", time(&series, "kept_from")));
             }
         });
         Ok(())

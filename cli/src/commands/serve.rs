@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Asking;
 use crate::open_files::{OpenFiles, raise_open_files};
-use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, say};
 use crate::slow_log::SlowLog;
 use crate::style::Style;
 
@@ -98,10 +98,10 @@ impl Serve {
         subscribe(self.log_format, asking.output.style_of_errors());
         let open_files = raise_open_files();
         let slow_disk = self.slow_disk_for_a_measurement.map(Duration::from_millis);
-        let config = self.settings(open_files, voice).map_err(|failure| voice.failed(failure))?;
+        let config = self.settings(open_files, voice).map_err(|failure| voice.log_failure(failure))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| voice.failed(Failure::new(format!("the runtime cannot be started: {error}"))))?;
-        run_and_leave(runtime, serve(config, slow_disk, voice)).map_err(|failure| voice.failed(failure))
+        let runtime = runtime.map_err(|error| voice.log_failure(Failure::new(format!("the runtime cannot be started: {error}"))))?;
+        run_and_leave(runtime, serve(config, slow_disk, voice)).map_err(|failure| voice.log_failure(failure))
     }
 
     fn settings(self, open_files: OpenFiles, voice: Voice) -> Result<Config, Failure> {
@@ -155,7 +155,7 @@ pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
     let file = file.or_else(|| Some(Path::new(USUAL)).filter(|path| path.is_file()));
     // A variable that is not text is not one of ours.
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::read(file, variables).map_err(|error| Failure::explained(&error))
+    Config::read(file, variables).map_err(|error| Failure::from_error(&error))
 }
 
 /// How long a node that could not take its log waits before it tries again.
@@ -178,7 +178,7 @@ impl Stops {
 }
 
 /// Why a node no longer serves.
-enum Ended {
+enum ServeEnd {
     /// It was asked to stop.
     Asked(Outcome),
     /// Its log failed, or another node leads it.
@@ -196,7 +196,7 @@ async fn serve(mut config: Config, slow_disk: Option<Duration>, voice: Voice) ->
     let mut hangup = hangup.map_err(|error| unheard("SIGHUP", error))?;
     let standby = Arc::new(Standby::default());
     loop {
-        let node = match started(&config, slow_disk, (&standby, &mut stops), voice).await {
+        let node = match start_node(&config, slow_disk, (&standby, &mut stops), voice).await {
             Ok(node) => node,
             // A signal ended the wait. That is not a failure.
             Err(_) if standby.has_ended_the_wait() => return Ok(()),
@@ -207,16 +207,16 @@ async fn serve(mut config: Config, slow_disk: Option<Duration>, voice: Voice) ->
                     () = stops.next() => return Ok(()),
                 }
             }
-            Err(error) => return Err(Failure::explained(&error)),
+            Err(error) => return Err(Failure::from_error(&error)),
         };
         // A node that waits again answers at the same address.
         config.listen = node.address();
-        match served(node, &config, (&standby, &mut stops, &mut hangup), voice).await {
-            Ended::Asked(outcome) => return outcome,
-            Ended::Failed(failure) if config.database.is_some() && failure.may_pass() => {
+        match run_node(node, &config, (&standby, &mut stops, &mut hangup), voice).await {
+            ServeEnd::Asked(outcome) => return outcome,
+            ServeEnd::Failed(failure) if config.database.is_some() && failure.may_pass() => {
                 voice.warn(&format!("{failure}; this node waits until it can lead the log again"));
             }
-            Ended::Failed(failure) => {
+            ServeEnd::Failed(failure) => {
                 return Err(Failure::with(Exit::Internal, failure.to_string()).hint(failure.hint()));
             }
         }
@@ -224,7 +224,7 @@ async fn serve(mut config: Config, slow_disk: Option<Duration>, voice: Voice) ->
 }
 
 /// Starts a node. Reports what it waits for meanwhile. A signal ends a wait; one that comes later is noted in `standby`.
-async fn started(
+async fn start_node(
     config: &Config,
     slow_disk: Option<Duration>,
     (standby, stops): (&Arc<Standby>, &mut Stops),
@@ -245,12 +245,12 @@ async fn started(
 }
 
 /// Reports a node that serves, and waits until it is asked to stop, or fails.
-async fn served(
+async fn run_node(
     mut node: Node,
     config: &Config,
     (standby, stops, hangup): (&Arc<Standby>, &mut Stops, &mut Option<Signal>),
     voice: Voice,
-) -> Ended {
+) -> ServeEnd {
     for warning in node.warnings() {
         voice.warn(&warning);
     }
@@ -280,15 +280,15 @@ async fn served(
     tokio::select! {
         () = is_to_stop => {}
         () = stops.next() => {}
-        () = tell_news(packs_news, voice) => {}
-        () = tell_of_certificates(certificates, voice) => {}
-        failure = node.failed() => {
+        () = report_news(packs_news, voice) => {}
+        () = report_certificates(certificates, voice) => {}
+        failure = node.wait_for_failure() => {
             node.leave().await;
-            return Ended::Failed(failure);
+            return ServeEnd::Failed(failure);
         }
     }
     voice.inform(&"stopping; a second signal ends the node immediately, and the next start recovers the running work");
-    Ended::Asked(tokio::select! {
+    ServeEnd::Asked(tokio::select! {
         stopped = node.stop() => stopped.map_err(|failure| Failure::with(Exit::Internal, failure.to_string())),
         () = stops.next() => Exit::Interrupted.now(),
     })
@@ -303,17 +303,17 @@ fn over(slow_disk: Option<Duration>) -> LogOver {
 }
 
 /// Reports the results of changes in the packs folder until the watch ends.
-async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>, voice: Voice) {
+async fn report_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>, voice: Voice) {
     if let Some(mut news) = news {
         while let Some(one) = news.recv().await {
-            tell_of_packs(&one, voice);
+            report_packs(&one, voice);
         }
     }
     std::future::pending().await
 }
 
 /// Lets a node that serves TLS use changed certificate files, and reports it, until the node ends. SIGHUP asks for it.
-async fn tell_of_certificates(certificates: Option<(Certificates, &mut Signal)>, voice: Voice) {
+async fn report_certificates(certificates: Option<(Certificates, &mut Signal)>, voice: Voice) {
     let Some((mut certificates, hangup)) = certificates else { return std::future::pending().await };
     loop {
         match certificates
@@ -334,7 +334,7 @@ async fn tell_of_certificates(certificates: Option<(Certificates, &mut Signal)>,
     }
 }
 
-fn tell_of_packs(news: &PacksNews, voice: Voice) {
+fn report_packs(news: &PacksNews, voice: Voice) {
     match news {
         PacksNews::Read(read) => {
             for finding in &read.findings {
@@ -369,14 +369,14 @@ struct Voice(LogFormat);
 impl Voice {
     fn inform(self, message: &dyn Display) {
         match self.0 {
-            LogFormat::Text => tell(message.to_string()),
+            LogFormat::Text => eprint_line(message.to_string()),
             LogFormat::Json => tracing::info!(target: OWN_LINES, "{message}"),
         }
     }
 
     fn warn(self, message: &dyn Display) {
         match self.0 {
-            LogFormat::Text => tell(format!("warning: {message}")),
+            LogFormat::Text => eprint_line(format!("warning: {message}")),
             LogFormat::Json => tracing::warn!(target: OWN_LINES, "{message}"),
         }
     }
@@ -390,12 +390,12 @@ impl Voice {
     }
 
     /// If the format is JSON, writes why the node ended as JSON; the failure is then not printed again.
-    fn failed(self, failure: Failure) -> Failure {
+    fn log_failure(self, failure: Failure) -> Failure {
         match self.0 {
             LogFormat::Text => failure,
             LogFormat::Json => {
                 tracing::error!(target: OWN_LINES, hint = failure.hint_text(), "{failure}");
-                failure.reported()
+                failure.suppress_report()
             }
         }
     }

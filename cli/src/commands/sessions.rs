@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Asking, wait_for};
 use crate::client::segment;
-use crate::report::{Outcome, say, tell};
+use crate::report::{Outcome, eprint_line, say};
 use crate::table::{Column, cell, page, text, time};
 
 /// List and end sessions: logins of browsers and of `ensue login`.
@@ -57,7 +57,7 @@ impl Sessions {
             Self::List { all } => list(asking, all),
             Self::End { id } => wait_for(async {
                 asking.client()?.delete(&format!("/sessions/{}", segment(&id))).await?;
-                tell(format!("ended session {id}"));
+                eprint_line(format!("ended session {id}"));
                 Ok(())
             }),
             Self::EndAll => end_all(asking),
@@ -84,7 +84,7 @@ fn end_all(asking: &Asking) -> Outcome {
         for session in &sessions {
             client.delete(&format!("/sessions/{}", segment(&text(session, "id")))).await?;
         }
-        tell(format!("ended {} sessions", sessions.len()));
+        eprint_line(format!("ended {} sessions", sessions.len()));
         Ok(())
     })
 }

@@ -16,7 +16,7 @@ Examples:
   ensue status --watch
   ensue status --ready       for health checks: exit code 0 or 7
   ensue status --profile production -o json")]
-pub(crate) struct Status {
+pub(crate) struct StatusArgs {
     /// Only check whether the node can serve requests: exit code 0 or 7. Needs no token.
     #[arg(long, conflicts_with = "watch")]
     ready: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Status {
     watching: Watching,
 }
 
-impl Status {
+impl StatusArgs {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         if self.ready {
@@ -39,10 +39,10 @@ impl Status {
         }
         if self.watching.watch {
             let look = async || client.get("/status", &[]).await;
-            return redraw::as_it_changes(&client, asking.output, RefreshOn::ByAll, look, shown).await;
+            return redraw::as_it_changes(&client, asking.output, RefreshOn::ByAll, look, render).await;
         }
         let status = client.get("/status", &[]).await?;
-        asking.output.print_one(&status, shown);
+        asking.output.print_one(&status, render);
         Ok(())
     }
 }
@@ -64,7 +64,7 @@ fn waiting(status: &Value, name: &str) -> String {
     format!("{}{more}", text(attention, name))
 }
 
-fn shown(status: &Value) -> String {
+fn render(status: &Value) -> String {
     let size = |name: &str| status[name].as_u64().map(bytes).unwrap_or_default();
     let kept = |name: &str| {
         let size = |of: &str| status[name][of].as_u64().map(bytes).unwrap_or_default();

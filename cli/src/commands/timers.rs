@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Asking, Between, List, SortedPage, Watching, print_page};
+use super::{Asking, List, SortedPage, TimeRangeArgs, Watching, print_page};
 use crate::redraw::RefreshOn;
-use crate::report::{Outcome, tell};
+use crate::report::{Outcome, eprint_line};
 use crate::table::{Column, cell, owner, time};
 
 /// List the schedules of rules and sensors, and their next times.
@@ -22,7 +22,7 @@ Examples:
   ensue timers list
   ensue timers list --rule backup.nightly
   ensue timers list --watch")]
-    List(Listed),
+    List(TimerListArgs),
     /// Show when schedules are due within the next week, earliest first.
     #[command(after_help = "\
 Examples:
@@ -30,13 +30,13 @@ Examples:
   ensue timers upcoming --until 2026-12-24T00:00:00Z")]
     Upcoming {
         #[command(flatten)]
-        between: Between,
+        between: TimeRangeArgs,
     },
 }
 
 /// Which schedules are listed.
 #[derive(Debug, Args)]
-pub(crate) struct Listed {
+pub(crate) struct TimerListArgs {
     /// Only the schedule of this rule.
     #[arg(long, value_name = "REF")]
     rule: Option<String>,
@@ -44,7 +44,7 @@ pub(crate) struct Listed {
     #[arg(long, value_name = "REF")]
     sensor: Option<String>,
     #[command(flatten)]
-    between: Between,
+    between: TimeRangeArgs,
     #[command(flatten)]
     page: SortedPage,
     #[command(flatten)]
@@ -63,14 +63,14 @@ const DUE_COLUMNS: &[Column] = &[Column::whole("AT", |due| time(due, "at")), Col
 impl Timers {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
-        let Listed { rule, sensor, between, page, watching } = match self {
+        let TimerListArgs { rule, sensor, between, page, watching } = match self {
             Self::List(listed) => listed,
             Self::Upcoming { between } => {
                 let query: Vec<_> = between.query().collect();
                 let upcoming = client.get("/timers/upcoming", &query).await?;
                 asking.output.print_list(&upcoming, DUE_COLUMNS);
                 if upcoming["truncated"] == true {
-                    tell("there are more: continue with --since and the last time");
+                    eprint_line("there are more: continue with --since and the last time");
                 }
                 return Ok(());
             }

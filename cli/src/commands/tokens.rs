@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::at_rest::AtRest;
 use super::{Asking, wait_for};
 use crate::client::segment;
-use crate::report::{Exit, Failure, Outcome, say, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, say};
 use crate::table::{Column, cell, text, time};
 
 /// Add, list and revoke tokens.
@@ -51,7 +51,7 @@ Examples:
         identity: Option<String>,
         /// How long it is valid, for example `90d`.
         #[arg(long = "expires", value_name = "PERIOD", value_parser = period)]
-        expires: Option<Period>,
+        expires: Option<ValidityPeriod>,
         #[command(flatten)]
         at_rest: AtRest,
     },
@@ -85,7 +85,7 @@ Examples:
         name: String,
         /// How long the old token stays valid, at most 30d.
         #[arg(long, value_name = "PERIOD", value_parser = period, default_value = "1h")]
-        overlap: Period,
+        overlap: ValidityPeriod,
     },
     /// Create a code that opens one session of a token within a day, and print it. It is not shown again.
     ///
@@ -114,14 +114,14 @@ Examples:
 
 /// A period of validity, as it was written.
 #[derive(Clone, Debug)]
-pub(crate) struct Period {
+pub(crate) struct ValidityPeriod {
     text: String,
     length: Duration,
 }
 
-fn period(text: &str) -> Result<Period, String> {
+fn period(text: &str) -> Result<ValidityPeriod, String> {
     let length = parse_period(text).ok_or("expected a period of at most ten years, such as `90d`, `24h` or `10m`")?;
-    Ok(Period { text: text.to_owned(), length })
+    Ok(ValidityPeriod { text: text.to_owned(), length })
 }
 
 fn post(asking: &Asking, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -137,7 +137,7 @@ fn post(asking: &Asking, path: &str, body: &Value) -> Result<Value, Failure> {
 pub(super) fn print_secret(asking: &Asking, made: &Value, which: &str) {
     asking.output.print(made, || {
         say(text(made, "token"));
-        tell(format!("{which} is shown only this once; its holder sets ENSUE_TOKEN to it"));
+        eprint_line(format!("{which} is shown only this once; its holder sets ENSUE_TOKEN to it"));
     });
 }
 
@@ -199,14 +199,16 @@ impl Tokens {
             Self::Rotate { name, overlap } => {
                 let made = post(asking, &format!("/tokens/{}/rotate", segment(&name)), &json!({ "overlap": overlap.text }))?;
                 print_secret(asking, &made, &format!("the new token of `{name}`"));
-                tell(format!("the old one stays valid for {}", overlap.text));
+                eprint_line(format!("the old one stays valid for {}", overlap.text));
                 Ok(())
             }
             Self::LoginLink { name } => {
                 let made = post(asking, &format!("/tokens/{}/login_links", segment(&name)), &json!({}))?;
                 asking.output.print(&made, || {
                     say(text(&made, "code"));
-                    tell(format!("the code is shown only this once; its holder runs `ensue login --code` within a day to act as `{name}`"));
+                    eprint_line(format!(
+                        "the code is shown only this once; its holder runs `ensue login --code` within a day to act as `{name}`"
+                    ));
                 });
                 Ok(())
             }
@@ -238,7 +240,7 @@ impl Tokens {
                         Ok(())
                     })?,
                 }
-                tell(format!("the token `{name}` is revoked"));
+                eprint_line(format!("the token `{name}` is revoked"));
                 Ok(())
             }
         }

@@ -72,8 +72,8 @@ async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTermin
         tokio::select! {
             () = &mut looking => return Ok(()),
             key = keys.recv() => match key {
-                Some(Key::Quit) | None => return Ok(()),
-                Some(Key::Other) => {}
+                Some(KeyPress::Quit) | None => return Ok(()),
+                Some(KeyPress::Other) => {}
             },
             look = looks.recv() => match look {
                 Some(Ok(look)) => screen.see(look),
@@ -105,14 +105,14 @@ async fn look(client: &Client) -> Result<Look, Failure> {
 
 /// An input at the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
+enum KeyPress {
     Quit,
     /// Anything else: the terminal may have been resized.
     Other,
 }
 
 /// Reads keys on a thread of its own, which ends when nobody waits for them.
-fn keys() -> mpsc::Receiver<Key> {
+fn keys() -> mpsc::Receiver<KeyPress> {
     let (to, keys) = mpsc::channel(1);
     std::thread::spawn(move || {
         while !to.is_closed() {
@@ -120,7 +120,7 @@ fn keys() -> mpsc::Receiver<Key> {
                 Ok(Some(event)) => meaning(&event),
                 Ok(None) => continue,
                 // A terminal that is gone sends no more input.
-                Err(_) => Key::Quit,
+                Err(_) => KeyPress::Quit,
             };
             if to.blocking_send(key).is_err() {
                 return;
@@ -130,14 +130,14 @@ fn keys() -> mpsc::Receiver<Key> {
     keys
 }
 
-fn meaning(event: &Event) -> Key {
+fn meaning(event: &Event) -> KeyPress {
     match event {
-        Event::Key(key) if key.kind == KeyEventKind::Release => Key::Other,
+        Event::Key(key) if key.kind == KeyEventKind::Release => KeyPress::Other,
         Event::Key(key) => match (key.code, key.modifiers) {
-            (KeyCode::Char('q') | KeyCode::Esc, _) | (KeyCode::Char('c'), KeyModifiers::CONTROL) => Key::Quit,
-            (_, _) => Key::Other,
+            (KeyCode::Char('q') | KeyCode::Esc, _) | (KeyCode::Char('c'), KeyModifiers::CONTROL) => KeyPress::Quit,
+            (_, _) => KeyPress::Other,
         },
-        _ => Key::Other,
+        _ => KeyPress::Other,
     }
 }
 
@@ -151,10 +151,10 @@ mod tests {
     fn q_escape_and_ctrl_c_are_the_only_keys_that_quit() {
         let key = |code, modifiers| meaning(&Event::Key(KeyEvent::new(code, modifiers)));
         for code in [KeyCode::Char('q'), KeyCode::Esc] {
-            assert_eq!(key(code, KeyModifiers::NONE), Key::Quit);
+            assert_eq!(key(code, KeyModifiers::NONE), KeyPress::Quit);
         }
-        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::CONTROL), Key::Quit);
-        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::NONE), Key::Other);
-        assert_eq!(meaning(&Event::Resize(1, 1)), Key::Other);
+        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::CONTROL), KeyPress::Quit);
+        assert_eq!(key(KeyCode::Char('c'), KeyModifiers::NONE), KeyPress::Other);
+        assert_eq!(meaning(&Event::Resize(1, 1)), KeyPress::Other);
     }
 }

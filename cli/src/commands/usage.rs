@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Asking, wait_for};
-use crate::report::{Outcome, say, tell};
+use crate::report::{Outcome, eprint_line, say};
 use crate::table::{Column, cell, page, text, time};
 
 /// Show how much you have used of your quotas.
@@ -34,7 +34,7 @@ impl Usage {
             asking.output.print(&usage, || {
                 match usage["tier"].as_str() {
                     Some(tier) => say(format!("{}, tier `{tier}`", text(&usage, "name"))),
-                    None => tell(format!("`{}` has no tier, so nothing limits it", text(&usage, "name"))),
+                    None => eprint_line(format!("`{}` has no tier, so nothing limits it", text(&usage, "name"))),
                 }
                 if usage["quotas"].as_array().is_some_and(|quotas| !quotas.is_empty()) {
                     say(page(&json!({ "items": usage["quotas"] }), QUOTAS));

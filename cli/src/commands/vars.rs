@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Asking, SortedPage, print_list, read_input, wait_for};
 use crate::client::segment;
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line};
 use crate::table::{Column, cell, time};
 
 /// The most bytes that are read of a value.
@@ -91,12 +91,12 @@ impl Vars {
                 Ok(())
             }),
             Self::Set { name, value, text, file } => {
-                let value = given(&name, value, text, file.as_deref())?;
+                let value = read_value(&name, value, text, file.as_deref())?;
                 wait_for(async {
                     asking.client()?.put(&format!("/vars/{}", segment(name.as_str())), &json!({ "value": value })).await?;
                     Ok(())
                 })?;
-                tell(format!("`{name}` is set"));
+                eprint_line(format!("`{name}` is set"));
                 Ok(())
             }
             Self::Unset { name } => {
@@ -104,14 +104,14 @@ impl Vars {
                     asking.client()?.delete(&format!("/vars/{}", segment(name.as_str()))).await?;
                     Ok(())
                 })?;
-                tell(format!("`{name}` no longer has a value"));
+                eprint_line(format!("`{name}` no longer has a value"));
                 Ok(())
             }
         }
     }
 }
 
-fn given(name: &VarName, value: Option<String>, text: Option<String>, file: Option<&Path>) -> Result<Value, Failure> {
+fn read_value(name: &VarName, value: Option<String>, text: Option<String>, file: Option<&Path>) -> Result<Value, Failure> {
     let json = match (value, text, file) {
         (_, Some(text), _) => return Ok(Value::String(text)),
         (Some(value), None, _) => value.into_bytes(),

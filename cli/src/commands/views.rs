@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::at_rest::{AtRest, REBUILDING};
 use super::{Asking, wait_for};
-use crate::report::{Outcome, tell};
+use crate::report::{Outcome, eprint_line};
 use crate::table::text;
 
 /// Rebuild the read models.
@@ -40,7 +40,7 @@ impl Views {
                 job
             }
         };
-        asking.output.print(&rebuilt, || tell(format!("the read models are rebuilt up to position {}", text(&rebuilt, "position"))));
+        asking.output.print(&rebuilt, || eprint_line(format!("the read models are rebuilt up to position {}", text(&rebuilt, "position"))));
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::auth::limits;
 use super::{Asking, wait_for};
-use crate::report::{Outcome, say, tell};
+use crate::report::{Outcome, eprint_line, say};
 use crate::table::{Column, cell, page, text};
 
 /// Show who you are, and what you may do.
@@ -45,7 +45,7 @@ fn whoami(asking: &Asking) -> Outcome {
                 say(format!("roles and groups: {}", roles.join(", ")));
             }
             if me["permissions"].as_array().is_none_or(Vec::is_empty) {
-                tell("this token may do nothing");
+                eprint_line("this token may do nothing");
             }
             say(page(&json!({ "items": me["permissions"] }), COLUMNS));
         });

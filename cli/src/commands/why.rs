@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::rules::backtest::{pack_of, unreadable};
-use super::{AsOf, Asking, Page, read_json, tell_next};
+use super::{AsOf, Asking, PageArgs, print_next_cursor, read_json};
 use crate::client::{Client, segment};
 use crate::ids;
 use crate::output::Output;
@@ -54,7 +54,7 @@ pub(crate) struct Why {
     trigger: Option<String>,
     /// The definitions to use: `then`, as installed when the event arrived, or `now`.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", conflicts_with = "data")]
-    definitions: Definitions,
+    definitions: DefinitionTime,
     /// Judge with this file of the rule, in the folder of its pack, instead of the installed one.
     #[arg(long, value_name = "FILE", requires = "rule", conflicts_with = "definitions")]
     file: Option<PathBuf>,
@@ -67,12 +67,12 @@ pub(crate) struct Why {
     #[command(flatten)]
     as_of: AsOf,
     #[command(flatten)]
-    page: Page,
+    page: PageArgs,
 }
 
 /// By which definitions an event is judged.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Definitions {
+enum DefinitionTime {
     /// With the definitions that were installed when it arrived.
     #[default]
     Then,
@@ -80,7 +80,7 @@ enum Definitions {
     Now,
 }
 
-impl Definitions {
+impl DefinitionTime {
     fn name(self) -> &'static str {
         match self {
             Self::Then => "then",
@@ -101,16 +101,16 @@ impl Why {
         let id = ids::whole_if_any(&client, &[ids::EVENT, ids::EXECUTION, ids::ENFORCEMENT, ids::INQUIRY], self.id.clone()).await?;
         let event = ids::whole_if_any(&client, &[ids::EVENT], self.event.clone()).await?;
         match (&id, &self.rule, &event, &self.data) {
-            (Some(id), ..) if self.svg => pictured(&client, id, &self.as_of.query()).await,
+            (Some(id), ..) if self.svg => print_picture(&client, id, &self.as_of.query()).await,
             (Some(id), ..) => causes(&client, id, &self.as_of.query(), asking.output).await,
             (None, Some(rule), Some(event), _) => {
-                let definitions = if self.file.is_some() { Definitions::Now } else { self.definitions };
+                let definitions = if self.file.is_some() { DefinitionTime::Now } else { self.definitions };
                 let path = format!("/rules/{}/explain?definitions={}", segment(rule), definitions.name());
-                explained(&client, &path, &json!({ "event": event, "file": self.file()? }), asking.output).await
+                print_explanation(&client, &path, &json!({ "event": event, "file": self.file()? }), asking.output).await
             }
             (None, Some(rule), None, Some(data)) => {
-                let event = imagined(&client, rule, self.trigger.as_deref(), data).await?;
-                explained(
+                let event = build_event(&client, rule, self.trigger.as_deref(), data).await?;
+                print_explanation(
                     &client,
                     &format!("/rules/{}/explain", segment(rule)),
                     &json!({ "event": event, "file": self.file()? }),
@@ -158,7 +158,7 @@ impl Why {
             let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
             reason::of_rules(items, output.style())
         });
-        tell_next(&answer);
+        print_next_cursor(&answer);
         Ok(())
     }
 }
@@ -187,21 +187,21 @@ async fn causes(client: &Client, id: &str, at: &[(&str, String)], output: Output
 }
 
 /// Draws the causal tree around a thing as a picture.
-async fn pictured(client: &Client, id: &str, at: &[(&str, String)]) -> Outcome {
+async fn print_picture(client: &Client, id: &str, at: &[(&str, String)]) -> Outcome {
     let graph = graph(client, id, at).await?;
     say(svg::of_tree(&trace::tree(client, &graph, Ids::Shown, at).await?).trim_end());
     Ok(())
 }
 
 /// Requests what a rule decides about an event, and prints it.
-async fn explained(client: &Client, path: &str, asked: &Value, output: Output) -> Outcome {
+async fn print_explanation(client: &Client, path: &str, asked: &Value, output: Output) -> Outcome {
     let told = client.post(path, asked).await?.body;
     output.print_one(&told, |told| reason::of_rule(told, output.style()));
     Ok(())
 }
 
 /// Creates an event from a payload, with the given trigger or the rule's only one.
-async fn imagined(client: &Client, rule: &str, trigger: Option<&str>, data: &Path) -> Result<Value, Failure> {
+async fn build_event(client: &Client, rule: &str, trigger: Option<&str>, data: &Path) -> Result<Value, Failure> {
     let payload = read_json(data)?;
     if let Some(trigger) = trigger {
         return Ok(json!({ "trigger": trigger, "payload": payload }));

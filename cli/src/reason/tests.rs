@@ -17,7 +17,7 @@ const EVENT: &str = r#"{
 }"#;
 
 /// Returns the API's answer for a rule with this condition and an event.
-fn told(when: &str) -> Value {
+fn explain(when: &str) -> Value {
     let document = Document::parse(Bytes::from_static(EVENT.as_bytes())).unwrap();
     let expression = Expression::compile(when, &Roots::new(["event", "config"])).unwrap();
     let mut scope = Scope::new();
@@ -40,12 +40,12 @@ fn told(when: &str) -> Value {
 }
 
 fn reason(when: &str) -> String {
-    of_rule(&told(when), Style::PLAIN)
+    of_rule(&explain(when), Style::PLAIN)
 }
 
 /// Returns the reason of a match, with its consequences.
 fn of_match(more: &Value) -> String {
-    let mut told = told("event.payload.number == 7");
+    let mut told = explain("event.payload.number == 7");
     let (Some(fields), Some(more)) = (told.as_object_mut(), more.as_object()) else { unreachable!("both are objects") };
     fields.extend(more.clone());
     of_rule(&told, Style::PLAIN)
@@ -54,13 +54,13 @@ fn of_match(more: &Value) -> String {
 #[test]
 fn color_marks_the_decisive_parts() {
     let conditions = ["event.payload.number == 7", r#"event.payload.action == "closed""#, r#"event.payload.assignee.login == "ada""#];
-    let reasons = conditions.map(|when| of_rule(&told(when), Style::COLOURED));
+    let reasons = conditions.map(|when| of_rule(&explain(when), Style::COLOURED));
     insta::assert_snapshot!(visible(&reasons.join("\n\n")));
 }
 
 #[test]
 fn control_characters_of_rules_and_senders_are_replaced() {
-    let mut told = told("event.payload.number == 7");
+    let mut told = explain("event.payload.number == 7");
     told["decisive"][0]["note"] = json!("\u{1b}[2J\u{9b}31m");
     told["plan"] = json!({ "action": "core.echo", "params": { "\u{7f}": "\u{1b}" } });
     let shown =
@@ -120,7 +120,7 @@ fn error_is_shown_at_its_place_with_a_hint() {
 
 #[test]
 fn condition_that_is_not_boolean_is_reported_with_its_value() {
-    let mut told = told("event.payload.action");
+    let mut told = explain("event.payload.action");
     told["erred"] = json!({ "in": "when", "source": "event.payload.action", "hint": null, "span": null,
         "message": "expected true or false, not a string (hint: compare it, for example with `==`)" });
     insta::assert_snapshot!(of_rule(&told, Style::PLAIN));
@@ -180,9 +180,9 @@ fn outcome_of_a_match_is_shown() {
 #[test]
 fn many_rules_are_listed_on_one_line_each() {
     let item = |rule: &str, told: Value, outcome: Value, why: &[&str]| json!({ "rule": rule, "verdict": told["verdict"], "outcome": outcome, "error": null, "why": why });
-    let not = told("event.payload.action == 'closed'");
+    let not = explain("event.payload.action == 'closed'");
     let items = [
-        item("release.ship_on_tag", told("event.payload.number == 7"), json!("executed"), &["…"]),
+        item("release.ship_on_tag", explain("event.payload.number == 7"), json!("executed"), &["…"]),
         item(
             "release.note",
             not.clone(),
@@ -192,7 +192,7 @@ fn many_rules_are_listed_on_one_line_each() {
         item("release.either", not.clone(), json!(null), &["event.payload.draft  → false", "config.force  → false"]),
         item(
             "release.broken",
-            told("event.payload.nope"),
+            explain("event.payload.nope"),
             json!(null),
             &["event.payload.number == 7  → true", "event.payload.nope  → error: `event.payload` has no field `nope`"],
         ),
@@ -203,7 +203,7 @@ fn many_rules_are_listed_on_one_line_each() {
 
 #[test]
 fn control_characters_of_payloads_are_replaced() {
-    let mut told = told("event.payload.draft");
+    let mut told = explain("event.payload.draft");
     told["decisive"][0]["note"] = json!("x = \u{1b}[2J");
     assert!(!of_rule(&told, Style::PLAIN).contains('\u{1b}'));
 }

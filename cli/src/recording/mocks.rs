@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Client, segment};
 use crate::report::{Exit, Failure};
-use crate::steps::{Flow, Part};
+use crate::steps::{Flow, StepPart};
 use crate::table::text;
 
 /// Actions that do the same in a case as on the node.
@@ -48,7 +48,7 @@ impl Mocks {
             let path = if root.is_empty() { step.name.clone() } else { format!("{root}.{}", step.name) };
             for part in &step.parts {
                 // A part that never started has no outcome.
-                let Part::Begun(within) = part else { continue };
+                let StepPart::Begun(within) = part else { continue };
                 let nth = part.item().or(part.turn().and_then(|turn| turn.checked_sub(1)));
                 let items: Vec<u64> = items.iter().copied().chain(nth).collect();
                 if is_workflow(within) {
@@ -68,7 +68,7 @@ impl Mocks {
         // The node also asks what became of an attempt, which is not an inquiry of the workflow.
         let tries = match (execution["action"].as_str(), execution["inquiry"].as_str()) {
             (Some(INQUIRY), Some(inquiry)) => answers(client, inquiry).await?,
-            (Some(WAIT), _) => awaited(client, execution).await?,
+            (Some(WAIT), _) => awaited_event(client, execution).await?,
             _ => attempts(client, execution).await?,
         };
         let leaf = items.iter().rev().fold(Tree::Tries(tries), |tree, item| Tree::Items(BTreeMap::from([(*item, tree)])));
@@ -80,7 +80,7 @@ impl Mocks {
     }
 
     /// Returns them as JSON text.
-    pub(super) fn written(&self) -> String {
+    pub(super) fn to_json_text(&self) -> String {
         Value::Object(self.0.iter().map(|(path, tree)| (path.clone(), tree.to_value())).collect()).to_string()
     }
 
@@ -147,7 +147,7 @@ async fn answers(client: &Client, id: &str) -> Result<Vec<Value>, Failure> {
 }
 
 /// Returns the relevant part of the event that arrived, or that none did if time ran out.
-async fn awaited(client: &Client, execution: &Value) -> Result<Vec<Value>, Failure> {
+async fn awaited_event(client: &Client, execution: &Value) -> Result<Vec<Value>, Failure> {
     let whole = client.get(&format!("/executions/{}", segment(&text(execution, "id"))), &[]).await?;
     Ok(vec![match whole["status"].as_str() {
         Some("succeeded") => json!({ "event": whole["result"]["event"]["payload"] }),
@@ -161,7 +161,7 @@ async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Fail
     let gave = || json!({ "result": if whole["result"].is_null() { json!({}) } else { plain(whole["result"].clone()) } });
     if !whole["settled"].is_null() {
         // A person's statement replaces the unknown outcome.
-        return Ok(vec![if whole["status"] == "succeeded" { gave() } else { failed(&whole["error"]) }]);
+        return Ok(vec![if whole["status"] == "succeeded" { gave() } else { error_mock(&whole["error"]) }]);
     }
     let attempts = client.get(&format!("/executions/{}/attempts", segment(&id)), &[]).await?["items"].take();
     let attempts = attempts.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -171,7 +171,7 @@ async fn attempts(client: &Client, execution: &Value) -> Result<Vec<Value>, Fail
     }
     let came_to = |attempt: &Value| match attempt["status"].as_str() {
         Some("succeeded") => Some(gave()),
-        Some("failed" | "timed_out") => Some(failed(&attempt["error"])),
+        Some("failed" | "timed_out") => Some(error_mock(&attempt["error"])),
         Some("lost") => Some(json!({ "error": { "kind": "lost" } })),
         Some(_) | None => None,
     };
@@ -190,7 +190,7 @@ pub(super) fn plain(mut result: Value) -> Value {
     result
 }
 
-fn failed(error: &Value) -> Value {
+fn error_mock(error: &Value) -> Value {
     let known = error.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     json!({ "error": known.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>() })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ensue_engine::time::Timestamp;
 use serde_json::Value;
 
-use super::{Flow, Part, Step, because, standing};
+use super::{Flow, StepPart, StepRun, because, standing};
 use crate::questions;
 use crate::table::text;
 use crate::tree::{Branch, Mood};
@@ -16,16 +16,16 @@ const ITEMS_MAX: usize = 20;
 
 /// Returns the tree of an execution and its steps; anything that has not ended lasts until `now`.
 pub(crate) fn tree(flow: &Flow, now: Timestamp) -> Branch {
-    let mut tree = begun(flow, &text(&flow.execution, "action"), now);
+    let mut tree = of_execution(flow, &text(&flow.execution, "action"), now);
     tree.details.insert(0, text(&flow.execution, "id"));
     tree
 }
 
-fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
+fn of_execution(flow: &Flow, name: &str, now: Timestamp) -> Branch {
     let execution = &flow.execution;
     let status = text(execution, "status");
     let mut details = Vec::new();
-    let (waits_for, queued) = (questions::waits_for(execution), questions::queued(execution));
+    let (waits_for, queued) = (questions::waits_for(execution), questions::queue_wait(execution));
     if !queued.is_empty() {
         details.push(queued);
     } else if !waits_for.is_empty() {
@@ -44,26 +44,26 @@ fn begun(flow: &Flow, name: &str, now: Timestamp) -> Branch {
     if flow.is_cut {
         children.push(more(format!("… and more: ensue executions list --parent {}", text(execution, "id"))));
     }
-    Branch { title: format!("{name} {status}"), mood: mood(&status), time: lasted(execution, now), details, children }
+    Branch { title: format!("{name} {status}"), mood: mood(&status), time: duration_so_far(execution, now), details, children }
 }
 
-fn of_step(step: &Step, flow: &Flow, now: Timestamp) -> Branch {
+fn of_step(step: &StepRun, flow: &Flow, now: Timestamp) -> Branch {
     match step.parts.as_slice() {
         [only] if only.item().is_none() && only.turn().is_none() => of_part(only, flow, now),
         parts => of_items(step, parts, flow, now),
     }
 }
 
-fn of_part(part: &Part, workflow: &Flow, now: Timestamp) -> Branch {
+fn of_part(part: &StepPart, workflow: &Flow, now: Timestamp) -> Branch {
     match part {
-        Part::Begun(flow) => {
-            let mut branch = begun(flow, &format!("{}: {}", part.name(), text(&flow.execution, "action")), now);
+        StepPart::Begun(flow) => {
+            let mut branch = of_execution(flow, &format!("{}: {}", part.name(), text(&flow.execution, "action")), now);
             if flow.execution["status"] != "succeeded" {
                 branch.details.insert(0, text(&flow.execution, "id"));
             }
             branch
         }
-        Part::NotStarted(told) => not_started(told, &workflow.execution),
+        StepPart::NotStarted(told) => not_started(told, &workflow.execution),
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn not_started(told: &Value, workflow: &Value) -> Branch {
     let (name, why) = (step_name(told), because(told, workflow));
     match standing(told) {
         "failed" => {
-            let details = std::iter::once(why).chain(explained(&told["error"])).collect();
+            let details = std::iter::once(why).chain(explanation_lines(&told["error"])).collect();
             Branch { title: format!("{name} failed"), mood: Mood::Bad, details, ..Branch::default() }
         }
         status => Branch { title: format!("{name} {status}: {why}"), mood: Mood::Faint, ..Branch::default() },
@@ -80,14 +80,14 @@ pub(crate) fn not_started(told: &Value, workflow: &Value) -> Branch {
 }
 
 /// Returns a line for each part of the condition that a step asserts, with its value.
-fn explained(error: &Value) -> impl Iterator<Item = String> {
+fn explanation_lines(error: &Value) -> impl Iterator<Item = String> {
     let parts = error["explained"].as_array().map(Vec::as_slice).unwrap_or_default();
     parts.iter().map(|part| format!("{} → {}", text(part, "part"), text(part, "value")))
 }
 
-fn of_items(step: &Step, parts: &[Part], flow: &Flow, now: Timestamp) -> Branch {
-    let statuses: Vec<String> = parts.iter().map(Part::status).collect();
-    let fold = folded(statuses.iter().map(|status| (status.as_str(), false)));
+fn of_items(step: &StepRun, parts: &[StepPart], flow: &Flow, now: Timestamp) -> Branch {
+    let statuses: Vec<String> = parts.iter().map(StepPart::status).collect();
+    let fold = fold_items(statuses.iter().map(|status| (status.as_str(), false)));
     let mut children: Vec<Branch> = fold.shown.iter().map(|at| of_part(&parts[*at], flow, now)).collect();
     children.extend(fold.rest.map(|rest| more(format!("{rest}: ensue executions list --parent {}", text(&flow.execution, "id")))));
     let others = Others::of(step, flow);
@@ -109,7 +109,7 @@ enum Others {
 }
 
 impl Others {
-    fn of(step: &Step, flow: &Flow) -> Self {
+    fn of(step: &StepRun, flow: &Flow) -> Self {
         let Some(items) = step.items else { return if step.is_for_each() || flow.is_cut { Self::Unknown } else { Self::None } };
         match (items.saturating_sub(step.parts.len() as u64), flow.is_cut) {
             (0, _) => Self::None,
@@ -125,7 +125,7 @@ fn more(title: String) -> Branch {
 
 /// The items that are shown, and the summary of the rest.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fold {
+pub(crate) struct FoldedItems {
     /// The indexes of those that are shown.
     pub(crate) shown: Vec<usize>,
     /// The summary of the others; `None` if all are shown.
@@ -134,10 +134,10 @@ pub(crate) struct Fold {
 
 /// Folds items, each with its status and whether it is always shown. If there are too many, the first of
 /// those that did not succeed are shown.
-pub(crate) fn folded<'s>(items: impl Iterator<Item = (&'s str, bool)>) -> Fold {
+pub(crate) fn fold_items<'s>(items: impl Iterator<Item = (&'s str, bool)>) -> FoldedItems {
     let items: Vec<(&str, bool)> = items.collect();
     if items.len() <= ITEMS_MAX {
-        return Fold { shown: (0..items.len()).collect(), rest: None };
+        return FoldedItems { shown: (0..items.len()).collect(), rest: None };
     }
     let mut left = ITEMS_MAX;
     let (mut shown, mut rest) = (Vec::new(), Vec::new());
@@ -151,7 +151,7 @@ pub(crate) fn folded<'s>(items: impl Iterator<Item = (&'s str, bool)>) -> Fold {
         }
     }
     let rest = (!rest.is_empty()).then(|| format!("… {} more, {}", rest.len(), of_each(&rest)));
-    Fold { shown, rest }
+    FoldedItems { shown, rest }
 }
 
 /// `25 items, 20 succeeded, 3 failed, 2 not started`
@@ -190,7 +190,7 @@ fn mood_of_all(statuses: &[String]) -> Mood {
 }
 
 /// Returns how long an execution has taken: since its first attempt, or since its request if it has none.
-fn lasted(execution: &Value, now: Timestamp) -> String {
+fn duration_so_far(execution: &Value, now: Timestamp) -> String {
     let moment = |name: &str| text(execution, name).parse::<Timestamp>().ok();
     let Some(from) = moment("started_at").or_else(|| moment("requested_at")) else { return String::new() };
     duration(moment("ended_at").unwrap_or(now).micros_since(from).max(0))
@@ -215,26 +215,26 @@ mod tests {
         })
     }
 
-    fn flow(execution: Value, parts: Vec<Part>) -> Flow {
+    fn flow(execution: Value, parts: Vec<StepPart>) -> Flow {
         let mut steps = in_steps(parts);
         steps.iter_mut().for_each(|step| step.items = Some(step.parts.len() as u64));
         Flow { execution, steps, is_cut: false }
     }
 
-    fn does(execution: Value) -> Part {
-        Part::Begun(flow(execution, Vec::new()))
+    fn does(execution: Value) -> StepPart {
+        StepPart::Begun(flow(execution, Vec::new()))
     }
 
-    fn failed(mut execution: Value) -> Value {
+    fn with_error(mut execution: Value) -> Value {
         execution["error"] = json!({ "kind": "exit_code", "detail": 3, "message": "it ended with 3" });
         execution
     }
 
-    fn items(count: u64, status: impl Fn(u64) -> &'static str) -> Vec<Part> {
+    fn items(count: u64, status: impl Fn(u64) -> &'static str) -> Vec<StepPart> {
         let item = |index| {
             let mut item = execution("deploy", status(index), 2, Some(4));
             item["item"] = json!(index);
-            does(if status(index) == "failed" { failed(item) } else { item })
+            does(if status(index) == "failed" { with_error(item) } else { item })
         };
         (0..count).map(item).collect()
     }
@@ -247,7 +247,7 @@ mod tests {
         };
         let mut workflow = execution("", "undoing", 0, None);
         workflow["action"] = json!("release.ship");
-        let mut parts: Vec<Part> = (1..=2).map(|turn| with(execution("pages", "succeeded", 1, Some(2)), "turn", json!(turn))).collect();
+        let mut parts: Vec<StepPart> = (1..=2).map(|turn| with(execution("pages", "succeeded", 1, Some(2)), "turn", json!(turn))).collect();
         parts.push(with(execution("build", "succeeded", 0, Some(2)), "item", Value::Null));
         parts.push(with(execution("build", "running", 8, None), "undoes", json!(true)));
         let mut drawn = flow(workflow, parts);
@@ -256,18 +256,18 @@ mod tests {
         assert_eq!(titles, ["build: core.shell succeeded", "pages: 2 turns, 2 succeeded", "undo of build: core.shell running"]);
     }
 
-    fn not(step: &str, at: u32, skipped: Option<&str>, error: Option<&Value>) -> Part {
+    fn not(step: &str, at: u32, skipped: Option<&str>, error: Option<&Value>) -> StepPart {
         let at = format!("2026-03-28T09:00:{at:02}.000000Z");
-        Part::NotStarted(json!({ "step": step, "item": null, "at": at, "skipped": skipped, "error": error }))
+        StepPart::NotStarted(json!({ "step": step, "item": null, "at": at, "skipped": skipped, "error": error }))
     }
 
-    fn shipped() -> Branch {
-        let mut workflow = failed(execution("", "failed", 0, Some(9)));
+    fn sample_branch() -> Branch {
+        let mut workflow = with_error(execution("", "failed", 0, Some(9)));
         workflow["action"] = json!("release.ship");
         workflow["error"] = json!({ "kind": "child_failed", "detail": null, "message": "step `deploy` failed: it ended with 3" });
         let mut inside = execution("check", "succeeded", 4, Some(6));
         inside["action"] = json!("release.check");
-        let inside = Part::Begun(flow(inside, vec![does(execution("ping", "succeeded", 4, Some(5)))]));
+        let inside = StepPart::Begun(flow(inside, vec![does(execution("ping", "succeeded", 4, Some(5)))]));
         let mut parts = vec![does(execution("build", "succeeded", 0, Some(2))), inside];
         parts.extend(items(3, |index| if index == 1 { "failed" } else { "succeeded" }));
         parts.extend([
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn each_step_shows_its_outcome_duration_and_reason() {
-        insta::assert_snapshot!(draw(&shipped(), Style::PLAIN), @"
+        insta::assert_snapshot!(draw(&sample_branch(), Style::PLAIN), @"
         release.ship failed                                                        9.0 s
         │  019c1f3a-0000-7000-8000-000000000000
         │  child_failed: step `deploy` failed: it ended with 3
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn color_marks_the_outcome_of_each_step() {
-        insta::assert_snapshot!(visible(&draw(&shipped(), Style::COLOURED)));
+        insta::assert_snapshot!(visible(&draw(&sample_branch(), Style::COLOURED)));
     }
 
     #[test]
@@ -351,11 +351,11 @@ mod tests {
 
     #[test]
     fn up_to_twenty_items_or_failed_items_are_shown_individually() {
-        let of = |count: usize, status: &'static str| folded(std::iter::repeat_n((status, false), count));
+        let of = |count: usize, status: &'static str| fold_items(std::iter::repeat_n((status, false), count));
         assert_eq!((of(20, "succeeded").shown.len(), of(20, "succeeded").rest), (20, None));
-        assert_eq!(of(21, "succeeded"), Fold { shown: Vec::new(), rest: Some("… 21 more, 21 succeeded".into()) });
+        assert_eq!(of(21, "succeeded"), FoldedItems { shown: Vec::new(), rest: Some("… 21 more, 21 succeeded".into()) });
         assert_eq!((of(50, "failed").shown.len(), of(50, "failed").rest), (20, Some("… 30 more, 30 failed".into())));
-        let kept = folded((0..30).map(|at| ("succeeded", at == 29)));
+        let kept = fold_items((0..30).map(|at| ("succeeded", at == 29)));
         assert_eq!((kept.shown, kept.rest.as_deref()), (vec![29], Some("… 29 more, 29 succeeded")));
     }
 }

@@ -11,7 +11,7 @@ use super::trial::{SentAgain, Trial};
 use crate::database_server::{Server, is_missing};
 use crate::support::skipped::not_installed;
 use crate::support::wall_clock::{WallClock, libfaketime};
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder, until};
 
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;
@@ -31,7 +31,7 @@ async fn step_is_noted(node: &Node, steps: &mut usize) -> Value {
     }
 }
 
-async fn lost(node: &Node) -> usize {
+async fn count_lost(node: &Node) -> usize {
     node.client().records().await.iter().filter(|record| record["kind"] == "attempt.lost").count()
 }
 
@@ -41,7 +41,7 @@ async fn clock_step_is_recorded_and_breaks_neither_order_nor_leases_nor_ids() {
     let Some(library) = libfaketime() else {
         return not_installed(TEST, "libfaketime");
     };
-    clock_steps_break_nothing(WallClock::for_nodes_at(Place::new(), &library)).await;
+    clock_steps_break_nothing(WallClock::for_nodes_at(NodeFolder::new(), &library)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,13 +54,13 @@ async fn clock_step_of_a_node_on_a_database_breaks_nothing() {
         return not_installed(TEST, "libfaketime");
     };
     // The clock of the database is right.
-    let (server, place) = (Server::shared(), Place::new());
+    let (server, place) = (Server::instance(), NodeFolder::new());
     let key = place.path().join("master.key");
     let place = place.with_log_in(&server.address(&server.new_database()), &key);
     clock_steps_break_nothing(WallClock::for_nodes_at(place, &library)).await;
 }
 
-async fn clock_steps_break_nothing((clock, place): (WallClock, Place)) {
+async fn clock_steps_break_nothing((clock, place): (WallClock, NodeFolder)) {
     let mut trial = Trial::at(place).await;
     let mut steps = 0;
     let (mut node, mut senders) = trial.start(Patience::GoesOn);
@@ -71,7 +71,7 @@ async fn clock_steps_break_nothing((clock, place): (WallClock, Place)) {
         step_is_noted(&node, &mut steps).await;
     }
     senders.stop().await;
-    assert_eq!(lost(&node).await, 0, "a lease ended because the wall clock stepped");
+    assert_eq!(count_lost(&node).await, 0, "a lease ended because the wall clock stepped");
     // A step between two nodes is not observed; the next start records it if the clock is behind the log. The
     // order is still that of the positions.
     assert_eq!(node.stop(), Some(0));
@@ -84,8 +84,8 @@ async fn clock_steps_break_nothing((clock, place): (WallClock, Place)) {
     step_is_noted(&node, &mut steps).await;
     senders.stop().await;
     // Attempts that the stop left open were lost with it.
-    let lost_before = lost(&node).await;
-    for n in 0..trial.ledger.sent() {
+    let lost_before = count_lost(&node).await;
+    for n in 0..trial.ledger.sent_count() {
         trial.ledger.deliver(&node.client(), n).await;
     }
     senders = super::ledger::Senders::start(&node.client(), &trial.ledger, Patience::GoesOn);
@@ -95,7 +95,7 @@ async fn clock_steps_break_nothing((clock, place): (WallClock, Place)) {
         step_is_noted(&node, &mut steps).await;
     }
     senders.stop().await;
-    assert_eq!(lost(&node).await, lost_before, "a lease ended because the wall clock stepped");
+    assert_eq!(count_lost(&node).await, lost_before, "a lease ended because the wall clock stepped");
     trial.holds(node, SentAgain::Unacknowledged).await;
 }
 
@@ -105,7 +105,7 @@ async fn timers_held_by_a_clock_jump_are_reported_and_fire_once_accepted() {
     let Some(library) = libfaketime() else {
         return not_installed(TEST, "libfaketime");
     };
-    let (clock, place) = WallClock::for_nodes_at(Place::new(), &library);
+    let (clock, place) = WallClock::for_nodes_at(NodeFolder::new(), &library);
     let node = place.start();
     let client = node.client();
     let finding = async |client: &Client| {
@@ -126,7 +126,7 @@ async fn timers_held_by_a_clock_jump_are_reported_and_fire_once_accepted() {
     let held = finding_becomes("warning").await;
     assert!(held["hint"].as_str().is_some_and(|hint| hint.contains("ensue clock accept")), "{held}");
     client.until(&path, |shown| shown["status"] == "delayed").await;
-    let accepted = Printed::by(place.ensue(&["clock", "accept"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let accepted = CommandOutput::by(place.ensue(&["clock", "accept"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert_eq!(accepted.code, Some(0), "{}", accepted.stderr);
     client.until(&path, |shown| shown["status"] == "succeeded").await;
     finding_becomes("good").await;
@@ -149,7 +149,7 @@ async fn clock_that_is_set_back_revives_no_credential() {
     let Some(library) = libfaketime() else {
         return not_installed(TEST, "libfaketime");
     };
-    let (clock, place) = WallClock::for_nodes_at(Place::new(), &library);
+    let (clock, place) = WallClock::for_nodes_at(NodeFolder::new(), &library);
     let node = place.start();
     let client = node.client();
     let made = client.post("/tokens", &json!({ "name": "short", "roles": ["viewer"], "expires_in": "1h" })).await;

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use super::ledger::Patience;
-use super::shown::Shown;
 use super::trial::{Trial, quiesce, some_are_refused};
+use super::view_content::ViewContent;
 use super::{Random, rounds, seed};
-use crate::support::{Client, Node, PATIENCE, Place, Printed, files_below};
+use crate::support::{Client, CommandOutput, Node, NodeFolder, PATIENCE, files_below};
 
 /// The damage to a file.
 #[derive(Clone, Copy, Debug)]
@@ -40,11 +40,11 @@ impl Damage {
 }
 
 /// A directory as a node left it, and the data that it showed.
-struct Left {
-    place: Place,
+struct StoppedNode {
+    place: NodeFolder,
     kept: TempDir,
     records: Vec<Value>,
-    shown: Shown,
+    shown: ViewContent,
 }
 
 /// How a node ran.
@@ -54,7 +54,7 @@ enum Went {
     Killed,
 }
 
-impl Left {
+impl StoppedNode {
     async fn by_a_node_that(went: Went) -> Self {
         let trial = Trial::new().await;
         let (mut node, senders) = trial.start(Patience::Ends);
@@ -68,7 +68,7 @@ impl Left {
             assert_eq!(node.stop(), Some(0));
             node = trial.place.start();
         }
-        let (records, shown) = (node.client().records().await, Shown::by(&node.client()).await);
+        let (records, shown) = (node.client().records().await, ViewContent::by(&node.client()).await);
         match went {
             Went::Stopped => assert_eq!(node.stop(), Some(0)),
             Went::Killed => node.kill(),
@@ -111,7 +111,7 @@ impl Left {
         node.signal(Signal::TERM);
         let (_, said) = node.end();
         assert!(!said.contains("panicked"), "{case}: {said}");
-        let verified = Printed::by(&mut self.place.ensue(&["log", "verify", "--data", "data"]));
+        let verified = CommandOutput::by(&mut self.place.ensue(&["log", "verify", "--data", "data"]));
         match verdict {
             // The damage may be in an index that was not used: `ensue log verify` finds that too, and names
             // it.
@@ -138,7 +138,7 @@ impl Left {
         // returned instead.
         let begin = Instant::now();
         loop {
-            let now = Shown::by(&client).await;
+            let now = ViewContent::by(&client).await;
             let differences = now.differs_from(&self.shown);
             if differences.is_empty() {
                 break;
@@ -186,7 +186,7 @@ async fn records(client: &Client, count: usize, case: &str) -> Option<Vec<Value>
 const FOLDERS: [&str; 2] = ["data", "state"];
 
 /// Copies the folders that a node left.
-fn keep(place: &Place) -> TempDir {
+fn keep(place: &NodeFolder) -> TempDir {
     let kept = TempDir::new().unwrap();
     for folder in FOLDERS {
         copy(&place.path().join(folder), &kept.path().join(folder));
@@ -195,7 +195,7 @@ fn keep(place: &Place) -> TempDir {
 }
 
 /// Restores a place to the state in which a node had left it.
-fn put_back(place: &Place, kept: &TempDir) {
+fn put_back(place: &NodeFolder, kept: &TempDir) {
     for folder in FOLDERS {
         let at = place.path().join(folder);
         fs::remove_dir_all(&at).unwrap();
@@ -218,7 +218,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// Damages each file of a kind in several ways. Returns how often the data was the same and how often it was
 /// refused.
-async fn damaged(left: &Left, ending: &str, random: &mut Random) -> (usize, usize) {
+async fn damage_files(left: &StoppedNode, ending: &str, random: &mut Random) -> (usize, usize) {
     let files = left.files(ending);
     assert!(!files.is_empty(), "there is no {ending}");
     let (mut same, mut refused) = (0, 0);
@@ -245,14 +245,14 @@ async fn damaged_log_vault_key_or_head_is_unchanged_or_rejected_by_name() {
     let seed = seed();
     eprintln!("again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
-    let stopped = Left::by_a_node_that(Went::Stopped).await;
+    let stopped = StoppedNode::by_a_node_that(Went::Stopped).await;
     for file in ["log.sqlite", "vault.sqlite", "master.key", "/head", "begun", ".yaml"] {
-        let (same, refused) = damaged(&stopped, file, &mut random).await;
+        let (same, refused) = damage_files(&stopped, file, &mut random).await;
         eprintln!("{file}: {same} times the same, {refused} times refused");
     }
-    let killed = Left::by_a_node_that(Went::Killed).await;
+    let killed = StoppedNode::by_a_node_that(Went::Killed).await;
     for file in ["log.sqlite-wal", "vault.sqlite-wal"] {
-        let (same, refused) = damaged(&killed, file, &mut random).await;
+        let (same, refused) = damage_files(&killed, file, &mut random).await;
         eprintln!("{file}: {same} times the same, {refused} times refused");
     }
 }
@@ -262,7 +262,7 @@ const PAGE_BYTES: u64 = 16 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_with_a_damaged_page_is_unchanged_or_rejected_by_name() {
-    let stopped = Left::by_a_node_that(Went::Stopped).await;
+    let stopped = StoppedNode::by_a_node_that(Went::Stopped).await;
     for log in stopped.files("log.sqlite") {
         let pages = fs::metadata(stopped.kept.path().join(&log)).unwrap().len() / PAGE_BYTES;
         // Byte 100 of a page is among the pointers to its cells. A start reads some pages, and only writes to others.
@@ -277,12 +277,12 @@ async fn damaged_views_and_snapshots_are_rebuilt_without_intervention() {
     let seed = seed();
     eprintln!("again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
-    let stopped = Left::by_a_node_that(Went::Stopped).await;
+    let stopped = StoppedNode::by_a_node_that(Went::Stopped).await;
     for file in ["views.sqlite", ".ckpt"] {
-        assert_eq!(damaged(&stopped, file, &mut random).await.1, 0, "{file}");
+        assert_eq!(damage_files(&stopped, file, &mut random).await.1, 0, "{file}");
     }
-    let killed = Left::by_a_node_that(Went::Killed).await;
-    assert_eq!(damaged(&killed, "views.sqlite-wal", &mut random).await.1, 0);
+    let killed = StoppedNode::by_a_node_that(Went::Killed).await;
+    assert_eq!(damage_files(&killed, "views.sqlite-wal", &mut random).await.1, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,7 +293,7 @@ async fn damaged_file_of_begun_attempts_causes_no_retry() {
     // A request without an answer has begun, and is open as long as its node lives.
     let world = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = world.local_addr().unwrap();
-    let place = Place::new().with_variable("ENSUE_EGRESS_ALLOW", &address.to_string());
+    let place = NodeFolder::new().with_variable("ENSUE_EGRESS_ALLOW", &address.to_string());
     place.write_pack_file("open/pack.yaml", "name: open\nversion: 1.0.0\ndescription: What stays open.\n");
     let action = format!("description: Is not to be done twice.\nrun: {{ http: {{ method: POST, url: 'http://{address}/' }} }}\n");
     place.write_pack_file("open/actions/send.yaml", &action);
@@ -336,7 +336,7 @@ async fn damaged_file_of_begun_attempts_causes_no_retry() {
 #[tokio::test]
 async fn start_without_the_head_note_reports_what_cannot_be_checked() {
     const SAID: &str = "does not have the log's last known head";
-    let place = Place::new();
+    let place = NodeFolder::new();
     let said = place.start().stop_well();
     assert!(!said.contains(SAID), "{said}");
     let notes = files_below(&place.path().join("state")).into_iter().filter(|path| path.file_name() == Some("head".as_ref()));

@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use super::ledger::{Outcome, Patience};
 use super::trial::{Machine, SentAgain, Trial, quiesce};
 use crate::support::skipped::skipped;
-use crate::support::{Client, PATIENCE, Place};
+use crate::support::{Client, NodeFolder, PATIENCE};
 
 /// The size of the small file system.
 const SIZE: &str = "size=80m";
@@ -65,7 +65,7 @@ impl Drop for SmallDisk {
 
 /// Creates a trial whose data directory is on a small file system.
 async fn on_a_small_disk(test: &str, min_free: &str) -> Option<(Trial, SmallDisk)> {
-    let place = Place::new();
+    let place = NodeFolder::new();
     let disk = match SmallDisk::mount(&place.data(), SIZE, |program| Command::new(program)) {
         Ok(disk) => disk,
         Err(why) => {

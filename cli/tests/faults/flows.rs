@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::trial::{Nodes, no_process_is_left, text};
 use super::{Random, rounds, seed};
 use crate::support::world::World;
-use crate::support::{Answer, Client, Node, Place};
+use crate::support::{Answer, Client, Node, NodeFolder};
 
 /// How long each user of the node waits before the next request.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -27,7 +27,7 @@ const OPEN: [&str; 8] = ["delayed", "queued", "paused", "waiting", "running", "c
 /// Workflows in progress, with the world and what is known outside of the nodes.
 pub(super) struct Flows {
     world: World,
-    known: Arc<Known>,
+    known: Arc<FlowLedger>,
 }
 
 /// Those who request, answer and cancel workflows at a node, until they get no answer.
@@ -47,7 +47,7 @@ impl Users {
 }
 
 /// What is known outside of the node.
-struct Known {
+struct FlowLedger {
     nodes: Nodes,
     asked: AtomicU64,
     /// The acknowledged workflows with their positions, by the number of the request.
@@ -65,7 +65,7 @@ async fn workflows_inquiries_timers_and_cancels_survive_kills_and_none_is_stuck(
     eprintln!("flows: {kills} kills; again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
     let flows = Flows::on(Nodes::InOnePlace).await;
-    let place = flows.equipped(Place::new());
+    let place = flows.equip(NodeFolder::new());
     for _ in 0..kills {
         let node = place.start();
         let users = flows.start(&node.client(), &mut random);
@@ -80,12 +80,12 @@ impl Flows {
     /// Prepares a world and the books.
     pub(super) async fn on(nodes: Nodes) -> Self {
         let known =
-            Known { nodes, asked: AtomicU64::new(0), flows: Mutex::default(), answers: Mutex::default(), cancels: Mutex::default() };
+            FlowLedger { nodes, asked: AtomicU64::new(0), flows: Mutex::default(), answers: Mutex::default(), cancels: Mutex::default() };
         Self { world: World::start().await, known: Arc::new(known) }
     }
 
     /// Gives a place what its nodes need for the workflows.
-    pub(super) fn equipped(&self, place: Place) -> Place {
+    pub(super) fn equip(&self, place: NodeFolder) -> NodeFolder {
         let place = place
             .with_variable("ENSUE_EGRESS_ALLOW", &self.world.address().to_string())
             .with_variable("ENSUE_ACTIONS_WRITABLE", &self.world.folder().display().to_string());
@@ -108,7 +108,7 @@ impl Flows {
     }
 
     /// Lets everything end at a running node, checks it, and stops the node.
-    pub(super) async fn hold(&self, node: Node, place: &Place) {
+    pub(super) async fn hold(&self, node: Node, place: &NodeFolder) {
         let (client, known) = (node.client(), &self.known);
         for n in 0..known.asked.load(Ordering::Relaxed) {
             assert!(known.ask(&client, n).await.is_some(), "a node that lives takes request {n}");
@@ -126,7 +126,7 @@ impl Flows {
     }
 }
 
-impl Known {
+impl FlowLedger {
     fn flows(&self) -> MutexGuard<'_, BTreeMap<u64, (String, String)>> {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -168,14 +168,14 @@ async fn answer_of(request: RequestBuilder) -> Option<Answer> {
     Some(Answer { status, headers, body: response.json().await.ok()? })
 }
 
-async fn ask(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>) {
+async fn ask(client: Client, known: Arc<FlowLedger>, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::Relaxed) && known.ask(&client, known.asked.fetch_add(1, Ordering::Relaxed)).await.is_some() {
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// Answers open inquiries at random; answers to closed ones are rejected.
-async fn answer(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>, mut random: Random) {
+async fn answer(client: Client, known: Arc<FlowLedger>, stop: Arc<AtomicBool>, mut random: Random) {
     while !stop.load(Ordering::Relaxed)
         && let Some(Answer { body: page, .. }) = answer_of(client.request(Method::GET, "/api/v1/inquiries?status=open&limit=20")).await
     {
@@ -199,7 +199,7 @@ async fn answer(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>, mut ra
 }
 
 /// Cancels some of the workflows.
-async fn cancel(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>, mut random: Random) {
+async fn cancel(client: Client, known: Arc<FlowLedger>, stop: Arc<AtomicBool>, mut random: Random) {
     while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(PAUSE * 2).await;
         let newest: Vec<(String, String)> = known.flows().values().rev().take(10).cloned().collect();
@@ -218,7 +218,7 @@ async fn cancel(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>, mut ra
 }
 
 /// Compares the log with what is known. Returns the counts of each kind.
-fn hold_against(records: &[Value], known: &Known, world: &World) -> String {
+fn hold_against(records: &[Value], known: &FlowLedger, world: &World) -> String {
     let of_kind = |kind: &'static str| records.iter().filter(move |record| record["kind"] == kind);
     let id_of = |record: &Value| text(&record["stream"]).trim_start_matches("execution/").to_owned();
 
@@ -312,7 +312,7 @@ fn hold_against(records: &[Value], known: &Known, world: &World) -> String {
     )
 }
 
-fn write_pack(place: &Place, world: &World) {
+fn write_pack(place: &NodeFolder, world: &World) {
     place.write_pack_file("flows/pack.yaml", "name: flows\nversion: 1.0.0\ndescription: What is under way while the node is killed.\n");
     place.write_pack_file(
         "flows/actions/effect.yaml",

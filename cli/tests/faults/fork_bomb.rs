@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use crate::support::skipped::skipped;
-use crate::support::{Node, Place, ordinary, until};
+use crate::support::{Node, NodeFolder, ordinary, until};
 
 /// The process limit of a program in these tests.
 const PROCESSES: usize = 120;
@@ -29,8 +29,8 @@ run:
       read x < never
 ";
 
-fn place() -> Place {
-    let place = Place::new();
+fn place() -> NodeFolder {
+    let place = NodeFolder::new();
     place.write_pack_file("bad/pack.yaml", "name: bad\nversion: 1.0.0\ndescription: What harms.\n");
     place.write_pack_file("bad/actions/bomb.yaml", BOMB);
     place.write_pack_file("bad/actions/small.yaml", "description: Is small.\nrun:\n  shell:\n    script: echo small | cat\n");
@@ -39,14 +39,14 @@ fn place() -> Place {
 }
 
 /// Counts the processes of programs: each has its private directory in its environment.
-fn processes(place: &Place) -> usize {
+fn processes(place: &NodeFolder) -> usize {
     let marker = format!("TMPDIR={}", place.data().join("attempts").display());
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let environs = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
     environs.filter(|environ| environ.split(|byte| *byte == 0).any(|one| one.starts_with(marker.as_bytes()))).count()
 }
 
-async fn goes_off(test: &str, place: &Place, node: Node) {
+async fn goes_off(test: &str, place: &NodeFolder, node: Node) {
     let client = node.client();
     let doctor = client.get("/doctor").await;
     let found = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "processes").cloned().unwrap();

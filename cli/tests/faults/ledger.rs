@@ -54,12 +54,12 @@ impl Ledger {
     }
 
     /// Returns the number of deliveries sent.
-    pub(super) fn sent(&self) -> u64 {
+    pub(super) fn sent_count(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
     /// Returns the acknowledged events by delivery.
-    pub(super) fn acknowledged(&self) -> BTreeMap<u64, String> {
+    pub(super) fn acknowledged_events(&self) -> BTreeMap<u64, String> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

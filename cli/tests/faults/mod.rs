@@ -31,8 +31,8 @@ mod on_a_database;
 mod pause;
 mod restarts;
 mod second_node;
-mod shown;
 mod trial;
+mod view_content;
 
 /// How many rounds of a fault to run: CI's number, or the long run's (`cargo verify --long`), which sets
 /// `ENSUE_FAULTS=long`.

@@ -16,7 +16,7 @@ use super::trial::{Nodes, SentAgain, Trial};
 use super::{Random, rounds, seed};
 use crate::database_server::{Server, as_user, is_missing, new_folder};
 use crate::support::skipped::skipped;
-use crate::support::{Client, Node, PATIENCE, Place, free_port};
+use crate::support::{Client, Node, NodeFolder, PATIENCE, free_port};
 
 /// How long a caller waits for an answer before it asks the other node.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,21 +49,21 @@ const FAULTS: [Fault; 6] = [
 /// A server of a database, and two nodes on it. One leads, and the other one waits.
 struct Pair<'a> {
     server: &'a Server,
-    places: [&'a Place; 2],
+    places: [&'a NodeFolder; 2],
     nodes: [Option<Node>; 2],
     random: Random,
 }
 
 /// Prepares two places that share a new database and a master key, and nothing else.
-fn places_on(server: &Server) -> [Place; 2] {
+fn places_on(server: &Server) -> [NodeFolder; 2] {
     let address = server.address(&server.new_database());
-    let first = Place::new();
+    let first = NodeFolder::new();
     let key = first.path().join("master.key");
-    [first, Place::new()].map(|place| place.with_log_in(&address, &key).listening_on(&format!("127.0.0.1:{}", free_port())))
+    [first, NodeFolder::new()].map(|place| place.with_log_in(&address, &key).listening_on(&format!("127.0.0.1:{}", free_port())))
 }
 
 /// Returns a client of a place's node, which does not wait long for an answer.
-fn impatient(place: &Place) -> Client {
+fn impatient(place: &NodeFolder) -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_TIMEOUT).build().unwrap();
     Client::over(http, format!("http://{}", place.address()))
@@ -71,7 +71,7 @@ fn impatient(place: &Place) -> Client {
 
 impl<'a> Pair<'a> {
     /// Starts both nodes.
-    fn start(server: &'a Server, places: [&'a Place; 2], seed: u64) -> Self {
+    fn start(server: &'a Server, places: [&'a NodeFolder; 2], seed: u64) -> Self {
         Self { server, places, nodes: places.map(|place| Some(place.launch())), random: Random(seed) }
     }
 
@@ -106,7 +106,7 @@ impl<'a> Pair<'a> {
                     return which;
                 }
             }
-            let said = || self.nodes.iter().flatten().map(Node::said).collect::<Vec<_>>().join("\n\n");
+            let said = || self.nodes.iter().flatten().map(Node::stderr_text).collect::<Vec<_>>().join("\n\n");
             assert!(begin.elapsed() < PATIENCE, "no node serves: {}", said());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -187,8 +187,8 @@ async fn faults_of_two_nodes_and_their_database_lose_duplicate_and_guess_nothing
             pair.works().await;
             trial.ledger.note(&format!("{fault:?}"));
             pair.strike(fault).await;
-            let (begin, before) = (Instant::now(), trial.ledger.acknowledged().len());
-            while trial.ledger.acknowledged().len() == before {
+            let (begin, before) = (Instant::now(), trial.ledger.acknowledged_events().len());
+            while trial.ledger.acknowledged_events().len() == before {
                 assert!(begin.elapsed() < PATIENCE, "no delivery was acknowledged after {fault:?}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -210,7 +210,7 @@ async fn workflows_survive_faults_of_two_nodes_and_their_database_and_none_is_st
     eprintln!("workflows on a database: again with ENSUE_FAULTS_SEED={seed}");
     let server = Server::start();
     let flows = Flows::on(Nodes::InSeveral).await;
-    let [first, second] = places_on(&server).map(|place| flows.equipped(place));
+    let [first, second] = places_on(&server).map(|place| flows.equip(place));
     let mut pair = Pair::start(&server, [&first, &second], seed);
     for _ in 0..rounds(1, 12) {
         for fault in pair.faults() {
@@ -254,7 +254,7 @@ async fn full_disk_of_the_database_loses_nothing_and_the_node_continues_once_the
         Err(why) => return skipped(TEST, &format!("no file system can be mounted: {}", why.trim())),
     };
     let server = server_on(&disk, &mounted);
-    let place = Place::new();
+    let place = NodeFolder::new();
     let key = place.path().join("master.key");
     let mut trial = Trial::at(place.with_log_in(&server.address(&server.new_database()), &key)).await;
     let (node, senders) = trial.start(Patience::GoesOn);

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::ledger::{Patience, Senders};
 use super::trial::{SentAgain, Trial};
 use super::{Random, rounds, seed};
-use crate::support::{Client, PATIENCE, Place, free_port};
+use crate::support::{Client, NodeFolder, PATIENCE, free_port};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retrying_client_sees_no_failed_request_during_restarts_under_load() {
@@ -22,7 +22,7 @@ async fn retrying_client_sees_no_failed_request_during_restarts_under_load() {
     eprintln!("restarts: {restarts}; again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
     let address = format!("127.0.0.1:{}", free_port());
-    let mut trial = Trial::at(Place::new().listening_on(&address)).await;
+    let mut trial = Trial::at(NodeFolder::new().listening_on(&address)).await;
     let client = Client::new(format!("http://{address}"));
     let mut node = trial.place.start();
     let senders = Senders::start(&client, &trial.ledger, Patience::Insists);

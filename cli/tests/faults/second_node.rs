@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::ledger::Patience;
 use super::trial::{SentAgain, Trial};
-use crate::support::{Printed, files_below};
+use crate::support::{CommandOutput, files_below};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn second_node_is_rejected_with_the_reason_and_changes_nothing() {
@@ -25,7 +25,7 @@ async fn second_node_is_rejected_with_the_reason_and_changes_nothing() {
         &["tokens", "add", "second", "--role", "admin", "--data", "data"],
     ];
     for arguments in comers {
-        let printed = Printed::by(&mut trial.place.ensue(arguments));
+        let printed = CommandOutput::by(&mut trial.place.ensue(arguments));
         assert_eq!(printed.code, Some(6), "{arguments:?}: {printed:?}");
         let told = format!("is in use by process {}", node.pid());
         assert!(printed.stderr.contains(&told) && printed.stderr.contains("--server"), "{arguments:?}: {printed:?}");

@@ -14,9 +14,9 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::ledger::{Ledger, Outcome, Patience, Senders};
-use super::shown::Shown;
+use super::view_content::ViewContent;
 use crate::support::world::World;
-use crate::support::{Client, Delivery, Node, PATIENCE, Place};
+use crate::support::{Client, Delivery, Node, NodeFolder, PATIENCE};
 
 /// The rules of the pack that match each delivery.
 const RULES: [&str; 3] = ["torture.note", "torture.once", "torture.repeatable"];
@@ -29,7 +29,7 @@ const ONCE: [&str; 2] = ["torture.once", "torture.program"];
 
 /// A node's place with everything around it.
 pub(super) struct Trial {
-    pub(super) place: Place,
+    pub(super) place: NodeFolder,
     pub(super) world: World,
     pub(super) ledger: Arc<Ledger>,
     pub(super) machine: Machine,
@@ -70,21 +70,21 @@ pub(super) enum SentAgain {
 impl Trial {
     /// Prepares a trial in its own place.
     pub(super) async fn new() -> Self {
-        Self::at(Place::new()).await
+        Self::at(NodeFolder::new()).await
     }
 
     /// Prepares a trial at a place.
-    pub(super) async fn at(place: Place) -> Self {
+    pub(super) async fn at(place: NodeFolder) -> Self {
         let world = World::start().await;
-        let place = equipped(place, &world);
+        let place = equip(place, &world);
         let ledger = Arc::new(Ledger::begin(place.path()));
         Self { place, world, ledger, machine: Machine::HasRoom, nodes: Nodes::InOnePlace, begun: String::new() }
     }
 
     /// Prepares another place for nodes of this trial.
-    pub(super) fn also_at(&mut self, place: Place) -> Place {
+    pub(super) fn also_at(&mut self, place: NodeFolder) -> NodeFolder {
         self.nodes = Nodes::InSeveral;
-        equipped(place, &self.world)
+        equip(place, &self.world)
     }
 
     /// Starts a node, and lets senders deliver to it.
@@ -96,7 +96,7 @@ impl Trial {
     }
 
     /// Returns only the place; the rest is no longer needed.
-    pub(super) fn into_place(self) -> Place {
+    pub(super) fn into_place(self) -> NodeFolder {
         self.place
     }
 
@@ -115,15 +115,15 @@ impl Trial {
     /// Lets a running node come to rest, checks everything, and stops it.
     pub(super) async fn holds(&mut self, node: Node, again: SentAgain) {
         let client = node.client();
-        let acknowledged = self.ledger.acknowledged();
-        for n in 0..self.ledger.sent() {
+        let acknowledged = self.ledger.acknowledged_events();
+        for n in 0..self.ledger.sent_count() {
             if again == SentAgain::All || !acknowledged.contains_key(&n) {
                 assert_eq!(self.ledger.deliver(&client, n).await, Outcome::Acknowledged, "a node that lives takes delivery {n}");
             }
         }
         quiesce(&client).await;
         self.begun.push_str(&std::fs::read_to_string(self.place.data().join("begun")).unwrap_or_default());
-        let Held { indeterminate, refused } = self.hold_against_the_log(&client).await;
+        let TrialFindings { indeterminate, refused } = self.hold_against_the_log(&client).await;
         self.settle_by_the_world(&client, &indeterminate).await;
         quiesce(&client).await;
         self.every_execution_has_ended(&client, &refused).await;
@@ -132,7 +132,7 @@ impl Trial {
         rebuilt_views_are_the_live_ones(&client).await;
         eprintln!(
             "{} deliveries, {} effects, {} indeterminate and settled",
-            self.ledger.acknowledged().len(),
+            self.ledger.acknowledged_events().len(),
             self.world.effects().values().sum::<u64>(),
             indeterminate.len()
         );
@@ -141,7 +141,7 @@ impl Trial {
     }
 
     /// Compares the log with the ledger.
-    async fn hold_against_the_log(&self, client: &Client) -> Held {
+    async fn hold_against_the_log(&self, client: &Client) -> TrialFindings {
         let records = client.records().await;
         for (at, record) in records.iter().enumerate() {
             assert_eq!(record["position"], at as u64 + 1, "positions are 1, 2, 3 … without a gap");
@@ -154,7 +154,7 @@ impl Trial {
             .filter(|record| record["fact"]["trigger"] == "torture.tick")
             .map(|record| text(&record["id"]))
             .collect();
-        let deliveries: BTreeMap<String, u64> = self.ledger.acknowledged().into_iter().map(|(n, event)| (event, n)).collect();
+        let deliveries: BTreeMap<String, u64> = self.ledger.acknowledged_events().into_iter().map(|(n, event)| (event, n)).collect();
         let acknowledged: BTreeSet<String> = deliveries.keys().cloned().collect();
         let missing: Vec<_> = acknowledged.difference(&ticks).collect();
         assert!(missing.is_empty(), "acknowledged and not in the log: {missing:?}");
@@ -202,7 +202,7 @@ impl Trial {
             attempts.entry(text(&record["stream"])).or_default().push(text(&record["id"]));
         }
         let effects = self.world.effects();
-        let mut held = Held::default();
+        let mut held = TrialFindings::default();
         for record in of_kind("execution.requested") {
             let stream = text(&record["stream"]);
             let execution = stream.trim_start_matches("execution/").to_owned();
@@ -261,7 +261,7 @@ impl Trial {
 
 /// The findings of the comparison of log and ledger.
 #[derive(Default)]
-struct Held {
+struct TrialFindings {
     /// The indeterminate executions.
     indeterminate: Vec<String>,
     /// The executions that failed before they began, because the machine lacked something.
@@ -269,7 +269,7 @@ struct Held {
 }
 
 /// Gives a place what its nodes need for the trial.
-fn equipped(place: Place, world: &World) -> Place {
+fn equip(place: NodeFolder, world: &World) -> NodeFolder {
     let place = place
         .with_variable("ENSUE_EGRESS_ALLOW", &world.address().to_string())
         .with_variable("ENSUE_ACTIONS_WRITABLE", &world.folder().display().to_string())
@@ -278,7 +278,7 @@ fn equipped(place: Place, world: &World) -> Place {
     place
 }
 
-fn write_pack(place: &Place, world: &World) {
+fn write_pack(place: &NodeFolder, world: &World) {
     place.write_pack_file(
         "torture/pack.yaml",
         "name: torture\nversion: 1.0.0\ndescription: What is done to the node while it works.\nkeys: [secret]\n",
@@ -367,14 +367,14 @@ pub(super) fn processes_of(executions: &BTreeSet<String>) -> Vec<(u32, String)> 
 }
 
 async fn rebuilt_views_are_the_live_ones(client: &Client) {
-    let before = Shown::by(client).await;
+    let before = ViewContent::by(client).await;
     for list in ["/events", "/enforcements", "/executions", "/dead_letters"] {
         assert!(before.count(list) > 0, "there is nothing in {list} that could be rebuilt");
     }
     let answer = client.post("/views/rebuild", &json!({})).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
     client.until("/views/rebuild", |job| job["status"] == "succeeded").await;
-    let differences = Shown::by(client).await.differs_from(&before);
+    let differences = ViewContent::by(client).await.differs_from(&before);
     assert!(differences.is_empty(), "rebuilt views differ from the live ones: {differences:#?}");
 }
 

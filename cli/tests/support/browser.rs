@@ -3,7 +3,7 @@
 use reqwest::{Method, Response, StatusCode, Url, header};
 
 /// A cookie as a browser keeps it.
-struct Kept {
+struct StoredCookie {
     origin: String,
     name: String,
     value: String,
@@ -13,7 +13,7 @@ struct Kept {
 /// A browser. Sites differ by their origin here, so that the node and an issuer on one machine are different sites.
 pub(crate) struct Browser {
     http: reqwest::Client,
-    cookies: Vec<Kept>,
+    cookies: Vec<StoredCookie>,
 }
 
 /// What a browser shows.
@@ -42,7 +42,7 @@ impl Browser {
     pub(crate) fn plant(&mut self, url: &str, name: &str, value: &str) {
         let origin = url.parse::<Url>().unwrap().origin().ascii_serialization();
         self.cookies.retain(|cookie| cookie.origin != origin || cookie.name != name);
-        self.cookies.push(Kept { origin, name: name.to_owned(), value: value.to_owned(), is_strict: false });
+        self.cookies.push(StoredCookie { origin, name: name.to_owned(), value: value.to_owned(), is_strict: false });
     }
 
     /// Forgets the cookies of all other sites.
@@ -75,7 +75,7 @@ impl Browser {
             self.cookies.retain(|kept| kept.origin != origin || kept.name != name);
             if !attributes.iter().any(|attribute| attribute == "max-age=0" || attribute.contains("1970")) {
                 let is_strict = attributes.iter().any(|attribute| attribute == "samesite=strict");
-                self.cookies.push(Kept { origin: origin.clone(), name: name.to_owned(), value: value.to_owned(), is_strict });
+                self.cookies.push(StoredCookie { origin: origin.clone(), name: name.to_owned(), value: value.to_owned(), is_strict });
             }
         }
         response

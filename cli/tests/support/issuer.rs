@@ -29,7 +29,7 @@ pub(crate) enum Mood {
     Fails,
 }
 
-struct Shared {
+struct IssuerState {
     mood: Mutex<Mood>,
     pair: Mutex<(String, EcdsaKeyPair)>,
     requests: AtomicUsize,
@@ -38,7 +38,7 @@ struct Shared {
 
 /// A running issuer.
 #[derive(Clone)]
-pub(crate) struct Issuer(Arc<Shared>);
+pub(crate) struct Issuer(Arc<IssuerState>);
 
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -59,7 +59,7 @@ impl Issuer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let pair = Mutex::new(("1".to_owned(), pair()));
-        let issuer = Self(Arc::new(Shared { mood: Mutex::new(mood), pair, requests: AtomicUsize::new(0), address }));
+        let issuer = Self(Arc::new(IssuerState { mood: Mutex::new(mood), pair, requests: AtomicUsize::new(0), address }));
         let serving = issuer.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -90,7 +90,7 @@ impl Issuer {
     }
 
     /// Returns the public key as the issuer publishes it.
-    pub(crate) fn published(&self) -> Value {
+    pub(crate) fn public_jwk(&self) -> Value {
         let pair = self.0.pair.lock().unwrap();
         let point = &pair.1.public_key().as_ref()[1..];
         json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": pair.0, "x": encode(&point[..32]), "y": encode(&point[32..]) })
@@ -151,7 +151,7 @@ impl Issuer {
                 while stream.write_all(&[b' '; 65_536]).is_ok() {}
                 return;
             }
-            Mood::Well | Mood::Lies => ("200 OK", json!({ "keys": [self.published()] }).to_string()),
+            Mood::Well | Mood::Lies => ("200 OK", json!({ "keys": [self.public_jwk()] }).to_string()),
         };
         let location = if mood == Mood::Redirects { "location: /elsewhere\r\n" } else { "" };
         let head = format!(

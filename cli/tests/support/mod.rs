@@ -6,14 +6,14 @@
 
 pub(crate) mod browser;
 mod delivery;
-pub(crate) mod fake;
+pub(crate) mod fake_server;
 pub(crate) mod issuer;
 #[path = "../../../tests/support/provider.rs"]
 mod openid;
 pub(crate) mod ordinary;
 pub(crate) mod page;
 pub(crate) mod provider;
-mod running;
+mod running_program;
 pub(crate) mod secret_server;
 #[path = "../../../tests/support/skipped.rs"]
 pub(crate) mod skipped;
@@ -37,7 +37,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub(crate) use self::delivery::{Delivery, PULL_REQUEST, SECRET, signature};
-pub(crate) use self::running::Running;
+pub(crate) use self::running_program::Running;
 pub(crate) use self::states::until;
 use self::states::{Observation, POLL_INTERVAL};
 
@@ -64,7 +64,7 @@ const HEARD_PATIENCE: Duration = Duration::from_secs(5);
 /// A directory for one node: data, packs, and its state outside of the data.
 ///
 /// If a test fails, the directory is kept for inspection.
-pub(crate) struct Place {
+pub(crate) struct NodeFolder {
     folder: tempfile::TempDir,
     binary: PathBuf,
     listen: String,
@@ -74,7 +74,7 @@ pub(crate) struct Place {
     log: Vec<String>,
 }
 
-impl Place {
+impl NodeFolder {
     /// Creates a fresh directory in which the GitHub hook's secret is [`SECRET`].
     pub(crate) fn new() -> Self {
         // Closed to others, so that the programs of a node that runs as root are root too and may write the
@@ -183,7 +183,7 @@ impl Place {
 
     /// Lets `ensue log verify` check the log, on which no node of this place may run.
     pub(crate) fn verify_log(&self) {
-        let verified = Printed::by(self.ensue(&["log", "verify", "--data", "data"]).args(&self.log));
+        let verified = CommandOutput::by(self.ensue(&["log", "verify", "--data", "data"]).args(&self.log));
         assert_eq!(verified.code, Some(0), "{verified:?}");
     }
 
@@ -226,7 +226,7 @@ impl Place {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
-        let said = Said::default();
+        let said = CapturedStderr::default();
         let (ready, listens) = sync_channel(1);
         let hearing = std::thread::spawn({
             let said = said.clone();
@@ -249,7 +249,7 @@ fn listening_on(line: &str) -> Option<(String, SocketAddr)> {
     Some((scheme.to_owned(), address.parse().ok()?))
 }
 
-impl Drop for Place {
+impl Drop for NodeFolder {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.folder.disable_cleanup(true);
@@ -260,9 +260,9 @@ impl Drop for Place {
 
 /// A node's output on standard error.
 #[derive(Clone, Default)]
-pub(crate) struct Said(Arc<Mutex<String>>);
+pub(crate) struct CapturedStderr(Arc<Mutex<String>>);
 
-impl Said {
+impl CapturedStderr {
     fn push(&self, line: &str) {
         let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         text.push_str(line);
@@ -278,7 +278,7 @@ impl Said {
 /// A node's process; it is killed if nobody waits for its end.
 struct Process {
     child: Child,
-    said: Said,
+    said: CapturedStderr,
     hearing: JoinHandle<()>,
 }
 
@@ -331,7 +331,7 @@ impl Node {
     }
 
     /// Returns its output on standard error.
-    pub(crate) fn said(&self) -> String {
+    pub(crate) fn stderr_text(&self) -> String {
         self.process.said.text()
     }
 
@@ -520,7 +520,7 @@ impl Answer {
 
 /// The output of a command.
 #[derive(Debug)]
-pub(crate) struct Printed {
+pub(crate) struct CommandOutput {
     /// Its exit code.
     pub(crate) code: Option<i32>,
     /// Its standard output.
@@ -529,7 +529,7 @@ pub(crate) struct Printed {
     pub(crate) stderr: String,
 }
 
-impl Printed {
+impl CommandOutput {
     /// Runs a command to its end.
     pub(crate) fn by(command: &mut Command) -> Self {
         Self::of(command.output().unwrap())

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::Place;
+use super::NodeFolder;
 
 /// A user and a group that own nothing.
 const NOBODY: u32 = 65_534;
 
 /// Makes the nodes of a place run as an ordinary user, from a copy of the binary that everybody may run, or
 /// returns why that is impossible.
-pub(crate) fn as_ordinary_user(mut place: Place) -> Result<Place, String> {
+pub(crate) fn as_ordinary_user(mut place: NodeFolder) -> Result<NodeFolder, String> {
     if !rustix::process::geteuid().is_root() {
         return Ok(place);
     }

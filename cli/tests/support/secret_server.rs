@@ -12,7 +12,7 @@ pub(crate) const ROLE_ID: &str = "8c1f0a3e-role";
 pub(crate) const SECRET_ID: &str = "5d2e9b7c-secret";
 
 #[derive(Default)]
-struct Held {
+struct VaultState {
     /// The versions of each secret.
     secrets: BTreeMap<String, Vec<Value>>,
     tokens: BTreeSet<String>,
@@ -24,7 +24,7 @@ struct Held {
 /// A running server.
 #[derive(Clone)]
 pub(crate) struct SecretServer {
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<VaultState>>,
     pub(crate) address: SocketAddr,
 }
 

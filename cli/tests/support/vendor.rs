@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A request that the server got.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct VendorRequest {
     /// The method, a space and the path.
     pub(crate) what: String,
     /// The headers; their names are in lower case.
@@ -18,7 +18,7 @@ pub(crate) struct Asked {
     pub(crate) text: String,
 }
 
-impl Asked {
+impl VendorRequest {
     /// Returns the value of a header, or an empty text.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
@@ -31,17 +31,17 @@ impl Asked {
 }
 
 /// Returns the status and the body of the answer to a request, given the earlier requests.
-type Script = dyn Fn(&Asked, &[Asked]) -> (u16, String) + Send + Sync;
+type Script = dyn Fn(&VendorRequest, &[VendorRequest]) -> (u16, String) + Send + Sync;
 
 /// A running server.
 pub(crate) struct Vendor {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<VendorRequest>>>,
 }
 
 impl Vendor {
     /// Starts a server that answers each request as the script says. It keeps the requests.
-    pub(crate) async fn start(script: impl Fn(&Asked, &[Asked]) -> (u16, String) + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&VendorRequest, &[VendorRequest]) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -60,17 +60,17 @@ impl Vendor {
     }
 
     /// Returns the requests for a method and the beginning of a path, the oldest first.
-    pub(crate) fn asked(&self, what: &str) -> Vec<Asked> {
+    pub(crate) fn requests(&self, what: &str) -> Vec<VendorRequest> {
         self.asked.lock().unwrap().iter().filter(|asked| asked.what.starts_with(what)).cloned().collect()
     }
 
     /// Returns the methods and paths of the requests whose methods are not `GET`, the oldest first.
     pub(crate) fn changes(&self) -> Vec<String> {
-        self.asked("").into_iter().map(|asked| asked.what).filter(|what| !what.starts_with("GET ")).collect()
+        self.requests("").into_iter().map(|asked| asked.what).filter(|what| !what.starts_with("GET ")).collect()
     }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<Script>, kept: Arc<Mutex<Vec<Asked>>>) {
+async fn serve(mut stream: TcpStream, script: Arc<Script>, kept: Arc<Mutex<Vec<VendorRequest>>>) {
     let Some(asked) = read(&mut stream).await else { return };
     let (status, body) = {
         let mut kept = kept.lock().unwrap();
@@ -84,7 +84,7 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, kept: Arc<Mutex<Vec<A
 }
 
 /// Reads a request; returns `None` if the client ends before.
-async fn read(stream: &mut TcpStream) -> Option<Asked> {
+async fn read(stream: &mut TcpStream) -> Option<VendorRequest> {
     let mut bytes = Vec::new();
     let mut more = async |bytes: &mut Vec<u8>| stream.read_buf(bytes).await.ok().filter(|count| *count > 0);
     let end = loop {
@@ -102,5 +102,5 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
     while bytes.len() < end + 4 + length {
         more(&mut bytes).await?;
     }
-    Some(Asked { what, headers, text: String::from_utf8(bytes.split_off(end + 4)).unwrap() })
+    Some(VendorRequest { what, headers, text: String::from_utf8(bytes.split_off(end + 4)).unwrap() })
 }

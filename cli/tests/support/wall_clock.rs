@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Place;
+use super::NodeFolder;
 
 /// The offset of the node's wall clock.
 pub(crate) struct WallClock(PathBuf);
 
 impl WallClock {
     /// Creates a place whose nodes see this clock.
-    pub(crate) fn for_nodes_at(place: Place, library: &Path) -> (Self, Place) {
+    pub(crate) fn for_nodes_at(place: NodeFolder, library: &Path) -> (Self, NodeFolder) {
         let file = place.path().join("faketime");
         let clock = Self(file.clone());
         clock.is_off_by(0);

@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use ensue_engine::catalog::{AfterFile, FILES_MAX};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, statat};
 
-use super::after::After;
-use super::allowed::Allowed;
-use super::beneath::{Use, open_folder, open_resolved};
+use super::access::FolderAccess;
+use super::disposition::FileDisposition;
 use super::glob::Glob;
+use super::safe_open::{Use, open_folder, open_resolved};
 use crate::error::{SensorErrorKind, SourceError};
 use crate::world::Folders;
 
@@ -26,7 +26,7 @@ const DEPTH_MAX: usize = 32;
 const ENTRIES_MAX: usize = 20 * FILES_MAX;
 
 /// The files that are wanted.
-pub(super) struct Wanted {
+pub(super) struct FileSelection {
     /// Their path, with patterns.
     pub(super) path: String,
     /// What happens to them once their messages are in the log.
@@ -39,9 +39,9 @@ pub(super) struct Folder {
     base: PathBuf,
     opened: OwnedFd,
     glob: Glob,
-    allowed: Allowed,
+    allowed: FolderAccess,
     /// What happens to files once their messages are in the log.
-    pub(super) after: After,
+    pub(super) after: FileDisposition,
 }
 
 /// What a file was when it was looked at. Any change of its content changes it.
@@ -73,13 +73,13 @@ impl Look {
 
 /// An entry of a folder. A link is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct FolderEntry {
     pub(super) look: Look,
     pub(super) is_link: bool,
     kind: FileType,
 }
 
-impl Entry {
+impl FolderEntry {
     /// Looks at an entry of an open folder.
     #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions, reason = "the types of the fields differ by system")]
     pub(super) fn at(folder: impl AsFd, name: &OsStr) -> io::Result<Self> {
@@ -98,7 +98,7 @@ impl Entry {
 
 impl Folder {
     /// Opens the folder of the wanted files. Blocks.
-    pub(super) fn open(wanted: &Wanted, folders: &Folders) -> Result<Self, SourceError> {
+    pub(super) fn open(wanted: &FileSelection, folders: &Folders) -> Result<Self, SourceError> {
         let invalid =
             || SourceError::new(SensorErrorKind::NotFound, format!("`{}` is not an absolute path without `.` and `..`", wanted.path));
         let glob = Glob::parse(&wanted.path).ok_or_else(invalid)?;
@@ -107,7 +107,7 @@ impl Folder {
             SourceError::new(kind, format!("the folder `{}` cannot be read: {error}", glob.base))
         };
         let base = Path::new(&glob.base).canonicalize().map_err(not_found)?;
-        let allowed = Allowed::resolve(folders);
+        let allowed = FolderAccess::resolve(folders);
         let is_changed = wanted.after != AfterFile::Keep;
         let root = if is_changed { allowed.writable_root(&base) } else { allowed.readable_root(&base) };
         let Some(root) = root.filter(|_| !allowed.is_hidden(&base)) else {
@@ -118,7 +118,7 @@ impl Folder {
         };
         let below = base.strip_prefix(root).unwrap_or(Path::new(""));
         let opened = open_resolved(root).and_then(|root| open_folder(root, below, Use::List)).map_err(not_found)?;
-        let after = After::resolve(&wanted.after, (&base, &glob), &allowed)?;
+        let after = FileDisposition::resolve(&wanted.after, (&base, &glob), &allowed)?;
         Ok(Self { base, opened, glob, allowed, after })
     }
 
@@ -178,7 +178,7 @@ impl Folder {
                 if self.is_hidden(&path) {
                     continue;
                 }
-                let Ok(entry) = Entry::at(&folder, name) else { continue };
+                let Ok(entry) = FolderEntry::at(&folder, name) else { continue };
                 if entry.kind == FileType::Directory {
                     if depth < depth_max && !self.after.is_target(text, &path) {
                         pending.push((below, depth + 1));
@@ -203,7 +203,7 @@ impl Folder {
         let mut files = Vec::new();
         for entry in Dir::read_from(&folder)?.flatten() {
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            let (Some(text), Ok(entry)) = (name.to_str(), Entry::at(&folder, name)) else { continue };
+            let (Some(text), Ok(entry)) = (name.to_str(), FolderEntry::at(&folder, name)) else { continue };
             let below = if within.is_empty() { text.to_owned() } else { format!("{within}/{text}") };
             if entry.kind == FileType::RegularFile && !self.is_hidden(&self.base.join(&below)) {
                 files.push((below, entry.look));
@@ -214,7 +214,7 @@ impl Folder {
 
     /// Fails if another folder has the path of the open one now, or none: a new run finds it.
     fn check_still_there(&self) -> io::Result<()> {
-        let (there, opened) = (fs::metadata(&self.base)?, Entry::at(&self.opened, OsStr::new("."))?.look);
+        let (there, opened) = (fs::metadata(&self.base)?, FolderEntry::at(&self.opened, OsStr::new("."))?.look);
         if (there.dev(), there.ino()) == (opened.device, opened.inode) {
             return Ok(());
         }
@@ -222,7 +222,7 @@ impl Folder {
     }
 
     /// Looks at a matching entry. Returns `None` if it is neither a file nor a link to a file in the folder.
-    fn look(&self, below: &str, entry: &Entry) -> Option<Look> {
+    fn look(&self, below: &str, entry: &FolderEntry) -> Option<Look> {
         match entry.kind {
             FileType::RegularFile => Some(entry.look),
             FileType::Symlink => {

@@ -20,15 +20,15 @@ use super::wake::Wake;
 use super::{blocking, foreign_cursor, start_of};
 use crate::Pending;
 use crate::error::{SensorErrorKind, SourceError};
-use crate::lines::Line;
+use crate::line_reader::BoundedLine;
 use crate::process::CURSOR_BYTES_MAX;
-use crate::source::{Guarantee, Pulled, Source};
+use crate::source::{Guarantee, MessageSource, PullOutcome};
 use crate::world::World;
-use growth::{Growth, LastLook, Queued, ends, read_growth};
+use growth::{Growth, LastLook, QueuedLine, ends, read_growth};
 use position::{ReadPosition, ReadPositions};
 
 /// The lines of files, over one run.
-pub(super) struct Tail {
+pub(super) struct FileTail {
     file: Arc<FileSource>,
     folder: Arc<Folder>,
     world: Arc<World>,
@@ -39,23 +39,23 @@ pub(super) struct Tail {
     read: ReadPositions,
     /// What the last look found of each file.
     seen: LastLook,
-    queue: VecDeque<Queued>,
+    queue: VecDeque<QueuedLine>,
     /// How far each file was read before the first line of the queue, if that one was not returned yet.
     before_lines: Option<ReadPositions>,
-    held: VecDeque<Held>,
+    held: VecDeque<UnsettledPosition>,
     /// The cursor is to be written although no line was read.
     has_moved: bool,
     last: u64,
     newest_at: Option<Timestamp>,
 }
 
-struct Held {
+struct UnsettledPosition {
     token: Token,
-    after: After,
+    after: PositionUpdate,
 }
 
 /// What a message changes in what is settled.
-enum After {
+enum PositionUpdate {
     /// A file was read to this place.
     One(ReadPosition),
     /// These are all places.
@@ -72,7 +72,7 @@ pub(super) async fn open(
     folder: Arc<Folder>,
     world: Arc<World>,
     cursor: Option<&Document>,
-) -> Result<Box<dyn Source>, SourceError> {
+) -> Result<Box<dyn MessageSource>, SourceError> {
     let wake = Wake::of(folder.base(), folder.is_deep(), &world);
     let settled = match cursor {
         Some(cursor) => ReadPositions::read(cursor).ok_or_else(foreign_cursor)?,
@@ -84,7 +84,7 @@ pub(super) async fn open(
         read = blocking(move || ends(&folder)).await??;
     }
     let has_moved = cursor.is_none();
-    Ok(Box::new(Tail {
+    Ok(Box::new(FileTail {
         file,
         folder,
         world,
@@ -101,15 +101,15 @@ pub(super) async fn open(
     }))
 }
 
-impl Tail {
-    async fn pull(&mut self, room: Room) -> Result<Pulled, SourceError> {
+impl FileTail {
+    async fn pull(&mut self, room: Room) -> Result<PullOutcome, SourceError> {
         loop {
             if self.has_moved {
                 self.has_moved = false;
-                return Ok(Pulled::Messages(vec![self.progress()?]));
+                return Ok(PullOutcome::Messages(vec![self.progress()?]));
             }
             if !self.queue.is_empty() {
-                return Ok(Pulled::Messages(self.messages(room)));
+                return Ok(PullOutcome::Messages(self.messages(room)));
             }
             let (folder, read, seen) = (Arc::clone(&self.folder), self.read.clone(), self.seen.clone());
             let now = self.world.clock.now();
@@ -135,7 +135,7 @@ impl Tail {
             return Err(SourceError::new(SensorErrorKind::Limit, message));
         }
         let token = self.next_token();
-        self.held.push_back(Held { token, after: After::All(self.read.clone()) });
+        self.held.push_back(UnsettledPosition { token, after: PositionUpdate::All(self.read.clone()) });
         Ok(Message { token, body: Body::Progress, about: Map::new(), key: None, time: None })
     }
 
@@ -143,10 +143,10 @@ impl Tail {
         let mut messages = Vec::new();
         let mut bytes = 0;
         while messages.len() < room.messages && bytes < room.bytes {
-            let Some(Queued { line, after }) = self.queue.pop_front() else { break };
+            let Some(QueuedLine { line, after }) = self.queue.pop_front() else { break };
             let body = match line {
-                Line::Whole(bytes) => Body::Bytes(bytes),
-                Line::Cut { head, whole } => Body::Cut { head, whole },
+                BoundedLine::Whole(bytes) => Body::Bytes(bytes),
+                BoundedLine::Cut { head, whole } => Body::Cut { head, whole },
             };
             bytes += body.len();
             let path = self.folder.path(&after.below).to_string_lossy().into_owned();
@@ -159,11 +159,11 @@ impl Tail {
             let after = match self.before_lines.take() {
                 Some(mut all) => {
                     all.insert(after);
-                    After::All(all)
+                    PositionUpdate::All(all)
                 }
-                None => After::One(after),
+                None => PositionUpdate::One(after),
             };
-            self.held.push_back(Held { token, after });
+            self.held.push_back(UnsettledPosition { token, after });
         }
         messages
     }
@@ -174,21 +174,21 @@ impl Tail {
     }
 }
 
-impl Held {
+impl UnsettledPosition {
     fn on(&self, places: &mut ReadPositions) {
         match &self.after {
-            After::One(place) => places.insert(place.clone()),
-            After::All(all) => places.clone_from(all),
+            PositionUpdate::One(place) => places.insert(place.clone()),
+            PositionUpdate::All(all) => places.clone_from(all),
         }
     }
 }
 
-impl Source for Tail {
+impl MessageSource for FileTail {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactByCursor
     }
 
-    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+    fn next(&mut self, room: Room) -> Pending<'_, Result<PullOutcome, SourceError>> {
         Box::pin(self.pull(room))
     }
 

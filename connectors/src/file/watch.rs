@@ -13,15 +13,15 @@ use ensue_sensors::message::{Body, HEAD_BYTES_MAX, Lag, MESSAGE_BYTES_MAX, Messa
 use serde_json::{Map, Value, json};
 
 use super::folder::{Folder, Look};
-use super::known::{Known, Partly};
+use super::known_files::{KnownFiles, Partly};
 use super::wake::Wake;
 use super::{blocking, foreign_cursor, start_of};
 use crate::Pending;
 use crate::base85::hash;
 use crate::error::{SensorErrorKind, SourceError};
-use crate::lines::{Line, LineReader};
+use crate::line_reader::{BoundedLine, LineReader};
 use crate::process::CURSOR_BYTES_MAX;
-use crate::source::{Guarantee, Pulled, Source};
+use crate::source::{Guarantee, MessageSource, PullOutcome};
 use crate::world::World;
 
 /// The maximum size of a file that is read line by line, in bytes. A longer one becomes a dead letter.
@@ -34,14 +34,14 @@ pub(super) struct Watch {
     world: Arc<World>,
     wake: Wake,
     /// What is known, without the messages that are not settled.
-    known: Known,
+    known: KnownFiles,
     has_begun: bool,
     /// Files that differ from what is known, since when they are as they are.
     settling: BTreeMap<String, (Look, Timestamp)>,
     /// Changes that are not messages yet, in order.
     ready: VecDeque<(String, Look, FileChange)>,
     /// The messages of the file that was read last.
-    queue: VecDeque<Queued>,
+    queue: VecDeque<QueuedMessage>,
     held: VecDeque<(Token, Effect)>,
     /// The hashes of the paths of files of which a message is not kept anywhere else.
     left: BTreeSet<u64>,
@@ -49,7 +49,7 @@ pub(super) struct Watch {
     newest_at: Option<Timestamp>,
 }
 
-struct Queued {
+struct QueuedMessage {
     body: Body,
     about: Map<String, Value>,
     effect: Effect,
@@ -65,11 +65,11 @@ enum Effect {
     /// Some lines of the file are messages.
     Partly(Partly),
     /// All of it.
-    All(Box<Known>),
+    All(Box<KnownFiles>),
 }
 
 impl Effect {
-    fn on(&self, known: &mut Known) {
+    fn on(&self, known: &mut KnownFiles) {
         match self {
             Self::Known { below, look } => known.note(below, look),
             Self::Gone { below } => known.forget(below),
@@ -81,7 +81,7 @@ impl Effect {
 
 /// Returns true if a document has what is known of files.
 pub(super) fn reads(cursor: &Document) -> bool {
-    Known::read(cursor, false).is_some()
+    KnownFiles::read(cursor, false).is_some()
 }
 
 pub(super) fn open(
@@ -89,11 +89,11 @@ pub(super) fn open(
     folder: Arc<Folder>,
     world: Arc<World>,
     cursor: Option<&Document>,
-) -> Result<Box<dyn Source>, SourceError> {
+) -> Result<Box<dyn MessageSource>, SourceError> {
     let has_names = file.on.contains(&FileChange::Removed);
     let known = match cursor {
-        Some(cursor) => Known::read(cursor, has_names).ok_or_else(foreign_cursor)?,
-        None => Known::new(has_names),
+        Some(cursor) => KnownFiles::read(cursor, has_names).ok_or_else(foreign_cursor)?,
+        None => KnownFiles::new(has_names),
     };
     let wake = Wake::of(folder.base(), folder.is_deep(), &world);
     Ok(Box::new(Watch {
@@ -114,10 +114,10 @@ pub(super) fn open(
 }
 
 impl Watch {
-    async fn pull(&mut self, room: Room) -> Result<Pulled, SourceError> {
+    async fn pull(&mut self, room: Room) -> Result<PullOutcome, SourceError> {
         loop {
             if !self.queue.is_empty() {
-                return Ok(Pulled::Messages(self.messages(room)));
+                return Ok(PullOutcome::Messages(self.messages(room)));
             }
             if let Some((below, look, change)) = self.ready.front().cloned() {
                 self.read(below, look, change).await?;
@@ -173,9 +173,9 @@ impl Watch {
                 known.note(below, look);
             }
         }
-        for below in known.gone(&there) {
+        for below in known.find_removed(&there) {
             let about = self.about(&below, 0, FileChange::Removed);
-            self.queue.push_back(Queued { body: Body::Nothing, about, effect: Effect::Gone { below } });
+            self.queue.push_back(QueuedMessage { body: Body::Nothing, about, effect: Effect::Gone { below } });
         }
         if known != self.known && self.queue.is_empty() && self.ready.is_empty() {
             self.progress(known)?;
@@ -184,13 +184,13 @@ impl Watch {
     }
 
     /// Moves the cursor without a message.
-    fn progress(&mut self, known: Known) -> Result<(), SourceError> {
-        let bytes = known.written().bytes().len();
+    fn progress(&mut self, known: KnownFiles) -> Result<(), SourceError> {
+        let bytes = known.to_document().bytes().len();
         if bytes > CURSOR_BYTES_MAX {
             let message = format!("what is known of the files has {bytes} bytes; the limit is {CURSOR_BYTES_MAX}; watch fewer files");
             return Err(SourceError::new(SensorErrorKind::Limit, message));
         }
-        self.queue.push_back(Queued { body: Body::Progress, about: Map::new(), effect: Effect::All(Box::new(known)) });
+        self.queue.push_back(QueuedMessage { body: Body::Progress, about: Map::new(), effect: Effect::All(Box::new(known)) });
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Watch {
         let about = self.about(&below, look.bytes, change);
         let content = self.file.content;
         if content == FileContent::Nothing {
-            self.queue.push_back(Queued { body: Body::Nothing, about, effect: known });
+            self.queue.push_back(QueuedMessage { body: Body::Nothing, about, effect: known });
             return Ok(());
         }
         let most = if content == FileContent::Lines { LINES_FILE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
@@ -218,7 +218,7 @@ impl Watch {
         self.newest_at = Some(self.world.clock.now());
         if bytes.len() > most {
             let body = Body::Cut { head: Bytes::copy_from_slice(&bytes[..HEAD_BYTES_MAX]), whole: look.bytes };
-            self.queue.push_back(Queued { body, about, effect: known });
+            self.queue.push_back(QueuedMessage { body, about, effect: known });
         } else if content == FileContent::Lines {
             self.queue_lines(&bytes, &below, &look, (about, known));
         } else {
@@ -226,7 +226,7 @@ impl Watch {
             if let Some(file) = about.get_mut("file").and_then(Value::as_object_mut) {
                 file.insert("sha256".to_owned(), sha256(&bytes).into());
             }
-            self.queue.push_back(Queued { body: Body::Bytes(bytes), about, effect: known });
+            self.queue.push_back(QueuedMessage { body: Body::Bytes(bytes), about, effect: known });
         }
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Watch {
     fn queue_lines(&mut self, bytes: &[u8], below: &str, look: &Look, (about, known): (Map<String, Value>, Effect)) {
         let mut reader = LineReader::default();
         reader.push(bytes);
-        let mut lines: Vec<Line> = std::iter::from_fn(|| reader.next()).collect();
+        let mut lines: Vec<BoundedLine> = std::iter::from_fn(|| reader.next()).collect();
         lines.extend(reader.finish());
         let done = self.known.partly.filter(|partly| partly.is_of(below, look)).map_or(0, |partly| partly.lines);
         let count = lines.len();
@@ -245,13 +245,13 @@ impl Watch {
             }
             let effect = if index + 1 == count { known.clone() } else { Effect::Partly(Partly::of(below, look, index + 1)) };
             let body = match line {
-                Line::Whole(bytes) => Body::Bytes(bytes),
-                Line::Cut { head, whole } => Body::Cut { head, whole },
+                BoundedLine::Whole(bytes) => Body::Bytes(bytes),
+                BoundedLine::Cut { head, whole } => Body::Cut { head, whole },
             };
-            self.queue.push_back(Queued { body, about, effect });
+            self.queue.push_back(QueuedMessage { body, about, effect });
         }
         if count <= done {
-            self.queue.push_back(Queued { body: Body::Progress, about: Map::new(), effect: known });
+            self.queue.push_back(QueuedMessage { body: Body::Progress, about: Map::new(), effect: known });
         }
     }
 
@@ -265,7 +265,7 @@ impl Watch {
         let mut messages = Vec::new();
         let mut bytes = 0;
         while messages.len() < room.messages && bytes < room.bytes {
-            let Some(Queued { body, about, effect }) = self.queue.pop_front() else { break };
+            let Some(QueuedMessage { body, about, effect }) = self.queue.pop_front() else { break };
             bytes += body.len();
             self.last += 1;
             let token = Token(self.last);
@@ -292,19 +292,19 @@ impl Watch {
     }
 }
 
-impl Source for Watch {
+impl MessageSource for Watch {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactByCursor
     }
 
-    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+    fn next(&mut self, room: Room) -> Pending<'_, Result<PullOutcome, SourceError>> {
         Box::pin(self.pull(room))
     }
 
     fn cursor_at(&self, last: Token) -> Option<Document> {
         let mut known = self.known.clone();
         self.held.iter().take_while(|(token, _)| *token <= last).for_each(|(_, effect)| effect.on(&mut known));
-        Some(known.written())
+        Some(known.to_document())
     }
 
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {

@@ -94,7 +94,7 @@ impl PollState {
     }
 
     /// Returns the form for the log.
-    pub(super) fn written(&self) -> Document {
+    pub(super) fn to_document(&self) -> Document {
         let mut fields = Map::from_iter([("polled".to_owned(), json!(self.has_polled))]);
         if let Some(value) = &self.value {
             fields.insert("value".to_owned(), value.clone());
@@ -126,7 +126,7 @@ impl PollState {
     }
 
     /// Returns how often items of the unfinished poll made a message.
-    pub(super) fn seen(&self) -> BTreeMap<u64, u32> {
+    pub(super) fn seen_counts(&self) -> BTreeMap<u64, u32> {
         self.seen.clone()
     }
 
@@ -196,7 +196,7 @@ fn pieces(text: &str, digits: usize) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use ensue_engine::catalog::POLL_ITEMS_MAX;
-    use ensue_engine::sensors::change::CursorChange;
+    use ensue_engine::sensors::cursor_change::CursorChange;
     use proptest::prelude::*;
 
     use super::*;
@@ -208,7 +208,7 @@ mod tests {
         Timestamp::from_micros(1_774_699_200_000_000 + hour * 3_600_000_000)
     }
 
-    fn polled(place: &PollState, hour: i64, ids: &[u64]) -> PollState {
+    fn poll_at(place: &PollState, hour: i64, ids: &[u64]) -> PollState {
         place.after(ids.iter().copied(), None, at_hour(hour), DAY)
     }
 
@@ -216,8 +216,8 @@ mod tests {
     fn place_is_read_back_as_it_was_written() {
         let place = PollState::default().after([1, u64::MAX].into_iter(), Some(json!("2026-01-01")), at_hour(0), DAY);
         let place = place.after([1].into_iter(), Some(json!("2026-01-02")), at_hour(5), DAY).with_seen([7, 7, 8].into_iter());
-        assert_eq!(PollState::read(&place.written()), Some(place));
-        assert_eq!(PollState::read(&PollState::default().written()), Some(PollState::default()));
+        assert_eq!(PollState::read(&place.to_document()), Some(place));
+        assert_eq!(PollState::read(&PollState::default().to_document()), Some(PollState::default()));
     }
 
     #[test]
@@ -261,10 +261,10 @@ mod tests {
 
     #[test]
     fn id_that_comes_or_goes_changes_nothing_about_the_others() {
-        let text = |state: &PollState| String::from_utf8(state.written().bytes().to_vec()).unwrap();
-        let many = polled(&PollState::default(), 0, &(0..1_000).collect::<Vec<_>>());
-        let gone = polled(&many, 1, &(1..1_001).collect::<Vec<_>>());
-        let later = polled(&gone, 20, &(2..1_002).collect::<Vec<_>>());
+        let text = |state: &PollState| String::from_utf8(state.to_document().bytes().to_vec()).unwrap();
+        let many = poll_at(&PollState::default(), 0, &(0..1_000).collect::<Vec<_>>());
+        let gone = poll_at(&many, 1, &(1..1_001).collect::<Vec<_>>());
+        let later = poll_at(&gone, 20, &(2..1_002).collect::<Vec<_>>());
         for (before, after) in [(many, gone.clone()), (gone, later)] {
             let change = CursorChange::between(&text(&before), &text(&after), usize::MAX).unwrap();
             let bytes = serde_json::to_string(&change).unwrap().len();
@@ -281,8 +281,8 @@ mod tests {
         let older = json!({ "polled": true, "at": at, "ids": ids, "made": made });
         let place = PollState::read(&Document::from_value(&older)).unwrap();
         assert_eq!(place.known, BTreeMap::from([(1, Some(at - 6)), (u64::MAX, None)]));
-        assert_eq!(place.seen(), BTreeMap::from([(7, 2)]));
-        assert_eq!(PollState::read(&place.written()), Some(place));
+        assert_eq!(place.seen_counts(), BTreeMap::from([(7, 2)]));
+        assert_eq!(PollState::read(&place.to_document()), Some(place));
     }
 
     #[test]
@@ -290,50 +290,50 @@ mod tests {
         let older = json!({ "polled": true, "known": "000000000000000103ffffffffffffffff00", "seen": "0000000000000007".repeat(2) });
         let place = PollState::read(&Document::from_value(&older)).unwrap();
         assert!(place.knows(1) && place.knows(u64::MAX) && !place.knows(2));
-        assert_eq!(place.seen(), BTreeMap::from([(7, 2)]));
-        let next = polled(&place, 0, &[]);
+        assert_eq!(place.seen_counts(), BTreeMap::from([(7, 2)]));
+        let next = poll_at(&place, 0, &[]);
         assert!(next.knows(1), "its time begins with the first poll that does not find it");
-        assert_eq!(PollState::read(&next.written()), Some(next));
+        assert_eq!(PollState::read(&next.to_document()), Some(next));
     }
 
     #[test]
     fn id_is_known_until_it_is_gone_for_as_long_as_the_author_wants_however_many_polls_that_are() {
-        let mut place = polled(&PollState::default(), 0, &[1]);
+        let mut place = poll_at(&PollState::default(), 0, &[1]);
         for hour in 1..=25 {
             for _ in 0..60 {
-                place = polled(&place, hour, &[2]);
+                place = poll_at(&place, hour, &[2]);
             }
             assert!(place.knows(1) && place.knows(2), "hour {hour}");
         }
-        place = polled(&place, 26, &[2]);
+        place = poll_at(&place, 26, &[2]);
         assert!(!place.knows(1) && place.knows(2));
     }
 
     #[test]
     fn id_that_returns_is_known_for_as_long_again() {
-        let mut place = polled(&PollState::default(), 0, &[1]);
+        let mut place = poll_at(&PollState::default(), 0, &[1]);
         for (hour, ids) in [(1, &[][..]), (20, &[1]), (30, &[]), (50, &[])] {
-            place = polled(&place, hour, ids);
+            place = poll_at(&place, hour, ids);
             assert!(place.knows(1), "hour {hour}");
         }
-        assert!(!polled(&place, 60, &[]).knows(1));
+        assert!(!poll_at(&place, 60, &[]).knows(1));
     }
 
     #[test]
     fn time_in_which_nobody_asked_does_not_count() {
-        let place = polled(&PollState::default(), 0, &[1]);
-        assert!(polled(&place, 1_000, &[]).knows(1));
+        let place = poll_at(&PollState::default(), 0, &[1]);
+        assert!(poll_at(&place, 1_000, &[]).knows(1));
     }
 
     #[test]
     fn place_in_the_log_stands_for_newer_ones_until_it_would_forget_an_id_earlier() {
-        let logged = polled(&PollState::default(), 0, &[1, 2]);
-        let gone = polled(&logged, 1, &[1]);
+        let logged = poll_at(&PollState::default(), 0, &[1, 2]);
+        let gone = poll_at(&logged, 1, &[1]);
         assert!(logged.stands_for(&gone), "2 is remembered for longer");
-        assert!(logged.stands_for(&polled(&gone, 2, &[1, 2])));
-        assert!(!logged.stands_for(&polled(&gone, 2, &[1, 3])));
-        assert!(!gone.stands_for(&polled(&gone, 2, &[1, 2])), "2 would be forgotten although it was there");
-        assert!(gone.stands_for(&polled(&gone, 2, &[1])));
+        assert!(logged.stands_for(&poll_at(&gone, 2, &[1, 2])));
+        assert!(!logged.stands_for(&poll_at(&gone, 2, &[1, 3])));
+        assert!(!gone.stands_for(&poll_at(&gone, 2, &[1, 2])), "2 would be forgotten although it was there");
+        assert!(gone.stands_for(&poll_at(&gone, 2, &[1])));
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
         assert!(!place.knows(0) && place.knows(most) && place.knows(2 * most - 1));
         // A poll that is interrupted before its last item has all marks, too, and the author's value.
         let interrupted = place.with_seen(0..most);
-        assert!(interrupted.written().bytes().len() < (256 << 10) - (16 << 10));
+        assert!(interrupted.to_document().bytes().len() < (256 << 10) - (16 << 10));
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn complete_poll_forgets_what_was_seen_in_it() {
         let place = PollState::default().with_seen([7].into_iter()).after([].into_iter(), None, at_hour(0), DAY);
-        assert!(place.seen().is_empty() && place.has_polled);
+        assert!(place.seen_counts().is_empty() && place.has_polled);
     }
 
     proptest! {
@@ -373,16 +373,16 @@ mod tests {
             for (passed, ids) in &polls {
                 hour += passed;
                 let before = place.clone();
-                place = polled(&place, hour, ids);
+                place = poll_at(&place, hour, ids);
                 for since in gone_since.values_mut() {
                     *since = since.or(Some(hour));
                 }
                 gone_since.extend(ids.iter().map(|id| (*id, None)));
                 gone_since.retain(|_, since| since.is_none_or(|since| hour - since <= 24));
                 prop_assert_eq!((0..12).filter(|id| place.knows(*id)).collect::<Vec<_>>(), gone_since.keys().copied().collect::<Vec<_>>());
-                prop_assert_eq!(PollState::read(&place.written()), Some(place.clone()));
+                prop_assert_eq!(PollState::read(&place.to_document()), Some(place.clone()));
                 if before.stands_for(&place) {
-                    prop_assert!(polled(&place, hour + 24, &[]).known.keys().all(|id| polled(&before, hour + 24, &[]).knows(*id)));
+                    prop_assert!(poll_at(&place, hour + 24, &[]).known.keys().all(|id| poll_at(&before, hour + 24, &[]).knows(*id)));
                 }
             }
         }
@@ -392,7 +392,7 @@ mod tests {
             let older = json!({ "polled": true, "at": at, "ids": ids, "made": ids, "known": old, "seen": old });
             let newer = json!({ "polled": true, "there": new, "gone": new, "done": ids });
             for document in [older, newer] {
-                let _ = PollState::read(&Document::from_value(&document)).map(|place| polled(&place, 0, &[1]).written());
+                let _ = PollState::read(&Document::from_value(&document)).map(|place| poll_at(&place, 0, &[1]).to_document());
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_connectors::world::{
-    ActionAnswer, ActionOrder, Actions, Clock, Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+    ActionAnswer, ActionOrder, Actions, Clock, Folders, Keys, Program, ProgramOrder, Programs, SourcePurpose, Web, WebAnswer, WebRequest,
 };
 use ensue_connectors::{Pending, SourceError, World};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
@@ -16,7 +16,7 @@ use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use tokio::time::Instant;
 
-pub(crate) use world_of_sources::Collected;
+pub(crate) use world_of_sources::CollectedLines;
 use world_of_sources::MachineClock;
 
 /// The time of the test's runtime. If that is paused, time passes only while everything waits, however busy the machine is.
@@ -68,7 +68,7 @@ impl Keys for Nothing {
         panic!("it opens no key")
     }
 
-    fn listed(&self, _: &PackName) -> Vec<KeyRef> {
+    fn listed_keys(&self, _: &PackName) -> Vec<KeyRef> {
         Vec::new()
     }
 
@@ -80,7 +80,7 @@ impl Keys for Nothing {
 /// Returns a world for a run in which nothing can be reached.
 pub(crate) fn world() -> World {
     World {
-        purpose: Purpose::Run,
+        purpose: SourcePurpose::Run,
         seed: 1,
         clock: Arc::new(RuntimeClock::at(MachineClock.now())),
         web: Arc::new(Nothing),
@@ -88,7 +88,7 @@ pub(crate) fn world() -> World {
         actions: Arc::new(Nothing),
         keys: Arc::new(Nothing),
         folders: Arc::new(Folders::default()),
-        lines: Arc::new(Collected::default()),
-        parts: Arc::new(Collected::default()),
+        lines: Arc::new(CollectedLines::default()),
+        parts: Arc::new(CollectedLines::default()),
     }
 }

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{draft, unless_last_admin};
-use super::people::{GRANTS_MAX, GRANTS_OF_SUBJECT_MAX, Origin, ROLES_MAX, grant_added, granted, named, not_new, role_set, tokens_with};
+use super::people::{
+    GRANTS_MAX, GRANTS_OF_SUBJECT_MAX, Origin, ROLES_MAX, check_grant, grant_added, not_new, permission_names, role_set, tokens_with,
+};
 use crate::access::facts::{GrantRemoved, RoleRemoved};
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
@@ -30,13 +32,13 @@ fn changes(state: &State, actor: &Actor, declared: &DeclaredAccess) -> Result<Ve
     let access = state.access();
     let mut drafts = Vec::new();
     for (name, permissions) in &declared.roles {
-        if BuiltInRole::named(name.as_str()).is_some() {
+        if BuiltInRole::from_name(name.as_str()).is_some() {
             return Err(Refusal::RoleBuiltIn(name.clone()));
         }
         if let Some(refusal) = not_new(state, name) {
             return Err(refusal);
         }
-        let permissions = named(permissions);
+        let permissions = permission_names(permissions);
         if !access.declares_role(name) || access.role(name) != Some(&permissions) {
             drafts.push(role_set(actor, name, permissions, Origin::Settings));
         }
@@ -51,7 +53,7 @@ fn changes(state: &State, actor: &Actor, declared: &DeclaredAccess) -> Result<Ve
         if access.declared_grants().any(|(_, known)| is_grant(known, new)) {
             continue;
         }
-        granted(state, new, |role| scopes_of(state, &declared.roles, role, new))?;
+        check_grant(state, new, |role| scopes_of(state, &declared.roles, role, new))?;
         drafts.push(grant_added(actor, new, Origin::Settings));
     }
     let left = access.declared_grants().filter(|(_, known)| !declared.grants.iter().any(|new| is_grant(known, new)));

@@ -6,7 +6,7 @@ use crate::access::facts::{KeyRemoved, LoginLinkMinted, SessionEnd, TokenAdded, 
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Token;
-use crate::access::state::held::{Held, Lasting};
+use crate::access::state::effective_rights::{EffectiveRights, Lasting};
 use crate::command::{Answer, Decision, NewLoginLink, NewToken, Refusal, RotatedToken};
 use crate::fact::{ByNoun, Fact};
 use crate::ids::{IdentityId, TokenId};
@@ -26,7 +26,7 @@ pub(crate) fn remove_key(state: &State, actor: &Actor, key: &KeyRef) -> Decision
     if state.access().key(key).and_then(|versions| versions.current).is_none() {
         return Decision::Refused(Refusal::NoKey(key.clone()));
     }
-    done(vec![draft(StreamId::Key(key.clone()), actor, KeyRemoved { key: key.clone() }.into())])
+    accept_with(vec![draft(StreamId::Key(key.clone()), actor, KeyRemoved { key: key.clone() }.into())])
 }
 
 /// Adds a token. The caller may pass on only what it may do itself.
@@ -44,7 +44,7 @@ pub(crate) fn add_token(state: &State, actor: &Actor, token: &NewToken, now: Tim
     if let Some(refusal) = beyond(state, actor, &passed_on(state, token, now), now) {
         return Decision::Refused(refusal);
     }
-    done(added(token, actor))
+    accept_with(draft_new_token(token, actor))
 }
 
 /// Returns the refusal if the limit of tokens is reached.
@@ -82,7 +82,7 @@ impl PassedOn {
 }
 
 /// Returns the rights that a token carries if it ends at a time. A scope that this release does not know allows nothing.
-fn carried(state: &State, token: &Token, expires_at: Option<Timestamp>, now: Timestamp) -> Vec<PassedOn> {
+fn token_rights(state: &State, token: &Token, expires_at: Option<Timestamp>, now: Timestamp) -> Vec<PassedOn> {
     match &token.scopes {
         Some(scopes) => PassedOn::all(scopes.iter().filter_map(|scope| scope.parse().ok()), expires_at),
         None => held_by(state, &token.roles, token.identity, now),
@@ -103,7 +103,7 @@ pub(super) fn held_by(state: &State, roles: &[String], identity: Option<Identity
 /// What lets a holder of any role, and a member of any group, answer the inquiries that ask it.
 pub(crate) const TO_ANSWER: Scope = Scope { permission: Permission::InquiriesAnswer, on: None };
 
-fn added(token: &NewToken, actor: &Actor) -> Vec<Draft> {
+fn draft_new_token(token: &NewToken, actor: &Actor) -> Vec<Draft> {
     let NewToken { id, name, roles, identity, scopes, expires_at } = token;
     let stream = StreamId::Token(*id);
     let mut drafts = vec![draft(stream.clone(), actor, TokenAdded { id: *id, name: name.clone(), roles: roles.clone() }.into())];
@@ -127,7 +127,7 @@ pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken,
         // The lifetime stays the same, and begins again.
         let lifetime = token.expires_at.map(|ends| ends.unix_millis().saturating_sub(id.0.unix_millis()));
         let expires_at = lifetime.map(|millis| now.plus_millis(millis));
-        if let Some(refusal) = beyond(state, actor, &carried(state, token, expires_at, now), now) {
+        if let Some(refusal) = beyond(state, actor, &token_rights(state, token, expires_at, now), now) {
             return Decision::Refused(refusal);
         }
         expires_at
@@ -154,7 +154,7 @@ pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken,
         drafts.push(draft(StreamId::Token(*id), actor, TokenRevoked { id: *id }.into()));
         drafts.extend(ends_of(state, actor, SessionEnd::CredentialGone, |session| session.credential == Some(*id)));
     }
-    done(drafts)
+    accept_with(drafts)
 }
 
 /// Creates a link that opens one session with the rights of a token. Whoever has the link acts as the holder of the token, so the
@@ -165,11 +165,11 @@ pub(crate) fn mint_login_link(state: &State, actor: &Actor, link: &NewLoginLink,
         return Decision::Refused(Refusal::NoToken(link.name.clone()));
     };
     let is_own = token_of(state, actor) == Some(token);
-    if let Some(refusal) = beyond(state, actor, &carried(state, held, held.expires_at, now), now).filter(|_| !is_own) {
+    if let Some(refusal) = beyond(state, actor, &token_rights(state, held, held.expires_at, now), now).filter(|_| !is_own) {
         return Decision::Refused(refusal);
     }
     let minted = LoginLinkMinted { id: link.id, token, identity: held.identity, until: link.until };
-    done(vec![draft(StreamId::Token(token), actor, minted.into())])
+    accept_with(vec![draft(StreamId::Token(token), actor, minted.into())])
 }
 
 /// Revokes the token of a name, and those that it replaced.
@@ -196,10 +196,10 @@ pub(crate) fn unless_last_admin(state: &State, name: &str, drafts: Vec<Draft>) -
     if state.access().has_admin() && !after.has_admin() {
         return Decision::Refused(Refusal::LastAdmin(name.to_owned()));
     }
-    done(drafts)
+    accept_with(drafts)
 }
 
-pub(crate) fn done(drafts: Vec<Draft>) -> Decision {
+pub(crate) fn accept_with(drafts: Vec<Draft>) -> Decision {
     Decision::Done { drafts, answer: Answer::Done }
 }
 
@@ -208,7 +208,7 @@ pub(crate) fn draft(stream: StreamId, actor: &Actor, fact: Fact) -> Draft {
 }
 
 /// Returns what an actor may do at a time, by the grants that last; `None` if it has no credential that is in force.
-pub(super) fn held_of(state: &State, actor: &Actor, now: Timestamp, lasting: Lasting) -> Option<Held> {
+pub(super) fn held_of(state: &State, actor: &Actor, now: Timestamp, lasting: Lasting) -> Option<EffectiveRights> {
     match actor {
         Actor::Identity { by: CredentialId::Session(session), .. } => state.access().held_in_session_while(session, now, lasting).ok(),
         Actor::Identity { id, by: CredentialId::Issuer(_) } => state.access().rights_while(*id, now, lasting).ok(),

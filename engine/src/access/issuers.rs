@@ -2,8 +2,8 @@
 //!
 //! What an issuer says about groups needs no right of anybody here: the operator decided it with the issuer's settings.
 
-use super::decide::{done, draft, held_by};
-use super::people::{IDENTITIES_MAX, beyond, ordered};
+use super::decide::{accept_with, draft, held_by};
+use super::people::{IDENTITIES_MAX, beyond, sort_groups};
 use super::sessions::ends_of;
 use crate::access::facts::{IdentityAdded, IdentityGroupsSet, IdentityLinked, IdentityUnlinked, SessionEnd};
 use crate::command::{Admission, AdmittedIdentity, Decision, IssuerGroups, Refusal};
@@ -40,7 +40,7 @@ pub(crate) fn admit(state: &State, actor: &Actor, admitted: &AdmittedIdentity) -
         }
     }
     if let Some(IssuerGroups { groups, said_at }) = groups {
-        let groups = ordered(groups);
+        let groups = sort_groups(groups);
         let known = link.map_or(&[][..], |link| &link.groups);
         // A token that is older than the last one does not bring a group back.
         let is_newer = link.and_then(|link| link.said_at).is_none_or(|last| *said_at >= last);
@@ -49,7 +49,7 @@ pub(crate) fn admit(state: &State, actor: &Actor, admitted: &AdmittedIdentity) -
             drafts.push(draft(StreamId::Identity(*id), actor, fact.into()));
         }
     }
-    done(drafts)
+    accept_with(drafts)
 }
 
 /// Lets an issuer be a way in for an identity. Whoever the issuer then names may do what the identity may, so the
@@ -78,10 +78,10 @@ pub(crate) fn unlink(state: &State, actor: &Actor, id: IdentityId, issuer: &Issu
     drafts.extend(ends_of(state, actor, SessionEnd::CredentialGone, |session| {
         session.identity == Some(id) && session.issuer() == Some(issuer.as_str())
     }));
-    done(drafts)
+    accept_with(drafts)
 }
 
 fn one(actor: &Actor, id: IdentityId, fact: crate::fact::Fact) -> Decision {
     let drafts: Vec<Draft> = vec![draft(StreamId::Identity(id), actor, fact)];
-    done(drafts)
+    accept_with(drafts)
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::executions::labels::{LabelValue, Labels, parse, written};
+use crate::executions::labels::{LabelValue, Labels, parse, render_label};
 use crate::executions::scope::ExecutionScope;
 use crate::names::{LabelName, PackName};
 
@@ -128,7 +128,7 @@ impl Limit {
         for (name, values) in &mut labels {
             values.sort();
             values.dedup();
-            let part = || values.first().map_or_else(|| format!("label:{name}"), |value| format!("label:{}", written(name, value)));
+            let part = || values.first().map_or_else(|| format!("label:{name}"), |value| format!("label:{}", render_label(name, value)));
             if values.is_empty() {
                 return Err(LimitError::Label { part: part(), why: "has no value".to_owned() });
             }
@@ -232,7 +232,7 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = self.kinds().into_iter().flat_map(|(kind, patterns)| patterns.iter().map(move |pattern| (kind, pattern)));
         let labels =
-            self.labels.iter().flat_map(|(name, values)| values.iter().map(move |value| format!("label:{}", written(name, value))));
+            self.labels.iter().flat_map(|(name, values)| values.iter().map(move |value| format!("label:{}", render_label(name, value))));
         let parts = parts.map(|(kind, pattern)| format!("{kind}={pattern}")).chain(labels);
         for (number, part) in parts.enumerate() {
             write!(f, "{}{part}", if number == 0 { "" } else { "," })?;

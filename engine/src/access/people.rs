@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::decide::{PassedOn, TO_ANSWER, done, draft, held_by, held_of, unless_last_admin};
-use super::sessions::{ended, ends_of};
+use super::decide::{PassedOn, TO_ANSWER, accept_with, draft, held_by, held_of, unless_last_admin};
+use super::sessions::{draft_session_end, ends_of};
 use crate::access::facts::{
     CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAbsentSet, IdentityAdded, IdentityDisabled,
     IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, RoleRemoved, RoleSet, SessionEnd, TokenRevoked,
@@ -13,7 +13,7 @@ use crate::access::facts::{
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Standing;
-use crate::access::state::held::Lasting;
+use crate::access::state::effective_rights::Lasting;
 use crate::access::subject::Subject;
 use crate::command::{ChangedCredential, Decision, NewAbsence, NewGrant, Refusal};
 use crate::fact::Fact;
@@ -52,7 +52,7 @@ pub(crate) fn add_identity(
     if !groups.is_empty() {
         drafts.push(draft(StreamId::Identity(id), actor, set_locally(id, groups)));
     }
-    done(drafts)
+    accept_with(drafts)
 }
 
 /// Sets the groups of an identity. The caller may add it only to groups whose rights it has itself.
@@ -76,11 +76,11 @@ fn granted_to(state: &State, groups: &[GroupName]) -> Vec<PassedOn> {
 }
 
 fn set_locally(id: IdentityId, groups: &[GroupName]) -> Fact {
-    IdentityGroupsSet { id, source: None, said_at: None, groups: ordered(groups) }.into()
+    IdentityGroupsSet { id, source: None, said_at: None, groups: sort_groups(groups) }.into()
 }
 
 /// Returns groups in order, each once.
-pub(crate) fn ordered(groups: &[GroupName]) -> Vec<GroupName> {
+pub(crate) fn sort_groups(groups: &[GroupName]) -> Vec<GroupName> {
     let mut groups = groups.to_vec();
     groups.sort();
     groups.dedup();
@@ -92,7 +92,7 @@ pub(crate) fn ordered(groups: &[GroupName]) -> Vec<GroupName> {
 pub(crate) fn set_standing(state: &State, actor: &Actor, id: IdentityId, standing: Standing, now: Timestamp) -> Decision {
     let Some(identity) = state.access().identity(&id) else { return Decision::Refused(Refusal::NoIdentity(id.to_string())) };
     if identity.standing == standing {
-        return done(Vec::new());
+        return accept_with(Vec::new());
     }
     if standing == Standing::Enabled
         && let Some(refusal) = beyond(state, actor, &held_by(state, &[], Some(id), now), now)
@@ -134,9 +134,9 @@ pub(crate) fn set_absence(state: &State, actor: &Actor, absence: &NewAbsence, no
     let fact = IdentityAbsentSet { id, from, until, deputy };
     let now_set = state.access().absence(&id).map(|absence| (absence.from, absence.until, absence.deputy));
     if now_set.unwrap_or_default() == (from, until, deputy) {
-        return done(Vec::new());
+        return accept_with(Vec::new());
     }
-    done(vec![draft(StreamId::Identity(id), actor, fact.into())])
+    accept_with(vec![draft(StreamId::Identity(id), actor, fact.into())])
 }
 
 /// Records that a person proves who it is by something new. A new password ends its other sessions. Whoever resets it for
@@ -156,9 +156,9 @@ pub(crate) fn change_credential(state: &State, actor: &Actor, change: ChangedCre
     if (what, how) == (CredentialKind::Password, CredentialChange::Set) {
         let others = state.access().sessions().filter(|(session, open)| open.identity == Some(id) && Some(**session) != kept);
         let ids: Vec<_> = others.map(|(session, _)| *session).collect();
-        drafts.extend(ids.into_iter().map(|session| ended(actor, session, SessionEnd::PasswordChanged)));
+        drafts.extend(ids.into_iter().map(|session| draft_session_end(actor, session, SessionEnd::PasswordChanged)));
     }
-    done(drafts)
+    accept_with(drafts)
 }
 
 /// Erases an identity, with its tokens, its sessions and the grants to it.
@@ -179,7 +179,7 @@ pub(crate) fn erase_identity(state: &State, actor: &Actor, id: IdentityId) -> De
 
 /// Sets the permissions of a role that is not built in. The caller may give it only permissions that it has itself.
 pub(crate) fn set_role(state: &State, actor: &Actor, name: &RoleName, permissions: &[Permission], now: Timestamp) -> Decision {
-    if BuiltInRole::named(name.as_str()).is_some() {
+    if BuiltInRole::from_name(name.as_str()).is_some() {
         return Decision::Refused(Refusal::RoleBuiltIn(name.clone()));
     }
     if state.access().declares_role(name) {
@@ -192,7 +192,7 @@ pub(crate) fn set_role(state: &State, actor: &Actor, name: &RoleName, permission
     if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, None), now) {
         return Decision::Refused(refusal);
     }
-    done(vec![role_set(actor, name, named(permissions), Origin::Caller)])
+    accept_with(vec![role_set(actor, name, permission_names(permissions), Origin::Caller)])
 }
 
 /// Returns why a role of this name cannot be new; `None` if it can, or exists.
@@ -218,7 +218,7 @@ pub(super) enum Origin {
 }
 
 /// Returns the names of permissions in order, each once.
-pub(super) fn named(permissions: &[Permission]) -> Vec<String> {
+pub(super) fn permission_names(permissions: &[Permission]) -> Vec<String> {
     let mut names: Vec<String> = permissions.iter().map(|permission| permission.name().to_owned()).collect();
     names.sort();
     names.dedup();
@@ -235,7 +235,7 @@ pub(super) fn role_set(actor: &Actor, name: &RoleName, permissions: Vec<String>,
 pub(crate) fn remove_role(state: &State, actor: &Actor, name: &RoleName) -> Decision {
     let access = state.access();
     if access.role(name).is_none() {
-        let is_built_in = BuiltInRole::named(name.as_str()).is_some();
+        let is_built_in = BuiltInRole::from_name(name.as_str()).is_some();
         return Decision::Refused(if is_built_in { Refusal::RoleBuiltIn(name.clone()) } else { Refusal::NoRole(name.clone()) });
     }
     if access.declares_role(name) {
@@ -246,7 +246,7 @@ pub(crate) fn remove_role(state: &State, actor: &Actor, name: &RoleName) -> Deci
     if grants + tokens > 0 {
         return Decision::Refused(Refusal::RoleInUse { role: name.clone(), grants, tokens });
     }
-    done(vec![draft(StreamId::Role(name.clone()), actor, RoleRemoved { name: name.clone() }.into())])
+    accept_with(vec![draft(StreamId::Role(name.clone()), actor, RoleRemoved { name: name.clone() }.into())])
 }
 
 /// Returns the number of tokens with a role.
@@ -259,18 +259,18 @@ pub(crate) fn add_grant(state: &State, actor: &Actor, grant: &NewGrant, now: Tim
     if !state.access().has_role(&grant.role) {
         return Decision::Refused(Refusal::NoRole(grant.role.clone()));
     }
-    let scopes = match granted(state, grant, |role| state.access().scopes_of_role(role, grant.on.as_ref())) {
+    let scopes = match check_grant(state, grant, |role| state.access().scopes_of_role(role, grant.on.as_ref())) {
         Ok(scopes) => scopes,
         Err(refusal) => return Decision::Refused(refusal),
     };
     if let Some(refusal) = beyond(state, actor, &PassedOn::all(scopes, grant.until), now) {
         return Decision::Refused(refusal);
     }
-    done(vec![grant_added(actor, grant, Origin::Caller)])
+    accept_with(vec![grant_added(actor, grant, Origin::Caller)])
 }
 
 /// Returns what a grant of an existing role passes on, or why there can be no such grant.
-pub(super) fn granted(state: &State, grant: &NewGrant, scopes_of: impl Fn(&RoleName) -> Vec<Scope>) -> Result<Vec<Scope>, Refusal> {
+pub(super) fn check_grant(state: &State, grant: &NewGrant, scopes_of: impl Fn(&RoleName) -> Vec<Scope>) -> Result<Vec<Scope>, Refusal> {
     let NewGrant { subject, role, on, .. } = grant;
     let access = state.access();
     if let Subject::Identity(of) = subject

@@ -108,7 +108,7 @@ impl Permission {
     }
 
     /// Returns the permission with exactly this name; `None` if there is none.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|permission| permission.name() == name)
     }
 
@@ -251,7 +251,7 @@ impl BuiltInRole {
     }
 
     /// Returns the role with exactly this name; `None` if it is the name of no built-in role.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
@@ -280,8 +280,8 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), Permission::ALL.len());
         assert!(names.len() <= 128, "each permission has a bit of its own");
-        assert!(names.iter().all(|name| Permission::named(name).is_some_and(|permission| permission.name() == *name)));
-        assert_eq!(Permission::named("Events:Write"), None);
+        assert!(names.iter().all(|name| Permission::from_name(name).is_some_and(|permission| permission.name() == *name)));
+        assert_eq!(Permission::from_name("Events:Write"), None);
     }
 
     #[test]
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn only_the_exact_name_of_a_role_carries_its_permissions() {
         for trick in ["Admin", "admin ", "ADMIN", "аdmin", "admin\u{200b}", "", "release_managers"] {
-            assert_eq!(BuiltInRole::named(trick), None, "{trick:?}");
+            assert_eq!(BuiltInRole::from_name(trick), None, "{trick:?}");
         }
     }
 

@@ -22,9 +22,9 @@ pub enum Reach {
 /// What a caller may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
-    own: Permitted,
+    own: PermissionSet,
     /// What bounds them, such as the scopes of a token: each of these must allow a request as well.
-    bounds: Vec<Permitted>,
+    bounds: Vec<PermissionSet>,
     /// The bits of the permissions that reach to the execution that the caller is, whatever the bounds are.
     itself: u128,
 }
@@ -32,7 +32,7 @@ pub struct Rights {
 impl Rights {
     /// Returns the rights to do everything.
     pub fn everything() -> Self {
-        let mut own = Permitted::default();
+        let mut own = PermissionSet::default();
         own.add_all(Permission::ALL.iter().copied(), None);
         Self { own, ..Self::default() }
     }
@@ -60,7 +60,7 @@ impl Rights {
     /// Returns these rights as far as the scopes reach.
     #[must_use]
     pub fn within<'a>(mut self, scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
-        let mut within = Permitted::default();
+        let mut within = PermissionSet::default();
         scopes.into_iter().for_each(|scope| within.add(scope.permission, scope.on.as_ref()));
         self.bounds.push(within);
         self
@@ -85,7 +85,7 @@ impl Rights {
         self.itself & permission.bit() != 0
     }
 
-    fn all(&self) -> impl Iterator<Item = &Permitted> {
+    fn all(&self) -> impl Iterator<Item = &PermissionSet> {
         std::iter::once(&self.own).chain(&self.bounds)
     }
 
@@ -107,7 +107,7 @@ impl Rights {
 
     /// Returns the limits of a permission, if it is limited: one of each inner list must cover a thing.
     pub fn limits(&self, permission: Permission) -> Vec<Vec<Limit>> {
-        let of = |permitted: &Permitted| {
+        let of = |permitted: &PermissionSet| {
             (permitted.reach(permission) == Some(Reach::Limited)).then(|| permitted.limits_of(permission).cloned().collect::<Vec<_>>())
         };
         self.all().filter_map(of).collect()
@@ -116,7 +116,7 @@ impl Rights {
 
 /// Permissions, each as far as it reaches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Permitted {
+struct PermissionSet {
     /// The bits of the permissions that reach to all resources.
     whole: u128,
     /// The bits of the permissions that reach to what the holder is asked.
@@ -127,7 +127,7 @@ struct Permitted {
     limits: BTreeMap<Limit, u128>,
 }
 
-impl Permitted {
+impl PermissionSet {
     fn add(&mut self, permission: Permission, on: Option<&Limit>) {
         self.add_all([permission], on);
     }

@@ -62,8 +62,8 @@ impl FromStr for Scope {
             Some((permission, limit)) => (permission, Some(limit.parse()?)),
             None => (text, None),
         };
-        let permission =
-            Permission::named(permission.trim()).ok_or_else(|| ScopeError::NoPermission(permission.trim().chars().take(80).collect()))?;
+        let permission = Permission::from_name(permission.trim())
+            .ok_or_else(|| ScopeError::NoPermission(permission.trim().chars().take(80).collect()))?;
         Self::new(permission, on)
     }
 }

@@ -1,6 +1,6 @@
 //! Decisions on commands about sessions.
 
-use super::decide::{done, draft};
+use super::decide::{accept_with, draft};
 use crate::access::facts::{SessionEnd, SessionEnded, SessionOpened};
 use crate::access::state::Session;
 use crate::command::{Decision, NewSession, OpenedLink, Refusal};
@@ -18,7 +18,7 @@ pub const SESSIONS_OF_IDENTITY_MAX: usize = 50;
 pub(crate) fn open(state: &State, actor: &Actor, new: &NewSession, now: Timestamp) -> Decision {
     let access = state.access();
     let held = match (new.credential, new.identity) {
-        (Some(token), _) => access.held(&token, now).ok(),
+        (Some(token), _) => access.effective_rights(&token, now).ok(),
         (None, Some(identity)) => access.rights_of(identity, now).ok(),
         (None, None) => None,
     };
@@ -31,7 +31,7 @@ pub(crate) fn open(state: &State, actor: &Actor, new: &NewSession, now: Timestam
     if own.len() >= SESSIONS_OF_IDENTITY_MAX {
         // Ids begin with their time, so the first one is the oldest.
         let ends = new.in_place_of.filter(|id| own.contains(id)).or(own.first().copied());
-        drafts.extend(ends.map(|id| ended(actor, id, SessionEnd::EndedBy)));
+        drafts.extend(ends.map(|id| draft_session_end(actor, id, SessionEnd::EndedBy)));
     } else if access.sizes().sessions >= SESSIONS_MAX {
         return Decision::Refused(Refusal::LimitReached { what: "sessions", max: SESSIONS_MAX });
     }
@@ -45,21 +45,21 @@ pub(crate) fn open(state: &State, actor: &Actor, new: &NewSession, now: Timestam
         until: new.until,
     };
     drafts.push(draft(StreamId::Session(new.id), actor, fact.into()));
-    done(drafts)
+    accept_with(drafts)
 }
 
 /// Ends sessions; those that are not open stay as they are.
 pub(crate) fn end(state: &State, actor: &Actor, sessions: &[SessionId], reason: SessionEnd) -> Decision {
     let open = sessions.iter().filter(|id| state.access().session(id).is_some());
-    done(open.map(|id| ended(actor, *id, reason)).collect())
+    accept_with(open.map(|id| draft_session_end(actor, *id, reason)).collect())
 }
 
 /// Returns the ends of the open sessions for which `is_ended` holds.
 pub(super) fn ends_of(state: &State, actor: &Actor, reason: SessionEnd, is_ended: impl Fn(&Session) -> bool) -> Vec<Draft> {
     let sessions = state.access().sessions().filter(|(_, session)| is_ended(session));
-    sessions.map(|(id, _)| ended(actor, *id, reason)).collect()
+    sessions.map(|(id, _)| draft_session_end(actor, *id, reason)).collect()
 }
 
-pub(super) fn ended(actor: &Actor, id: SessionId, reason: SessionEnd) -> Draft {
+pub(super) fn draft_session_end(actor: &Actor, id: SessionId, reason: SessionEnd) -> Draft {
     draft(StreamId::Session(id), actor, SessionEnded { id, reason }.into())
 }

@@ -1,7 +1,7 @@
 //! The state of access: the current version of each key, the valid tokens, the identities, what they were granted, and
 //! the open sessions.
 
-pub mod held;
+pub mod effective_rights;
 
 use serde::{Deserialize, Serialize};
 

@@ -90,12 +90,12 @@ pub struct Definitions {
     /// The rules.
     pub rules: BTreeMap<RuleRef, Arc<Rule>>,
     /// Where each of them is written. What a release adds by itself has no place.
-    pub places: BTreeMap<Defined, Place>,
+    pub places: BTreeMap<DefinitionRef, FileLocation>,
 }
 
 /// A definition of a pack's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Defined {
+pub enum DefinitionRef {
     /// An action.
     Action(ActionRef),
     /// A rule.
@@ -108,7 +108,7 @@ pub enum Defined {
 
 /// Where a definition is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FileLocation {
     /// The path of the file in its pack.
     pub file: String,
     /// The line where it begins, from 1.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ensue_expression::{Expression, Template};
 use serde_json::Value;
 
-use crate::catalog::{Action, Flow, Given, Retry, Run, Stage};
+use crate::catalog::{Action, Flow, Retry, Run, Stage, WorkflowInput};
 use crate::ids::RuleId;
 use crate::names::{RuleRef, TriggerRef};
 use crate::schedule::plan::Plan;
@@ -55,6 +55,6 @@ impl Rule {
 
     /// Returns true if the rule has steps of its own, which can read its event.
     pub fn has_steps(&self) -> bool {
-        matches!(&self.action.run, Run::Workflow(workflow) if workflow.given() == Given::Event)
+        matches!(&self.action.run, Run::Workflow(workflow) if workflow.input() == WorkflowInput::Event)
     }
 }

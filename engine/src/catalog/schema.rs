@@ -216,7 +216,7 @@ impl Schema {
 
 impl Fields {
     /// Returns the field with that name.
-    pub fn named(&self, name: &str) -> Option<&Field> {
+    pub fn get(&self, name: &str) -> Option<&Field> {
         self.0.iter().find(|field| field.name == name)
     }
 
@@ -259,7 +259,7 @@ impl Fields {
             }
         }
         if extra == Extra::Refused {
-            let unknown = value.entries().filter(|(name, _)| self.named(name).is_none());
+            let unknown = value.entries().filter(|(name, _)| self.get(name).is_none());
             for (name, _) in unknown.take(MISFITS_MAX) {
                 let known: Vec<&str> = self.0.iter().map(|field| field.name.as_str()).collect();
                 let message = if known.is_empty() {
@@ -267,7 +267,7 @@ impl Fields {
                 } else {
                     format!("is unknown; the known fields are {}", known.join(", "))
                 };
-                found.push(Misfit { pointer: format!("/{}", escaped(&name)), message });
+                found.push(Misfit { pointer: format!("/{}", escape_pointer(&name)), message });
             }
         }
         found.truncate(MISFITS_MAX);
@@ -378,7 +378,7 @@ fn name_of(value: Node<'_>) -> String {
     }
 }
 
-fn escaped(name: &str) -> String {
+fn escape_pointer(name: &str) -> String {
     name.chars().take(80).collect::<String>().replace('~', "~0").replace('/', "~1")
 }
 

@@ -13,7 +13,8 @@ use serde_json::Value;
 
 pub use file::{AfterFile, FILES_MAX, FileChange, FileContent, FileSource, FileStart};
 pub use poll::{
-    Asked, FirstPoll, PAGES_MAX, POLL_ITEMS_MAX, PollCursor, PollMemory, PollSource, PollTimes, PolledAction, REMEMBER_MAX, REMEMBER_MIN,
+    FirstPoll, PAGES_MAX, POLL_ITEMS_MAX, PollCursor, PollMemory, PollSource, PollTarget, PollTimes, PolledAction, REMEMBER_MAX,
+    REMEMBER_MIN,
 };
 pub use process::{ProcessSource, Restart};
 pub use reading::{Decode, OnPoison, POISON_MAX, PoisonLimit, Reading};

@@ -21,7 +21,7 @@ pub enum Verify {
         key: KeyRef,
     },
     /// By an authority that the sender and this node both trust, without a key of this node.
-    Vouched(Arc<Vouched>),
+    Vouched(Arc<SenderAuthority>),
     /// Not at all: anybody may deliver.
     None,
 }
@@ -47,8 +47,8 @@ impl Verify {
     pub fn sns(&self) -> Option<&SnsVerify> {
         match self {
             Self::Vouched(vouched) => match &**vouched {
-                Vouched::Sns(sns) => Some(sns),
-                Vouched::Jwt(_) | Vouched::Mtls(_) => None,
+                SenderAuthority::Sns(sns) => Some(sns),
+                SenderAuthority::Jwt(_) | SenderAuthority::Mtls(_) => None,
             },
             Self::Proof { .. } | Self::None => None,
         }
@@ -62,7 +62,7 @@ impl Verify {
 
 /// The authority that vouches for a sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Vouched {
+pub enum SenderAuthority {
     /// Amazon SNS, which signs each message with a certificate that it publishes.
     Sns(SnsVerify),
     /// The issuer of the token in `Authorization: Bearer`.

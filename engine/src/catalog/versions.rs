@@ -67,7 +67,7 @@ pub enum NotAccepted {
 
 /// A payload that a trigger accepts.
 #[derive(Clone, Debug)]
-pub struct Accepted {
+pub struct AcceptedPayload {
     /// The version that it came in.
     pub version: TriggerVersion,
     /// The payload in the newest version, as rules see it.
@@ -80,11 +80,11 @@ impl Trigger {
     ///
     /// # Errors
     /// If the trigger has no such version, an upcast fails, or the result does not fit.
-    pub fn accept(&self, version: Option<TriggerVersion>, payload: &Document) -> Result<Accepted, NotAccepted> {
+    pub fn accept(&self, version: Option<TriggerVersion>, payload: &Document) -> Result<AcceptedPayload, NotAccepted> {
         let version = version.unwrap_or(self.version);
         let newest = self.newest(version, payload)?;
         let misfits = self.payload.misfits(newest.root(), Extra::Allowed);
-        if misfits.is_empty() { Ok(Accepted { version, newest }) } else { Err(NotAccepted::Misfits(misfits)) }
+        if misfits.is_empty() { Ok(AcceptedPayload { version, newest }) } else { Err(NotAccepted::Misfits(misfits)) }
     }
 
     /// Returns a payload of a version in the form of the newest.

@@ -48,7 +48,7 @@ pub const ITEMS_OPEN_MAX: u32 = 1_000;
 
 /// The input of a workflow's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum WorkflowInput {
     /// The parameters of the action whose workflow it is.
     Parameters,
     /// The event on which the rule with these steps decided.
@@ -58,7 +58,7 @@ pub enum Given {
 /// The steps of an action or a rule.
 #[derive(Clone, Debug)]
 pub struct Workflow {
-    given: Given,
+    given: WorkflowInput,
     steps: Vec<Step>,
     places: BTreeMap<StepName, usize>,
     dependents: Vec<Vec<usize>>,
@@ -330,9 +330,9 @@ pub enum Task {
 }
 
 /// Templates that are rendered together.
-pub(crate) struct Rendered<'s>(Vec<&'s Template>);
+pub(crate) struct TemplateSet<'s>(Vec<&'s Template>);
 
-impl<'s> Rendered<'s> {
+impl<'s> TemplateSet<'s> {
     /// Returns the templates of an undo.
     pub(crate) fn of_undo(undo: &'s Undo) -> Self {
         Self(std::iter::once(&undo.with).chain(undo.timeout.iter().filter_map(Period::template)).collect())
@@ -470,11 +470,11 @@ impl Step {
     }
 
     /// Returns the templates that a request of an execution of this step renders, `with` among them.
-    pub(crate) fn rendered<'s>(&'s self, with: &'s Template) -> Rendered<'s> {
+    pub(crate) fn request_templates<'s>(&'s self, with: &'s Template) -> TemplateSet<'s> {
         let of_turns = self.repeat.as_ref().and_then(|repeat| repeat.every.as_ref());
         let expires = self.wait.as_ref().and_then(|wait| wait.expires.as_ref());
         let periods = self.timeout.iter().chain(of_turns).chain(expires).filter_map(Period::template);
-        Rendered(std::iter::once(with).chain(periods).collect())
+        TemplateSet(std::iter::once(with).chain(periods).collect())
     }
 
     /// Returns the paths that expressions with these paths read, including those of the step's local names if
@@ -529,7 +529,7 @@ impl Task {
 
 impl Workflow {
     /// Creates a workflow from its steps, in the order in which they are written, and its result.
-    pub fn new(given: Given, steps: Vec<Step>, result: Option<Template>) -> Result<Self, WorkflowError> {
+    pub fn new(given: WorkflowInput, steps: Vec<Step>, result: Option<Template>) -> Result<Self, WorkflowError> {
         if steps.is_empty() {
             return Err(WorkflowError::Empty);
         }
@@ -565,7 +565,7 @@ impl Workflow {
     }
 
     /// Returns the input of its steps.
-    pub fn given(&self) -> Given {
+    pub fn input(&self) -> WorkflowInput {
         self.given
     }
 
@@ -662,7 +662,7 @@ mod tests {
     #[test]
     fn dependents_of_a_step_are_in_definition_order() {
         let steps = vec![step("last", &["left", "right"]), step("right", &["first"]), step("left", &["first"]), step("first", &[])];
-        let workflow = Workflow::new(Given::Parameters, steps, None).unwrap();
+        let workflow = Workflow::new(WorkflowInput::Parameters, steps, None).unwrap();
         assert_eq!(names(workflow.roots()), ["first"]);
         assert_eq!(names(workflow.dependents(&"first".parse().unwrap())), ["right", "left"]);
         assert_eq!(names(workflow.dependents(&"last".parse().unwrap())), [""; 0]);
@@ -671,13 +671,13 @@ mod tests {
     #[test]
     fn cycle_error_names_only_the_steps_of_the_cycle() {
         let steps = vec![step("before", &["one"]), step("one", &["two"]), step("two", &["three"]), step("three", &["one"])];
-        let error = Workflow::new(Given::Parameters, steps, None).unwrap_err();
+        let error = Workflow::new(WorkflowInput::Parameters, steps, None).unwrap_err();
         assert_eq!(error.to_string(), "these steps need each other in a cycle: `one` → `two` → `three` → `one`");
     }
 
     #[test]
     fn step_that_needs_itself_is_a_cycle() {
-        let error = Workflow::new(Given::Parameters, vec![step("one", &["one"])], None).unwrap_err();
+        let error = Workflow::new(WorkflowInput::Parameters, vec![step("one", &["one"])], None).unwrap_err();
         assert_eq!(error, WorkflowError::Cycle(vec!["one".parse().unwrap()]));
     }
     #[test]

@@ -23,7 +23,7 @@ pub trait Bodies {
 
     /// Returns the decoded bytes of a body that was just accepted and is stored in encoded form, or `None` if
     /// it must be fetched.
-    fn decoded(&self, body: &Body) -> Option<Bytes> {
+    fn decoded_bytes(&self, body: &Body) -> Option<Bytes> {
         match body.encoding {
             Encoding::Raw | Encoding::Json => body.content.clone(),
             Encoding::JsonZstd | Encoding::JsonZstdD1 => None,

@@ -2,8 +2,8 @@
 
 use crate::catalog::{Catalog, Catalogs};
 use crate::command::Bodies;
+use crate::command::DedupeEntry;
 use crate::command::DedupeKey;
-use crate::command::Seen;
 use crate::command::SeenKeys;
 use crate::command::Settings;
 use crate::ids::EventId;
@@ -55,7 +55,7 @@ impl Bodies for Nothing {
 }
 
 impl SeenKeys for Nothing {
-    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
+    fn find_key(&self, _: &DedupeKey) -> Option<DedupeEntry> {
         None
     }
 }

@@ -1,6 +1,6 @@
 //! The core's decision on a command.
 
-use crate::command::Before;
+use crate::command::FirstAnswer;
 use crate::command::Refusal;
 use crate::ids::{EventId, ExecutionId};
 use crate::names::TriggerRef;
@@ -34,7 +34,7 @@ pub enum Answer {
     /// The revision of the catalog.
     Catalog(CatalogRevision),
     /// The request was carried out before, with this answer.
-    Before(Before),
+    Before(FirstAnswer),
     /// The report changed nothing: the attempt had been given up, and there may be a newer one.
     ReportedLate,
 }

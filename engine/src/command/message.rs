@@ -23,12 +23,12 @@ pub struct Message {
     /// Its index among the messages of the attempt, from 0.
     pub index: u32,
     /// The content.
-    pub said: Said,
+    pub said: MessageContent,
 }
 
 /// The contents that a message can have.
 #[derive(Clone, Debug)]
-pub enum Said {
+pub enum MessageContent {
     /// Progress.
     Progress {
         /// The progress in thousandths.

@@ -3,7 +3,7 @@
 //! A request is remembered among the seen keys, in the same commit as its records: one row for the request,
 //! and one for each event in it. The edge decides how an answer looks.
 
-use super::{Answer, DedupeKey, Moment, Novelty, ReceivedEvent, Seen, SeenKeys};
+use super::{Answer, DedupeEntry, DedupeKey, Moment, Novelty, ReceivedEvent, SeenKeys};
 use crate::ids::{EventId, ExecutionId, Id, LogId};
 use crate::record::{Digest, Position};
 
@@ -18,7 +18,7 @@ pub struct RequestKey {
 
 /// The answer to the first request with a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Before {
+pub struct FirstAnswer {
     /// The hash of the request.
     pub content: Digest,
     /// The newest position in the answer.
@@ -59,15 +59,16 @@ impl DedupeKey {
     }
 }
 
-impl Before {
+impl FirstAnswer {
     /// Returns the answer to the first request with a key, or `None` if there was none or it has expired.
     pub(crate) fn find(log: LogId, key: &DedupeKey, at: &Moment, seen: &dyn SeenKeys) -> Option<Self> {
-        let first = seen.seen(key).filter(|first| first.until > at.time)?;
+        let first = seen.find_key(key).filter(|first| first.until > at.time)?;
         let of = first.event.0;
-        let rows: Vec<Seen> = (0..).map_while(|index| seen.seen(&key.of_event(index))).take_while(|row| row.until == first.until).collect();
+        let rows: Vec<DedupeEntry> =
+            (0..).map_while(|index| seen.find_key(&key.of_event(index))).take_while(|row| row.until == first.until).collect();
         // The rows do not record what was new: new are the events from the first new one on, each once.
         let new_from = rows.iter().find(|row| row.event.0 == of).map(|row| row.position);
-        let novelty = |index: usize, row: &Seen| {
+        let novelty = |index: usize, row: &DedupeEntry| {
             let is_new = new_from.is_some_and(|from| row.position >= from) && !rows[..index].iter().any(|other| other.event == row.event);
             if is_new { Novelty::New } else { Novelty::Repeat }
         };
@@ -94,9 +95,9 @@ impl RequestKey {
     }
 
     /// Returns the rows that remember the answer to a request.
-    pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, Seen)> {
-        let until = Seen::until(at.time);
-        let row = |position, event| Seen { position, event, content: self.content, until };
+    pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, DedupeEntry)> {
+        let until = DedupeEntry::until(at.time);
+        let row = |position, event| DedupeEntry { position, event, content: self.content, until };
         let (of, events): (Id, &[ReceivedEvent]) = match answer {
             Answer::Execution(id) => (id.0, &[]),
             // If nothing was new, the row names the log, which is not an event.

@@ -2,7 +2,7 @@
 
 use crate::command::{Answer, Context, Decision, Moment, Refusal, RequestExecution, RetriedDelivery};
 use crate::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
-use crate::events::decide::{Source, receive_each};
+use crate::events::decide::{EventOrigin, receive_each};
 use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
 use crate::executions::decide as executions;
@@ -26,7 +26,7 @@ pub(crate) fn retry(
     if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
-    let from = Source { actor, cause: Some(retried.cause.clone()), trace, internal_above: InternalTriggers::new() };
+    let from = EventOrigin { actor, cause: Some(retried.cause.clone()), trace, internal_above: InternalTriggers::new() };
     match receive_each(state, &from, &retried.events, at, with) {
         Ok((mut drafts, received)) => {
             let fact = DeadLetterRetried { of: retried.of, events: received.iter().map(|event| event.id).collect() };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::catalog::{Mode, NotAccepted};
 use crate::command::{
-    Answer, Conflict, Context, Decision, DedupeKey, EmittedBefore, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery,
-    Seen,
+    Answer, Conflict, Context, Decision, DedupeEntry, DedupeKey, EmittedBefore, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal,
+    RefusedDelivery,
 };
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::events::internal::InternalTriggers;
@@ -22,7 +22,7 @@ use crate::text::cut;
 const REASON_BYTES_MAX: usize = 4096;
 
 /// Where events come from, as recorded.
-pub(crate) struct Source<'a> {
+pub(crate) struct EventOrigin<'a> {
     /// The actor that brings them.
     pub(crate) actor: &'a Actor,
     /// The record that led to them; `None` if they come from outside.
@@ -33,7 +33,7 @@ pub(crate) struct Source<'a> {
     pub(crate) internal_above: InternalTriggers,
 }
 
-impl Source<'_> {
+impl EventOrigin<'_> {
     /// Returns the source of an event that is emitted again: it continues the chain of the stored one, and is as
     /// deep as whoever emits it, so that a loop of programs ends.
     fn continuing(&self, before: &EmittedBefore) -> Result<Self, Refusal> {
@@ -58,11 +58,11 @@ pub(crate) fn receive_all(
     if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
-    let (cause, internal_above) = match program::continued(state, actor) {
+    let (cause, internal_above) = match program::context_of(state, actor) {
         Some(of) => (Some(of.cause), of.internal_above),
         None => (None, InternalTriggers::new()),
     };
-    match receive_each(state, &Source { actor, cause, trace, internal_above }, events, at, with) {
+    match receive_each(state, &EventOrigin { actor, cause, trace, internal_above }, events, at, with) {
         Ok((drafts, received)) => Decision::Done { drafts, answer: Answer::Events(received) },
         Err(refusal) => Decision::Refused(refusal),
     }
@@ -71,7 +71,7 @@ pub(crate) fn receive_all(
 /// Creates a draft of each new event, and reports all of them, in order.
 pub(crate) fn receive_each(
     state: &State,
-    from: &Source<'_>,
+    from: &EventOrigin<'_>,
     events: &[ObservedEvent],
     at: &Moment,
     with: &Context<'_>,
@@ -114,9 +114,9 @@ fn twin<'a>(twins: &mut Twins<'a>, index: usize, event: &'a ObservedEvent) -> Re
     }
 }
 
-fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result<Option<Seen>, Refusal> {
+fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result<Option<DedupeEntry>, Refusal> {
     let Some(dedupe) = &event.dedupe else { return Ok(None) };
-    match with.seen.seen(&dedupe.key) {
+    match with.seen.find_key(&dedupe.key) {
         Some(seen) if seen.until <= at.time => Ok(None),
         Some(seen) if seen.content != dedupe.content && dedupe.conflict == Conflict::IsRefused => {
             Err(Refusal::KeyReused { position: seen.position })
@@ -127,25 +127,25 @@ fn seen_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Result
 
 /// Returns the event that the same signed body created before. The rest of the delivery is not signed, in
 /// particular not its key.
-fn signed_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Option<Seen> {
+fn signed_before(event: &ObservedEvent, at: &Moment, with: &Context<'_>) -> Option<DedupeEntry> {
     let signed = event.signed.as_ref()?;
-    signed.keys().find_map(|key| with.seen.seen(&key).filter(|seen| seen.until > at.time))
+    signed.keys().find_map(|key| with.seen.find_key(&key).filter(|seen| seen.until > at.time))
 }
 
 /// Creates the draft of one event, judged by the current catalog.
-fn receive(state: &State, event: &ObservedEvent, from: &Source<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
+fn receive(state: &State, event: &ObservedEvent, from: &EventOrigin<'_>, with: &Context<'_>) -> Result<Draft, Refusal> {
     if let Actor::Sensor(sensor) = from.actor {
         rights::sensor_may_emit(state, sensor, &event.trigger).map_err(Refusal::EmitNotPermitted)?;
     }
     let judgement = judgement_now(state, event, with)?;
     match &event.repeats {
-        Some(before) => Ok(drafted(state, event, &judgement, &from.continuing(before)?)),
-        None => Ok(drafted(state, event, &judgement, from)),
+        Some(before) => Ok(draft_event(state, event, &judgement, &from.continuing(before)?)),
+        None => Ok(draft_event(state, event, &judgement, from)),
     }
 }
 
 /// Creates the draft of an event that was already judged.
-pub(crate) fn drafted(state: &State, event: &ObservedEvent, judgement: &Judgement, from: &Source<'_>) -> Draft {
+pub(crate) fn draft_event(state: &State, event: &ObservedEvent, judgement: &Judgement, from: &EventOrigin<'_>) -> Draft {
     let mut matched = 0;
     let mut erred = 0;
     let mut undecided = 0;

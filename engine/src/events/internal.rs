@@ -16,9 +16,9 @@ use serde_json::{Map, Value as Json, json};
 use crate::access::keys::facts::KeyExpiring;
 use crate::catalog::{Catalog, Mode};
 use crate::command::{Context, Moment, ObservedEvent};
-use crate::events::decide::{Source, drafted};
+use crate::events::decide::{EventOrigin, draft_event};
 use crate::executions::facts::Failure;
-use crate::executions::milestone::{Ended, HowEnded};
+use crate::executions::milestone::{ExecutionEnd, HowEnded};
 use crate::executions::state::Execution;
 use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, KeyFact, RuleFact, SensorFact};
 use crate::ids::{EventId, ExecutionId, Id, InquiryId, Role, SensorId};
@@ -30,7 +30,7 @@ use crate::rules::facts::RuleErred;
 use crate::rules::judge::{EventView, judge};
 use crate::schedule::SCHEDULE_TRIGGER;
 use crate::sensors::facts::{SensorFailed, SensorPartFailed, SensorPartRecovered, SensorStarted};
-use crate::sensors::state::{FAILURES_ANNOUNCED, Phase};
+use crate::sensors::state::{FAILURES_ANNOUNCED, SensorPhase};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -46,18 +46,18 @@ pub fn is_of_the_engine(trigger: &TriggerRef) -> bool {
 /// is `None`.
 ///
 /// If the catalog cannot be built, no rule judges anything, and there are no events.
-pub(crate) fn telling_of(state: &State, drafts: &[Draft], by: Option<&Record>, at: &Moment, with: &Context<'_>) -> Vec<Draft> {
-    if drafts.iter().all(|draft| told_as(state, draft).is_empty()) {
+pub(crate) fn internal_events(state: &State, drafts: &[Draft], by: Option<&Record>, at: &Moment, with: &Context<'_>) -> Vec<Draft> {
+    if drafts.iter().all(|draft| candidate_triggers(state, draft).is_empty()) {
         return Vec::new();
     }
     let Some(catalog) = with.catalogs.at(state.catalog_revision()) else { return Vec::new() };
-    (0..drafts.len()).flat_map(|place| telling_of_one(state, (drafts, place), by, at, &catalog)).collect()
+    (0..drafts.len()).flat_map(|place| events_of_draft(state, (drafts, place), by, at, &catalog)).collect()
 }
 
 /// Returns the engine's own events about one of several drafts.
-fn telling_of_one(state: &State, (drafts, place): (&[Draft], usize), by: Option<&Record>, at: &Moment, catalog: &Catalog) -> Vec<Draft> {
+fn events_of_draft(state: &State, (drafts, place): (&[Draft], usize), by: Option<&Record>, at: &Moment, catalog: &Catalog) -> Vec<Draft> {
     let draft = &drafts[place];
-    let heard = told_as(state, draft).iter().filter(|internal| is_listened_to(state, catalog, **internal));
+    let heard = candidate_triggers(state, draft).iter().filter(|internal| is_listened_to(state, catalog, **internal));
     let heard: InternalTriggers = heard.copied().collect();
     if heard.is_empty() {
         return Vec::new();
@@ -98,7 +98,7 @@ impl<'a> Tellable<'a> {
 }
 
 /// Returns the triggers as which a draft may be reported; empty for most.
-fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
+fn candidate_triggers(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
     match Tellable::of(&draft.fact) {
         Some(Tellable::Execution(ExecutionFact::ExecutionBecameIndeterminate(_))) => &[InternalTrigger::AttemptIndeterminate],
         Some(Tellable::Execution(fact)) if fact.is_end() => match draft.stream {
@@ -164,8 +164,10 @@ struct InternalEvent {
 /// Returns the events to report for a draft. The state is still as it was before the draft.
 fn events_about(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<InternalEvent> {
     match Tellable::of(&draft.fact) {
-        Some(Tellable::Execution(fact)) => About::of(state, draft).map_or_else(Vec::new, |about| about.execution(fact, by)),
-        Some(Tellable::Inquiry(fact)) => About::of(state, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect(),
+        Some(Tellable::Execution(fact)) => ReportedExecution::of(state, draft).map_or_else(Vec::new, |about| about.execution(fact, by)),
+        Some(Tellable::Inquiry(fact)) => {
+            ReportedExecution::of(state, draft).and_then(|about| about.inquiry(draft, fact)).into_iter().collect()
+        }
         Some(Tellable::Erred(fact)) => {
             vec![InternalEvent { trigger: InternalTrigger::RuleErred, source: SOURCE_OF_ENGINE.to_owned(), payload: of_erred(fact, by) }]
         }
@@ -191,14 +193,14 @@ fn of_erred(fact: &RuleErred, by: Option<&Record>) -> Map<String, Json> {
 
 /// Returns the outage of a sensor that was announced to rules: when it began, and how often the sensor failed.
 fn announced_outage(state: &State, sensor: SensorId) -> Option<(Timestamp, u32)> {
-    state.sensors().get(sensor).and_then(|pulling| pulling.phase.announced())
+    state.sensors().get(sensor).and_then(|pulling| pulling.phase.announced_outage())
 }
 
 fn of_failed_sensor(state: &State, fact: &SensorFailed) -> Option<InternalEvent> {
     let pulling = state.sensors().get(fact.id)?;
     let since = match pulling.phase {
-        Phase::Failing { since, .. } => Some(since),
-        Phase::Starting | Phase::Running { .. } => None,
+        SensorPhase::Failing { since, .. } => Some(since),
+        SensorPhase::Starting | SensorPhase::Running { .. } => None,
     };
     let SensorFailed { error, failures, .. } = fact;
     let mut payload = fields([
@@ -214,7 +216,7 @@ fn of_failed_sensor(state: &State, fact: &SensorFailed) -> Option<InternalEvent>
 
 fn of_recovered_sensor(state: &State, fact: &SensorStarted) -> Option<InternalEvent> {
     let pulling = state.sensors().get(fact.id)?;
-    let (since, failures) = pulling.phase.announced()?;
+    let (since, failures) = pulling.phase.announced_outage()?;
     let payload = fields([
         ("sensor", json!(pulling.sensor)),
         ("source", json!(pulling.source)),
@@ -255,13 +257,13 @@ fn error_of(error: &Failure, output_tail: Option<&str>) -> Json {
 }
 
 /// The execution that an event is about.
-struct About<'a> {
+struct ReportedExecution<'a> {
     state: &'a State,
     id: ExecutionId,
     execution: &'a Execution,
 }
 
-impl<'a> About<'a> {
+impl<'a> ReportedExecution<'a> {
     fn of(state: &'a State, draft: &Draft) -> Option<Self> {
         let StreamId::Execution(id) = draft.stream else { return None };
         Some(Self { state, id, execution: state.executions().get(&id)? })
@@ -273,10 +275,10 @@ impl<'a> About<'a> {
 
     fn execution(&self, fact: ExecutionFact<'_>, by: Option<&Record>) -> Vec<InternalEvent> {
         if let ExecutionFact::ExecutionBecameIndeterminate(_) = fact {
-            return vec![self.event(InternalTrigger::AttemptIndeterminate, self.lost())];
+            return vec![self.event(InternalTrigger::AttemptIndeterminate, self.loss_payload())];
         }
-        let ended = self.ended(fact, by).map(|payload| self.event(InternalTrigger::ExecutionEnded, payload));
-        let unanswered = self.unanswered(fact).map(|payload| self.event(InternalTrigger::InquiryEnded, payload));
+        let ended = self.end_payload(fact, by).map(|payload| self.event(InternalTrigger::ExecutionEnded, payload));
+        let unanswered = self.unanswered_payload(fact).map(|payload| self.event(InternalTrigger::InquiryEnded, payload));
         ended.into_iter().chain(unanswered).collect()
     }
 
@@ -302,8 +304,8 @@ impl<'a> About<'a> {
 
     /// Returns the fields for the end of an execution that is not a step: the workflow handles the end of its
     /// steps.
-    fn ended(&self, fact: ExecutionFact<'_>, by: Option<&Record>) -> Option<Map<String, Json>> {
-        let ended = fact.ended().filter(|_| self.execution.part_of.is_none())?;
+    fn end_payload(&self, fact: ExecutionFact<'_>, by: Option<&Record>) -> Option<Map<String, Json>> {
+        let ended = fact.execution_end().filter(|_| self.execution.part_of.is_none())?;
         let mut payload = self.itself();
         payload.insert("status".to_owned(), json!(ended.how.as_str()));
         payload.insert("attempts".to_owned(), json!(self.execution.attempts));
@@ -316,7 +318,7 @@ impl<'a> About<'a> {
         Some(payload)
     }
 
-    fn lost(&self) -> Map<String, Json> {
+    fn loss_payload(&self) -> Map<String, Json> {
         let mut payload = self.itself();
         if let Some(attempt) = self.execution.phase.attempt() {
             payload.insert("attempt".to_owned(), json!(attempt.id));
@@ -326,10 +328,10 @@ impl<'a> About<'a> {
     }
 
     /// Returns the fields for an inquiry that ends with its execution, because nobody has decided it.
-    fn unanswered(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
+    fn unanswered_payload(&self, fact: ExecutionFact<'_>) -> Option<Map<String, Json>> {
         let (id, inquiry) = self.state.inquiries().of(&self.id).filter(|(_, inquiry)| inquiry.decision().is_none())?;
-        let status = match (fact.ended(), inquiry.attempt) {
-            (Some(Ended { how: HowEnded::Cancelled, .. }), _) => "cancelled",
+        let status = match (fact.execution_end(), inquiry.attempt) {
+            (Some(ExecutionEnd { how: HowEnded::Cancelled, .. }), _) => "cancelled",
             (_, Some(_)) => "withdrawn",
             (_, None) => "expired",
         };
@@ -341,7 +343,7 @@ impl<'a> About<'a> {
     fn inquiry(&self, draft: &Draft, fact: InquiryFact<'_>) -> Option<InternalEvent> {
         let open = |id: InquiryId| Some(self.of_inquiry(id, self.state.inquiries().get(&id)?));
         let (trigger, payload) = match fact {
-            InquiryFact::InquiryOpened(fact) => (InternalTrigger::InquiryOpened, self.opened(InquiryId(draft.begins?), fact)),
+            InquiryFact::InquiryOpened(fact) => (InternalTrigger::InquiryOpened, self.opening_payload(InquiryId(draft.begins?), fact)),
             InquiryFact::InquiryReminded(InquiryReminded { inquiry, number }) => {
                 let mut payload = open(*inquiry)?;
                 payload.insert("number".to_owned(), json!(number));
@@ -372,7 +374,7 @@ impl<'a> About<'a> {
         Some(self.event(trigger, payload))
     }
 
-    fn opened(&self, id: InquiryId, fact: &InquiryOpened) -> Map<String, Json> {
+    fn opening_payload(&self, id: InquiryId, fact: &InquiryOpened) -> Map<String, Json> {
         let expires_at = fact.expires_at.map(|at| json!(at));
         self.asking(id, &fact.title, &fact.assignees, expires_at, fact.attempt.map(|attempt| json!(attempt)))
     }
@@ -410,16 +412,19 @@ impl Telling<'_> {
     /// Returns the event that reports a draft, as a consequence of the record that the draft will become.
     fn event(&self, before: &[Draft], draft: &Draft, event: InternalEvent) -> Draft {
         // The index of a trigger among those of the record is fixed, whichever of them have listeners.
-        let index = (0..).zip(told_as(self.state, draft)).find(|(_, internal)| **internal == event.trigger).map_or(0, |(index, _)| index);
+        let index = (0..)
+            .zip(candidate_triggers(self.state, draft))
+            .find(|(_, internal)| **internal == event.trigger)
+            .map_or(0, |(index, _)| index);
         let parent = self.record_id(before, draft);
         let cause = draft.cause.clone().unwrap_or_else(|| Cause::root(parent, draft.trace.clone())).from_parent(parent);
-        let id = EventId(Id::derived(self.state.log(), parent, Role::Emit(index)));
+        let id = EventId(Id::derive(self.state.log(), parent, Role::Emit(index)));
         let InternalEvent { trigger, source, payload } = event;
         let (trigger, payload, occurred_at) = (trigger.trigger(), Document::from_value(&Json::Object(payload)), self.at.time);
         let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: None };
-        let event = ObservedEvent::judged(&view, judge(self.catalog, &view));
-        let from = Source { actor: &Actor::Engine, cause: Some(cause), trace: None, internal_above: self.above.clone() };
-        drafted(self.state, &event, &event.judgement, &from)
+        let event = ObservedEvent::from_view(&view, judge(self.catalog, &view));
+        let from = EventOrigin { actor: &Actor::Engine, cause: Some(cause), trace: None, internal_above: self.above.clone() };
+        draft_event(self.state, &event, &event.judgement, &from)
     }
 
     /// Returns the id of the record of a draft that follows the drafts `before`.

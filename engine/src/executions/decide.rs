@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use crate::catalog::{Action, Extra};
 use crate::command::{Answer, Context, Decision, Moment, Novelty, Refusal, Report, ReportOutcome, RequestExecution};
-use crate::events::decide::{self as events, Source};
+use crate::events::decide::{self as events, EventOrigin};
 use crate::executions::admission::admits_work;
 use crate::executions::facts::{
     AttemptFailed, AttemptLost, AttemptReportedLate, AttemptSucceeded, Evidence, ExecutionCancelRequested, ExecutionRequested,
     ExecutionSettled, Failure, FailureKind, OUTPUT_TAIL_BYTES_MAX, Pace, Settlement,
 };
 use crate::executions::labels::{LABELS_MAX, Labels};
-use crate::executions::program::{self, Continued};
+use crate::executions::program::{self, ProgramContext};
 use crate::executions::rights;
 use crate::executions::scope::ExecutionScope;
 use crate::executions::state::{Execution, Phase};
@@ -42,8 +42,8 @@ pub(crate) fn request(
     if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
-    let of_program = program::continued(state, actor);
-    if let Some(Err(refusal)) = of_program.as_ref().map(Continued::demand_shallow) {
+    let of_program = program::context_of(state, actor);
+    if let Some(Err(refusal)) = of_program.as_ref().map(ProgramContext::demand_shallow) {
         return Decision::Refused(refusal);
     }
     let rerun = ask.rerun.as_deref();
@@ -55,7 +55,7 @@ pub(crate) fn request(
         Ok(definition) => definition,
         Err(refusal) => return Decision::Refused(refusal),
     };
-    let Fitted { pace, claim, labels, given_labels } = match fitted(&definition, ask) {
+    let RequestTerms { pace, claim, labels, given_labels } = match fit_request(&definition, ask) {
         Ok(fitted) => fitted,
         Err(refusal) => return Decision::Refused(refusal),
     };
@@ -80,7 +80,7 @@ pub(crate) fn request(
         priority: rerun.and_then(|rerun| rerun.priority).unwrap_or(definition.priority),
         queue: definition.queue.clone(),
         labels,
-        scope: scope.recorded(of_rule.map(|of| &of.rule), &ask.action),
+        scope: scope.into_recorded(of_rule.map(|of| &of.rule), &ask.action),
         // Otherwise, the actor says it.
         principal: rerun.and_then(|rerun| rerun.principal.clone()).or_else(|| of_program.as_ref().map(|of| of.principal.clone())),
         given_labels,
@@ -119,7 +119,7 @@ pub(crate) fn request(
 }
 
 /// What follows from the parameters of a request.
-struct Fitted {
+struct RequestTerms {
     pace: Pace,
     claim: Option<Claim>,
     labels: Labels,
@@ -127,14 +127,14 @@ struct Fitted {
 }
 
 /// Returns what follows from the parameters of a request, if they fit its action.
-fn fitted(definition: &Action, ask: &RequestExecution) -> Result<Fitted, Refusal> {
+fn fit_request(definition: &Action, ask: &RequestExecution) -> Result<RequestTerms, Refusal> {
     let params = ask.params.root();
     let misfit = |misfits: String| Refusal::ParametersMisfit { action: ask.action.clone(), misfits };
     let pace = definition.pace(params).map_err(|why| misfit(why.to_string()))?;
     let claim = definition.claim(params).map_err(|why| misfit(why.message))?;
     let labels = definition.labels_of(params).map_err(|why| misfit(why.message))?;
     let (labels, given_labels) = with_given(ask, labels).map_err(|why| Refusal::LabelsMisfit { action: ask.action.clone(), why })?;
-    Ok(Fitted { pace, claim, labels, given_labels })
+    Ok(RequestTerms { pace, claim, labels, given_labels })
 }
 
 /// Adds the given labels to those of the action and returns the names of the given ones, or why they cannot be added.
@@ -222,7 +222,7 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
                 Err(refusal) => return Decision::Refused(refusal),
             };
             let cause = Some(Cause { depth: emits.depth + 1, ..emits });
-            let source = Source { actor, cause, trace: None, internal_above: execution.internal_above.clone() };
+            let source = EventOrigin { actor, cause, trace: None, internal_above: execution.internal_above.clone() };
             match events::receive_each(state, &source, report.events(), at, with) {
                 Ok((drafts, received)) => {
                     // The result names the event that the log already has under the key.
@@ -349,6 +349,6 @@ pub(crate) fn settled_as(actor: &Actor, (id, execution): (ExecutionId, &Executio
 }
 
 /// Returns the failure that is recorded for an execution whose attempt is lost.
-pub(crate) fn lost() -> Failure {
+pub(crate) fn lost_failure() -> Failure {
     Failure::new(FailureKind::Lost, "the worker is gone, and it is unknown whether the attempt took effect; the action has `on_lost: fail`")
 }

@@ -6,7 +6,7 @@ use crate::fact::Fact;
 use crate::time::duration_text;
 
 /// Returns the end of an execution that no longer runs or starts anything: it took too long, or somebody canceled it.
-pub(crate) fn stopped(execution: &Execution) -> Fact {
+pub(crate) fn stop_fact(execution: &Execution) -> Fact {
     if execution.phase.is_timed_out() {
         execution.timed_out(too_long(execution))
     } else {

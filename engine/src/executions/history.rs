@@ -13,7 +13,7 @@ use crate::fact::{ByNoun, Fact, InquiryFact};
 use crate::ids::{ExecutionId, Id, LogId, Role};
 use crate::names::StepName;
 use crate::record::{BodyHandle, Cause, Digest, Record};
-use crate::workflows::facts::{Kept, KeptAs, RerunFrom, Taken};
+use crate::workflows::facts::{KeptAs, RerunFrom, ReusableStep, TakenOverPart};
 
 /// The maximum number of steps and items together that a rerun can take over; with more, a rerun is only
 /// possible from the start.
@@ -33,16 +33,16 @@ pub struct History {
     /// The cause of its chain.
     pub cause: Cause,
     /// How it ended; `None` if it is still open.
-    pub end: Option<Ended>,
-    steps: BTreeMap<StepName, Told>,
-    items: BTreeMap<(StepName, u32), Taken>,
+    pub end: Option<HistoryEnd>,
+    steps: BTreeMap<StepName, RecordedStep>,
+    items: BTreeMap<(StepName, u32), TakenOverPart>,
     /// Whether something of it was undone.
     has_undone: bool,
 }
 
 /// How an execution ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum HistoryEnd {
     /// With a result.
     Succeeded,
     /// In any other way.
@@ -62,11 +62,11 @@ pub enum KeptError<E> {
 
 /// What the workflow's own records state about a step.
 #[derive(Clone, Debug)]
-enum Told {
+enum RecordedStep {
     Skipped,
     Each { list: Digest, count: u32 },
     Repeated { collected: Option<BodyHandle> },
-    TakenOver(Taken),
+    TakenOver(TakenOverPart),
 }
 
 impl History {
@@ -85,26 +85,26 @@ impl History {
             items: BTreeMap::new(),
             has_undone: false,
         };
-        records.iter().for_each(|record| history.tell(record));
+        records.iter().for_each(|record| history.apply(record));
         Some(history)
     }
 
-    fn tell(&mut self, record: &Record) {
+    fn apply(&mut self, record: &Record) {
         match &record.fact {
-            Fact::ExecutionSucceeded(_) => self.end = Some(Ended::Succeeded),
-            Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => self.end = Some(Ended::Otherwise),
-            Fact::StepSkipped(fact) => drop(self.steps.insert(fact.step.clone(), Told::Skipped)),
+            Fact::ExecutionSucceeded(_) => self.end = Some(HistoryEnd::Succeeded),
+            Fact::ExecutionFailed(_) | Fact::ExecutionTimedOut(_) | Fact::ExecutionCancelled(_) => self.end = Some(HistoryEnd::Otherwise),
+            Fact::StepSkipped(fact) => drop(self.steps.insert(fact.step.clone(), RecordedStep::Skipped)),
             Fact::StepExpanded(fact) => {
                 if let Some(list) = record.body_handle() {
-                    self.steps.insert(fact.step.clone(), Told::Each { list: list.digest, count: fact.count });
+                    self.steps.insert(fact.step.clone(), RecordedStep::Each { list: list.digest, count: fact.count });
                 }
             }
             Fact::StepEnded(fact) if fact.error.is_none() => {
-                self.steps.entry(fact.step.clone()).or_insert(Told::Repeated { collected: record.body_handle() });
+                self.steps.entry(fact.step.clone()).or_insert(RecordedStep::Repeated { collected: record.body_handle() });
             }
             Fact::StepTakenOver(fact) => match fact.item {
                 Some(item) => drop(self.items.insert((fact.step.clone(), item), fact.taken.clone())),
-                None => drop(self.steps.insert(fact.step.clone(), Told::TakenOver(fact.taken.clone()))),
+                None => drop(self.steps.insert(fact.step.clone(), RecordedStep::TakenOver(fact.taken.clone()))),
             },
             Fact::UndoBegun(_) => self.has_undone = true,
             // Facts about the execution itself are covered by its end.
@@ -115,13 +115,13 @@ impl History {
     /// Returns what is known about the steps of the workflow in its current form: those that had succeeded
     /// and were not undone, and those that were skipped; ascending by step and item. `read` reads the records
     /// of executions.
-    pub fn kept<E>(
+    pub fn reusable_steps<E>(
         &self,
         log: LogId,
         workflow: &Workflow,
         from: &RerunFrom,
         mut read: impl FnMut(ExecutionId) -> Result<Vec<Record>, E>,
-    ) -> Result<Vec<Kept>, KeptError<E>> {
+    ) -> Result<Vec<ReusableStep>, KeptError<E>> {
         let mut kept = Vec::new();
         for step in workflow.steps() {
             if matches!(from, RerunFrom::Step(again) if *again == step.name) {
@@ -140,45 +140,46 @@ impl History {
         &self,
         log: LogId,
         step: &Step,
-        kept: &mut Vec<Kept>,
+        kept: &mut Vec<ReusableStep>,
         read: &mut impl FnMut(ExecutionId) -> Result<Vec<Record>, E>,
     ) -> Result<(), KeptError<E>> {
         let name = &step.name;
-        let of_step = Id::derived(log, self.id.0, Role::Step(name));
+        let of_step = Id::derive(log, self.id.0, Role::Step(name));
         let mut read = |id: Id| read(ExecutionId(id)).map_err(KeptError::Unreadable);
-        let undo = |item: u32| Id::derived(log, self.id.0, Role::Undo(name, item));
-        let whole = |what| Kept { step: name.clone(), item: None, what };
+        let undo = |item: u32| Id::derive(log, self.id.0, Role::Undo(name, item));
+        let whole = |what| ReusableStep { step: name.clone(), item: None, what };
         match self.steps.get(name) {
-            Some(Told::Skipped) => kept.push(whole(KeptAs::Skipped)),
-            Some(Told::TakenOver(taken)) => kept.push(whole(KeptAs::Done(taken.clone()))),
-            Some(Told::Each { list, count }) => {
+            Some(RecordedStep::Skipped) => kept.push(whole(KeptAs::Skipped)),
+            Some(RecordedStep::TakenOver(taken)) => kept.push(whole(KeptAs::Done(taken.clone()))),
+            Some(RecordedStep::Each { list, count }) => {
                 kept.push(whole(KeptAs::Each { list: *list }));
                 for item in 0..*count {
                     let taken = match self.items.get(&(name.clone(), item)) {
                         Some(taken) => Some(taken.clone()),
-                        None => succeeded(&read(Id::derived(log, of_step, Role::Item(item)))?),
+                        None => read_success(&read(Id::derive(log, of_step, Role::Item(item)))?),
                     };
                     let Some(taken) = taken else { continue };
                     if !self.has_undone || read(undo(item))?.is_empty() {
-                        kept.push(Kept { step: name.clone(), item: Some(item), what: KeptAs::Done(taken) });
+                        kept.push(ReusableStep { step: name.clone(), item: Some(item), what: KeptAs::Done(taken) });
                     }
                     if kept.len() > KEPT_MAX {
                         return Err(KeptError::TooMany);
                     }
                 }
             }
-            Some(Told::Repeated { collected }) => {
+            Some(RecordedStep::Repeated { collected }) => {
                 if self.has_undone && !read(undo(0))?.is_empty() {
                     return Ok(());
                 }
-                let last = last_turn(&mut |turn| read(Id::derived(log, of_step, Role::Iteration(turn))))?;
-                let last = last.and_then(|records| succeeded(&records));
-                let taken = last.unwrap_or(Taken { execution: None, action: None, is_repeated: true, question: None, result: None });
+                let last = last_turn(&mut |turn| read(Id::derive(log, of_step, Role::Iteration(turn))))?;
+                let last = last.and_then(|records| read_success(&records));
+                let taken =
+                    last.unwrap_or(TakenOverPart { execution: None, action: None, is_repeated: true, question: None, result: None });
                 let result = collected.or(taken.result);
-                kept.push(whole(KeptAs::Done(Taken { is_repeated: true, question: None, result, ..taken })));
+                kept.push(whole(KeptAs::Done(TakenOverPart { is_repeated: true, question: None, result, ..taken })));
             }
             None => {
-                let Some(taken) = succeeded(&read(of_step)?) else { return Ok(()) };
+                let Some(taken) = read_success(&read(of_step)?) else { return Ok(()) };
                 if !self.has_undone || read(undo(0))?.is_empty() {
                     kept.push(whole(KeptAs::Done(taken)));
                 }
@@ -189,10 +190,10 @@ impl History {
 }
 
 /// Returns what an execution returned, if it succeeded.
-fn succeeded(records: &[Record]) -> Option<Taken> {
+fn read_success(records: &[Record]) -> Option<TakenOverPart> {
     let first = records.first()?;
     let Fact::ExecutionRequested(requested) = &first.fact else { return None };
-    let mut taken = Taken {
+    let mut taken = TakenOverPart {
         execution: Some(ExecutionId(first.id)),
         action: Some(requested.action.clone()),
         is_repeated: false,

@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for LabelValue {
 }
 
 /// Returns a label as people write it to search for executions: `site=eu`. The name of a label contains no `=`.
-pub fn written(name: &LabelName, value: &LabelValue) -> String {
+pub fn render_label(name: &LabelName, value: &LabelValue) -> String {
     format!("{name}={value}")
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn label_is_split_at_its_first_equals_sign() {
         let (name, value) = parse("query=a=b").unwrap();
-        assert_eq!((name.as_str(), value.as_str(), written(&name, &value).as_str()), ("query", "a=b", "query=a=b"));
+        assert_eq!((name.as_str(), value.as_str(), render_label(&name, &value).as_str()), ("query", "a=b", "query=a=b"));
         for bad in ["site", "=eu", "site=", "Site=eu", "the site=eu"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

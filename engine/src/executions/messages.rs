@@ -2,8 +2,8 @@
 //!
 //! Its end is a report, which `decide.rs` accepts.
 
-use crate::command::{Answer, Context, Decision, Message, Moment, ObservedEvent, Refusal, Said, SaidArtifact};
-use crate::events::decide::{self as events, Source};
+use crate::command::{Answer, Context, Decision, Message, MessageContent, Moment, ObservedEvent, Refusal, SaidArtifact};
+use crate::events::decide::{self as events, EventOrigin};
 use crate::executions::facts::{ArtifactKept, AttemptEmitted, AttemptProgressed, MessageRefused};
 use crate::executions::rights;
 use crate::executions::state::Attempt;
@@ -56,26 +56,26 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
         body,
     };
     let drafts = match &message.said {
-        Said::Progress { thousandths, body } => {
+        MessageContent::Progress { thousandths, body } => {
             progress(&attempt, message.index, *thousandths, body.as_ref()).map(|fact| vec![draft(None, fact, body.clone())])
         }
-        Said::Event(event) => {
+        MessageContent::Event(event) => {
             if let Err(why) = rights::may_emit(state, execution, &event.trigger, at.time) {
                 return Decision::Refused(Refusal::EmitNotPermitted(why));
             }
             let cause = execution.cause(attempt.id.0);
             let cause = Some(Cause { depth: cause.depth + 1, ..cause });
-            let source = Source { actor, cause, trace: None, internal_above: execution.internal_above.clone() };
+            let source = EventOrigin { actor, cause, trace: None, internal_above: execution.internal_above.clone() };
             emit(state, &source, &attempt, event, at, with).map(|received| {
                 let emitted = AttemptEmitted { attempt: attempt.id, index: message.index, event: event.id };
                 std::iter::once(draft(None, emitted.into(), None)).chain(received).collect()
             })
         }
-        Said::Artifact(artifact) => {
-            let id = Id::derived(state.log(), attempt.id.0, Role::Artifact(message.index));
+        MessageContent::Artifact(artifact) => {
+            let id = Id::derive(state.log(), attempt.id.0, Role::Artifact(message.index));
             keep(&attempt, message.index, artifact).map(|fact| vec![draft(Some(id), fact, None)])
         }
-        Said::Unusable { reason } => within(&attempt, "unusable messages", attempt.heard.refused, REFUSED_MAX).map(|()| {
+        MessageContent::Unusable { reason } => within(&attempt, "unusable messages", attempt.heard.refused, REFUSED_MAX).map(|()| {
             let reason = cut(reason.clone(), REASON_BYTES_MAX);
             vec![draft(None, MessageRefused { attempt: attempt.id, index: message.index, reason }.into(), None)]
         }),
@@ -100,7 +100,7 @@ fn progress(attempt: &Attempt, index: u32, thousandths: Option<u16>, body: Optio
 
 fn emit(
     state: &State,
-    source: &Source<'_>,
+    source: &EventOrigin<'_>,
     attempt: &Attempt,
     event: &ObservedEvent,
     at: &Moment,

@@ -7,7 +7,7 @@ use crate::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptStarted, AttemptSucceeded, ExecutionCancelled,
     ExecutionFailed, ExecutionRequested, ExecutionSettled, ExecutionSucceeded, ExecutionTimedOut, Failure, MessageRefused,
 };
-use crate::executions::heard::Heard;
+use crate::executions::message_counts::MessageCounts;
 use crate::ids::AttemptId;
 use crate::time::Timestamp;
 use crate::workflows::part::PartOf;
@@ -24,7 +24,7 @@ pub enum Milestone<'a> {
         /// The index of the message.
         index: u32,
         /// Counts the message.
-        count: fn(&mut Heard),
+        count: fn(&mut MessageCounts),
     },
     /// An attempt of it ended.
     AttemptEnded(AttemptEnded<'a>),
@@ -37,7 +37,7 @@ pub enum Milestone<'a> {
     /// Somebody asked it to end.
     CancelRequested,
     /// It ended.
-    Ended(Ended<'a>),
+    Ended(ExecutionEnd<'a>),
     /// Something else happened to it that does not affect its course.
     Noted,
 }
@@ -66,7 +66,7 @@ pub enum HowAttemptEnded<'a> {
 
 /// The end of an execution.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended<'a> {
+pub struct ExecutionEnd<'a> {
     /// How it ended.
     pub how: HowEnded,
     /// The workflow that it is a part of.
@@ -89,12 +89,12 @@ pub enum HowEnded {
 }
 
 /// Returns the meaning of a progress report.
-pub(crate) fn progressed(fact: &AttemptProgressed) -> Milestone<'_> {
+pub(crate) fn attempt_progressed(fact: &AttemptProgressed) -> Milestone<'_> {
     Milestone::Said { index: fact.index, count: |heard| heard.progressed += 1 }
 }
 
 /// Returns the meaning of an emitted event.
-pub(crate) fn emitted(fact: &AttemptEmitted) -> Milestone<'_> {
+pub(crate) fn attempt_emitted(fact: &AttemptEmitted) -> Milestone<'_> {
     Milestone::Said { index: fact.index, count: |heard| heard.emitted += 1 }
 }
 
@@ -124,37 +124,37 @@ pub(crate) fn attempt_lost(fact: &AttemptLost) -> Milestone<'_> {
 }
 
 /// Returns the meaning of a success.
-pub(crate) fn succeeded(fact: &ExecutionSucceeded) -> Milestone<'_> {
-    Milestone::Ended(Ended { how: HowEnded::Succeeded, part_of: fact.part_of.as_ref(), error: None })
+pub(crate) fn execution_succeeded(fact: &ExecutionSucceeded) -> Milestone<'_> {
+    Milestone::Ended(ExecutionEnd { how: HowEnded::Succeeded, part_of: fact.part_of.as_ref(), error: None })
 }
 
 /// Returns the meaning of a failure.
-pub(crate) fn failed(fact: &ExecutionFailed) -> Milestone<'_> {
-    Milestone::Ended(Ended { how: HowEnded::Failed, part_of: fact.part_of.as_ref(), error: Some(&fact.error) })
+pub(crate) fn execution_failed(fact: &ExecutionFailed) -> Milestone<'_> {
+    Milestone::Ended(ExecutionEnd { how: HowEnded::Failed, part_of: fact.part_of.as_ref(), error: Some(&fact.error) })
 }
 
 /// Returns the meaning of a timeout.
 pub(crate) fn timed_out(fact: &ExecutionTimedOut) -> Milestone<'_> {
-    Milestone::Ended(Ended { how: HowEnded::TimedOut, part_of: fact.part_of.as_ref(), error: Some(&fact.error) })
+    Milestone::Ended(ExecutionEnd { how: HowEnded::TimedOut, part_of: fact.part_of.as_ref(), error: Some(&fact.error) })
 }
 
 /// Returns the meaning of a cancellation.
-pub(crate) fn cancelled(fact: &ExecutionCancelled) -> Milestone<'_> {
-    Milestone::Ended(Ended { how: HowEnded::Cancelled, part_of: fact.part_of.as_ref(), error: fact.error.as_ref() })
+pub(crate) fn execution_cancelled(fact: &ExecutionCancelled) -> Milestone<'_> {
+    Milestone::Ended(ExecutionEnd { how: HowEnded::Cancelled, part_of: fact.part_of.as_ref(), error: fact.error.as_ref() })
 }
 
 /// Returns [`Milestone::Noted`], whatever the fact holds.
-pub(crate) fn noted<T>(_: &T) -> Milestone<'_> {
+pub(crate) fn always_noted<T>(_: &T) -> Milestone<'_> {
     Milestone::Noted
 }
 
 /// Returns [`Milestone::Held`], whatever the fact holds.
-pub(crate) fn held<T>(_: &T) -> Milestone<'_> {
+pub(crate) fn always_held<T>(_: &T) -> Milestone<'_> {
     Milestone::Held
 }
 
 /// Returns [`Milestone::Freed`], whatever the fact holds.
-pub(crate) fn freed<T>(_: &T) -> Milestone<'_> {
+pub(crate) fn always_freed<T>(_: &T) -> Milestone<'_> {
     Milestone::Freed
 }
 

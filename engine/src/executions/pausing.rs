@@ -65,7 +65,7 @@ fn that_goes_on(record: &Record) -> Option<ExecutionId> {
     match record.fact.by_noun() {
         ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(_) | ExecutionFact::LockAcquired(_)) => Some(own),
         // A running attempt finishes, and reports on it count. Only the end of a part makes its workflow continue.
-        ByNoun::ExecutionFact(fact) => fact.ended().and_then(|ended| ended.part_of).map(|part_of| part_of.workflow),
+        ByNoun::ExecutionFact(fact) => fact.execution_end().and_then(|ended| ended.part_of).map(|part_of| part_of.workflow),
         ByNoun::StepFact(StepFact::WaitMatched(fact)) => fact.execution,
         ByNoun::StepFact(_) | ByNoun::TimerFact(_) => Some(own),
         ByNoun::InquiryFact(InquiryFact::InquiryAnswered(_)) => Some(own),

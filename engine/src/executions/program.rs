@@ -10,7 +10,7 @@ use crate::access::principal::Principal;
 use crate::access::rights::Rights;
 use crate::access::scope::Scope;
 use crate::access::state::Access;
-use crate::access::state::held::NotHeld;
+use crate::access::state::effective_rights::NotHeld;
 use crate::catalog::state::InstalledPacks;
 use crate::command::Refusal;
 use crate::events::internal::InternalTriggers;
@@ -74,7 +74,7 @@ fn rights_of_caller(
         Principal::Identity(id) => access.rights_of(*id, now)?,
         Principal::Token(name) => {
             let (id, _) = access.token_named(name).ok_or(NotHeld::Unknown)?;
-            access.held(&id, now)?
+            access.effective_rights(&id, now)?
         }
         Principal::Pack(pack) => {
             let Some(listed) = packs.permissions(pack) else { return Ok((Rights::everything(), None)) };
@@ -93,11 +93,11 @@ pub(crate) fn demand_running(state: &State, actor: &Actor) -> Result<(), Refusal
     if state.executions().running_as(*of).is_some() {
         return Ok(());
     }
-    Err(Refusal::NotRunning(AttemptId(Id::derived(state.log(), of.execution.0, Role::Attempt(of.number)))))
+    Err(Refusal::NotRunning(AttemptId(Id::derive(state.log(), of.execution.0, Role::Attempt(of.number)))))
 }
 
 /// What a program's request continues.
-pub(crate) struct Continued {
+pub(crate) struct ProgramContext {
     /// The cause of what it requests: one deeper in the chain of its execution, as events that attempts emit are.
     pub(crate) cause: Cause,
     /// The engine's own triggers that have an event above in the chain.
@@ -107,15 +107,15 @@ pub(crate) struct Continued {
 }
 
 /// Returns what the request of a program continues; `None` if the actor is no program.
-pub(crate) fn continued(state: &State, actor: &Actor) -> Option<Continued> {
+pub(crate) fn context_of(state: &State, actor: &Actor) -> Option<ProgramContext> {
     let Actor::Execution(of) = actor else { return None };
     let (execution, attempt) = state.executions().running_as(*of)?;
     let cause = execution.cause(attempt.id.0);
     let principal = state.executions().caller_of_program(execution).unwrap_or_else(|| Principal::Pack(execution.action.pack()));
-    Some(Continued { cause: Cause { depth: cause.depth + 1, ..cause }, internal_above: execution.internal_above.clone(), principal })
+    Some(ProgramContext { cause: Cause { depth: cause.depth + 1, ..cause }, internal_above: execution.internal_above.clone(), principal })
 }
 
-impl Continued {
+impl ProgramContext {
     /// Checks that the chain is not so deep that it may be a loop.
     pub(crate) fn demand_shallow(&self) -> Result<(), Refusal> {
         if self.cause.depth > DEPTH_MAX { Err(Refusal::TooDeep { max: DEPTH_MAX }) } else { Ok(()) }
@@ -124,7 +124,7 @@ impl Continued {
 
 /// Puts what a program asked for into the chain of its execution.
 pub(crate) fn place_in_chain(state: &State, actor: &Actor, drafts: &mut [Draft]) {
-    let Some(continued) = continued(state, actor) else { return };
+    let Some(continued) = context_of(state, actor) else { return };
     for draft in drafts.iter_mut().filter(|draft| draft.cause.is_none()) {
         draft.cause = Some(continued.cause.clone());
     }

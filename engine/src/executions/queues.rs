@@ -14,13 +14,13 @@ use crate::table::Table;
 use crate::time::Timestamp;
 
 /// The place of an execution in its queue: by priority and age.
-pub type Place = (i16, Position);
+pub type QueuePlace = (i16, Position);
 
 /// The queues.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkerQueues {
     /// The waiting executions, by queue and place.
-    waiting: Table<(WorkerQueueName, Place), ExecutionId>,
+    waiting: Table<(WorkerQueueName, QueuePlace), ExecutionId>,
     /// The attempts started, by queue.
     starts: Table<WorkerQueueName, Starts>,
     /// How many wait and work in each; derived from `waiting` and from the running executions.
@@ -51,7 +51,7 @@ impl WorkerQueues {
     }
 
     /// Returns the executions that wait in a queue, the next first, with their places.
-    pub fn waiting(&self, queue: &WorkerQueueName) -> impl Iterator<Item = (Place, ExecutionId)> {
+    pub fn waiting(&self, queue: &WorkerQueueName) -> impl Iterator<Item = (QueuePlace, ExecutionId)> {
         self.waiting.range(from(queue, i16::MIN)..=until(queue, i16::MAX)).map(|((_, place), id)| (*place, *id))
     }
 
@@ -93,18 +93,18 @@ impl WorkerQueues {
         self.waiting.len()
     }
 
-    pub(super) fn contains(&self, queue: &WorkerQueueName, place: Place) -> bool {
+    pub(super) fn contains(&self, queue: &WorkerQueueName, place: QueuePlace) -> bool {
         self.waiting.contains(&(queue.clone(), place))
     }
 
-    pub(super) fn insert(&mut self, queue: &WorkerQueueName, place: Place, id: ExecutionId) {
+    pub(super) fn insert(&mut self, queue: &WorkerQueueName, place: QueuePlace, id: ExecutionId) {
         if !self.contains(queue, place) {
             self.waiting.insert((queue.clone(), place), id);
             self.count(queue, |length| length.waiting += 1);
         }
     }
 
-    pub(super) fn remove(&mut self, queue: &WorkerQueueName, place: Place) {
+    pub(super) fn remove(&mut self, queue: &WorkerQueueName, place: QueuePlace) {
         if self.contains(queue, place) {
             self.waiting.remove(&(queue.clone(), place));
             self.count(queue, |length| length.waiting = length.waiting.saturating_sub(1));
@@ -169,10 +169,10 @@ impl WorkerQueues {
     }
 }
 
-fn from(queue: &WorkerQueueName, rank: i16) -> (WorkerQueueName, Place) {
+fn from(queue: &WorkerQueueName, rank: i16) -> (WorkerQueueName, QueuePlace) {
     (queue.clone(), (rank, Position::default()))
 }
 
-fn until(queue: &WorkerQueueName, rank: i16) -> (WorkerQueueName, Place) {
+fn until(queue: &WorkerQueueName, rank: i16) -> (WorkerQueueName, QueuePlace) {
     (queue.clone(), (rank, Position(u64::MAX)))
 }

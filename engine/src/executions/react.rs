@@ -2,17 +2,17 @@
 
 use crate::catalog::OnLost;
 use crate::command::Context;
-use crate::executions::begin::begun;
-use crate::executions::decide::lost;
+use crate::executions::begin::react_to_begin;
+use crate::executions::decide::lost_failure;
 use crate::executions::end;
+use crate::executions::execution_timers;
 use crate::executions::facts::{ExecutionBecameIndeterminate, ExecutionSucceeded, Failure, FailureKind, Pace, Settlement};
 use crate::executions::retry::{self, AfterFailure};
 use crate::executions::start::start_or_end;
 use crate::executions::state::{AttemptEnd, Execution, Phase, Stop};
-use crate::executions::timed;
 use crate::fact::{ExecutionFact, Fact};
 use crate::ids::ExecutionId;
-use crate::inquiries::lost as asked_of_the_lost;
+use crate::inquiries::lost_attempt as asked_of_the_lost;
 use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Draft, Record, StreamId};
 use crate::state::State;
@@ -38,7 +38,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, nex
             Some(Err(reaction)) => return reaction,
             None => end_of(execution, fact),
         };
-        if let Some(reaction) = timed::end_of_wait(state, record, (id, execution), with) {
+        if let Some(reaction) = execution_timers::end_of_wait(state, record, (id, execution), with) {
             return reaction;
         }
         if let Some(end) = end {
@@ -58,11 +58,11 @@ pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, nex
     if next == Consequence::FIRST
         && let (ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id)) = (fact, &record.stream)
     {
-        let timers = timed::first_timers(state, record, *id, fact);
+        let timers = execution_timers::first_timers(state, record, *id, fact);
         if !timers.is_empty() {
             return Reaction::from(timers, Consequence::FIRST);
         }
-        if let Some(reaction) = begun(state, record, *id, with) {
+        if let Some(reaction) = react_to_begin(state, record, *id, with) {
             return reaction;
         }
     }
@@ -70,11 +70,11 @@ pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, nex
         && let (ExecutionFact::LockAcquired(_), StreamId::Execution(id)) = (fact, &record.stream)
         && let Some(execution) = state.executions().get(id)
     {
-        let timers = timed::timers_from_start(state, record, *id, execution);
+        let timers = execution_timers::timers_from_start(state, record, *id, execution);
         if !timers.is_empty() {
             return Reaction::from(timers, Consequence::FIRST);
         }
-        if let Some(reaction) = begun(state, record, *id, with) {
+        if let Some(reaction) = react_to_begin(state, record, *id, with) {
             return reaction;
         }
     }
@@ -115,25 +115,25 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
             Some(ExecutionSucceeded { part_of }.into())
         }
         // It was asked to end, or took too long, and nothing of it runs: it has ended.
-        (ExecutionFact::AttemptFailed(_), Phase::Ending { how: AttemptEnd::Failed, stop: Some(_), .. }) => Some(end::stopped(execution)),
+        (ExecutionFact::AttemptFailed(_), Phase::Ending { how: AttemptEnd::Failed, stop: Some(_), .. }) => Some(end::stop_fact(execution)),
         // If the consequences of the loss were parked, it may have ended some other way meanwhile, or another
         // attempt may have been made.
         (ExecutionFact::AttemptLost(loss), Phase::Ending { attempt, how: AttemptEnd::Lost, .. }) if loss.attempt == attempt => {
-            Some(end::stopped(execution))
+            Some(end::stop_fact(execution))
         }
         // It took too long before its worker was lost: there is nothing left to ask a person.
-        (ExecutionFact::AttemptLost(_), Phase::Indeterminate { stop: Some(Stop::TimedOut), .. }) => Some(end::stopped(execution)),
+        (ExecutionFact::AttemptLost(_), Phase::Indeterminate { stop: Some(Stop::TimedOut), .. }) => Some(end::stop_fact(execution)),
         (ExecutionFact::AttemptLost(loss), Phase::Indeterminate { attempt, .. }) if loss.attempt == attempt.id => {
             Some(match execution.on_lost {
                 OnLost::Ask => ExecutionBecameIndeterminate {}.into(),
-                OnLost::Fail | OnLost::Retry => execution.failed(lost()),
+                OnLost::Fail | OnLost::Retry => execution.failure_fact(lost_failure()),
             })
         }
         (ExecutionFact::AttemptLost(_), Phase::Queued) if execution.attempts >= ATTEMPTS_MAX => {
             let message = format!("{ATTEMPTS_MAX} attempts were made, and the last one was lost with its worker");
-            Some(execution.failed(Failure::new(FailureKind::Lost, message)))
+            Some(execution.failure_fact(Failure::new(FailureKind::Lost, message)))
         }
-        (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn(_)) => Some(end::stopped(execution)),
+        (ExecutionFact::ExecutionCancelRequested(_), Phase::Withdrawn(_)) => Some(end::stop_fact(execution)),
         // Its sleep was over before somebody asked it to end.
         (ExecutionFact::ExecutionCancelRequested(_), Phase::Woken) if matches!(execution.pace, Pace::Sleeps { .. }) => {
             Some(ExecutionSucceeded { part_of }.into())
@@ -142,8 +142,8 @@ fn end_of(execution: &Execution, fact: ExecutionFact<'_>) -> Option<Fact> {
         // nobody has settled: it is indeterminate then.
         (ExecutionFact::ExecutionSettled(settled), Phase::Settled { stop, .. }) => match &settled.outcome {
             Settlement::Succeeded => Some(ExecutionSucceeded { part_of }.into()),
-            Settlement::Failed { error } => Some(execution.failed(Failure::new(FailureKind::Lost, error.clone()))),
-            Settlement::Retry => stop.map(|_| end::stopped(execution)),
+            Settlement::Failed { error } => Some(execution.failure_fact(Failure::new(FailureKind::Lost, error.clone()))),
+            Settlement::Retry => stop.map(|_| end::stop_fact(execution)),
         },
         // Nothing else that happens to an execution ends it; listing every pair would add no information.
         _ => None,

@@ -65,7 +65,7 @@ pub(crate) enum AfterFailure {
 }
 
 fn end_of(error: Failure, execution: &Execution) -> Fact {
-    if error.kind == FailureKind::Timeout { execution.timed_out(error) } else { execution.failed(error) }
+    if error.kind == FailureKind::Timeout { execution.timed_out(error) } else { execution.failure_fact(error) }
 }
 
 /// Returns the retry policy: that of the step that the execution is or undoes, or that of the rule that

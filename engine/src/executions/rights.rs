@@ -22,7 +22,7 @@ pub fn permits(state: &State, principal: &Principal, permission: Permission, tar
         Principal::Pack(pack) => state.packs().permit(pack, permission, target),
         Principal::Identity(id) => access.rights_of(*id, now).is_ok_and(|held| held.rights.include(permission, target)),
         Principal::Token(name) => {
-            let held = access.token_named(name).and_then(|(id, _)| access.held(&id, now).ok());
+            let held = access.token_named(name).and_then(|(id, _)| access.effective_rights(&id, now).ok());
             held.is_some_and(|held| held.rights.include(permission, target))
         }
     }

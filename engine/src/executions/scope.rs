@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::executions::labels::{Labels, written};
+use crate::executions::labels::{Labels, render_label};
 use crate::names::{ActionRef, LabelName, PackName, RuleRef};
 
 /// The maximum number of names of labels by which rights can be limited.
@@ -40,7 +40,7 @@ impl ExecutionScope {
     }
 
     /// Returns the scope as the request of an execution records it: `None` if the rule and the action say it.
-    pub fn recorded(self, rule: Option<&RuleRef>, action: &ActionRef) -> Option<Box<Self>> {
+    pub fn into_recorded(self, rule: Option<&RuleRef>, action: &ActionRef) -> Option<Box<Self>> {
         (self != Self::of_request(rule, action)).then(|| Box::new(self))
     }
 
@@ -52,14 +52,14 @@ impl ExecutionScope {
 
 /// Returns a pack and labels as text, each on its own line.
 pub fn place(pack: &str, labels: &Labels) -> String {
-    let labels = labels.iter().map(|(name, value)| format!("\n{}", written(name, value)));
+    let labels = labels.iter().map(|(name, value)| format!("\n{}", render_label(name, value)));
     std::iter::once(pack.to_owned()).chain(labels).collect()
 }
 
 impl fmt::Display for ExecutionScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "pack={},action={}", self.pack, self.action)?;
-        self.labels.iter().try_for_each(|(name, value)| write!(f, ",label:{}", written(name, value)))
+        self.labels.iter().try_for_each(|(name, value)| write!(f, ",label:{}", render_label(name, value)))
     }
 }
 
@@ -79,9 +79,9 @@ mod tests {
         let scope = ExecutionScope::of_root(Some(&rule), &action, &labels(&["site=eu", "team=web"]), &chosen);
         assert_eq!(scope.to_string(), "pack=garden,action=core.http,label:site=eu");
         assert_eq!(scope.place(), "garden\nsite=eu");
-        assert!(scope.recorded(Some(&rule), &action).is_some());
+        assert!(scope.into_recorded(Some(&rule), &action).is_some());
         let by_hand = ExecutionScope::of_root(None, &action, &labels(&["team=web"]), &chosen);
         assert_eq!(by_hand, ExecutionScope::of_request(None, &action));
-        assert_eq!(by_hand.recorded(None, &action), None, "the action says it");
+        assert_eq!(by_hand.into_recorded(None, &action), None, "the action says it");
     }
 }

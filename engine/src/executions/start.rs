@@ -70,7 +70,7 @@ fn start(state: &State, (id, execution): (ExecutionId, &Execution), parent: Id, 
     let cause = execution.cause(if number == 1 { id.0 } else { parent });
     Draft {
         stream: StreamId::Execution(id),
-        begins: Some(Id::derived(state.log(), id.0, Role::Attempt(number))),
+        begins: Some(Id::derive(state.log(), id.0, Role::Attempt(number))),
         actor: Actor::Engine,
         cause: Some(cause),
         trace: None,

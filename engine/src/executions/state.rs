@@ -15,9 +15,9 @@ pub use self::execution::{AskingRule, Execution, OfRule};
 pub use self::phase::{Attempt, AttemptEnd, Phase, Stop};
 use crate::access::principal::Principal;
 use crate::command::Settings;
-use crate::executions::heard::Heard;
+use crate::executions::message_counts::MessageCounts;
 use crate::executions::milestone::{HowAttemptEnded, Milestone};
-use crate::executions::queues::{Place, WorkerQueues};
+use crate::executions::queues::{QueuePlace, WorkerQueues};
 use crate::fact::{ExecutionFact, HealthFact};
 use crate::ids::{AttemptId, ExecutionId};
 use crate::record::{AttemptOf, Position, Record, StreamId};
@@ -35,7 +35,7 @@ pub struct Executions {
     /// The executions that wait for a worker, and the slots taken.
     queues: WorkerQueues,
     /// The executions that would wait for a worker, but are paused or are inside a paused one.
-    aside: Table<Place, ExecutionId>,
+    aside: Table<QueuePlace, ExecutionId>,
     /// The executions that somebody paused.
     pub(super) paused: Table<ExecutionId, ()>,
     /// The executions that hold a worker slot.
@@ -100,7 +100,7 @@ impl Executions {
     }
 
     /// Returns how many executions wait for a worker.
-    pub fn queued(&self) -> usize {
+    pub fn queued_count(&self) -> usize {
         self.queues.waiting_in_all()
     }
 
@@ -176,10 +176,10 @@ impl Executions {
                 let Some(params) = record.body_handle() else { return };
                 let above = fact.part_of.as_ref().and_then(|part_of| self.open.get(&part_of.workflow));
                 let level = above.map_or(0, |workflow| workflow.level + 1);
-                self.insert(*id, Execution::requested(record, fact, params, level));
+                self.insert(*id, Execution::from_request(record, fact, params, level));
             }
             Milestone::AttemptBegan(fact) => {
-                let (id_of_attempt, started_at, heard) = (AttemptId(record.id), record.time, Heard::default());
+                let (id_of_attempt, started_at, heard) = (AttemptId(record.id), record.time, MessageCounts::default());
                 let attempt = Attempt { id: id_of_attempt, number: fact.number, token: fact.token, started_at, heard };
                 self.token.insert(0, fact.token);
                 self.change(id, |execution| {

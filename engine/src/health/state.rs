@@ -12,20 +12,20 @@ use crate::table::{Table, undone_together};
 /// The reactions that are owed, held or parked, by the record they are owed to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
-    owed: Table<Position, Owed>,
+    owed: Table<Position, OwedReaction>,
     /// The owed reactions by chain. Not saved, but rebuilt from the others.
     #[serde(skip)]
     by_chain: Table<(Id, Position), ()>,
-    parked: Table<Position, Parked>,
+    parked: Table<Position, ParkedReaction>,
     /// The reactions that are held until the execution is resumed.
-    held: Table<(ExecutionId, Position), Owed>,
+    held: Table<(ExecutionId, Position), OwedReaction>,
 }
 
 undone_together!(pub(crate) Health { owed, by_chain, parked, held });
 
 /// A reaction that is owed, because one turn could not finish it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owed {
+pub struct OwedReaction {
     /// The record it is owed to.
     pub of: Position,
     /// The first of the record's consequences that is owed.
@@ -36,7 +36,7 @@ pub struct Owed {
 
 /// A parked reaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parked {
+pub struct ParkedReaction {
     /// The first of the record's consequences that could not be computed; those after it wait with it.
     pub next: u32,
     /// The error.
@@ -52,25 +52,25 @@ impl Health {
     }
 
     /// Returns the reaction that is owed to a record.
-    pub fn owed_at(&self, of: Position) -> Option<Owed> {
+    pub fn owed_at(&self, of: Position) -> Option<OwedReaction> {
         self.owed.get(&of).copied()
     }
 
     /// Returns the owed reaction to serve after one of the chain `last`: the oldest reaction of the next
     /// chain, in turn.
-    pub fn next_owed(&self, last: Option<Id>) -> Option<Owed> {
+    pub fn next_owed(&self, last: Option<Id>) -> Option<OwedReaction> {
         let after = last.and_then(|last| self.by_chain.range((Bound::Excluded((last, Position(u64::MAX))), Bound::Unbounded)).next());
         let ((_, of), ()) = after.or_else(|| self.by_chain.first())?;
         self.owed_at(*of)
     }
 
     /// Returns the parked reactions.
-    pub fn parked(&self) -> impl Iterator<Item = (&Position, &Parked)> {
+    pub fn parked_reactions(&self) -> impl Iterator<Item = (&Position, &ParkedReaction)> {
         self.parked.iter()
     }
 
     /// Returns the parked reaction of a record.
-    pub fn parked_at(&self, of: Position) -> Option<&Parked> {
+    pub fn parked_at(&self, of: Position) -> Option<&ParkedReaction> {
         self.parked.get(&of)
     }
 
@@ -102,11 +102,11 @@ impl Health {
             HealthFact::ReactionResumed(fact) => self.forgive(fact.of),
             HealthFact::ReactionParked(fact) => {
                 self.forgive(fact.of);
-                self.parked.insert(fact.of, Parked { next: fact.next, error: fact.error.clone(), root: record.cause.root });
+                self.parked.insert(fact.of, ParkedReaction { next: fact.next, error: fact.error.clone(), root: record.cause.root });
             }
             HealthFact::ReactionHeld(fact) => {
                 self.forgive(fact.of);
-                let owed = Owed { of: fact.of, next: fact.next, root: record.cause.root };
+                let owed = OwedReaction { of: fact.of, next: fact.next, root: record.cause.root };
                 self.held.insert((fact.execution, fact.of), owed);
             }
             HealthFact::ReactionRetried(fact) => {
@@ -122,7 +122,7 @@ impl Health {
     }
 
     fn owe(&mut self, of: Position, next: u32, root: Id) {
-        self.owed.insert(of, Owed { of, next, root });
+        self.owed.insert(of, OwedReaction { of, next, root });
         self.by_chain.insert((root, of), ());
     }
 

@@ -1,6 +1,6 @@
 //! Derived ids: functions of the log, the cause and the role.
 
-use super::{Id, LogId, RuleId, stamped};
+use super::{Id, LogId, RuleId, build_uuid};
 use crate::names::StepName;
 use crate::record::{Revision, StreamId};
 use crate::timers::facts::TimerKind;
@@ -10,13 +10,13 @@ impl Id {
     /// Derives the id of the consequence of `cause` in `role`: a UUID of version 8 with the 48 time bits of
     /// the cause and the first 74 bits of `BLAKE3(log ‖ 0x00 ‖ cause ‖ 0x00 ‖ role)`, with ids as their 16
     /// bytes and the role as its text.
-    pub fn derived(log: LogId, cause: Id, role: Role<'_>) -> Self {
+    pub fn derive(log: LogId, cause: Id, role: Role<'_>) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(log.0.0.as_bytes()).update(&[0]).update(cause.0.as_bytes()).update(&[0]);
         hasher.update(role.to_string().as_bytes());
         let mut first = [0; 16];
         first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        Self(stamped(cause.unix_millis(), u128::from_be_bytes(first) >> 54, 8))
+        Self(build_uuid(cause.unix_millis(), u128::from_be_bytes(first) >> 54, 8))
     }
 
     /// Returns the id of a later record of a stream: derived from the thing's own id, or from the log's if
@@ -36,9 +36,9 @@ impl Id {
             | StreamId::Key(_)
             | StreamId::Var(_)
             | StreamId::Role(_)
-            | StreamId::Log(_) => Self::derived(log, log.0, Role::Stream(stream)),
+            | StreamId::Log(_) => Self::derive(log, log.0, Role::Stream(stream)),
         };
-        Self::derived(log, of, Role::Revision(revision.0))
+        Self::derive(log, of, Role::Revision(revision.0))
     }
 }
 

@@ -3,7 +3,7 @@
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Expression, Roots, Scope, Value};
 
 use super::facts::{InquiryAnswered, InquiryDelegated, Verdict};
-use super::lost;
+use super::lost_attempt;
 use super::question::ANSWER;
 use super::react::requester;
 use super::right::{AnswerRight, Answerer};
@@ -58,7 +58,7 @@ pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &In
         Ok(verdict) => verdict,
         Err(why) => return refusal(Refusal::VetoErred { inquiry: ask.inquiry, why }),
     };
-    let settled = match inquiry.attempt.map(|_| lost::settlement(ask.answer.root())).transpose() {
+    let settled = match inquiry.attempt.map(|_| lost_attempt::settlement(ask.answer.root())).transpose() {
         Ok(settled) => settled,
         Err(misfit) => return refusal(Refusal::AnswerMisfit { inquiry: ask.inquiry, misfit: misfit.to_string() }),
     };
@@ -175,7 +175,7 @@ pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: Inqu
 /// Returns the execution that still waits for an answer.
 pub(super) fn asking<'e>(state: &'e State, inquiry: &Inquiry) -> Option<&'e Execution> {
     state.executions().get(&inquiry.execution).filter(|execution| match inquiry.attempt {
-        Some(attempt) => lost::in_doubt(execution).is_some_and(|doubted| doubted.id == attempt),
+        Some(attempt) => lost_attempt::in_doubt(execution).is_some_and(|doubted| doubted.id == attempt),
         None => execution.phase == Phase::Asking,
     })
 }

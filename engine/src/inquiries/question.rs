@@ -51,7 +51,7 @@ pub struct Question<'a> {
     /// If it is true, one answer decides.
     pub veto: Option<Expression>,
     /// Who may not answer, although they are among the assignees.
-    pub exclude: Vec<Excluded>,
+    pub exclude: Vec<ExcludedPerson>,
     /// Whether an answer must include the digest of what was shown.
     pub digest_required: bool,
     /// How long it is open.
@@ -84,7 +84,7 @@ pub struct Escalation {
 
 /// Somebody who may not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Excluded {
+pub enum ExcludedPerson {
     /// The requester of the outermost workflow around the inquiry.
     Requester,
     /// The holder of the token of this name.
@@ -94,7 +94,7 @@ pub enum Excluded {
 impl<'a> Question<'a> {
     /// Parses the parameters of the builtin, which fit its schema; the error states where they do not define a question.
     pub fn parse(params: Node<'a>) -> Result<Self, Misfit> {
-        let text = |name: &'static str, most: usize| match given(params, name).map(|node| node.as_str()) {
+        let text = |name: &'static str, most: usize| match param(params, name).map(|node| node.as_str()) {
             None => Ok(None),
             Some(Some(text)) if text.trim().is_empty() => Err(misfit(name, "it is empty".to_owned())),
             Some(Some(text)) if text.len() > most => Err(misfit(name, format!("it is {} bytes long; the limit is {most}", text.len()))),
@@ -105,9 +105,9 @@ impl<'a> Question<'a> {
         if title.contains(char::is_control) {
             return Err(misfit("title", "it must be a single line, but it contains a control character, perhaps a line break".to_owned()));
         }
-        let answer = given(params, "answer").filter(|node| node.kind() == NodeKind::Object);
+        let answer = param(params, "answer").filter(|node| node.kind() == NodeKind::Object);
         let answer = answer.ok_or_else(|| misfit("answer", "it is not a JSON Schema in the form of an object".to_owned()))?;
-        let quorum = match given(params, "quorum").map(|node| node.as_f64()) {
+        let quorum = match param(params, "quorum").map(|node| node.as_f64()) {
             None => 1,
             Some(Some(number)) if (1.0..=ASSIGNEES_MAX as f64).contains(&number) && number.fract() == 0.0 => number as u32,
             Some(_) => return Err(misfit("quorum", format!("it is not a whole number from 1 to {ASSIGNEES_MAX}"))),
@@ -117,20 +117,20 @@ impl<'a> Question<'a> {
             Some(source) => Some(Expression::compile(&source, &Roots::new([ANSWER])).map_err(|error| misfit("veto", error.to_string()))?),
         };
         // Absent if it was requested by a release that could not require it.
-        let digest_required = match given(params, DIGEST).map(|node| node.as_str()) {
+        let digest_required = match param(params, DIGEST).map(|node| node.as_str()) {
             None => false,
             Some(Some(word)) if word == DIGEST_OPTIONAL => false,
             Some(Some(word)) if word == DIGEST_REQUIRED => true,
             Some(_) => return Err(misfit(DIGEST, format!("it is neither `{DIGEST_REQUIRED}` nor `{DIGEST_OPTIONAL}`"))),
         };
-        let expires = given(params, "expires").map(|node| duration(node, "expires")).transpose()?;
+        let expires = param(params, "expires").map(|node| duration(node, "expires")).transpose()?;
         let (assignees, escalate) = (assignees(params)?, escalate(params)?);
         let people = assignees.len() + escalate.iter().map(|escalation| escalation.to.len()).sum::<usize>();
         if people > ASSIGNEES_MAX {
             let message = format!("with the first assignees, it asks {people}; the limit is {ASSIGNEES_MAX}");
             return Err(misfit("escalate", message));
         }
-        let on_expire = given(params, "on_expire");
+        let on_expire = param(params, "on_expire");
         if on_expire.is_some() && expires.is_none() {
             return Err(misfit("on_expire", "it has no effect without `expires`: the inquiry never expires".to_owned()));
         }
@@ -159,7 +159,7 @@ impl<'a> Question<'a> {
 }
 
 /// Returns a parameter; null counts as absent.
-fn given<'a>(params: Node<'a>, name: &str) -> Option<Node<'a>> {
+fn param<'a>(params: Node<'a>, name: &str) -> Option<Node<'a>> {
     params.get(name).filter(|node| !node.is_null())
 }
 
@@ -179,10 +179,10 @@ fn duration(node: Node<'_>, pointer: &str) -> Result<Duration, Misfit> {
 }
 
 fn remind(params: Node<'_>) -> Result<Option<Remind>, Misfit> {
-    let Some(node) = given(params, "remind") else { return Ok(None) };
-    let Some(every) = given(node, "every") else { return Err(misfit("remind", "it has no `every`".to_owned())) };
+    let Some(node) = param(params, "remind") else { return Ok(None) };
+    let Some(every) = param(node, "every") else { return Err(misfit("remind", "it has no `every`".to_owned())) };
     let every = duration(every, "remind/every")?;
-    let max = match given(node, "max").map(|node| node.as_f64()) {
+    let max = match param(node, "max").map(|node| node.as_f64()) {
         None => REMINDERS_DEFAULT,
         Some(Some(number)) if (1.0..=f64::from(REMINDERS_MAX)).contains(&number) && number.fract() == 0.0 => number as u32,
         Some(_) => return Err(misfit("remind/max", format!("it is not a whole number from 1 to {REMINDERS_MAX}"))),
@@ -191,7 +191,7 @@ fn remind(params: Node<'_>) -> Result<Option<Remind>, Misfit> {
 }
 
 fn escalate(params: Node<'_>) -> Result<Vec<Escalation>, Misfit> {
-    let Some(node) = given(params, "escalate") else { return Ok(Vec::new()) };
+    let Some(node) = param(params, "escalate") else { return Ok(Vec::new()) };
     if node.kind() != NodeKind::Array {
         return Err(misfit("escalate", "it is not a list".to_owned()));
     }
@@ -201,15 +201,15 @@ fn escalate(params: Node<'_>) -> Result<Vec<Escalation>, Misfit> {
     }
     let escalation = |(place, node): (usize, Node<'_>)| {
         let pointer = format!("escalate/{place}");
-        let Some(after) = given(node, "after") else { return Err(misfit(&pointer, "it has no `after`".to_owned())) };
+        let Some(after) = param(node, "after") else { return Err(misfit(&pointer, "it has no `after`".to_owned())) };
         let after = duration(after, &format!("{pointer}/after"))?;
-        Ok(Escalation { after, to: people(given(node, "to"), &format!("{pointer}/to"))? })
+        Ok(Escalation { after, to: people(param(node, "to"), &format!("{pointer}/to"))? })
     };
     escalations.into_iter().enumerate().map(escalation).collect()
 }
 
 fn assignees(params: Node<'_>) -> Result<Vec<Assignee>, Misfit> {
-    people(given(params, "assignees"), "assignees")
+    people(param(params, "assignees"), "assignees")
 }
 
 fn people(node: Option<Node<'_>>, pointer: &str) -> Result<Vec<Assignee>, Misfit> {
@@ -226,12 +226,12 @@ fn people(node: Option<Node<'_>>, pointer: &str) -> Result<Vec<Assignee>, Misfit
     Ok(people)
 }
 
-fn exclude(params: Node<'_>) -> Result<Vec<Excluded>, Misfit> {
-    let names = names(given(params, "exclude"), "exclude")?;
+fn exclude(params: Node<'_>) -> Result<Vec<ExcludedPerson>, Misfit> {
+    let names = names(param(params, "exclude"), "exclude")?;
     if let Some(role) = names.iter().find(|name| name.starts_with("role:")) {
         return Err(misfit("exclude", format!("`{role}` is a role, but only single people can be excluded")));
     }
-    Ok(names.into_iter().map(|name| if name == REQUESTER { Excluded::Requester } else { Excluded::Token(name) }).collect())
+    Ok(names.into_iter().map(|name| if name == REQUESTER { ExcludedPerson::Requester } else { ExcludedPerson::Token(name) }).collect())
 }
 
 fn names(list: Option<Node<'_>>, pointer: &str) -> Result<Vec<String>, Misfit> {

@@ -7,7 +7,7 @@ use ensue_expression::{Document, Node};
 use serde_json::{Value as Json, json};
 
 use super::facts::{Assignee, InquiryEscalated, InquiryOpened, InquiryReminded, Occasion};
-use super::question::{Excluded, Question};
+use super::question::{ExcludedPerson, Question};
 use super::state::Inquiry;
 use crate::catalog::Run;
 use crate::command::Context;
@@ -24,7 +24,7 @@ use crate::time::millis;
 use crate::timers::facts::{TimerFired, TimerKind};
 use crate::timers::set::begin_of_wait;
 use crate::timers::set::timer;
-use crate::workflows::notify::Asked;
+use crate::workflows::notify::InquiryNotice;
 use crate::workflows::run::definition;
 use crate::workflows::run::with_steps;
 
@@ -39,10 +39,10 @@ pub(crate) fn opening(
         return Ok(None);
     }
     let params = document(execution.params, with)?;
-    let question = parsed(&params)?;
-    let excluded = excluded(state, &question, execution);
+    let question = parse_question(&params)?;
+    let excluded = excluded_names(state, &question, execution);
     if let Some(error) = nobody_left(&question, &excluded) {
-        return Ok(Some(vec![ended(record, execution, Err(error))]));
+        return Ok(Some(vec![draft_end(record, execution, Err(error))]));
     }
     let opened_at = begin_of_wait(state, record);
     let expires_at = question.expires.map(|expires| opened_at.plus_millis(millis(expires)));
@@ -59,7 +59,7 @@ pub(crate) fn opening(
         attempt: None,
         scope: Some(Box::new(execution.scope())),
     };
-    let inquiry = Id::derived(state.log(), id.0, Role::Inquiry(1));
+    let inquiry = Id::derive(state.log(), id.0, Role::Inquiry(1));
     let opened = Draft {
         stream: StreamId::Execution(id),
         begins: Some(inquiry),
@@ -91,14 +91,14 @@ pub(crate) fn after_timer(
         return None;
     }
     let (inquiry, _) = state.inquiries().of(&id)?;
-    Some(match told_again(state, record, (id, execution), (inquiry, fired), with) {
+    Some(match remind_or_escalate(state, record, (id, execution), (inquiry, fired), with) {
         Ok(drafts) => Reaction::last(drafts),
         Err(reaction) => reaction,
     })
 }
 
 /// Returns the record of a reminder or escalation, and the timer of the next reminder.
-fn told_again(
+fn remind_or_escalate(
     state: &State,
     record: &Record,
     (id, execution): (ExecutionId, &Execution),
@@ -106,7 +106,7 @@ fn told_again(
     with: &Context<'_>,
 ) -> Result<Vec<Draft>, Reaction> {
     let params = document(execution.params, with)?;
-    let question = parsed(&params)?;
+    let question = parse_question(&params)?;
     let number = fired.number;
     let (fact, next): (Fact, _) = match fired.kind {
         TimerKind::Escalation => {
@@ -156,11 +156,11 @@ fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execut
             Ok(params) => params,
             Err(reaction) => return Some(reaction),
         };
-        let question = match parsed(&params) {
+        let question = match parse_question(&params) {
             Ok(question) => question,
             Err(reaction) => return Some(reaction),
         };
-        run.notified((id, execution, part_of), &Asked { inquiry, question: &question, of })
+        run.notify_people((id, execution, part_of), &InquiryNotice { inquiry, question: &question, of })
     });
     // If its steps cannot be read, nobody knows whom to notify; the question stays open all the same.
     reaction.flatten().unwrap_or_else(Reaction::nothing)
@@ -170,7 +170,7 @@ fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execut
 pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
     let Some((_, inquiry)) = state.inquiries().of(&id) else { return Reaction::nothing() };
     match outcome(inquiry, execution, with) {
-        Ok(outcome) => Reaction::last(vec![ended(record, execution, outcome)]),
+        Ok(outcome) => Reaction::last(vec![draft_end(record, execution, outcome)]),
         Err(reaction) => reaction,
     }
 }
@@ -181,7 +181,7 @@ fn outcome(inquiry: &Inquiry, execution: &Execution, with: &Context<'_>) -> Resu
         return Ok(Ok(result(last.root(), inquiry, &answers)));
     }
     let params = document(execution.params, with)?;
-    let question = parsed(&params)?;
+    let question = parse_question(&params)?;
     if let Some(answer) = question.on_expire {
         return Ok(Ok(result(answer, inquiry, &answers)));
     }
@@ -193,14 +193,14 @@ fn outcome(inquiry: &Inquiry, execution: &Execution, with: &Context<'_>) -> Resu
     Ok(Err(Failure::new(FailureKind::Expired, message)))
 }
 
-fn parsed(params: &Document) -> Result<Question<'_>, Reaction> {
+fn parse_question(params: &Document) -> Result<Question<'_>, Reaction> {
     Question::parse(params.root()).map_err(|misfit| Reaction::Impossible(format!("it is not a valid question: {misfit}")))
 }
 
-fn ended(record: &Record, execution: &Execution, outcome: Result<Body, Failure>) -> Draft {
+fn draft_end(record: &Record, execution: &Execution, outcome: Result<Body, Failure>) -> Draft {
     let (fact, body): (Fact, _) = match outcome {
         Ok(result) => (ExecutionSucceeded { part_of: execution.part_of.clone() }.into(), Some(result)),
-        Err(error) => (execution.failed(error), None),
+        Err(error) => (execution.failure_fact(error), None),
     };
     let cause = Some(execution.cause(record.id));
     Draft { stream: record.stream.clone(), begins: None, actor: Actor::Engine, cause, trace: None, fact, body }
@@ -251,10 +251,10 @@ fn nobody_left(question: &Question<'_>, excluded: &[String]) -> Option<Failure> 
     (left < question.quorum).then(|| Failure::new(FailureKind::ParametersInvalid, message))
 }
 
-fn excluded(state: &State, question: &Question<'_>, execution: &Execution) -> Vec<String> {
+fn excluded_names(state: &State, question: &Question<'_>, execution: &Execution) -> Vec<String> {
     let names = question.exclude.iter().filter_map(|excluded| match excluded {
-        Excluded::Requester => requester(state, execution),
-        Excluded::Token(name) => Some(name.clone()),
+        ExcludedPerson::Requester => requester(state, execution),
+        ExcludedPerson::Token(name) => Some(name.clone()),
     });
     names.collect()
 }
@@ -301,7 +301,7 @@ fn digest(state: &State, question: &Question<'_>, execution: &Execution, with: &
 /// Returns the digest that an answer would be bound to if a step of a workflow asked the question defined by
 /// these parameters.
 pub(crate) fn question_digest(params: &Document, step: &StepName, workflow: &Execution, with: &Context<'_>) -> Result<Digest, Reaction> {
-    digest_within(&parsed(params)?, Some((step, workflow)), workflow.catalog, with)
+    digest_within(&parse_question(params)?, Some((step, workflow)), workflow.catalog, with)
 }
 
 fn digest_within(

@@ -4,7 +4,7 @@ use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Node, Scope, Value};
 
 use crate::catalog::{Action, Misfit};
 use crate::locks::facts::{Claim, LockOwner};
-use crate::rules::flow::keys::{key_digest, only_key};
+use crate::rules::flow::match_keys::{key_digest, only_key};
 use crate::text::describe;
 
 impl Action {

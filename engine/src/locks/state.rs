@@ -13,7 +13,7 @@ use crate::record::{CatalogRevision, Digest, Position};
 use crate::table::{Table, undone_together};
 
 /// The place of an execution among those that wait: by priority and age.
-type Place = (i16, Position);
+type WaiterPlace = (i16, Position);
 
 /// The holders of locks, and the executions that wait for them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,9 +26,9 @@ pub struct Locks {
     /// The holders of each lock, by the record since which they hold it.
     holders: Table<(Lock, Position), ExecutionId>,
     /// The executions that wait for a lock.
-    waiters: Table<(Lock, Place), ExecutionId>,
+    waiters: Table<(Lock, WaiterPlace), ExecutionId>,
     /// The executions that would wait, but are paused or are inside a paused one.
-    aside: Table<(Lock, Place), ExecutionId>,
+    aside: Table<(Lock, WaiterPlace), ExecutionId>,
     /// The locks that have a waiting execution and room for it; derived from the other tables, not saved.
     #[serde(skip)]
     free: Table<Lock, ()>,
@@ -45,7 +45,7 @@ pub struct Claimant {
     pub held: Vec<Position>,
     /// Its state.
     pub standing: Standing,
-    place: Place,
+    place: WaiterPlace,
     catalog: CatalogRevision,
 }
 
@@ -241,7 +241,7 @@ impl Locks {
     }
 
     /// Applies that the wait of an execution was recorded.
-    pub(crate) fn tell(&mut self, id: ExecutionId) {
+    pub(crate) fn apply_wait(&mut self, id: ExecutionId) {
         self.claimants.change(&id, |claimant| {
             claimant.standing = match claimant.standing {
                 Standing::Waiting { .. } => Standing::Waiting { is_told: true },
@@ -320,6 +320,6 @@ impl Locks {
 }
 
 /// Returns the range of rows of a lock.
-fn whole(lock: &Lock) -> std::ops::RangeInclusive<(Lock, Place)> {
+fn whole(lock: &Lock) -> std::ops::RangeInclusive<(Lock, WaiterPlace)> {
     (lock.clone(), (i16::MIN, Position::default()))..=(lock.clone(), (i16::MAX, Position(u64::MAX)))
 }

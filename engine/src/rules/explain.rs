@@ -8,8 +8,8 @@ use ensue_expression::{Budget, EvaluationError, Explanation, Expression, Outcome
 
 use crate::catalog::Rule;
 use crate::rules::judge::{EventTexts, EventView, RULE_STEPS_MAX, base_scope, event_value};
-use crate::rules::local::{self, Failed};
-use crate::vars::seen::SeenVars;
+use crate::rules::local::{self, FailedLocal};
+use crate::vars::values::SeenVars;
 
 /// The explanation of a rule's verdict. All of it is empty if explaining met an internal error.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +93,7 @@ fn worked_out(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness:
         Thoroughness::Everything => when.explain(&scope, &mut budget),
         Thoroughness::Conditions { steps_left } => {
             let explained = when.explain_conditions(&scope, &mut budget, steps_left);
-            *steps_left = steps_left.saturating_sub(budget.spent());
+            *steps_left = steps_left.saturating_sub(budget.steps_spent());
             explained
         }
     });
@@ -102,7 +102,7 @@ fn worked_out(rule: &Rule, event: &EventView<'_>, vars: &SeenVars, thoroughness:
 }
 
 /// Returns the local value whose error is the condition's error, if the condition read one that errs.
-fn culprit(rule: &Rule, when: &Expression, explained: &Explanation, failed: &[Failed<'_>]) -> Option<ErredLocal> {
+fn culprit(rule: &Rule, when: &Expression, explained: &Explanation, failed: &[FailedLocal<'_>]) -> Option<ErredLocal> {
     let Outcome::Erred(error) = explained.outcome() else { return None };
     let cause = local::cause(when, error.clone(), failed);
     let (name, error) = failed.iter().find(|(_, failed)| *failed == cause)?;

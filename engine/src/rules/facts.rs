@@ -7,7 +7,7 @@ use crate::catalog::{Control, Mode};
 use crate::ids::{EnforcementId, EventId, ExecutionId, RuleId};
 use crate::names::RuleRef;
 use crate::record::{CatalogRevision, Digest, Position};
-use crate::rules::flow::facts::Controlled;
+use crate::rules::flow::facts::ControlledMatch;
 use crate::time::Timestamp;
 
 /// A rule decided on an event that matches it.
@@ -25,7 +25,7 @@ pub struct EnforcementMade {
     /// What became of the match.
     pub outcome: Outcome,
     /// What the rule's flow control keeps about it; `None` if nothing.
-    pub flow: Option<Controlled>,
+    pub flow: Option<ControlledMatch>,
 }
 
 /// What became of a match.

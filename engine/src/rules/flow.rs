@@ -5,7 +5,7 @@
 
 mod ends;
 pub mod facts;
-pub mod keys;
+pub mod match_keys;
 pub(crate) mod react;
 pub mod state;
 mod walk;

@@ -12,7 +12,7 @@ mod need;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_expression::{Demand, Known, Scope, Value};
+use ensue_expression::{Demand, KnownBindings, Scope, Value};
 
 use self::fields::Tests;
 use self::layer::{Layer, RuleAt};
@@ -88,5 +88,5 @@ fn demand_of(rule: &Rule) -> Demand {
     if when.reads_root("config") || rule.local.iter().any(|(_, value)| value.reads_root("config")) {
         constants.set("config", Value::from_json(&rule.config));
     }
-    when.demand(&Known { constants, named: Some(("local", &rule.local)) })
+    when.demand(&KnownBindings { constants, named: Some(("local", &rule.local)) })
 }

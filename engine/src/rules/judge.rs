@@ -18,11 +18,11 @@ use crate::executions::facts::Pace;
 use crate::executions::labels::Labels;
 use crate::locks::facts::Claim;
 use crate::record::{Body, CatalogRevision};
-use crate::rules::flow::keys::{self, Keys, NoKeys};
+use crate::rules::flow::match_keys::{self, Keys, NoKeys};
 use crate::rules::local;
 use crate::text::cut;
 use crate::vars::reads::RuleReads;
-use crate::vars::seen::SeenVars;
+use crate::vars::values::SeenVars;
 
 /// How many steps all rules together may take for one event before the remaining rules are judged later, each
 /// in its own turn.
@@ -50,7 +50,7 @@ impl Judgement {
     }
 
     /// Returns how many rules it leaves undecided.
-    pub fn undecided(&self) -> u32 {
+    pub fn undecided_count(&self) -> u32 {
         let undecided = self.verdicts.iter().filter(|one| matches!(one.verdict, Verdict::Undecided)).count();
         u32::try_from(undecided).unwrap_or(u32::MAX)
     }
@@ -60,7 +60,7 @@ impl Judgement {
     /// steps that the rules before it left over: that rule erred, or was rejected, and that verdict stays.
     #[must_use]
     pub fn as_recorded(mut self, decided: u32) -> Self {
-        let found = self.verdicts.len() - self.undecided() as usize;
+        let found = self.verdicts.len() - self.undecided_count() as usize;
         if decided as usize > found {
             for (at, verdict) in std::mem::take(&mut self.short_of_steps) {
                 if let Some(judged) = self.verdicts.get_mut(at) {
@@ -142,14 +142,14 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
             let verdict = match catalog.reads_vars(&rule.name) {
                 Some(reads) => may_match(rule, reads, &value, &mut budget).then_some(Verdict::Undecided),
                 None => match judge_one(rule, &value, &SeenVars::default(), &mut budget) {
-                    Judged::OutOfSteps(verdict) if steps_left < RULE_STEPS_MAX => {
+                    RuleEvaluation::OutOfSteps(verdict) if steps_left < RULE_STEPS_MAX => {
                         judgement.short_of_steps.push((judgement.verdicts.len(), as_before(verdict)));
                         Some(Verdict::Undecided)
                     }
                     judged => judged.verdict(),
                 },
             };
-            steps_left = steps_left.saturating_sub(budget.spent());
+            steps_left = steps_left.saturating_sub(budget.steps_spent());
             if let Some(verdict) = verdict {
                 judgement.verdicts.push(RuleVerdict { rule: rule.clone(), verdict });
             }
@@ -194,7 +194,7 @@ pub(crate) fn judge_counted(rule: &Rule, event: &EventView<'_>, vars: &SeenVars)
     let texts = EventTexts::of(event);
     let mut budget = Budget::steps(RULE_STEPS_MAX);
     let judged = judge_one(rule, &event_value(event, &texts), vars, &mut budget);
-    (judged.verdict(), budget.spent())
+    (judged.verdict(), budget.steps_spent())
 }
 
 /// Returns true if a rule that reads `vars` may match an event, or err on it.
@@ -211,14 +211,14 @@ fn may_match(rule: &Rule, reads: &RuleReads, event: &Value<'_>, budget: &mut Bud
 }
 
 /// The result of evaluating a rule.
-enum Judged {
+enum RuleEvaluation {
     /// The rule's verdict; `None` if it does not match.
     Decided(Option<Verdict>),
     /// The rule was not done within the steps that it had: its verdict if it gets no more.
     OutOfSteps(Verdict),
 }
 
-impl Judged {
+impl RuleEvaluation {
     fn verdict(self) -> Option<Verdict> {
         match self {
             Self::Decided(verdict) => verdict,
@@ -227,20 +227,20 @@ impl Judged {
     }
 }
 
-fn judge_one(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> Judged {
+fn judge_one(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> RuleEvaluation {
     // The evaluation of each rule is contained: an internal error in it becomes that rule's error, and the
     // others continue.
     match catch_unwind(AssertUnwindSafe(|| verdict(rule, event, vars, budget))) {
         Ok(Ok(judged)) => judged,
         Ok(Err(error)) => {
             let verdict = Verdict::Erred { message: cut(describe(&error), ERROR_BYTES_MAX) };
-            if error.kind == ErrorKind::Budget { Judged::OutOfSteps(verdict) } else { Judged::Decided(Some(verdict)) }
+            if error.kind == ErrorKind::Budget { RuleEvaluation::OutOfSteps(verdict) } else { RuleEvaluation::Decided(Some(verdict)) }
         }
-        Err(_) => Judged::Decided(Some(Verdict::Erred { message: "the evaluation stopped at an internal error".to_owned() })),
+        Err(_) => RuleEvaluation::Decided(Some(Verdict::Erred { message: "the evaluation stopped at an internal error".to_owned() })),
     }
 }
 
-fn verdict(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> Result<Judged, EvaluationError> {
+fn verdict(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget) -> Result<RuleEvaluation, EvaluationError> {
     let base = || vars.within(base_scope(rule, event));
     if let Some(when) = &rule.when {
         let mut scope = base();
@@ -248,28 +248,28 @@ fn verdict(rule: &Rule, event: &Value<'_>, vars: &SeenVars, budget: &mut Budget)
         // only if the condition reads them, and one that errs is an error only where it is read.
         let failed = if when.reads_root("local") { local::computable(&mut scope, &rule.local, budget)? } else { Vec::new() };
         if !when.holds(&scope, budget).map_err(|error| local::cause(when, error, &failed))? {
-            return Ok(Judged::Decided(None));
+            return Ok(RuleEvaluation::Decided(None));
         }
     }
     let plan = match &rule.flow {
         None => render(rule, base(), budget),
-        Some(flow) => controlled(rule, flow, base(), budget),
+        Some(flow) => plan_with_flow(rule, flow, base(), budget),
     };
     Ok(match plan {
-        Ok(plan) => Judged::Decided(Some(Verdict::Matched(plan))),
-        Err(error) if error.kind == ErrorKind::Budget => Judged::OutOfSteps(Verdict::Matched(rejected(&error))),
-        Err(error) => Judged::Decided(Some(Verdict::Matched(rejected(&error)))),
+        Ok(plan) => RuleEvaluation::Decided(Some(Verdict::Matched(plan))),
+        Err(error) if error.kind == ErrorKind::Budget => RuleEvaluation::OutOfSteps(Verdict::Matched(rejected_plan(&error))),
+        Err(error) => RuleEvaluation::Decided(Some(Verdict::Matched(rejected_plan(&error)))),
     })
 }
 
-fn rejected(error: &EvaluationError) -> Plan {
+fn rejected_plan(error: &EvaluationError) -> Plan {
     Plan::Reject { error: cut(describe(error), ERROR_BYTES_MAX) }
 }
 
 /// A match that cannot be run is rejected before flow control, if that can be known: it uses nothing up, and
 /// does not displace another match.
-fn controlled<'a>(rule: &'a Rule, flow: &'a Flow, base: Scope<'a>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
-    let keys = match keys::keys(rule, flow, base.clone(), budget) {
+fn plan_with_flow<'a>(rule: &'a Rule, flow: &'a Flow, base: Scope<'a>, budget: &mut Budget) -> Result<Plan, EvaluationError> {
+    let keys = match match_keys::keys(rule, flow, base.clone(), budget) {
         Ok(keys) => keys,
         Err(NoKeys::Rejected(error)) => return Ok(Plan::Reject { error: cut(error, ERROR_BYTES_MAX) }),
         Err(NoKeys::Budget(error)) => return Err(error),
@@ -290,19 +290,19 @@ pub(crate) fn render_released(rule: &Rule, events: &[EventView<'_>], vars: &Seen
     let values: Vec<Value<'_>> = events.iter().zip(&texts).map(|(event, texts)| event_value(event, texts)).collect();
     let Some(event) = values.last() else { return Plan::Reject { error: "there is no event".to_owned() } };
     let mut scope = vars.within(base_scope(rule, event));
-    let listed = listed(rule, events, &values);
+    let listed = list_events(rule, events, &values);
     if let Some(listed) = &listed {
         scope.set("events", Value::list(listed.iter().cloned()));
     }
     let mut budget = Budget::steps(RULE_STEPS_MAX);
     let plan = render(rule, scope, &mut budget);
     let plan = plan.and_then(|plan| with_events(rule, plan, listed.as_deref()));
-    plan.unwrap_or_else(|error| rejected(&error))
+    plan.unwrap_or_else(|error| rejected_plan(&error))
 }
 
 /// Returns the events as the rule lists them: the oldest first, or in the order of its window's triggers.
 /// Returns `None` if the rule acts on one event.
-fn listed<'a>(rule: &Rule, events: &[EventView<'_>], values: &[Value<'a>]) -> Option<Vec<Value<'a>>> {
+fn list_events<'a>(rule: &Rule, events: &[EventView<'_>], values: &[Value<'a>]) -> Option<Vec<Value<'a>>> {
     let flow = rule.flow.as_ref().filter(|flow| flow.gathers())?;
     let mut listed: Vec<(usize, &Value<'a>)> = events
         .iter()

@@ -6,7 +6,7 @@
 use ensue_expression::{Budget, ErrorKind, EvaluationError, Expression, Scope, Value};
 
 /// A local value that errs, by its name.
-pub type Failed<'a> = (&'a str, EvaluationError);
+pub type FailedLocal<'a> = (&'a str, EvaluationError);
 
 /// Adds all local values to a scope.
 ///
@@ -28,7 +28,7 @@ pub(crate) fn of_both<'a>(
     [outer, inner]: [&'a [(String, Expression)]; 2],
     budget: &mut Budget,
 ) -> Result<(), EvaluationError> {
-    match computed(scope, outer.iter().chain(inner), budget)?.into_iter().next() {
+    match compute_locals(scope, outer.iter().chain(inner), budget)?.into_iter().next() {
         None => Ok(()),
         Some((_, error)) => Err(error),
     }
@@ -42,15 +42,15 @@ pub fn computable<'a>(
     scope: &mut Scope<'a>,
     local: &'a [(String, Expression)],
     budget: &mut Budget,
-) -> Result<Vec<Failed<'a>>, EvaluationError> {
-    computed(scope, local.iter(), budget)
+) -> Result<Vec<FailedLocal<'a>>, EvaluationError> {
+    compute_locals(scope, local.iter(), budget)
 }
 
-fn computed<'a>(
+fn compute_locals<'a>(
     scope: &mut Scope<'a>,
     local: impl Iterator<Item = &'a (String, Expression)>,
     budget: &mut Budget,
-) -> Result<Vec<Failed<'a>>, EvaluationError> {
+) -> Result<Vec<FailedLocal<'a>>, EvaluationError> {
     let mut values: Vec<(&'a str, Value<'a>)> = Vec::new();
     let mut failed = Vec::new();
     scope.set("local", Value::map([]));
@@ -68,7 +68,7 @@ fn computed<'a>(
 }
 
 /// Returns the error to report: if an expression read a local value that errs, that value's error.
-pub fn cause(expression: &Expression, error: EvaluationError, failed: &[Failed<'_>]) -> EvaluationError {
+pub fn cause(expression: &Expression, error: EvaluationError, failed: &[FailedLocal<'_>]) -> EvaluationError {
     if failed.is_empty() || error.kind != ErrorKind::Missing {
         return error;
     }

@@ -17,14 +17,14 @@ use crate::locks::react::skipped_because;
 use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, StreamId};
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
-use crate::rules::flow::facts::Controlled;
+use crate::rules::flow::facts::ControlledMatch;
 use crate::rules::flow::react::{self as flow, Match};
 use crate::rules::flow::state::HeldEvent;
 use crate::rules::judge::{EventView, Judgement, Plan, RuleVerdict, Verdict, judge_counted};
 use crate::state::State;
 use crate::time::millis;
 use crate::vars::reads::RuleReads;
-use crate::vars::seen::NotSeen;
+use crate::vars::values::NotSeen;
 
 pub use crate::record::DEPTH_MAX;
 
@@ -43,7 +43,7 @@ pub(crate) fn react(
     let mode = state.rules().mode_at(&judged.rule, record.position);
     let mut steps = 0;
     let decided = match judged.verdict {
-        Verdict::Undecided if mode != Mode::Disabled => match decided(state, record, fact, (judgement, &judged.rule), with) {
+        Verdict::Undecided if mode != Mode::Disabled => match judge_undecided(state, record, fact, (judgement, &judged.rule), with) {
             Ok((Some(verdict), taken)) => {
                 steps = taken;
                 verdict
@@ -57,12 +57,12 @@ pub(crate) fn react(
     let is_too_deep = record.cause.depth > DEPTH_MAX && InternalTrigger::of(&fact.trigger).is_none();
     let drafts = match (mode, &decided) {
         (Mode::Disabled, _) | (_, Verdict::Undecided) => Vec::new(),
-        (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.erred(judged, message, at),
+        (Mode::Enabled | Mode::Shadow, Verdict::Erred { message }) => event.draft_error(judged, message, at),
         (Mode::Enabled | Mode::Shadow, Verdict::Matched(_)) if is_too_deep => event.loop_stopped(judged),
         (_, Verdict::Matched(Plan::Controlled { keys, run })) => {
             let Some(flow) = judged.rule.flow.as_deref() else { return Reaction::nothing() };
             let found = Match { event, rule: &judged.rule, flow, keys, run: run.as_deref(), mode };
-            match flow::matched(&found, next, at, with) {
+            match flow::react_to_match(&found, next, at, with) {
                 Ok(drafts) => drafts,
                 Err(reaction) => return reaction,
             }
@@ -72,7 +72,7 @@ pub(crate) fn react(
         }
         (Mode::Shadow, Verdict::Matched(Plan::Run { .. })) => vec![event.enforcement(&judged.rule, Outcome::Shadowed, None)],
         (Mode::Enabled, Verdict::Matched(Plan::Run { params, pace, claim, labels })) => {
-            event.executed(&judged.rule, params, (*pace, claim.clone().into_iter().collect(), labels.clone()), (None, &[]))
+            event.draft_execution(&judged.rule, params, (*pace, claim.clone().into_iter().collect(), labels.clone()), (None, &[]))
         }
     };
     go_on(judgement, next, drafts).taking(steps)
@@ -84,7 +84,7 @@ fn go_on(judgement: &Judgement, next: Consequence, drafts: Vec<Draft>) -> Reacti
 
 /// Judges an event by a rule that was left undecided, with the current values of the vars that it reads.
 /// Returns its verdict, or `None` if it does not match, and how many steps that took.
-fn decided(
+fn judge_undecided(
     state: &State,
     record: &Record,
     fact: &EventReceived,
@@ -95,7 +95,7 @@ fn decided(
     let catalog = with.catalogs.at(judgement.catalog);
     let known = catalog.as_ref().and_then(|catalog| catalog.reads_vars(&rule.name)).map(|reads| reads.all.clone());
     let reads = known.or_else(|| RuleReads::of(rule).map(|reads| reads.all)).unwrap_or_default();
-    let vars = match (state.vars().seen(&reads, with.bodies), with.bodies.document(&body)) {
+    let vars = match (state.vars().collect_values(&reads, with.bodies), with.bodies.document(&body)) {
         (Ok(vars), Some(payload)) => Ok((vars, payload)),
         (Err(NotSeen::TooLarge(message)), Some(_)) => Err(Ok((Some(Verdict::Erred { message }), 0))),
         (Err(NotSeen::Missing(mut missing)), payload) => {
@@ -144,24 +144,24 @@ impl EventReaction<'_> {
         })
     }
 
-    pub(crate) fn executed(
+    pub(crate) fn draft_execution(
         &self,
         rule: &Rule,
         params: &Body,
         run: (Pace, Vec<Claim>, Labels),
-        (flow, gathered): (Option<Controlled>, &[HeldEvent]),
+        (flow, gathered): (Option<ControlledMatch>, &[HeldEvent]),
     ) -> Vec<Draft> {
         if let Err(error) = rights::rule_may_run(self.state, rule) {
             return vec![self.enforcement(rule, Outcome::Rejected { error }, flow)];
         }
-        if let Some(reason) = skipped(self.state, self.fact.catalog, &run.1) {
+        if let Some(reason) = why_skipped(self.state, self.fact.catalog, &run.1) {
             return vec![self.enforcement(rule, Outcome::Skipped { reason }, flow)];
         }
         let enforcement = self.enforcement_id(rule);
-        let execution = ExecutionId(Id::derived(self.state.log(), enforcement.0, Role::Execution));
+        let execution = ExecutionId(Id::derive(self.state.log(), enforcement.0, Role::Execution));
         let given = if rule.has_steps() { self.given_event() } else { None };
         let internal_above = flow::above_all(self.fact.internal_above_what_follows(), gathered);
-        let request = requested(rule, self.fact.catalog, (self.event, enforcement), given, run, internal_above, self.settings);
+        let request = build_request(rule, self.fact.catalog, (self.event, enforcement), given, run, internal_above, self.settings);
         let requested = Draft {
             stream: StreamId::Execution(execution),
             begins: Some(execution.0),
@@ -172,7 +172,7 @@ impl EventReaction<'_> {
         vec![self.enforcement(rule, Outcome::Executed { execution }, flow), requested]
     }
 
-    pub(crate) fn enforcement(&self, rule: &Rule, outcome: Outcome, flow: Option<Controlled>) -> Draft {
+    pub(crate) fn enforcement(&self, rule: &Rule, outcome: Outcome, flow: Option<ControlledMatch>) -> Draft {
         let id = self.enforcement_id(rule);
         let (name, catalog) = (rule.name.clone(), self.fact.catalog);
         let made = EnforcementMade { rule: name, rule_id: rule.id, catalog, event: self.event, outcome, flow };
@@ -180,12 +180,12 @@ impl EventReaction<'_> {
     }
 
     pub(crate) fn enforcement_id(&self, rule: &Rule) -> EnforcementId {
-        EnforcementId(Id::derived(self.state.log(), self.event.0, Role::Enforcement(rule.id)))
+        EnforcementId(Id::derive(self.state.log(), self.event.0, Role::Enforcement(rule.id)))
     }
 
     /// The first occurrence of an error is recorded; later ones are counted by a summary, one minute after
     /// the last record of that error.
-    fn erred(&self, judged: &RuleVerdict, message: &str, at: &Moment) -> Vec<Draft> {
+    fn draft_error(&self, judged: &RuleVerdict, message: &str, at: &Moment) -> Vec<Draft> {
         let error = Digest::of(message.as_bytes());
         let rule = judged.rule.name.clone();
         let fact: Fact = match self.state.rules().way(judged.rule.id, error) {
@@ -220,14 +220,14 @@ impl EventReaction<'_> {
 
 /// Returns why a match of a rule is not acted on: the rule limits how many of its executions may be open, and
 /// does not wait.
-pub(crate) fn skipped(state: &State, catalog: CatalogRevision, claims: &[Claim]) -> Option<String> {
+pub(crate) fn why_skipped(state: &State, catalog: CatalogRevision, claims: &[Claim]) -> Option<String> {
     let of_rule = claims.iter().find(|claim| matches!(claim.owner, LockOwner::Rule(_)));
     let claim = of_rule.filter(|claim| claim.conflict == LockConflict::Skip && state.locks().hinders(claim, catalog))?;
     Some(skipped_because(state, &claim.lock()))
 }
 
 /// Returns the request that an enforcement of a rule on an event makes.
-pub(crate) fn requested(
+pub(crate) fn build_request(
     rule: &Rule,
     catalog: CatalogRevision,
     (event, enforcement): (EventId, EnforcementId),
@@ -250,7 +250,7 @@ pub(crate) fn requested(
         priority: rule.priority.unwrap_or(action.priority),
         queue: action.queue.clone(),
         labels,
-        scope: scope.recorded(Some(&rule.name), &action.name),
+        scope: scope.into_recorded(Some(&rule.name), &action.name),
         // The rule says it.
         principal: None,
         given_labels: BTreeSet::new(),

@@ -11,8 +11,8 @@ use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, Offset, 
 use croner::errors::CronError;
 
 use super::error::excerpt;
-use super::fields::{Field, Written};
-use super::zone::{Shown, Zone, naive};
+use super::fields::{Field, FieldText};
+use super::zone::{LocalMoments, Zone, naive};
 use super::{EXPRESSION_BYTES_MAX, ScheduleError, YEAR_LAST};
 use crate::time::Timestamp;
 
@@ -87,7 +87,7 @@ impl Cron {
         if text.len() > EXPRESSION_BYTES_MAX {
             return Err(ScheduleError::TooLong { bytes: text.len() });
         }
-        let of_name = named(text)?;
+        let of_name = expand_name(text)?;
         let fields = written_fields(of_name.unwrap_or(text))?;
         let canonical = fields.iter().map(|field| field.canonical()).collect::<Result<Vec<_>, _>>()?;
         days_are_clear(&fields)?;
@@ -121,11 +121,11 @@ impl Cron {
         let reading = self.zone.reading(moment);
         let offset = i32::try_from(self.zone.offset(moment)).ok().and_then(FixedOffset::east_opt);
         let local = naive(moment).and_utc().with_timezone(&offset.unwrap_or_else(|| Utc.fix()));
-        let occasion = match self.zone.shown(reading) {
+        let occasion = match self.zone.moments_of(reading) {
             _ if !self.days_and_times.is_time_matching(&reading).unwrap_or(true) => Occasion::Skipped,
-            Shown::Twice { first, .. } if first == moment => Occasion::FirstOfTwo,
-            Shown::Twice { .. } => Occasion::SecondOfTwo,
-            Shown::Once(_) | Shown::Never { .. } => Occasion::Usual,
+            LocalMoments::Twice { first, .. } if first == moment => Occasion::FirstOfTwo,
+            LocalMoments::Twice { .. } => Occasion::SecondOfTwo,
+            LocalMoments::Once(_) | LocalMoments::Never { .. } => Occasion::Usual,
         };
         Firing { local, occasion }
     }
@@ -133,7 +133,7 @@ impl Cron {
     fn next_by_hours(&self, after: i64) -> Option<i64> {
         let reading = self.zone.reading(after);
         let mut named = self.named_after(reading)?;
-        if let Shown::Twice { first, second } = self.zone.shown(reading)
+        if let LocalMoments::Twice { first, second } = self.zone.moments_of(reading)
             && first == after
         {
             // The clocks will go back: the times until then come first, then they are shown again.
@@ -145,11 +145,11 @@ impl Cron {
             named = self.named_from(self.zone.reading(back))?;
         }
         loop {
-            match self.zone.shown(named) {
-                Shown::Once(moment) => return Some(moment),
-                Shown::Twice { first, .. } if first > after => return Some(first),
-                Shown::Twice { second, .. } => return Some(second),
-                Shown::Never { skipped_at } => named = self.named_from(self.zone.reading(skipped_at))?,
+            match self.zone.moments_of(named) {
+                LocalMoments::Once(moment) => return Some(moment),
+                LocalMoments::Twice { first, .. } if first > after => return Some(first),
+                LocalMoments::Twice { second, .. } => return Some(second),
+                LocalMoments::Never { skipped_at } => named = self.named_from(self.zone.reading(skipped_at))?,
             }
         }
     }
@@ -157,11 +157,11 @@ impl Cron {
     fn next_by_days(&self, after: i64) -> Option<i64> {
         let mut named = self.named_after(self.zone.reading(after))?;
         loop {
-            match self.zone.shown(named) {
-                Shown::Once(moment) => return Some(moment),
-                Shown::Never { skipped_at } => return Some(skipped_at),
-                Shown::Twice { first, .. } if first > after => return Some(first),
-                Shown::Twice { first, second } => {
+            match self.zone.moments_of(named) {
+                LocalMoments::Once(moment) => return Some(moment),
+                LocalMoments::Never { skipped_at } => return Some(skipped_at),
+                LocalMoments::Twice { first, .. } if first > after => return Some(first),
+                LocalMoments::Twice { first, second } => {
                     let back = self.zone.went_back(first, second);
                     named = self.named_from(naive(back + self.zone.offset(first)))?;
                 }
@@ -197,7 +197,7 @@ fn within_time(found: Result<NaiveDateTime, CronError>) -> Option<NaiveDateTime>
 }
 
 /// Returns the expression for a name, or `None` if the text is already an expression.
-fn named(text: &str) -> Result<Option<&'static str>, ScheduleError> {
+fn expand_name(text: &str) -> Result<Option<&'static str>, ScheduleError> {
     let name = text.trim();
     if !name.starts_with('@') {
         return Ok(None);
@@ -212,7 +212,7 @@ fn named(text: &str) -> Result<Option<&'static str>, ScheduleError> {
 }
 
 /// Returns the fields of an expression, each with its kind.
-fn written_fields(text: &str) -> Result<Vec<Written<'_>>, ScheduleError> {
+fn written_fields(text: &str) -> Result<Vec<FieldText<'_>>, ScheduleError> {
     let mut words = Vec::new();
     let mut start = 0;
     for word in text.split(char::is_whitespace) {
@@ -233,12 +233,12 @@ fn written_fields(text: &str) -> Result<Vec<Written<'_>>, ScheduleError> {
             return Err(ScheduleError::FieldCount { found, span: surplus..end });
         }
     };
-    Ok(fields.iter().zip(words).map(|(field, (start, text))| Written { field: *field, text, start }).collect())
+    Ok(fields.iter().zip(words).map(|(field, (start, text))| FieldText { field: *field, text, start }).collect())
 }
 
 /// Fails if both fields of days are restricted in a way that other programs read differently, and nothing
 /// shows which reading is meant.
-fn days_are_clear(fields: &[Written<'_>]) -> Result<(), ScheduleError> {
+fn days_are_clear(fields: &[FieldText<'_>]) -> Result<(), ScheduleError> {
     let of = |field| fields.iter().find(|written| written.field == field);
     let (Some(day), Some(weekday)) = (of(Field::Day), of(Field::Weekday)) else { return Ok(()) };
     if day.is_all() || weekday.is_all() || weekday.text.starts_with('+') {

@@ -3,9 +3,9 @@
 use ensue_expression::{Budget, Document, Scope, Value};
 use serde_json::{Value as Json, json};
 
-use crate::catalog::{Accepted, Catalog, Emit, Sensor};
+use crate::catalog::{AcceptedPayload, Catalog, Emit, Sensor};
 use crate::command::ObservedEvent;
-use crate::events::decide::{Source, drafted};
+use crate::events::decide::{EventOrigin, draft_event};
 use crate::events::facts::DeliveryRefused;
 use crate::events::internal::InternalTriggers;
 use crate::events::version::TriggerVersion;
@@ -43,7 +43,7 @@ pub(super) fn events(
         ScheduleOwner::Rule(rule, _) => occasion.of_rule(rule),
         ScheduleOwner::Sensor(sensor) => {
             let sensor = catalog.sensors().get(sensor).ok_or_else(|| format!("the catalog has no sensor `{sensor}`"))?;
-            Ok(occasion.of_sensor(sensor).unwrap_or_else(|why| vec![occasion.refused(&sensor.name, why)]))
+            Ok(occasion.of_sensor(sensor).unwrap_or_else(|why| vec![occasion.draft_refusal(&sensor.name, why)]))
         }
     }
 }
@@ -74,7 +74,7 @@ impl Making<'_> {
     fn of_rule(&self, rule: &RuleRef) -> Result<Vec<Draft>, String> {
         let trigger: TriggerRef = SCHEDULE_TRIGGER.parse().map_err(|why| format!("{why}"))?;
         let payload = Document::from_value(&self.occasion());
-        let accepted = Accepted { version: TriggerVersion::FIRST, newest: payload.clone() };
+        let accepted = AcceptedPayload { version: TriggerVersion::FIRST, newest: payload.clone() };
         Ok(vec![self.event(0, (&trigger, &payload, &accepted), rule.as_str(), None, Some(rule))])
     }
 
@@ -97,20 +97,20 @@ impl Making<'_> {
     }
 
     /// Returns the validated payload of one event as it is stored and as rules see it, or `None` if its condition is false.
-    fn payload(&self, emit: &Emit, scope: &Scope<'_>, steps_left: &mut u64) -> Result<Option<(Document, Accepted)>, NoEvent> {
+    fn payload(&self, emit: &Emit, scope: &Scope<'_>, steps_left: &mut u64) -> Result<Option<(Document, AcceptedPayload)>, NoEvent> {
         let no_event = |why: String| NoEvent { trigger: emit.trigger.clone(), why };
         let mut budget = Budget::steps(*steps_left);
         if let Some(when) = &emit.when
             && !when.holds(scope, &mut budget).map_err(|why| no_event(format!("`when`: {why}")))?
         {
-            *steps_left = steps_left.saturating_sub(budget.spent());
+            *steps_left = steps_left.saturating_sub(budget.steps_spent());
             return Ok(None);
         }
         let document = match &emit.payload {
             None => Document::from_value(&self.occasion()),
             Some(payload) => payload.render_document(scope, &mut budget).map_err(|why| no_event(format!("`payload`: {why}")))?,
         };
-        *steps_left = steps_left.saturating_sub(budget.spent());
+        *steps_left = steps_left.saturating_sub(budget.steps_spent());
         let trigger = self.catalog.triggers().get(&emit.trigger).ok_or_else(|| no_event("there is no such trigger".to_owned()))?;
         let accepted = trigger.accept(emit.version, &document).map_err(|why| no_event(why.to_string()))?;
         Ok(Some((document, accepted)))
@@ -119,21 +119,21 @@ impl Making<'_> {
     fn event(
         &self,
         index: u32,
-        (trigger, payload, accepted): (&TriggerRef, &Document, &Accepted),
+        (trigger, payload, accepted): (&TriggerRef, &Document, &AcceptedPayload),
         source: &str,
         sensor: Option<SensorRef>,
         only: Option<&RuleRef>,
     ) -> Draft {
-        let id = EventId(Id::derived(self.state.log(), self.record.id, Role::Emit(index)));
+        let id = EventId(Id::derive(self.state.log(), self.record.id, Role::Emit(index)));
         let view = EventView { id, trigger, source, time: self.record.time, payload: &accepted.newest, only };
-        let event = ObservedEvent::judged(&view, judge(self.catalog, &view)).came_as(accepted.version, payload);
+        let event = ObservedEvent::from_view(&view, judge(self.catalog, &view)).came_as(accepted.version, payload);
         let event = ObservedEvent { sensor, ..event };
         let cause = Some(self.record.cause.from_parent(self.record.id));
-        let from = Source { actor: &Actor::Engine, cause, trace: None, internal_above: InternalTriggers::new() };
-        drafted(self.state, &event, &event.judgement, &from)
+        let from = EventOrigin { actor: &Actor::Engine, cause, trace: None, internal_above: InternalTriggers::new() };
+        draft_event(self.state, &event, &event.judgement, &from)
     }
 
-    fn refused(&self, sensor: &SensorRef, no_event: NoEvent) -> Draft {
+    fn draft_refusal(&self, sensor: &SensorRef, no_event: NoEvent) -> Draft {
         let fact = DeliveryRefused {
             sensor: sensor.clone(),
             trigger: Some(no_event.trigger),

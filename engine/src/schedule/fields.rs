@@ -95,13 +95,13 @@ impl Field {
 
 /// A field of the input, with its place.
 #[derive(Clone, Copy)]
-pub(super) struct Written<'a> {
+pub(super) struct FieldText<'a> {
     pub(super) field: Field,
     pub(super) text: &'a str,
     pub(super) start: usize,
 }
 
-impl Written<'_> {
+impl FieldText<'_> {
     /// Returns true if it restricts nothing.
     pub(super) fn is_all(self) -> bool {
         matches!(self.text, "*" | "?")
@@ -163,10 +163,10 @@ fn part(field: Field, text: &str) -> Result<String, PartFault> {
         }
         Field::Second | Field::Minute | Field::Hour | Field::Month | Field::Year => {}
     }
-    stepped(field, &upper)
+    parse_step(field, &upper)
 }
 
-fn stepped(field: Field, text: &str) -> Result<String, PartFault> {
+fn parse_step(field: Field, text: &str) -> Result<String, PartFault> {
     let Some((of, step)) = text.split_once('/') else { return range(field, text) };
     let of = if of == "*" { of.to_owned() } else { range(field, of)? };
     let step: u16 = match step {

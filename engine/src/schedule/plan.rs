@@ -55,7 +55,7 @@ pub enum When {
 
 /// The decision on a due time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Occasion {
+pub struct DueDecision {
     /// The time that fires; `None` if it is too late.
     pub fires: Option<Timestamp>,
     /// The times that do not fire: from the first, and before the second.
@@ -131,7 +131,7 @@ impl Plan {
 
     /// Decides what fires at `now` for a due time: that time, or a later one that is due as well and fires
     /// for all.
-    pub fn occasion(&self, due: Timestamp, now: Timestamp) -> Occasion {
+    pub fn occasion(&self, due: Timestamp, now: Timestamp) -> DueDecision {
         // A time that may still be delayed has its own timer.
         let until = Timestamp::from_micros(now.micros() - micros(self.jitter));
         let newest = || self.newest(due, until.max(due));
@@ -139,20 +139,20 @@ impl Plan {
         match self.misfire {
             Misfire::FireOnce => {
                 let newest = newest();
-                Occasion { fires: Some(newest), missed: missed(due, Some(newest)), next: self.next(newest) }
+                DueDecision { fires: Some(newest), missed: missed(due, Some(newest)), next: self.next(newest) }
             }
             Misfire::Skip => {
                 let newest = newest();
                 let next = self.next(newest);
                 if until.micros_since(newest) <= micros(self.grace) {
-                    return Occasion { fires: Some(newest), missed: missed(due, Some(newest)), next };
+                    return DueDecision { fires: Some(newest), missed: missed(due, Some(newest)), next };
                 }
                 let end = next.unwrap_or_else(|| newest.plus_millis(1));
-                Occasion { fires: None, missed: Some((due, end)), next }
+                DueDecision { fires: None, missed: Some((due, end)), next }
             }
             Misfire::FireAll => {
                 let first = self.first_made_up_for(due, until.max(due));
-                Occasion { fires: Some(first), missed: missed(due, Some(first)), next: self.next(first) }
+                DueDecision { fires: Some(first), missed: missed(due, Some(first)), next: self.next(first) }
             }
         }
     }
@@ -288,7 +288,7 @@ mod tests {
         for misfire in [Misfire::FireOnce, Misfire::Skip, Misfire::FireAll] {
             for plan in [cron("0 * * * *", misfire), every(HOUR, misfire)] {
                 let occasion = plan.occasion(NOON, NOON.plus_millis(3));
-                assert_eq!(occasion, Occasion { fires: Some(NOON), missed: None, next: Some(NOON.plus_millis(HOUR)) }, "{plan}");
+                assert_eq!(occasion, DueDecision { fires: Some(NOON), missed: None, next: Some(NOON.plus_millis(HOUR)) }, "{plan}");
             }
         }
     }
@@ -299,7 +299,7 @@ mod tests {
             let newest = NOON.plus_millis(5 * HOUR);
             let occasion = plan.occasion(NOON, newest.plus_millis(HOUR - 1));
             let next = Some(newest.plus_millis(HOUR));
-            assert_eq!(occasion, Occasion { fires: Some(newest), missed: Some((NOON, newest)), next }, "{plan}");
+            assert_eq!(occasion, DueDecision { fires: Some(newest), missed: Some((NOON, newest)), next }, "{plan}");
         }
     }
 
@@ -309,8 +309,8 @@ mod tests {
             let newest = NOON.plus_millis(5 * HOUR);
             let next = newest.plus_millis(HOUR);
             let (soon, late) = (plan.occasion(NOON, newest.plus_millis(60_000)), plan.occasion(NOON, newest.plus_millis(60_001)));
-            assert_eq!(soon, Occasion { fires: Some(newest), missed: Some((NOON, newest)), next: Some(next) });
-            assert_eq!(late, Occasion { fires: None, missed: Some((NOON, next)), next: Some(next) });
+            assert_eq!(soon, DueDecision { fires: Some(newest), missed: Some((NOON, newest)), next: Some(next) });
+            assert_eq!(late, DueDecision { fires: None, missed: Some((NOON, next)), next: Some(next) });
         }
     }
 
@@ -318,10 +318,10 @@ mod tests {
     fn fire_all_fires_missed_times_one_by_one_up_to_the_newest_hundred() {
         for plan in [cron("0 * * * *", Misfire::FireAll), every(HOUR, Misfire::FireAll)] {
             let few = plan.occasion(NOON, NOON.plus_millis(99 * HOUR));
-            assert_eq!(few, Occasion { fires: Some(NOON), missed: None, next: Some(NOON.plus_millis(HOUR)) });
+            assert_eq!(few, DueDecision { fires: Some(NOON), missed: None, next: Some(NOON.plus_millis(HOUR)) });
             let first = NOON.plus_millis(901 * HOUR);
             let many = plan.occasion(NOON, NOON.plus_millis(1_000 * HOUR));
-            assert_eq!(many, Occasion { fires: Some(first), missed: Some((NOON, first)), next: Some(first.plus_millis(HOUR)) });
+            assert_eq!(many, DueDecision { fires: Some(first), missed: Some((NOON, first)), next: Some(first.plus_millis(HOUR)) });
         }
     }
 
@@ -349,7 +349,7 @@ mod tests {
     fn one_time_plan_is_due_exactly_once() {
         let plan = Plan::new(When::At(NOON));
         assert_eq!(plan.first(NOON.plus_millis(1)), None);
-        assert_eq!(plan.occasion(NOON, NOON.plus_millis(DAY)), Occasion { fires: Some(NOON), missed: None, next: None });
+        assert_eq!(plan.occasion(NOON, NOON.plus_millis(DAY)), DueDecision { fires: Some(NOON), missed: None, next: None });
         let skipped = Plan { misfire: Misfire::Skip, ..plan }.occasion(NOON, NOON.plus_millis(DAY));
         assert_eq!((skipped.fires, skipped.next), (None, None));
         assert!(skipped.missed.is_some());
@@ -360,7 +360,7 @@ mod tests {
         let plan = Plan { jitter: Duration::from_secs(600), ..cron("0 * * * *", Misfire::FireOnce) };
         let next = NOON.plus_millis(HOUR);
         let occasion = plan.occasion(NOON, next.plus_millis(599 * SECOND));
-        assert_eq!(occasion, Occasion { fires: Some(NOON), missed: None, next: Some(next) });
+        assert_eq!(occasion, DueDecision { fires: Some(NOON), missed: None, next: Some(next) });
     }
 
     #[test]

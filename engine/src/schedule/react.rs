@@ -10,7 +10,7 @@ use crate::reaction::Reaction;
 use crate::record::{Actor, Draft, Position, Record};
 use crate::schedule::emits;
 use crate::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
-use crate::schedule::plan::{Occasion, Plan};
+use crate::schedule::plan::{DueDecision, Plan};
 use crate::schedule::state::{Phase, Schedule};
 use crate::state::State;
 use crate::time::Timestamp;
@@ -24,14 +24,14 @@ const ALIGNED_AT_ONCE_MAX: usize = 100;
 
 /// The schedules that a record may have changed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Changed<'a> {
+pub(crate) enum ChangedDefinitions<'a> {
     /// The schedules of a pack.
     Pack(&'a PackName),
     /// The schedule of a rule.
     Rule(&'a RuleRef),
 }
 
-impl Changed<'_> {
+impl ChangedDefinitions<'_> {
     /// Returns true if a rule is among those that may have changed.
     pub(crate) fn is_of_rule(self, rule: &RuleRef) -> bool {
         match self {
@@ -58,10 +58,10 @@ impl Changed<'_> {
 
 /// Sets and ends the schedules that a record may have changed. The result depends only on what is installed
 /// and what runs, so doing it again changes nothing.
-pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
+pub(crate) fn follow(state: &State, record: &Record, changed: ChangedDefinitions<'_>, with: &Context<'_>) -> Reaction {
     let revision = state.catalog_revision();
     match with.catalogs.at(revision) {
-        Some(catalog) => aligned(state, record, &catalog, |owner| changed.covers(owner)),
+        Some(catalog) => align_schedules(state, record, &catalog, |owner| changed.covers(owner)),
         None => Reaction::Impossible(format!("the catalog of revision {revision} cannot be built")),
     }
 }
@@ -70,11 +70,11 @@ pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with:
 /// built or because of an internal error, does not stop a schedule permanently.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
-    aligned(state, record, &catalog, |_| true).unless_nothing()
+    align_schedules(state, record, &catalog, |_| true).unless_nothing()
 }
 
-fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&ScheduleOwner) -> bool) -> Reaction {
-    let about = About { state, record };
+fn align_schedules(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&ScheduleOwner) -> bool) -> Reaction {
+    let about = ScheduleReaction { state, record };
     let running = state.schedules().iter().filter(|(_, schedule)| is_asked(&schedule.owner));
     let unwanted = running.filter_map(|(id, schedule)| about.end_of(id, schedule, catalog));
     let mut drafts: Vec<Draft> = unwanted.take(ALIGNED_AT_ONCE_MAX).collect();
@@ -98,12 +98,12 @@ fn is_wanted(state: &State, catalog: &Catalog, owner: &ScheduleOwner) -> bool {
 }
 
 /// A record, to compute its consequences.
-struct About<'a> {
+struct ScheduleReaction<'a> {
     state: &'a State,
     record: &'a Record,
 }
 
-impl About<'_> {
+impl ScheduleReaction<'_> {
     /// Returns the end of a schedule that should no longer run as it is.
     fn end_of(&self, id: ScheduleId, schedule: &Schedule, catalog: &Catalog) -> Option<Draft> {
         let is_there = match &schedule.owner {
@@ -126,7 +126,7 @@ impl About<'_> {
         let before = self.state.schedules().of(owner).filter(|(_, schedule)| schedule.plan == plan.digest());
         match before {
             None => {
-                let id = ScheduleId(Id::derived(self.state.log(), self.record.id, Role::Schedule(&owner.stream())));
+                let id = ScheduleId(Id::derive(self.state.log(), self.record.id, Role::Schedule(&owner.stream())));
                 let set = ScheduleSet { schedule: id, owner: owner.clone(), plan: plan.digest(), words: plan.to_string() };
                 let first = plan.first(begin_of_wait(self.state, self.record));
                 Some(vec![self.draft(owner, Some(id.0), set.into()), self.waits(owner, (id, 1), plan, first)])
@@ -183,7 +183,7 @@ fn put_back(log: LogId, timer: (ScheduleId, TimerKind, u32), plan: &Plan, due: T
 
 /// Returns the time after an occasion. If the clock has stepped since the record `told_at`, it is unknown how
 /// much of a period has passed: the period starts now.
-fn next_after(state: &State, plan: &Plan, occasion: Occasion, told_at: Position) -> Option<Timestamp> {
+fn next_after(state: &State, plan: &Plan, occasion: DueDecision, told_at: Position) -> Option<Timestamp> {
     let has_moved = plan.timer_kind() == TimerKind::Interval && state.timers().has_stepped_since(told_at);
     if has_moved { plan.first(state.time()) } else { occasion.next }
 }
@@ -192,7 +192,7 @@ fn next_after(state: &State, plan: &Plan, occasion: Occasion, told_at: Position)
 ///
 /// They are a single consequence, so either all of them are recorded or none. If none are, [`at_start`] sets
 /// the next timer.
-pub(crate) fn fired(state: &State, record: &Record, fact: &TimerFired, id: ScheduleId, with: &Context<'_>) -> Reaction {
+pub(crate) fn react_to_timer(state: &State, record: &Record, fact: &TimerFired, id: ScheduleId, with: &Context<'_>) -> Reaction {
     let Some(schedule) = state.schedules().get(id) else { return Reaction::nothing() };
     let revision = state.catalog_revision();
     let Some(catalog) = with.catalogs.at(revision) else {
@@ -202,7 +202,7 @@ pub(crate) fn fired(state: &State, record: &Record, fact: &TimerFired, id: Sched
     // The change that removed its plan ends the schedule.
     let Some(plan) = plan else { return Reaction::nothing() };
     let occasion = plan.occasion(put_back(state.log(), (id, fact.kind, fact.number), plan, fact.due), record.time);
-    let about = About { state, record };
+    let about = ScheduleReaction { state, record };
     let mut drafts = Vec::new();
     if let Some((from, until)) = occasion.missed {
         let missed = ScheduleMissed { schedule: id, from, until, misfire: plan.misfire };

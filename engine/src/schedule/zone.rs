@@ -53,7 +53,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 
 /// The moments of a local time, in seconds of UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum LocalMoments {
     Once(i64),
     /// The clocks went back over it.
     Twice {
@@ -78,18 +78,18 @@ impl Zone {
     }
 
     /// Returns the moments of a local time.
-    pub(super) fn shown(self, reading: NaiveDateTime) -> Shown {
+    pub(super) fn moments_of(self, reading: NaiveDateTime) -> LocalMoments {
         match self.0.offset_from_local_datetime(&reading) {
-            LocalResult::Single(offset) => Shown::Once(seconds(reading) - i64::from(offset.fix().local_minus_utc())),
+            LocalResult::Single(offset) => LocalMoments::Once(seconds(reading) - i64::from(offset.fix().local_minus_utc())),
             LocalResult::Ambiguous(one, other) => {
                 let [one, other] = [one, other].map(|offset| seconds(reading) - i64::from(offset.fix().local_minus_utc()));
-                Shown::Twice { first: one.min(other), second: one.max(other) }
+                LocalMoments::Twice { first: one.min(other), second: one.max(other) }
             }
             LocalResult::None => {
                 let at = seconds(reading);
                 // In this interval the clocks jump over the local time once, and never show it.
                 let is_past = |moment: i64| moment + self.offset(moment) > at;
-                Shown::Never { skipped_at: first_where(at - OFFSET_MAX, at + OFFSET_MAX, is_past) }
+                LocalMoments::Never { skipped_at: first_where(at - OFFSET_MAX, at + OFFSET_MAX, is_past) }
             }
         }
     }

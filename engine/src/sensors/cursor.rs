@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::change::{CHANGE_BYTES_MAX, CHANGED_CURSOR_BYTES_MIN, ChangeUnfit, CursorChange};
+use super::cursor_change::{CHANGE_BYTES_MAX, CHANGED_CURSOR_BYTES_MIN, ChangeUnfit, CursorChange};
 use crate::record::{Body, BodyHandle, Digest};
 
 /// The maximum length of a cursor as JSON, in bytes.

@@ -3,7 +3,7 @@
 
 use crate::command::{Answer, Context, Decision, Moment, Novelty, PartState, Refusal, SensorBatch, SensorParts};
 use crate::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
-use crate::events::decide::{Source, keep_delivery, receive_each};
+use crate::events::decide::{EventOrigin, keep_delivery, receive_each};
 use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
 use crate::fact::Fact;
@@ -15,7 +15,7 @@ use crate::sensors::facts::{
     PART_ERROR_BYTES_MAX, PART_NAME_BYTES_MAX, SensorAdvanced, SensorCursorSet, SensorFailed, SensorMode, SensorModeSet, SensorPartFailed,
     SensorPartRecovered, SensorRestarted, SensorStarted, SensorTested,
 };
-use crate::sensors::state::{Phase, Pulling};
+use crate::sensors::state::{Pulling, SensorPhase};
 use crate::state::State;
 use crate::text::cut;
 
@@ -53,7 +53,7 @@ pub(crate) fn take_batch(
     if let Err(refusal) = admits_work(state, with) {
         return Decision::Refused(refusal);
     }
-    let from = Source { actor, cause: None, trace, internal_above: InternalTriggers::new() };
+    let from = EventOrigin { actor, cause: None, trace, internal_above: InternalTriggers::new() };
     let (mut drafts, received) = match receive_each(state, &from, &batch.events, at, with) {
         Ok(received) => received,
         Err(refusal) => return Decision::Refused(refusal),
@@ -83,12 +83,12 @@ pub(crate) fn take_batch(
 
 /// Records that a run works, unless the log says so already. A run that is over is ignored.
 pub(crate) fn note_started(state: &State, actor: &Actor, id: SensorId, run: u64, release: &str) -> Decision {
-    let Ok(pulling) = current(state, id, run) else { return done(Vec::new()) };
+    let Ok(pulling) = current(state, id, run) else { return accept_with(Vec::new()) };
     match pulling.phase {
-        Phase::Running { .. } => done(Vec::new()),
-        Phase::Starting | Phase::Failing { .. } => {
+        SensorPhase::Running { .. } => accept_with(Vec::new()),
+        SensorPhase::Starting | SensorPhase::Failing { .. } => {
             let fact = SensorStarted { id, run, release: release.to_owned() };
-            done(vec![draft(&pulling.sensor, actor, None, fact.into(), None)])
+            accept_with(vec![draft(&pulling.sensor, actor, None, fact.into(), None)])
         }
     }
 }
@@ -96,8 +96,10 @@ pub(crate) fn note_started(state: &State, actor: &Actor, id: SensorId, run: u64,
 /// Records the 1st, 2nd, 4th, 8th … failure in a row: a long outage has few records. A run that is over is ignored.
 pub(crate) fn note_failed(state: &State, actor: &Actor, failed: &SensorFailed) -> Decision {
     match current(state, failed.id, failed.run) {
-        Ok(pulling) if failed.failures.is_power_of_two() => done(vec![draft(&pulling.sensor, actor, None, failed.clone().into(), None)]),
-        Ok(_) | Err(_) => done(Vec::new()),
+        Ok(pulling) if failed.failures.is_power_of_two() => {
+            accept_with(vec![draft(&pulling.sensor, actor, None, failed.clone().into(), None)])
+        }
+        Ok(_) | Err(_) => accept_with(Vec::new()),
     }
 }
 
@@ -105,7 +107,7 @@ pub(crate) fn note_failed(state: &State, actor: &Actor, failed: &SensorFailed) -
 /// again. Those that work again make room for others. Parts beyond the limit and a run that is over are ignored.
 pub(crate) fn note_parts(state: &State, actor: &Actor, reported: &SensorParts) -> Decision {
     let SensorParts { sensor: id, run, parts } = reported;
-    let Ok(pulling) = current(state, *id, *run) else { return done(Vec::new()) };
+    let Ok(pulling) = current(state, *id, *run) else { return accept_with(Vec::new()) };
     let known = |part: &str| state.sensors().part(*id, part);
     let recovered: Vec<&String> =
         parts.iter().filter(|(part, now)| **now == PartState::Running && known(part).is_some()).map(|(part, _)| part).collect();
@@ -119,7 +121,7 @@ pub(crate) fn note_parts(state: &State, actor: &Actor, reported: &SensorParts) -
     });
     let recovered = recovered.into_iter().map(|part| SensorPartRecovered { id: *id, run: *run, part: part.clone() }.into());
     let facts: Vec<Fact> = recovered.chain(failed.take(room)).collect();
-    done(facts.into_iter().map(|fact| draft(&pulling.sensor, actor, None, fact, None)).collect())
+    accept_with(facts.into_iter().map(|fact| draft(&pulling.sensor, actor, None, fact, None)).collect())
 }
 
 /// Sets whether a pulling sensor runs.
@@ -128,9 +130,9 @@ pub(crate) fn set_mode(state: &State, actor: &Actor, trace: Option<&str>, sensor
         return Decision::Refused(Refusal::SensorDoesNotPull(sensor.clone()));
     }
     if state.sensors().mode(sensor) == mode {
-        return done(Vec::new());
+        return accept_with(Vec::new());
     }
-    done(vec![draft(sensor, actor, trace, SensorModeSet { sensor: sensor.clone(), mode }.into(), None)])
+    accept_with(vec![draft(sensor, actor, trace, SensorModeSet { sensor: sensor.clone(), mode }.into(), None)])
 }
 
 /// Sets the cursor of a pulling sensor; without a cursor it starts from its beginning.
@@ -140,7 +142,7 @@ pub(crate) fn set_cursor(state: &State, actor: &Actor, trace: Option<&str>, sens
     };
     let from: Option<Digest> = pulling.cursor.as_ref().map(|cursor| cursor.digest());
     let (cursor, body) = cursor.cloned().map_or((None, None), Cursor::into_parts);
-    done(vec![draft(sensor, actor, trace, SensorCursorSet { id, from, cursor }.into(), body)])
+    accept_with(vec![draft(sensor, actor, trace, SensorCursorSet { id, from, cursor }.into(), body)])
 }
 
 /// Sets the cursor of a pulling sensor to the end of its source, unless it has moved since the end was looked for: then
@@ -165,7 +167,7 @@ pub(crate) fn restart(state: &State, actor: &Actor, trace: Option<&str>, sensor:
     let Some((id, _)) = state.sensors().of(sensor) else {
         return Decision::Refused(Refusal::SensorDoesNotPull(sensor.clone()));
     };
-    done(vec![draft(sensor, actor, trace, SensorRestarted { id }.into(), None)])
+    accept_with(vec![draft(sensor, actor, trace, SensorRestarted { id }.into(), None)])
 }
 
 /// Records that a pulling sensor is about to be tested, whatever its mode and the state of its run.
@@ -173,7 +175,7 @@ pub(crate) fn note_test(state: &State, actor: &Actor, trace: Option<&str>, senso
     let Some((id, _)) = state.sensors().of(sensor) else {
         return Decision::Refused(Refusal::SensorDoesNotPull(sensor.clone()));
     };
-    done(vec![draft(sensor, actor, trace, SensorTested { id }.into(), None)])
+    accept_with(vec![draft(sensor, actor, trace, SensorTested { id }.into(), None)])
 }
 
 /// Returns the sensor of a run, or refuses a run that is over.
@@ -184,7 +186,7 @@ fn current(state: &State, id: SensorId, run: u64) -> Result<&Pulling, Refusal> {
     }
 }
 
-fn done(drafts: Vec<Draft>) -> Decision {
+fn accept_with(drafts: Vec<Draft>) -> Decision {
     Decision::Done { drafts, answer: Answer::Done }
 }
 

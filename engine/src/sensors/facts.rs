@@ -9,7 +9,7 @@ use crate::record::Digest;
 use crate::text::cut;
 use crate::time::Timestamp;
 
-use super::change::CursorChange;
+use super::cursor_change::CursorChange;
 
 /// The maximum length of an error's message in bytes, as stored.
 pub const SENSOR_ERROR_BYTES_MAX: usize = 2048;

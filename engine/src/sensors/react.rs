@@ -7,7 +7,7 @@ use crate::ids::{Id, Role, SensorId};
 use crate::names::SensorRef;
 use crate::reaction::Reaction;
 use crate::record::{Actor, Draft, Record, StreamId};
-use crate::schedule::react::Changed;
+use crate::schedule::react::ChangedDefinitions;
 use crate::sensors::facts::{SensorEnded, SensorEndedBecause, SensorSet};
 use crate::sensors::state::Pulling;
 use crate::state::State;
@@ -18,10 +18,10 @@ const ALIGNED_AT_ONCE_MAX: usize = 100;
 
 /// Sets and ends the pulling sensors that a record may have changed. The result depends only on what is installed and
 /// what the state holds, so doing it again changes nothing.
-pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
+pub(crate) fn follow(state: &State, record: &Record, changed: ChangedDefinitions<'_>, with: &Context<'_>) -> Reaction {
     let revision = state.catalog_revision();
     match with.catalogs.at(revision) {
-        Some(catalog) => aligned(state, record, &catalog, |sensor| changed.is_of_sensor(sensor)),
+        Some(catalog) => align_sensors(state, record, &catalog, |sensor| changed.is_of_sensor(sensor)),
         None => Reaction::Impossible(format!("the catalog of revision {revision} cannot be built")),
     }
 }
@@ -30,11 +30,11 @@ pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with:
 /// permanently, and a later release may know more kinds of sources.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
-    aligned(state, record, &catalog, |_| true).unless_nothing()
+    align_sensors(state, record, &catalog, |_| true).unless_nothing()
 }
 
-fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&SensorRef) -> bool) -> Reaction {
-    let about = About { state, record };
+fn align_sensors(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&SensorRef) -> bool) -> Reaction {
+    let about = SensorReaction { state, record };
     let running = state.sensors().iter().filter(|(_, pulling)| is_asked(&pulling.sensor));
     let unwanted = running.filter_map(|(id, pulling)| about.end_of(id, pulling, catalog));
     let mut drafts: Vec<Draft> = unwanted.take(ALIGNED_AT_ONCE_MAX).collect();
@@ -50,12 +50,12 @@ fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(
 }
 
 /// A record, to compute its consequences.
-struct About<'a> {
+struct SensorReaction<'a> {
     state: &'a State,
     record: &'a Record,
 }
 
-impl About<'_> {
+impl SensorReaction<'_> {
     /// Returns the end of a sensor that is gone, or that reads something else now.
     fn end_of(&self, id: SensorId, pulling: &Pulling, catalog: &Catalog) -> Option<Draft> {
         let now = catalog.sensors().get(&pulling.sensor).filter(|sensor| sensor.source.pulls());
@@ -74,7 +74,7 @@ impl About<'_> {
             return None;
         }
         let stream = StreamId::Sensor(sensor.name.clone());
-        let id = SensorId(Id::derived(self.state.log(), self.record.id, Role::Sensor(&stream)));
+        let id = SensorId(Id::derive(self.state.log(), self.record.id, Role::Sensor(&stream)));
         let set = SensorSet { sensor: sensor.name.clone(), id, source: sensor.source.word().to_owned(), identity };
         Some(self.draft(&sensor.name, Some(id.0), set.into()))
     }

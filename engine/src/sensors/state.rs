@@ -58,7 +58,7 @@ pub struct Pulling {
     /// The number of its newest run. A batch of an older run is refused.
     pub run: u64,
     /// What the log last said about its runs.
-    pub phase: Phase,
+    pub phase: SensorPhase,
     /// How many events it has created.
     pub events: u64,
     /// How many of its messages were refused.
@@ -70,7 +70,7 @@ pub struct Pulling {
 /// What the log last said about the runs of a sensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Phase {
+pub enum SensorPhase {
     /// Nothing yet.
     Starting,
     /// A run works.
@@ -93,7 +93,7 @@ pub enum Phase {
     },
 }
 
-impl Phase {
+impl SensorPhase {
     /// Returns how often the sensor has failed in a row, as far as that is recorded.
     pub fn failures(&self) -> u32 {
         match self {
@@ -103,7 +103,7 @@ impl Phase {
     }
 
     /// Returns the outage that was announced to rules: when it began, and how often the sensor failed.
-    pub fn announced(&self) -> Option<(Timestamp, u32)> {
+    pub fn announced_outage(&self) -> Option<(Timestamp, u32)> {
         match self {
             Self::Failing { since, failures, is_announced: true, .. } => Some((*since, *failures)),
             Self::Starting | Self::Running { .. } | Self::Failing { .. } => None,
@@ -163,7 +163,7 @@ impl Sensors {
                     identity: fact.identity,
                     cursor: None,
                     run: 1,
-                    phase: Phase::Starting,
+                    phase: SensorPhase::Starting,
                     events: 0,
                     refused: 0,
                     last_event_at: None,
@@ -183,7 +183,7 @@ impl Sensors {
                 self.pulling.change(&fact.id, |pulling| {
                     if let (Some(cursor), Some(change)) = (&mut pulling.cursor, &fact.change) {
                         cursor.note(change);
-                    } else if let Some(cursor) = stored(record, fact.cursor.as_ref()) {
+                    } else if let Some(cursor) = stored_cursor(record, fact.cursor.as_ref()) {
                         // Without a cursor it only counts messages.
                         pulling.cursor = Some(cursor);
                     }
@@ -191,12 +191,12 @@ impl Sensors {
                 });
             }
             SensorFact::SensorCursorSet(fact) => {
-                self.pulling.change(&fact.id, |pulling| pulling.cursor = stored(record, fact.cursor.as_ref()));
+                self.pulling.change(&fact.id, |pulling| pulling.cursor = stored_cursor(record, fact.cursor.as_ref()));
                 self.begin_run(Some(fact.id));
             }
             SensorFact::SensorRestarted(fact) => {
                 self.pulling.change(&fact.id, |pulling| {
-                    if let Phase::Running { failures, .. } | Phase::Failing { failures, .. } = &mut pulling.phase {
+                    if let SensorPhase::Running { failures, .. } | SensorPhase::Failing { failures, .. } = &mut pulling.phase {
                         *failures = 0;
                     }
                 });
@@ -205,7 +205,7 @@ impl Sensors {
             SensorFact::SensorTested(_) => {}
             SensorFact::SensorStarted(fact) => {
                 self.pulling.change(&fact.id, |pulling| {
-                    pulling.phase = Phase::Running { since: record.time, failures: pulling.phase.failures() };
+                    pulling.phase = SensorPhase::Running { since: record.time, failures: pulling.phase.failures() };
                 });
             }
             SensorFact::SensorPartFailed(fact) => {
@@ -222,11 +222,11 @@ impl Sensors {
             SensorFact::SensorPartRecovered(fact) => self.keep_parts(fact.id, |name, _| *name != fact.part),
             SensorFact::SensorFailed(fact) => self.pulling.change(&fact.id, |pulling| {
                 let (since, was_announced) = match &pulling.phase {
-                    Phase::Failing { since, is_announced, .. } => (*since, *is_announced),
-                    Phase::Starting | Phase::Running { .. } => (record.time, false),
+                    SensorPhase::Failing { since, is_announced, .. } => (*since, *is_announced),
+                    SensorPhase::Starting | SensorPhase::Running { .. } => (record.time, false),
                 };
                 let is_announced = was_announced || fact.failures >= FAILURES_ANNOUNCED;
-                pulling.phase = Phase::Failing { since, failures: fact.failures, kind: fact.error.kind, is_announced };
+                pulling.phase = SensorPhase::Failing { since, failures: fact.failures, kind: fact.error.kind, is_announced };
             }),
         }
     }
@@ -291,8 +291,8 @@ impl Sensors {
     fn run_of(&self, id: SensorId) -> Option<Effect> {
         let pulling = self.get(id).filter(|pulling| self.mode(&pulling.sensor) == SensorMode::Enabled)?;
         let running_since = match pulling.phase {
-            Phase::Running { since, .. } => Some(since),
-            Phase::Starting | Phase::Failing { .. } => None,
+            SensorPhase::Running { since, .. } => Some(since),
+            SensorPhase::Starting | SensorPhase::Failing { .. } => None,
         };
         let run = RunSensor {
             id,
@@ -340,7 +340,7 @@ impl Sensors {
 }
 
 /// Returns the cursor of a record: the text in its fact, or its body.
-fn stored(record: &Record, text: Option<&String>) -> Option<StoredCursor> {
+fn stored_cursor(record: &Record, text: Option<&String>) -> Option<StoredCursor> {
     let whole = text.cloned().map(WholeCursor::Inline).or_else(|| record.body_handle().map(WholeCursor::Body));
     whole.map(StoredCursor::from)
 }

@@ -92,9 +92,9 @@ impl TimerId {
     /// Returns the id of the record that sets it.
     pub fn record_id(self, log: LogId) -> Id {
         match self.owner {
-            TimerOwner::Execution(execution) => Id::derived(log, execution.0, Role::Timer(self.kind, self.number)),
-            TimerOwner::Schedule(schedule) => Id::derived(log, schedule.0, Role::Timer(self.kind, self.number)),
-            TimerOwner::Enforcement(enforcement) => Id::derived(log, enforcement.0, Role::Timer(self.kind, self.number)),
+            TimerOwner::Execution(execution) => Id::derive(log, execution.0, Role::Timer(self.kind, self.number)),
+            TimerOwner::Schedule(schedule) => Id::derive(log, schedule.0, Role::Timer(self.kind, self.number)),
+            TimerOwner::Enforcement(enforcement) => Id::derive(log, enforcement.0, Role::Timer(self.kind, self.number)),
         }
     }
 }
@@ -153,7 +153,7 @@ impl Timers {
     }
 
     /// Returns the number of timers that the clock's step holds now.
-    pub fn held(&self, now: Timestamp) -> usize {
+    pub fn held_count(&self, now: Timestamp) -> usize {
         if self.hold(now).is_some() { self.dated.len() } else { 0 }
     }
 
@@ -165,20 +165,20 @@ impl Timers {
 
     /// Converts a time to elapsed time: microseconds without the clock's steps.
     pub(crate) fn elapsed(&self, at: Timestamp) -> i64 {
-        at.micros().saturating_sub(self.stepped())
+        at.micros().saturating_sub(self.total_step())
     }
 
     fn last_hold(&self) -> Option<Hold> {
         self.hold.get(&0).copied()
     }
 
-    fn stepped(&self) -> i64 {
+    fn total_step(&self) -> i64 {
         self.stepped.get(&0).copied().unwrap_or(0)
     }
 
     /// Converts elapsed time to a time by the clock as it is now.
     fn by_clock(&self, elapsed: i64) -> Timestamp {
-        Timestamp::from_micros(elapsed.saturating_add(self.stepped()))
+        Timestamp::from_micros(elapsed.saturating_add(self.total_step()))
     }
 
     fn due_at(&self, id: TimerId, place: i64) -> Timestamp {
@@ -223,7 +223,7 @@ impl Timers {
                     (_, Some(hold)) => self.hold.insert(0, hold),
                     (_, None) => self.hold.remove(&0),
                 }
-                self.stepped.insert(0, self.stepped().saturating_add(by));
+                self.stepped.insert(0, self.total_step().saturating_add(by));
                 self.stepped_at.insert(0, record.position);
             }
             HealthFact::ClockAccepted(_) => self.hold.remove(&0),

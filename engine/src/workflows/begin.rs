@@ -26,12 +26,12 @@ impl WorkflowRun<'_> {
     pub(super) fn due(&self, step: &Step) -> Result<Option<Draft>, Reaction> {
         let ends = match &step.enough {
             None => self.ends_of_needs(&step.needs),
-            Some(enough) => match self.state.workflows().chosen(self.id, &step.name) {
+            Some(enough) => match self.state.workflows().chosen_needs(self.id, &step.name) {
                 Some(chosen) => self.ends_of_needs(&chosen.ended),
-                None => match self.chosen(step, enough) {
+                None => match self.choose(step, enough) {
                     Choice::Open => None,
                     // A step that is skipped in any case ends no others.
-                    Choice::Made(_) if self.stopped(step).is_some() => Some(Ends { succeeded: true, failed: false }),
+                    Choice::Made(_) if self.why_stopped(step).is_some() => Some(Ends { succeeded: true, failed: false }),
                     Choice::Made(fact) => return Ok(Some(self.draft(fact.into(), None))),
                     Choice::InVain => Some(Ends { succeeded: false, failed: false }),
                 },
@@ -41,9 +41,9 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns whether enough of the steps that a step needs have ended as it requires.
-    fn chosen(&self, step: &Step, enough: &Enough) -> Choice {
+    fn choose(&self, step: &Step, enough: &Enough) -> Choice {
         let status = |name: &StepName| self.state(name).map_or(StepStatus::Running, |state| state.status);
-        let fits = |name: &&StepName| wanted(step).includes(status(name));
+        let fits = |name: &&StepName| counted_ends(step).includes(status(name));
         let ended: Vec<StepName> = step.needs.iter().filter(fits).cloned().collect();
         let open = step.needs.iter().filter(|name| !status(name).is_end()).count();
         let count = (enough.count as usize).min(step.needs.len());
@@ -60,7 +60,7 @@ impl WorkflowRun<'_> {
 
     /// Asks the executions of the steps that a step no longer needs to end, a limited number at once.
     pub(super) fn rest_asked_to_end(&self, name: &StepName) -> Vec<Draft> {
-        let Some(chosen) = self.state.workflows().chosen(self.id, name) else { return Vec::new() };
+        let Some(chosen) = self.state.workflows().chosen_needs(self.id, name) else { return Vec::new() };
         let open = self.state.workflows().unasked_of(self.id, &chosen.cancelled, self.state.executions());
         ends_asked_for(self.state, open, self.execution, self.record)
     }
@@ -99,7 +99,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns why nothing of a step may start, if the workflow was canceled or is failing.
-    fn stopped(&self, step: &Step) -> Option<SkippedBecause> {
+    fn why_stopped(&self, step: &Step) -> Option<SkippedBecause> {
         let may_start = match self.progress.cancels {
             0 => true,
             1 => step.starts.when_cancelled() == WhenCancelled::MayStart,
@@ -115,7 +115,7 @@ impl WorkflowRun<'_> {
     /// Returns the record with which a step begins, or ends at once, given how those that it needs have ended.
     fn begin(&self, step: &Step, ends: Ends) -> Result<Draft, Reaction> {
         let skipped = |because| Ok(self.draft(StepSkipped { step: step.name.clone(), because }.into(), None));
-        let stopped = self.stopped(step);
+        let stopped = self.why_stopped(step);
         // Taking over costs nothing, and a rerun of this execution would have to run again whatever is not
         // taken over now. But a step with items may still have items to run.
         let taken_over = self.taken_over(step, ends)?;
@@ -130,7 +130,7 @@ impl WorkflowRun<'_> {
         }
         let on_failure = step.on_failure;
         let failed = |error| Ok(self.draft(StepFailed { step: step.name.clone(), item: None, error, on_failure }.into(), None));
-        match self.started(step, ends) {
+        match self.draft_start(step, ends) {
             Ok(Some(draft)) => Ok(draft),
             Ok(None) => skipped(SkippedBecause::Condition),
             Err(StepError::Fails(error)) => failed(error),
@@ -139,7 +139,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns the record that starts a step; `None` if its condition is false.
-    fn started(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, StepError> {
+    fn draft_start(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         if let Some(condition) = step.starts.condition() {
             let inputs = self.inputs_of(step, ends, condition.reads())?;
@@ -155,28 +155,28 @@ impl WorkflowRun<'_> {
             return Ok(Some(self.draft(fact.into(), None)));
         }
         if let Some(each) = &step.for_each {
-            return self.expanded(step, each, ends, &mut budget).map(Some);
+            return self.expand(step, each, ends, &mut budget).map(Some);
         }
         if let Some(repeat) = &step.repeat {
             return self.first_turn(step, repeat, ends).map(Some);
         }
         match &step.task {
             Task::Action { action, with } => {
-                let rendered = step.rendered(with);
+                let rendered = step.request_templates(with);
                 let inputs = self.inputs_of(step, ends, rendered.reads())?;
                 let scope = self.scope_of(step, &inputs, &rendered.expressions(), &mut budget)?;
-                self.requested(step, Nth::Only, action, with, &scope, &mut budget).map(Some)
+                self.request_step(step, Nth::Only, action, with, &scope, &mut budget).map(Some)
             }
             Task::Fail { message } => {
                 let message = self.message(step, message, ends, &mut budget)?;
                 Err(StepError::Fails(Failure::new(FailureKind::Fail, message)))
             }
-            Task::Assert { condition, message } => self.asserted(step, condition, message.as_ref(), ends).map(Some),
+            Task::Assert { condition, message } => self.check_assertion(step, condition, message.as_ref(), ends).map(Some),
         }
     }
 
     /// Returns the end of a step whose condition is true.
-    fn asserted(&self, step: &Step, condition: &Expression, message: Option<&Template>, ends: Ends) -> Result<Draft, StepError> {
+    fn check_assertion(&self, step: &Step, condition: &Expression, message: Option<&Template>, ends: Ends) -> Result<Draft, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs_of(step, ends, condition.reads())?;
         let scope = self.scope_of(step, &inputs, &[condition], &mut budget)?;
@@ -190,7 +190,7 @@ impl WorkflowRun<'_> {
             None => format!("`{}` is false", explanation.root.source),
         };
         let failure = Failure::new(FailureKind::Assertion, message);
-        let explained = explained(&explanation, &failure.message);
+        let explained = explained_parts(&explanation, &failure.message);
         Err(StepError::Fails(Failure { explained, ..failure }))
     }
 
@@ -214,13 +214,13 @@ enum Choice {
 
 /// The ends of needed steps that count for a step of which some are enough.
 #[derive(Clone, Copy)]
-enum Wanted {
+enum CountedEnds {
     Success,
     Failure,
     Anything,
 }
 
-impl Wanted {
+impl CountedEnds {
     fn includes(self, status: StepStatus) -> bool {
         match self {
             Self::Success => status == StepStatus::Succeeded,
@@ -231,17 +231,17 @@ impl Wanted {
 }
 
 /// Returns which ends the condition of a step asks for.
-fn wanted(step: &Step) -> Wanted {
+fn counted_ends(step: &Step) -> CountedEnds {
     let calls = |condition: &Expression, function: &str| condition.reads().iter().any(|path| path.segments[0] == function);
     match &step.starts {
-        StartsIf::Holds { condition, .. } if calls(condition, ALWAYS) => Wanted::Anything,
-        StartsIf::Holds { condition, .. } if calls(condition, FAILED) => Wanted::Failure,
-        StartsIf::Succeeded | StartsIf::SucceededAnd(_) | StartsIf::Holds { .. } => Wanted::Success,
+        StartsIf::Holds { condition, .. } if calls(condition, ALWAYS) => CountedEnds::Anything,
+        StartsIf::Holds { condition, .. } if calls(condition, FAILED) => CountedEnds::Failure,
+        StartsIf::Succeeded | StartsIf::SucceededAnd(_) | StartsIf::Holds { .. } => CountedEnds::Success,
     }
 }
 
 /// Returns the parts of a condition with their values, the whole first, as far as the record has space for them.
-fn explained(explanation: &Explanation, message: &str) -> Vec<ExplainedPart> {
+fn explained_parts(explanation: &Explanation, message: &str) -> Vec<ExplainedPart> {
     let length = |text: &str| serde_json::Value::from(text).to_string().len();
     let mut left = EXPLAINED_BYTES_MAX.min(EXPLAINED_MESSAGE_BYTES_MAX.saturating_sub(length(message)));
     let mut found: Vec<ExplainedPart> = Vec::new();

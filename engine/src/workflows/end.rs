@@ -30,7 +30,7 @@ impl WorkflowRun<'_> {
     /// Returns how the workflow ends, based on the ends of its steps.
     fn outcome(&self) -> Result<(Fact, Option<Body>), Reaction> {
         if self.progress.cancels > 0 {
-            return Ok((end::stopped(self.execution), None));
+            return Ok((end::stop_fact(self.execution), None));
         }
         let part_of = self.execution.part_of.clone();
         let result = match &self.progress.failing {
@@ -39,7 +39,7 @@ impl WorkflowRun<'_> {
         };
         match result {
             Ok(body) => Ok((ExecutionSucceeded { part_of }.into(), body)),
-            Err(StepError::Fails(error)) => Ok((self.execution.failed(error), None)),
+            Err(StepError::Fails(error)) => Ok((self.execution.failure_fact(error), None)),
             Err(StepError::Stuck(reaction)) => Err(reaction),
         }
     }

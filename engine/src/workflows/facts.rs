@@ -212,7 +212,7 @@ pub struct WaitErred {
     pub purpose: Purpose,
 }
 
-/// A workflow is run again and takes over its steps that had succeeded. The body is the list of [`Kept`],
+/// A workflow is run again and takes over its steps that had succeeded. The body is the list of [`ReusableStep`],
 /// ascending by step and item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,7 +241,7 @@ pub enum RerunFrom {
 /// What is known about a step, or an item of it, of an execution that is run again.
 #[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub struct ReusableStep {
     /// The step.
     pub step: StepName,
     /// The item, from 0.
@@ -262,13 +262,13 @@ pub enum KeptAs {
         list: Digest,
     },
     /// It succeeded.
-    Done(Taken),
+    Done(TakenOverPart),
 }
 
 /// The part of a succeeded step, or item, that is taken over.
 #[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Taken {
+pub struct TakenOverPart {
     /// The execution that it was; for a repeated step the last turn, or `None` if it had no turn.
     pub execution: Option<ExecutionId>,
     /// What it ran.
@@ -292,5 +292,5 @@ pub struct StepTakenOver {
     /// The item, from 0, if it is one.
     pub item: Option<u32>,
     /// What is taken over.
-    pub taken: Taken,
+    pub taken: TakenOverPart,
 }

@@ -14,7 +14,7 @@ use crate::reaction::Reaction;
 use crate::record::BodyHandle;
 use crate::state::State;
 use crate::vars::reads::{VARS, VarReads};
-use crate::vars::seen::{NotSeen, SeenVars};
+use crate::vars::values::{NotSeen, SeenVars};
 use crate::workflows::run::StepError;
 use crate::workflows::state::{ItemState, StepState, StepStatus};
 use crate::workflows::waits::unreadable;
@@ -31,7 +31,7 @@ pub(super) struct ExpressionInputs<'a> {
     given: Option<Document>,
     /// The document with the events of the window, for the steps of a rule that has one.
     events: Option<Document>,
-    steps: Vec<(&'a str, Seen<'a>)>,
+    steps: Vec<(&'a str, StepView<'a>)>,
     vars: SeenVars,
 }
 
@@ -56,7 +56,7 @@ static NOT_CHOSEN: StepState = StepState {
     cancelled_by: None,
 };
 
-struct Seen<'a> {
+struct StepView<'a> {
     state: &'a StepState,
     gave: Gave<'a>,
     cancel: Cancel<'a>,
@@ -97,7 +97,7 @@ struct SeenItem<'a> {
 }
 
 /// The values that expressions read, as far as bodies are needed for them.
-struct Wanted {
+struct InputReads {
     /// Whether the parameters, or the event's payload, are read.
     given: bool,
     /// Whether the events of a window are read.
@@ -118,7 +118,7 @@ enum OfStep {
     Results,
 }
 
-impl Wanted {
+impl InputReads {
     fn by(reads: &[Path], action: &Action) -> Self {
         let locals = action.local.iter().flat_map(|(_, local)| local.reads());
         let reads_local = reads.iter().any(|path| path.segments[0] == "local");
@@ -197,7 +197,7 @@ impl<'a> ExpressionInputs<'a> {
         (ends, reads, hidden): (Ends, &[Path], &[StepName]),
         with: &Context<'_>,
     ) -> Result<Self, StepError> {
-        let wanted = Wanted::by(reads, action);
+        let wanted = InputReads::by(reads, action);
         let mut bodies = Fetching { with, missing: BTreeSet::new(), bytes: 0 };
         let given = execution.of_rule.as_ref().map_or(execution.params, |of| of.given.payload);
         let given = if wanted.given { bodies.document(Some(given)) } else { None };
@@ -207,7 +207,7 @@ impl<'a> ExpressionInputs<'a> {
             // Whatever becomes of a step that was not chosen, the reader sees it as it was then.
             if hidden.contains(name) {
                 if let Some(step) = workflow.step(name) {
-                    steps.push((step.name.as_str(), Seen { state: &NOT_CHOSEN, gave: Gave::Once(None), cancel: Cancel::Never }));
+                    steps.push((step.name.as_str(), StepView { state: &NOT_CHOSEN, gave: Gave::Once(None), cancel: Cancel::Never }));
                 }
                 continue;
             }
@@ -244,9 +244,9 @@ impl<'a> ExpressionInputs<'a> {
                 (true, None) => Cancel::NotYet,
                 (false, None) => Cancel::Never,
             };
-            steps.push((name.as_str(), Seen { state: seen, gave, cancel }));
+            steps.push((name.as_str(), StepView { state: seen, gave, cancel }));
         }
-        let vars = match state.vars().seen(&wanted.vars, with.bodies) {
+        let vars = match state.vars().collect_values(&wanted.vars, with.bodies) {
             Ok(vars) => vars,
             Err(NotSeen::TooLarge(message)) => return Err(Failure::new(FailureKind::Expression, message).into()),
             Err(NotSeen::Missing(values)) => {
@@ -326,7 +326,7 @@ impl From<Failure> for StepError {
     }
 }
 
-impl Seen<'_> {
+impl StepView<'_> {
     fn value(&self) -> Value<'_> {
         let mut fields = vec![("error", error(self.state.error.as_ref())), ("status", Value::from(self.state.status.as_str()))];
         match &self.gave {

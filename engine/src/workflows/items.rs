@@ -15,10 +15,10 @@ use crate::workflows::react::ends_asked_for;
 use crate::workflows::run::Nth;
 use crate::workflows::run::StepError;
 use crate::workflows::run::WorkflowRun;
-use crate::workflows::state::Expanded;
+use crate::workflows::state::ItemProgress;
 
 impl WorkflowRun<'_> {
-    pub(super) fn expanded(&self, step: &Step, each: &ForEach, ends: Ends, budget: &mut Budget) -> Result<Draft, StepError> {
+    pub(super) fn expand(&self, step: &Step, each: &ForEach, ends: Ends, budget: &mut Budget) -> Result<Draft, StepError> {
         let inputs = self.inputs_of(step, ends, each.items.reads())?;
         let items = each.items.evaluate(&self.scope_of(step, &inputs, &[&each.items], budget)?, budget)?;
         let fails = |message: String| Err(StepError::Fails(Failure::new(FailureKind::Expression, message)));
@@ -74,7 +74,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns true if the record is the end of an item that was asked to end because one before it had failed.
-    fn is_of_a_later_end(&self, items: &Expanded) -> bool {
+    fn is_of_a_later_end(&self, items: &ItemProgress) -> bool {
         match &self.record.fact {
             Fact::ExecutionCancelled(end) => end.part_of.as_ref().is_some_and(|part_of| part_of.item != items.first_failed),
             _ => false,
@@ -82,7 +82,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Starts the next item of a step, or fails it if it cannot be rendered.
-    fn item(&self, step: &Step, items: &Expanded) -> Result<Draft, Reaction> {
+    fn item(&self, step: &Step, items: &ItemProgress) -> Result<Draft, Reaction> {
         let index = items.started;
         if items.takes_over
             && let Some(taken_over) = self.item_taken_over(step, index)?
@@ -99,7 +99,7 @@ impl WorkflowRun<'_> {
         }
     }
 
-    fn item_started(&self, step: &Step, items: &Expanded, index: u32) -> Result<Draft, StepError> {
+    fn item_started(&self, step: &Step, items: &ItemProgress, index: u32) -> Result<Draft, StepError> {
         let item = self.element(items, index)?;
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let template = match &step.task {
@@ -110,12 +110,12 @@ impl WorkflowRun<'_> {
             }
         };
         let ends = Ends { succeeded: true, failed: false };
-        let rendered = step.rendered(template);
+        let rendered = step.request_templates(template);
         let inputs = self.inputs_of(step, ends, rendered.reads())?;
         let scope = self.scope_of(step, &inputs, &rendered.expressions(), &mut budget)?;
         let scope = scope.with("item", item.root()).with("index", Value::from(i64::from(index)));
         match &step.task {
-            Task::Action { action, with } => self.requested(step, Nth::Item(index), action, with, &scope, &mut budget),
+            Task::Action { action, with } => self.request_step(step, Nth::Item(index), action, with, &scope, &mut budget),
             Task::Fail { .. } | Task::Assert { .. } => {
                 let message = template.render(&scope, &mut budget)?;
                 let message = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
@@ -125,13 +125,13 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns an item of a list.
-    pub(super) fn element(&self, items: &Expanded, index: u32) -> Result<Document, Reaction> {
+    pub(super) fn element(&self, items: &ItemProgress, index: u32) -> Result<Document, Reaction> {
         let Some(list) = self.with.bodies.elements(&items.list) else { return Err(Reaction::Needs(vec![items.list])) };
         let missing = || Reaction::Impossible(format!("the list of {} items has no item {index}", items.count));
         list.get(index as usize).ok_or_else(missing)
     }
 
-    fn error_of_items(&self, name: &StepName, items: &Expanded) -> Option<Failure> {
+    fn error_of_items(&self, name: &StepName, items: &ItemProgress) -> Option<Failure> {
         let may_fail = items.fail_at.unwrap_or_default();
         let Some(first) = items.first_failed.filter(|_| items.failed > may_fail) else {
             let message = format!("{} of {} items were started before it was cancelled", items.started, items.count);

@@ -25,7 +25,7 @@ const INQUIRY: &str = "inquiry";
 const LINK: &str = "link";
 
 /// What people are notified about.
-pub(crate) struct Asked<'a> {
+pub(crate) struct InquiryNotice<'a> {
     /// The inquiry in its current state.
     pub(crate) inquiry: (InquiryId, &'a Inquiry),
     /// Its question.
@@ -37,7 +37,7 @@ pub(crate) struct Asked<'a> {
 impl WorkflowRun<'_> {
     /// Returns the request of the execution that notifies people of an inquiry, and the record of it; `None`
     /// if the step has no notification.
-    pub(crate) fn notified(&self, asking: (ExecutionId, &Execution, &PartOf), asked: &Asked<'_>) -> Option<Reaction> {
+    pub(crate) fn notify_people(&self, asking: (ExecutionId, &Execution, &PartOf), asked: &InquiryNotice<'_>) -> Option<Reaction> {
         let (stream, execution, part_of) = asking;
         let (inquiry, of) = (asked.inquiry.0, asked.of);
         let step = self.workflow.step(&part_of.step)?;
@@ -47,7 +47,7 @@ impl WorkflowRun<'_> {
             cause: Some(execution.cause(self.record.id)),
             ..self.draft(fact, None)
         };
-        let teller = ExecutionId(Id::derived(self.state.log(), self.record.id, Role::Execution));
+        let teller = ExecutionId(Id::derive(self.state.log(), self.record.id, Role::Execution));
         Some(match self.notification(step, notify, teller, asked) {
             Ok(request) => Reaction::last(vec![draft(InquiryNotified { inquiry, execution: teller, of }.into()), request]),
             Err(StepError::Fails(error)) => Reaction::last(vec![draft(InquiryNotificationFailed { inquiry, of, error }.into())]),
@@ -55,14 +55,14 @@ impl WorkflowRun<'_> {
         })
     }
 
-    fn notification(&self, step: &Step, notify: &Notify, teller: ExecutionId, asked: &Asked<'_>) -> Result<Draft, StepError> {
+    fn notification(&self, step: &Step, notify: &Notify, teller: ExecutionId, asked: &InquiryNotice<'_>) -> Result<Draft, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs_of(step, Ends { succeeded: true, failed: false }, notify.with.reads())?;
         let scope = self.scope_of(step, &inputs, &notify.with.expressions(), &mut budget)?;
         let url = format!("{}{}", self.with.settings.inquiries_url, asked.inquiry.0);
         let link = asked.link(&url, teller).filter(|_| reads_link(notify));
         let scope = scope.with(INQUIRY, asked.value(&url, link.as_ref()));
-        let mut request = self.requested(step, Nth::Notification(teller), &notify.action, &notify.with, &scope, &mut budget)?;
+        let mut request = self.request_step(step, Nth::Notification(teller), &notify.action, &notify.with, &scope, &mut budget)?;
         if let Fact::ExecutionRequested(fact) = &mut request.fact {
             fact.link = link.map(Box::new);
         }
@@ -77,7 +77,7 @@ fn reads_link(notify: &Notify) -> bool {
     notify.with.reads().iter().any(names)
 }
 
-impl Asked<'_> {
+impl InquiryNotice<'_> {
     /// Returns the link that the notification may contain; `None` unless the inquiry asks exactly one person.
     ///
     /// Nobody knows the id of the notification before it is requested, so no text from outside can name the place.

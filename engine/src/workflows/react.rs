@@ -18,7 +18,7 @@ use crate::state::State;
 use crate::timers::facts::TimerKind;
 use crate::workflows::facts::{PartRole, Purpose, WaitMatched};
 use crate::workflows::run::{WorkflowRun, definition, draft_of};
-use crate::workflows::state::{End, WorkflowState};
+use crate::workflows::state::{PartEnd, WorkflowState};
 use crate::workflows::waits;
 
 /// How many executions are asked to end at once.
@@ -59,7 +59,7 @@ impl Due {
 /// Returns the consequences of a record of an execution for its workflow, from the `next`-th on, and then for
 /// the executions that may start.
 pub(crate) fn after_execution(state: &State, record: &Record, fact: ExecutionFact<'_>, next: Consequence, with: &Context<'_>) -> Reaction {
-    let change = match (End::of(fact), fact, &record.stream) {
+    let change = match (PartEnd::of(fact), fact, &record.stream) {
         (Some(end), ..) if end.part_of.role == PartRole::Undo => Some((end.part_of.workflow, Change::Undoing)),
         (Some(end), ..) => Some((end.part_of.workflow, Change::Ended(&end.part_of.step))),
         (None, ExecutionFact::ExecutionRequested(fact), StreamId::Execution(id))
@@ -111,19 +111,19 @@ pub(crate) fn react(state: &State, record: &Record, fact: StepFact<'_>, next: Co
         StepFact::StepExpanded(fact) => Change::Expanded(&fact.step),
         StepFact::UndoBegun(_) | StepFact::UndoFailed(_) => Change::Undoing,
         StepFact::WaitOpened(fact) => Change::Awaits(&fact.step),
-        StepFact::WaitMatched(fact) => return matched(state, record, fact, with),
+        StepFact::WaitMatched(fact) => return react_to_match(state, record, fact, with),
         StepFact::WaitErred(_) | StepFact::RerunPlanned(_) => return Reaction::nothing(),
     };
     follow(state, Some((id, change)), record, next, with)
 }
 
 /// Ends a step whose event has come, or that its event cancels, if it has begun.
-fn matched(state: &State, record: &Record, fact: &WaitMatched, with: &Context<'_>) -> Reaction {
+fn react_to_match(state: &State, record: &Record, fact: &WaitMatched, with: &Context<'_>) -> Reaction {
     let Some(child) = fact.execution.and_then(|id| Some((id, state.executions().get(&id)?))) else { return Reaction::nothing() };
     match fact.purpose {
         Purpose::Awaited if child.1.awaits_event() => waits::end(state, record, child, with),
         Purpose::Awaited => Reaction::nothing(),
-        Purpose::Cancels => waits::cancelled(state, record, child).unwrap_or_else(Reaction::nothing),
+        Purpose::Cancels => waits::cancel_by_event(state, record, child).unwrap_or_else(Reaction::nothing),
     }
 }
 
@@ -176,7 +176,7 @@ fn due(
     };
     let run = WorkflowRun { state, id, execution, progress, catalog, action, workflow, record, with };
     let due = match change {
-        Change::Begun => run.begun(next)?,
+        Change::Begun => run.due_at_begin(next)?,
         Change::Awaits(step) => run.first_of(workflow.step(step).into_iter(), next)?,
         Change::Chosen(step) => match run.first_of(workflow.step(step).into_iter(), next)? {
             Some(due) => Some(due),
@@ -204,7 +204,7 @@ fn without_steps(id: ExecutionId, execution: &Execution, progress: &WorkflowStat
             let (action, catalog) = (&execution.action, execution.catalog);
             Err(Reaction::Impossible(format!("the steps of `{action}` cannot be read in the catalog of revision {catalog}")))
         }
-        (_, 0) => Ok(Some(Due::last(draft_of(id, execution, record, end::stopped(execution), None)))),
+        (_, 0) => Ok(Some(Due::last(draft_of(id, execution, record, end::stop_fact(execution), None)))),
         (..) => Ok(None),
     }
 }
@@ -223,7 +223,7 @@ pub(super) fn ends_asked_for(
 impl WorkflowRun<'_> {
     /// Returns the due records of a workflow that has begun: first the waits that open with it, then the steps
     /// that need nothing.
-    fn begun(&self, next: Consequence) -> Result<Option<Due>, Reaction> {
+    fn due_at_begin(&self, next: Consequence) -> Result<Option<Due>, Reaction> {
         let waits = u32::try_from(self.workflow.early_watches().count()).unwrap_or(u32::MAX);
         if next.0 < waits
             && let Some((draft, then)) = self.early_wait(next)?

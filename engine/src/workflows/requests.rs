@@ -29,7 +29,7 @@ const PERIOD_BYTES_MAX: usize = 100;
 pub(crate) const LEVEL_MAX: u32 = 16;
 
 /// An action with the parameters that a step gives it, and what follows from them.
-struct Fitted<'a> {
+struct FittedAction<'a> {
     action: &'a Action,
     params: Document,
     claim: Option<Claim>,
@@ -50,7 +50,7 @@ fn fails<T>(kind: FailureKind, message: String) -> Result<T, StepError> {
 
 impl WorkflowRun<'_> {
     /// Returns the request of the execution that is a step, or an item of one.
-    pub(super) fn requested(
+    pub(super) fn request_step(
         &self,
         step: &Step,
         nth: Nth,
@@ -59,8 +59,8 @@ impl WorkflowRun<'_> {
         scope: &Scope<'_>,
         budget: &mut Budget,
     ) -> Result<Draft, StepError> {
-        let Fitted { action, params, claim, labels } = self.fitted(name, with, scope, budget)?;
-        if let Err(message) = self.permitted(action) {
+        let FittedAction { action, params, claim, labels } = self.fit_action(name, with, scope, budget)?;
+        if let Err(message) = self.check_permission(action) {
             return fails(FailureKind::NotPermitted, message);
         }
         let pace = match &step.wait {
@@ -86,7 +86,7 @@ impl WorkflowRun<'_> {
             priority: step.priority.unwrap_or_else(|| self.execution.priority()),
             queue: action.queue.clone(),
             labels,
-            scope: self.execution.scope().recorded(None, name),
+            scope: self.execution.scope().into_recorded(None, name),
             principal: self.principal_of_steps(),
             given_labels: BTreeSet::new(),
             idempotent: action.idempotent,
@@ -116,7 +116,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Checks that the workflow may run an action as a step, or returns why it may not.
-    fn permitted(&self, action: &Action) -> Result<(), String> {
+    fn check_permission(&self, action: &Action) -> Result<(), String> {
         rights::pack_may_run(self.state, &self.execution.defined_in(), action)?;
         match self.action.run_as {
             RunAs::Pack => Ok(()),
@@ -125,7 +125,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns an action with the parameters that a template gives it.
-    fn fitted(&self, name: &ActionRef, with: &Template, scope: &Scope<'_>, budget: &mut Budget) -> Result<Fitted<'_>, StepError> {
+    fn fit_action(&self, name: &ActionRef, with: &Template, scope: &Scope<'_>, budget: &mut Budget) -> Result<FittedAction<'_>, StepError> {
         let Some(action) = self.catalog.actions().get(name) else {
             return fails(FailureKind::ParametersInvalid, format!("there is no action `{name}`"));
         };
@@ -138,7 +138,7 @@ impl WorkflowRun<'_> {
         };
         let with_labels = action.claim(params.root()).and_then(|claim| Ok((claim, action.labels_of(params.root())?)));
         match with_labels {
-            Ok((claim, labels)) => Ok(Fitted { action, params, claim, labels }),
+            Ok((claim, labels)) => Ok(FittedAction { action, params, claim, labels }),
             Err(misfit) => {
                 fails(FailureKind::ParametersInvalid, format!("`{name}` cannot be run with these parameters: {}", misfit.message))
             }
@@ -186,7 +186,7 @@ impl WorkflowRun<'_> {
     /// Returns which execution of a step is requested.
     fn child(&self, step: &Step, nth: Nth) -> Child {
         let log = self.state.log();
-        let of_step = Id::derived(log, self.id.0, Role::Step(&step.name));
+        let of_step = Id::derive(log, self.id.0, Role::Step(&step.name));
         let part = |item: Option<u32>, role: PartRole| {
             // Whether an item's failure counts is decided once all have ended.
             let on_failure = if item.is_none() && role != PartRole::Undo { step.on_failure } else { OnFailure::default() };
@@ -194,11 +194,11 @@ impl WorkflowRun<'_> {
         };
         let (child, part_of, wait_millis) = match nth {
             Nth::Only => (of_step, part(None, step.role()), None),
-            Nth::Item(item) => (Id::derived(log, of_step, Role::Item(item)), part(Some(item), step.role()), None),
+            Nth::Item(item) => (Id::derive(log, of_step, Role::Item(item)), part(Some(item), step.role()), None),
             Nth::Turn { iteration, wait } => {
-                (Id::derived(log, of_step, Role::Iteration(iteration)), part(Some(iteration - 1), PartRole::Turn), wait)
+                (Id::derive(log, of_step, Role::Iteration(iteration)), part(Some(iteration - 1), PartRole::Turn), wait)
             }
-            Nth::Undo(item) => (Id::derived(log, self.id.0, Role::Undo(&step.name, item.unwrap_or(0))), part(item, PartRole::Undo), None),
+            Nth::Undo(item) => (Id::derive(log, self.id.0, Role::Undo(&step.name, item.unwrap_or(0))), part(item, PartRole::Undo), None),
             Nth::Notification(teller) => (teller.0, None, None),
         };
         Child { id: ExecutionId(child), part_of, wait_millis }

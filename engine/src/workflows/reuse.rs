@@ -14,7 +14,7 @@ use crate::names::StepName;
 use crate::reaction::Reaction;
 use crate::record::{Digest, Draft};
 use crate::workflows::elements::Elements;
-use crate::workflows::facts::{Kept, KeptAs, StepTakenOver, Taken};
+use crate::workflows::facts::{KeptAs, ReusableStep, StepTakenOver, TakenOverPart};
 use crate::workflows::inputs::Ends;
 use crate::workflows::run::Nth;
 use crate::workflows::run::StepError;
@@ -25,7 +25,7 @@ impl WorkflowRun<'_> {
     /// Returns the record by which a step takes over its earlier result, if it may; for a step with items,
     /// the record of its list.
     pub(super) fn taken_over(&self, step: &Step, ends: Ends) -> Result<Option<Draft>, Reaction> {
-        let Some(kept) = self.kept()? else { return Ok(None) };
+        let Some(kept) = self.reusable_elements()? else { return Ok(None) };
         let Some(before) = find(&kept, &step.name, None).filter(|_| self.has_all_as_before(step, &kept)) else { return Ok(None) };
         match before.what {
             KeptAs::Skipped => Ok(None),
@@ -40,7 +40,7 @@ impl WorkflowRun<'_> {
 
     /// Returns the record by which an item takes over its earlier result, if it had succeeded.
     pub(super) fn item_taken_over(&self, step: &Step, item: u32) -> Result<Option<Draft>, Reaction> {
-        let before = self.kept()?.and_then(|kept| find(&kept, &step.name, Some(item)));
+        let before = self.reusable_elements()?.and_then(|kept| find(&kept, &step.name, Some(item)));
         let taken = before.and_then(|before| if let KeptAs::Done(taken) = before.what { Some(taken) } else { None });
         // An item's question is asked again, because it is not compared with the earlier one.
         let taken = taken.filter(|taken| runs(step, taken) && taken.question.is_none() && !is_inquiry(step));
@@ -48,7 +48,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns what is known about the execution that is run again; `None` if nothing is taken over.
-    fn kept(&self) -> Result<Option<Arc<Elements>>, Reaction> {
+    fn reusable_elements(&self) -> Result<Option<Arc<Elements>>, Reaction> {
         let Some(handle) = self.progress.kept else { return Ok(None) };
         self.with.bodies.elements(&handle).map(Some).ok_or_else(|| Reaction::Needs(vec![handle]))
     }
@@ -56,7 +56,7 @@ impl WorkflowRun<'_> {
     /// Returns true if nothing that a step needs runs again: a step must run again if one that it needs does.
     fn has_all_as_before(&self, step: &Step, kept: &Elements) -> bool {
         // Of several steps, those that are enough are needed.
-        let chosen = self.state.workflows().chosen(self.id, &step.name).map(|chosen| &chosen.ended);
+        let chosen = self.state.workflows().chosen_needs(self.id, &step.name).map(|chosen| &chosen.ended);
         chosen.unwrap_or(&step.needs).iter().all(|name| match self.state(name) {
             Some(state) if state.is_taken_over => true,
             Some(state) if state.status == StepStatus::Skipped => {
@@ -67,7 +67,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns true if a step would do the same as before: an answer counts only if the same question is asked.
-    fn does_the_same(&self, step: &Step, taken: &Taken, ends: Ends) -> Result<bool, Reaction> {
+    fn does_the_same(&self, step: &Step, taken: &TakenOverPart, ends: Ends) -> Result<bool, Reaction> {
         let is_repeated = step.repeat.is_some() || matches!(step.task, Task::Assert { .. });
         if is_repeated != taken.is_repeated || !runs(step, taken) {
             return Ok(false);
@@ -92,10 +92,10 @@ impl WorkflowRun<'_> {
             return Err(Reaction::Impossible("the step has no question".to_owned()).into());
         };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
-        let rendered = step.rendered(with);
+        let rendered = step.request_templates(with);
         let inputs = self.inputs_of(step, ends, rendered.reads())?;
         let scope = self.scope_of(step, &inputs, &rendered.expressions(), &mut budget)?;
-        let asked = self.requested(step, Nth::Only, action, with, &scope, &mut budget)?;
+        let asked = self.request_step(step, Nth::Only, action, with, &scope, &mut budget)?;
         let params = asked.body.and_then(|body| body.content).and_then(|content| Document::parse(content).ok());
         let params = params.ok_or_else(|| Reaction::Impossible("the parameters of a question are not JSON".to_owned()))?;
         Ok(question_digest(&params, &step.name, self.execution, self.with)?)
@@ -104,7 +104,7 @@ impl WorkflowRun<'_> {
     /// Begins a step over the same items as before; `None` if the items differ now.
     fn expanded_as_before(&self, step: &Step, list: Digest, ends: Ends) -> Result<Option<Draft>, Reaction> {
         let Some(each) = &step.for_each else { return Ok(None) };
-        let mut draft = match self.expanded(step, each, ends, &mut Budget::steps(EVALUATION_STEPS_MAX)) {
+        let mut draft = match self.expand(step, each, ends, &mut Budget::steps(EVALUATION_STEPS_MAX)) {
             Ok(draft) => draft,
             Err(StepError::Stuck(reaction)) => return Err(reaction),
             Err(StepError::Fails(_)) => return Ok(None),
@@ -125,7 +125,7 @@ fn is_inquiry(step: &Step) -> bool {
     matches!(&step.task, Task::Action { action, .. } if action.as_str() == INQUIRY)
 }
 
-fn runs(step: &Step, taken: &Taken) -> bool {
+fn runs(step: &Step, taken: &TakenOverPart) -> bool {
     match &step.task {
         Task::Action { action, .. } => taken.action.as_ref().is_none_or(|before| before == action),
         // It ran nothing, and says the same again about what is taken over.
@@ -135,11 +135,11 @@ fn runs(step: &Step, taken: &Taken) -> bool {
 }
 
 /// Finds what is known about a step, or an item of it; the list is ascending.
-fn find(kept: &Elements, step: &StepName, item: Option<u32>) -> Option<Kept> {
+fn find(kept: &Elements, step: &StepName, item: Option<u32>) -> Option<ReusableStep> {
     let (mut from, mut to) = (0, kept.len());
     while from < to {
         let middle = from + (to - from) / 2;
-        let found: Kept = serde_json::from_str(kept.get(middle)?.root().raw()).ok()?;
+        let found: ReusableStep = serde_json::from_str(kept.get(middle)?.root().raw()).ok()?;
         match (&found.step, found.item).cmp(&(step, item)) {
             std::cmp::Ordering::Less => from = middle + 1,
             std::cmp::Ordering::Greater => to = middle,

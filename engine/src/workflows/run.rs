@@ -126,7 +126,7 @@ impl WorkflowRun<'_> {
     /// are the steps that have not ended.
     fn not_chosen(&self, step: &Step) -> Vec<StepName> {
         let has_ended = |name: &StepName| self.state(name).is_some_and(|state| state.status.is_end());
-        match self.state.workflows().chosen(self.id, &step.name) {
+        match self.state.workflows().chosen_needs(self.id, &step.name) {
             Some(chosen) => step.needs.iter().filter(|name| !chosen.ended.contains(name)).cloned().collect(),
             None if step.enough.is_some() => step.needs.iter().filter(|name| !has_ended(name)).cloned().collect(),
             None => Vec::new(),

@@ -4,7 +4,7 @@ mod progress;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::progress::{Chosen, Expanded, ItemState, StepState, StepStatus, Turns, Undoable, Undoing, WorkflowState};
+pub use self::progress::{ChosenNeeds, ItemProgress, ItemState, StepState, StepStatus, Turns, Undoable, Undoing, WorkflowState};
 use crate::catalog::OnFailure;
 use crate::executions::facts::{Failure, GivenEvent, Pace};
 use crate::executions::milestone::HowEnded;
@@ -15,8 +15,8 @@ use crate::names::{StepName, TriggerRef};
 use crate::record::{BodyHandle, Position, Record, StreamId};
 use crate::table::Table;
 use crate::timers::facts::{TimerFired, TimerKind};
-use crate::workflows::awaited::Waits;
 use crate::workflows::facts::{PartOf, PartRole, Purpose, StepTakenOver};
+use crate::workflows::wait_index::Waits;
 
 /// The open workflows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub struct Workflows {
     /// records that ended them.
     undoable: Table<(ExecutionId, Position), Undoable>,
     /// The steps for which enough of those that they need have ended.
-    chosen: Table<(ExecutionId, StepName), Chosen>,
+    chosen: Table<(ExecutionId, StepName), ChosenNeeds>,
     /// The waits of steps.
     waits: Waits,
     /// The waits of steps for the events that cancel them.
@@ -41,17 +41,17 @@ pub struct Workflows {
 }
 
 /// How an execution ended, for the step that it is.
-pub(crate) struct End<'a> {
+pub(crate) struct PartEnd<'a> {
     pub(crate) part_of: &'a PartOf,
     status: StepStatus,
     error: Option<&'a Failure>,
 }
 
-impl<'a> End<'a> {
+impl<'a> PartEnd<'a> {
     /// Returns how an execution ended that is part of a workflow; `None` if the fact is not an end or the
     /// execution is not such a part.
     pub(crate) fn of(fact: ExecutionFact<'a>) -> Option<Self> {
-        let ended = fact.ended()?;
+        let ended = fact.execution_end()?;
         let is_by_event = matches!(fact, ExecutionFact::ExecutionCancelled(fact) if fact.by.is_some());
         let status = match ended.how {
             HowEnded::Cancelled if is_by_event => StepStatus::Skipped,
@@ -93,7 +93,7 @@ impl Workflows {
     }
 
     /// Returns which of the steps that a step needs were enough for it, once that is decided.
-    pub fn chosen(&self, workflow: ExecutionId, step: &StepName) -> Option<&Chosen> {
+    pub fn chosen_needs(&self, workflow: ExecutionId, step: &StepName) -> Option<&ChosenNeeds> {
         self.chosen.get(&(workflow, step.clone()))
     }
 
@@ -102,7 +102,7 @@ impl Workflows {
         self.chosen_of(workflow).any(|(_, chosen)| chosen.cancelled.contains(step))
     }
 
-    fn chosen_of(&self, workflow: ExecutionId) -> impl Iterator<Item = (&(ExecutionId, StepName), &Chosen)> {
+    fn chosen_of(&self, workflow: ExecutionId) -> impl Iterator<Item = (&(ExecutionId, StepName), &ChosenNeeds)> {
         self.chosen.range((workflow, StepName::MIN)..).take_while(move |((of, _), _)| *of == workflow)
     }
 
@@ -221,10 +221,10 @@ impl Workflows {
                 progress.stop_before = record.position;
             });
             if let Some(part_of) = &execution.part_of {
-                self.asked(part_of, execution.place.1, id);
+                self.mark_asked(part_of, execution.place.1, id);
             }
         }
-        if let Some(end) = End::of(fact) {
+        if let Some(end) = PartEnd::of(fact) {
             self.no_longer_asked(end.part_of, execution.place.1);
             self.end(&end, record.body_handle().or(execution.result), record.position);
         }
@@ -247,7 +247,7 @@ impl Workflows {
             progress.stop_before = record.position;
         });
         if let Some(part_of) = &execution.part_of {
-            self.asked(part_of, execution.place.1, id);
+            self.mark_asked(part_of, execution.place.1, id);
         }
     }
 
@@ -274,7 +274,7 @@ impl Workflows {
             StepFact::StepExpanded(fact) => {
                 let Some(list) = record.body_handle() else { return };
                 let (count, item_failure, begun) = (fact.count, fact.item_failure, record.position);
-                let items = Expanded {
+                let items = ItemProgress {
                     list,
                     item_failure,
                     begun,
@@ -303,12 +303,12 @@ impl Workflows {
                 }
             }
             StepFact::StepChosen(fact) => {
-                let chosen = Chosen { ended: fact.ended.clone(), cancelled: fact.cancelled.clone() };
+                let chosen = ChosenNeeds { ended: fact.ended.clone(), cancelled: fact.cancelled.clone() };
                 self.chosen.insert((id, fact.step.clone()), chosen);
             }
             StepFact::WaitOpened(fact) => self.waits_for_mut(fact.purpose).open(id, fact, record.position),
-            StepFact::WaitMatched(fact) => self.waits_for_mut(fact.purpose).matched(id, fact),
-            StepFact::WaitErred(fact) => self.waits_for_mut(fact.purpose).erred(id, &fact.step),
+            StepFact::WaitMatched(fact) => self.waits_for_mut(fact.purpose).mark_matched(id, fact),
+            StepFact::WaitErred(fact) => self.waits_for_mut(fact.purpose).mark_erred(id, &fact.step),
             StepFact::RerunPlanned(_) => self.open.change(&id, |progress| progress.kept = record.body_handle()),
             StepFact::StepTakenOver(fact) => self.take_over(id, fact, record.position),
             StepFact::UndoBegun(fact) => {
@@ -363,7 +363,7 @@ impl Workflows {
 
     /// Applies that an execution was asked to end: its workflow need not ask it, except a second time if it
     /// is a workflow itself.
-    fn asked(&mut self, part_of: &PartOf, begun: Position, child: ExecutionId) {
+    fn mark_asked(&mut self, part_of: &PartOf, begun: Position, child: ExecutionId) {
         self.no_longer_asked(part_of, begun);
         if self.progress(&child).is_some_and(|progress| progress.cancels == 1) {
             self.unasked.insert((part_of.workflow, 1, begun), child);
@@ -378,7 +378,7 @@ impl Workflows {
         }
     }
 
-    fn end(&mut self, end: &End<'_>, result: Option<BodyHandle>, at: Position) {
+    fn end(&mut self, end: &PartEnd<'_>, result: Option<BodyHandle>, at: Position) {
         let PartOf { workflow, step, item, on_failure, role } = end.part_of;
         self.open.change(workflow, |progress| progress.open = progress.open.saturating_sub(1));
         match (role, end.status) {
@@ -445,7 +445,7 @@ impl Workflows {
         self.steps.insert((workflow, step.clone()), StepState { turns, ..StepState::new(StepStatus::Running) });
     }
 
-    fn change_items(&mut self, workflow: ExecutionId, step: &StepName, change: impl FnOnce(&mut Expanded)) {
+    fn change_items(&mut self, workflow: ExecutionId, step: &StepName, change: impl FnOnce(&mut ItemProgress)) {
         self.steps.change(&(workflow, step.clone()), |state| {
             if let Some(items) = &mut state.items {
                 change(items);

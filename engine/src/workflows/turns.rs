@@ -18,7 +18,7 @@ use crate::workflows::state::{StepStatus, Turns};
 
 /// The results that the expressions of a turn may read.
 #[derive(Clone, Copy)]
-struct Seen {
+struct TurnResults {
     /// The number of the turn, from 1.
     iteration: u32,
     /// The result of this turn, if it has ended.
@@ -33,7 +33,7 @@ const COLLECT_STEPS_MAX: u64 = 1_000_000;
 impl WorkflowRun<'_> {
     /// Begins a repeated step: with its first turn, or with its end if it has no turn.
     pub(super) fn first_turn(&self, step: &Step, repeat: &Repeat, ends: Ends) -> Result<Draft, StepError> {
-        match self.turn(step, repeat, Seen { iteration: 1, result: None, previous: None }, ends)? {
+        match self.turn(step, repeat, TurnResults { iteration: 1, result: None, previous: None }, ends)? {
             Some(draft) => Ok(draft),
             None => self.end_of_turns(step, repeat, 0),
         }
@@ -65,7 +65,7 @@ impl WorkflowRun<'_> {
             return Err(StepError::Fails(Failure::new(FailureKind::ChildFailed, format!("turn {number} failed: {why}"))));
         }
         let result = |turn: u32| turn.checked_sub(1).and_then(|at| self.state.workflows().item(self.id, &step.name, at)?.result);
-        let seen = Seen { iteration: number, result: result(number), previous: result(number - 1) };
+        let seen = TurnResults { iteration: number, result: result(number), previous: result(number - 1) };
         // The steps that it needs have ended; how they ended was checked when it began.
         let ends = Ends { succeeded: true, failed: false };
         let is_enough = match &repeat.until {
@@ -79,7 +79,7 @@ impl WorkflowRun<'_> {
             let message = format!("{number} turns were made before it was cancelled");
             return Err(StepError::Fails(Failure::new(FailureKind::Cancelled, message)));
         }
-        let next = Seen { iteration: number + 1, result: seen.result, previous: seen.result };
+        let next = TurnResults { iteration: number + 1, result: seen.result, previous: seen.result };
         match self.turn(step, repeat, next, ends)? {
             Some(draft) => Ok(draft),
             None => self.end_of_turns(step, repeat, number),
@@ -87,7 +87,7 @@ impl WorkflowRun<'_> {
     }
 
     /// Returns the request of a turn; `None` if the condition for another turn is false.
-    fn turn(&self, step: &Step, repeat: &Repeat, seen: Seen, ends: Ends) -> Result<Option<Draft>, StepError> {
+    fn turn(&self, step: &Step, repeat: &Repeat, seen: TurnResults, ends: Ends) -> Result<Option<Draft>, StepError> {
         if let Some(condition) = &repeat.while_holds
             && !self.holds(step, condition, seen, ends)?
         {
@@ -97,11 +97,11 @@ impl WorkflowRun<'_> {
             return Err(Reaction::Impossible(format!("the step `{}` is repeated but runs no action", step.name)).into());
         };
         let every = repeat.every.as_ref().filter(|_| seen.iteration > 1);
-        let rendered = step.rendered(with);
+        let rendered = step.request_templates(with);
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         self.with_turn(step, (seen, ends), (&rendered.reads(), &rendered.expressions()), &mut budget, |scope, budget| {
             let wait = every.map(|every| self.period("every", every, scope, budget)).transpose()?.map(millis);
-            self.requested(step, Nth::Turn { iteration: seen.iteration, wait }, action, with, scope, budget)
+            self.request_step(step, Nth::Turn { iteration: seen.iteration, wait }, action, with, scope, budget)
         })
         .map(Some)
     }
@@ -113,13 +113,13 @@ impl WorkflowRun<'_> {
         let Some(collect) = &repeat.collect else { return Ok(self.draft(fact.into(), None)) };
         let results: Vec<Option<BodyHandle>> = self.state.workflows().items(self.id, &step.name).map(|turn| turn.result).collect();
         if ["result", "previous"].iter().any(|root| collect.reads_root(root)) {
-            bounded(&results)?;
+            check_size(&results)?;
         }
         let mut all = String::from("[");
         let mut budget = Budget::steps(COLLECT_STEPS_MAX);
         for (iteration, result) in (1..=count).zip(&results) {
             let previous = (iteration as usize).checked_sub(2).and_then(|at| results[at]);
-            let seen = Seen { iteration, result: *result, previous };
+            let seen = TurnResults { iteration, result: *result, previous };
             let ends = Ends { succeeded: true, failed: false };
             let part = self.with_turn(step, (seen, ends), (&collect.reads(), &[collect]), &mut budget, |scope, budget| {
                 let part = collect.evaluate(scope, budget)?;
@@ -144,7 +144,7 @@ impl WorkflowRun<'_> {
         Ok(self.draft(fact.into(), Some(Body::json(all))))
     }
 
-    fn holds(&self, step: &Step, condition: &Expression, seen: Seen, ends: Ends) -> Result<bool, StepError> {
+    fn holds(&self, step: &Step, condition: &Expression, seen: TurnResults, ends: Ends) -> Result<bool, StepError> {
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         self.with_turn(step, (seen, ends), (&condition.reads(), &[condition]), &mut budget, |scope, budget| {
             condition.holds(scope, budget).map_err(StepError::from)
@@ -155,7 +155,7 @@ impl WorkflowRun<'_> {
     fn with_turn<T>(
         &self,
         step: &Step,
-        (seen, ends): (Seen, Ends),
+        (seen, ends): (TurnResults, Ends),
         (reads, expressions): (&[Path], &[&Expression]),
         budget: &mut Budget,
         evaluate: impl FnOnce(&Scope<'_>, &mut Budget) -> Result<T, StepError>,
@@ -179,7 +179,7 @@ impl WorkflowRun<'_> {
 }
 
 /// Refuses to read more turn results than one evaluation may read.
-fn bounded(results: &[Option<BodyHandle>]) -> Result<(), Failure> {
+fn check_size(results: &[Option<BodyHandle>]) -> Result<(), Failure> {
     let bytes: u64 = results.iter().flatten().map(|result| result.bytes).sum();
     if bytes <= EVALUATION_BYTES_MAX {
         return Ok(());

@@ -3,7 +3,7 @@
 
 use ensue_expression::{Budget, EVALUATION_STEPS_MAX, Value};
 
-use crate::catalog::Rendered;
+use crate::catalog::TemplateSet;
 use crate::executions::facts::{ExecutionCancelled, Failure, FailureKind};
 use crate::fact::Fact;
 use crate::reaction::Reaction;
@@ -49,7 +49,7 @@ impl WorkflowRun<'_> {
         let Some((step, state, undo)) = step.and_then(|(step, state)| Some((step, state, step.undo.as_ref()?))) else {
             return Err(Reaction::Impossible(format!("the step `{name}` has no undo")).into());
         };
-        let rendered = Rendered::of_undo(undo);
+        let rendered = TemplateSet::of_undo(undo);
         let reads = rendered.reads();
         let gave = match item {
             None => state.result,
@@ -66,7 +66,7 @@ impl WorkflowRun<'_> {
         if let Some((index, element)) = &element {
             scope = scope.with("item", element.root()).with("index", Value::from(i64::from(*index)));
         }
-        self.requested(step, Nth::Undo(*item), &undo.action, &undo.with, &scope, &mut budget)
+        self.request_step(step, Nth::Undo(*item), &undo.action, &undo.with, &scope, &mut budget)
     }
 
     /// Returns the end that the workflow had when its undo began; if an undo failed, the workflow fails
@@ -82,10 +82,10 @@ impl WorkflowRun<'_> {
                 "{} of {} undos failed; the first was that of `{}`{item}: {why}; it was undone because {ended}",
                 undoing.failed, undoing.begun, first.step
             );
-            return self.execution.failed(Failure::new(FailureKind::UndoFailed, message));
+            return self.execution.failure_fact(Failure::new(FailureKind::UndoFailed, message));
         }
         match undoing.end.clone() {
-            BadEnd::Failed { error } => self.execution.failed(error),
+            BadEnd::Failed { error } => self.execution.failure_fact(error),
             BadEnd::TimedOut { error } => self.execution.timed_out(error),
             BadEnd::Cancelled => ExecutionCancelled { error: None, part_of: self.execution.part_of.clone(), by: None }.into(),
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_expression::{Budget, Check, Demand, Document, EVALUATION_STEPS_MAX, Known, Literal, Test};
+use ensue_expression::{Budget, Check, Demand, Document, EVALUATION_STEPS_MAX, KnownBindings, Literal, Test};
 use serde_json::Value as Json;
 
 use crate::catalog::{NoNewest, OnExpire, Step, Watch};
@@ -22,12 +22,12 @@ use crate::state::State;
 use crate::text::cut;
 use crate::time::duration_text;
 use crate::vars::reads::VARS;
-use crate::workflows::awaited::{Form, PAYLOAD_NAMES};
 use crate::workflows::facts::{PartOf, Purpose, WaitErred, WaitKey, WaitMatched, WaitOpened};
 use crate::workflows::inputs::Ends;
 use crate::workflows::run::StepError;
 use crate::workflows::run::WorkflowRun;
 use crate::workflows::run::with_steps;
+use crate::workflows::wait_index::{Form, PAYLOAD_NAMES};
 
 /// How many steps learn at once that their event has come.
 const MATCHED_AT_ONCE: usize = 100;
@@ -94,7 +94,7 @@ impl Coming {
         with: &Context<'_>,
     ) -> Result<Option<Draft>, Reaction> {
         let Some(open) = state.workflows().waits_for(purpose).get(workflow, name) else { return Ok(None) };
-        let child = ExecutionId(Id::derived(state.log(), workflow.0, Role::Step(name)));
+        let child = ExecutionId(Id::derive(state.log(), workflow.0, Role::Step(name)));
         let begun = state.executions().get(&child);
         if is_decided(state, (workflow, name, purpose), begun) {
             return Ok(None);
@@ -167,7 +167,7 @@ impl WorkflowRun<'_> {
         let locals_change = self.action.local.iter().any(|(_, local)| local.reads_root(VARS));
         let constants = if locals_change { scope.without("local") } else { scope };
         let mut tests = BTreeMap::new();
-        demanded(&when.demand(&Known { constants, named: None }), &mut tests);
+        collect_demands(&when.demand(&KnownBindings { constants, named: None }), &mut tests);
         Ok(WaitKey::of(tests))
     }
 
@@ -185,19 +185,19 @@ impl WorkflowRun<'_> {
 }
 
 /// Finds the payload fields that must have a certain value, with that value.
-fn demanded(demand: &Demand, found: &mut BTreeMap<Vec<String>, Literal>) {
+fn collect_demands(demand: &Demand, found: &mut BTreeMap<Vec<String>, Literal>) {
     match demand {
         Demand::Test(Test { path, check: Check::Is(literal) }) => {
             if path.len() > PAYLOAD_NAMES && path[0] == "event" && path[1] == "payload" {
                 found.insert(path.to_vec(), literal.clone());
             }
         }
-        Demand::All(parts) => parts.iter().for_each(|part| demanded(part, found)),
+        Demand::All(parts) => parts.iter().for_each(|part| collect_demands(part, found)),
         // If the field cannot be read, the condition fails to evaluate, and does not hold.
         Demand::Any(parts) => {
             let mut others = parts.iter().filter(|part| !matches!(part, Demand::Test(Test { check: Check::Errs { .. }, .. })));
             if let (Some(only), None) = (others.next(), others.next()) {
-                demanded(only, found);
+                collect_demands(only, found);
             }
         }
         Demand::Anything | Demand::Nothing | Demand::Test(_) => {}
@@ -210,14 +210,14 @@ pub(crate) fn is_awaited(state: &State, fact: &Fact) -> bool {
 }
 
 /// Returns the event for which an execution waits, if it has come.
-pub(crate) fn awaited<'e>(state: &'e State, execution: &Execution) -> Option<&'e (EventId, GivenEvent)> {
+pub(crate) fn awaited_event<'e>(state: &'e State, execution: &Execution) -> Option<&'e (EventId, GivenEvent)> {
     let part_of = execution.part_of.as_ref()?;
     state.workflows().waits().get(part_of.workflow, &part_of.step)?.matched.as_ref()
 }
 
 /// Returns the next record of an execution that asks or waits and was canceled by an event: its question is
 /// withdrawn, and then it ends. `None` if no event has canceled it.
-pub(crate) fn cancelled(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Reaction> {
+pub(crate) fn cancel_by_event(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution)) -> Option<Reaction> {
     let part_of = execution.part_of.as_ref().filter(|_| execution.phase == Phase::Woken)?;
     let (event, _) = state.workflows().cancelled_by(part_of.workflow, &part_of.step)?;
     let by = Some(*event);
@@ -234,13 +234,13 @@ pub(crate) fn cancelled(state: &State, record: &Record, (id, execution): (Execut
 /// Returns the end of an execution that waits for an event: the event has come, or its time is over.
 pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId, &Execution), with: &Context<'_>) -> Reaction {
     let part_of = execution.part_of.clone();
-    let (fact, body): (Fact, _) = match awaited(state, execution) {
+    let (fact, body): (Fact, _) = match awaited_event(state, execution) {
         Some((event, given)) => {
             let Some(payload) = with.bodies.document(&given.payload) else { return Reaction::Needs(vec![given.payload]) };
             let catalog = with.catalogs.at(execution.catalog);
             match catalog.map_or(Ok(payload.clone()), |catalog| catalog.as_read(&given.trigger, given.version, &payload)) {
                 Ok(payload) => (ExecutionSucceeded { part_of }.into(), Some(result(*event, given, &payload))),
-                Err(why) => (execution.failed(unreadable(&why)), None),
+                Err(why) => (execution.failure_fact(unreadable(&why)), None),
             }
         }
         None if may_expire(state, record, part_of.as_ref(), with) => {
@@ -249,7 +249,7 @@ pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId,
         None => {
             let limit = if let Pace::Awaits { expires_millis: Some(limit) } = execution.pace { limit } else { 0 };
             let message = format!("no such event came within {}", duration_text(limit));
-            (execution.failed(Failure::new(FailureKind::Expired, message)), None)
+            (execution.failure_fact(Failure::new(FailureKind::Expired, message)), None)
         }
     };
     let cause = Some(execution.cause(record.id));

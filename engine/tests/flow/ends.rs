@@ -8,15 +8,15 @@ use ensue_engine::rules::flow::facts::{FlowEndedBecause, SupersededBecause};
 use ensue_test_support::spec::{CatalogsHealth, Outcome};
 use serde_json::json;
 
-use super::{DEBOUNCE, DEDUPE, DELAY, HOST, MINUTE, THROTTLE, WINDOW, asked, folded, pieces, ping, sends, site};
-use crate::support::site::{install_demo, received};
+use super::{DEBOUNCE, DEDUPE, DELAY, HOST, MINUTE, THROTTLE, WINDOW, fold_log, pieces, ping, requested_params, sends, site};
+use crate::support::site::{install_demo, receive_events};
 use crate::support::{Site, note_start, rule_id, set_mode};
 
 fn why(outcome: &Outcome) -> Vec<SupersededBecause> {
     outcome.facts().filter_map(|fact| if let Fact::EnforcementSuperseded(reported) = fact { Some(reported.why) } else { None }).collect()
 }
 
-fn ended(outcome: &Outcome) -> Option<FlowEndedBecause> {
+fn flow_end_reason(outcome: &Outcome) -> Option<FlowEndedBecause> {
     outcome.facts().find_map(|fact| if let Fact::RuleFlowEnded(reported) = fact { Some(reported.why) } else { None })
 }
 
@@ -30,12 +30,12 @@ fn disabled_rule_releases_its_held_matches_and_keys() {
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "b", 2)), ("held", "held"));
     let outcome = site.when(set_mode("demo.paced", Mode::Disabled));
     assert_eq!(why(&outcome), [SupersededBecause::RuleDisabled; 2]);
-    assert_eq!(ended(&outcome), Some(FlowEndedBecause::Disabled));
+    assert_eq!(flow_end_reason(&outcome), Some(FlowEndedBecause::Disabled));
     assert!(site.engine().flows().of(rule_id("demo.paced")).is_none());
     assert_eq!(site.engine().timers().pending(), 0);
     site.when(set_mode("demo.paced", Mode::Enabled)).then(&["rule.mode_set"]);
     assert_eq!(sends(&mut site, "a", 1), "held");
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn rule_removed_or_with_other_flow_control_drops_held_matches() {
         let outcome = site.install(&next).then(&["pack.installed", "enforcement.superseded", "rule.flow_ended"]);
         assert_eq!(why(&outcome), [because]);
         site.after(MINUTE).then(&[]);
-        assert_eq!(folded(&site), *site.engine());
+        assert_eq!(fold_log(&site), *site.engine());
     }
 }
 
@@ -65,9 +65,9 @@ fn rule_with_unchanged_flow_control_keeps_held_matches_as_judged() {
     });
     site.install(&other).then(&["pack.installed"]);
     let first = site.after(MINUTE);
-    assert_eq!(asked(&first), [json!({ "n": 1 })]);
+    assert_eq!(requested_params(&first), [json!({ "n": 1 })]);
     assert_eq!(sends(&mut site, "a", 2), "held");
-    assert_eq!(asked(&site.after(MINUTE)), [json!({ "other": 2 })]);
+    assert_eq!(requested_params(&site.after(MINUTE)), [json!({ "other": 2 })]);
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn many_held_matches_are_dropped_in_several_turns() {
     }
     site.set(Settings { turn: TurnLimits { drafts: 50, ..TurnLimits::default() }, ..Settings::default() });
     let outcome = site.when(set_mode("demo.paced", Mode::Disabled));
-    assert_eq!((why(&outcome).len(), ended(&outcome)), (250, Some(FlowEndedBecause::Disabled)));
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!((why(&outcome).len(), flow_end_reason(&outcome)), (250, Some(FlowEndedBecause::Disabled)));
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn least_recently_used_key_is_forgotten_over_the_maximum() {
         (sends(&mut site, "b", 2), sends(&mut site, "c", 2), sends(&mut site, "a", 2)),
         ("deduplicated", "deduplicated", "executed")
     );
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn reused_key_is_forgotten_after_less_recently_used_ones() {
     // Two of `a` are its throttle's limit, so it is still remembered. `b` is not.
     assert_eq!(sends(&mut site, "a", 2), "throttled");
     assert_eq!(sends(&mut site, "b", 2), "executed");
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn oldest_held_match_is_dropped_over_the_maximum_and_recorded() {
         let outcome = site.receive("demo.ping", &ping("c", 1));
         assert_eq!(why(&outcome), [SupersededBecause::CrowdedOut]);
         assert_eq!(site.engine().flows().held_count(), 2);
-        assert_eq!(folded(&site), *site.engine());
+        assert_eq!(fold_log(&site), *site.engine());
     }
     let mut site = site([(DELAY, "")]);
     keeping(&mut site, 2);
@@ -164,7 +164,7 @@ fn match_owed_over_a_change_of_flow_control_is_recorded() {
         let mut site = site([(DEBOUNCE, HOST)]);
         let event = site.event("demo.ping", &ping("a", 1));
         site.set(Settings { turn: TurnLimits { drafts: 1, ..TurnLimits::default() }, ..Settings::default() });
-        site.turn(received(vec![event])).then(&["event.received", "reaction.deferred"]);
+        site.turn(receive_events(vec![event])).then(&["event.received", "reaction.deferred"]);
         site.set(Settings::default());
         let base = site.engine().catalog_revision();
         site.build(super::Pieces::build(&next, base.next()));
@@ -185,5 +185,5 @@ fn flow_control_left_over_by_a_catalog_failure_ends_at_the_next_start() {
     site.turn(install_demo(base)).then(&["pack.installed", "reaction.parked"]);
     site.set_catalogs(CatalogsHealth::Whole);
     let outcome = site.when(note_start());
-    assert_eq!((why(&outcome), ended(&outcome)), (vec![SupersededBecause::RuleChanged], Some(FlowEndedBecause::Changed)));
+    assert_eq!((why(&outcome), flow_end_reason(&outcome)), (vec![SupersededBecause::RuleChanged], Some(FlowEndedBecause::Changed)));
 }

@@ -6,7 +6,7 @@ use ensue_expression::EVALUATION_BYTES_MAX;
 use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
-use super::{DELAY, HOST, MINUTE, MISSING, asked, folded, pieces, ping, sends};
+use super::{DELAY, HOST, MINUTE, MISSING, fold_log, pieces, ping, requested_params, sends};
 use crate::support::Site;
 use crate::support::definitions::template;
 
@@ -38,10 +38,10 @@ fn digest_acts_once_on_all_matches_after_its_time() {
     site.receive("demo.ping", &ping("a", 2)).then(&["event.received", "enforcement.made"]);
     assert_eq!(sends(&mut site, "b", 7), "held");
     let outcome = site.after(1);
-    assert_eq!((asked(&outcome), count(&outcome, "enforcement.superseded")), (all([1, 2]), 1));
-    assert_eq!(asked(&site.after(MINUTE - 1)), all([7]));
+    assert_eq!((requested_params(&outcome), count(&outcome, "enforcement.superseded")), (all([1, 2]), 1));
+    assert_eq!(requested_params(&site.after(MINUTE - 1)), all([7]));
     site.after(60 * MINUTE).then(&[]);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -49,11 +49,11 @@ fn full_digest_acts_before_its_time_and_the_next_match_begins_another() {
     let mut site = site([(DIGEST, "")]);
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2)), ("held", "held"));
     let outcome = site.receive("demo.ping", &ping("a", 3));
-    assert_eq!((asked(&outcome), count(&outcome, "enforcement.superseded")), (all([1, 2, 3]), 2));
+    assert_eq!((requested_params(&outcome), count(&outcome, "enforcement.superseded")), (all([1, 2, 3]), 2));
     site.later(MINUTE / 2);
     assert_eq!(sends(&mut site, "a", 4), "held");
     site.after(MINUTE / 2).then(&[]);
-    assert_eq!(asked(&site.after(MINUTE / 2)), all([4]));
+    assert_eq!(requested_params(&site.after(MINUTE / 2)), all([4]));
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn digest_survives_a_restart_and_a_clock_step() {
     site.later(MINUTE / 2);
     assert_eq!(sends(&mut site, "a", 2), "held");
     site.after(MINUTE / 2 - 1).then(&[]);
-    assert_eq!(asked(&site.after(1)), all([1, 2]));
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(requested_params(&site.after(1)), all([1, 2]));
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -75,9 +75,9 @@ fn digest_acts_early_instead_of_dropping_a_match() {
     let mut site = site([(DIGEST, HOST)]);
     site.set(Settings { flow_keys_max: 2, ..Settings::default() });
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "b", 2)), ("held", "held"));
-    assert_eq!(asked(&site.receive("demo.ping", &ping("a", 3))), all([1, 3]));
+    assert_eq!(requested_params(&site.receive("demo.ping", &ping("a", 3))), all([1, 3]));
     assert_eq!(sends(&mut site, "a", 4), "held");
-    assert_eq!(asked(&site.receive("demo.ping", &ping("c", 5))), all([5]));
+    assert_eq!(requested_params(&site.receive("demo.ping", &ping("c", 5))), all([5]));
 }
 
 #[test]
@@ -92,10 +92,10 @@ fn digest_acts_early_before_its_events_are_too_large() {
         });
     }
     let outcome = site.receive("demo.ping", &large(3));
-    assert_eq!(asked(&outcome), all([1, 2]));
+    assert_eq!(requested_params(&outcome), all([1, 2]));
     assert_eq!(count(&outcome, "timer.set"), 1, "the third begins another digest");
-    assert_eq!(asked(&site.after(MINUTE)), all([3]));
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(requested_params(&site.after(MINUTE)), all([3]));
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -104,8 +104,8 @@ fn digest_held_by_a_later_control_keeps_its_events() {
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2)), ("held", "held"));
     site.after(MINUTE).then(&["timer.fired", "enforcement.held_on", "timer.set", "enforcement.superseded"]);
     site.restart();
-    assert_eq!(asked(&site.after(MINUTE)), all([1, 2]));
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(requested_params(&site.after(MINUTE)), all([1, 2]));
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -113,8 +113,8 @@ fn delayed_match_joins_the_digest_that_continues() {
     let mut site = site([(DELAY, ""), (Does::Digest { count: 9, until_millis: MINUTE }, "")]);
     (1..=3).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
     site.after(MINUTE / 2).then(&["timer.fired", "enforcement.held_on"]);
-    assert_eq!(asked(&site.after(MINUTE / 2)), all([1, 2, 3]));
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(requested_params(&site.after(MINUTE / 2)), all([1, 2, 3]));
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -125,11 +125,11 @@ fn steady_stream_does_not_postpone_a_limited_debounce_forever() {
         site.later(MINUTE / 2);
     }
     // The first came two minutes ago; the last, which is acted on, half a minute ago.
-    assert_eq!(asked(&site.after(0)), [json!({ "n": 3 })]);
+    assert_eq!(requested_params(&site.after(0)), [json!({ "n": 3 })]);
     assert_eq!(sends(&mut site, "a", 4), "held");
     site.after(MINUTE - 1).then(&[]);
-    assert_eq!(asked(&site.after(1)), [json!({ "n": 4 })]);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(requested_params(&site.after(1)), [json!({ "n": 4 })]);
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn limit_of_a_debounce_counts_over_a_restart() {
         site.restart();
         site.later(MINUTE / 2);
     }
-    assert_eq!(asked(&site.after(0)), [json!({ "n": 3 })]);
+    assert_eq!(requested_params(&site.after(0)), [json!({ "n": 3 })]);
 }
 
 #[test]
@@ -148,14 +148,14 @@ fn gathering_debounce_acts_on_all_matches_once_it_is_quiet() {
     let mut site = site([(ALL, HOST)]);
     for n in 1..=3 {
         assert_eq!(sends(&mut site, "a", n), "held");
-        assert!(asked(&site.after(MINUTE / 2)).is_empty());
+        assert!(requested_params(&site.after(MINUTE / 2)).is_empty());
     }
     assert_eq!(sends(&mut site, "b", 7), "held");
     let outcome = site.after(MINUTE / 2);
-    assert_eq!((asked(&outcome), count(&outcome, "enforcement.superseded")), (all([1, 2, 3]), 2));
-    assert_eq!(asked(&site.after(MINUTE / 2)), all([7]));
+    assert_eq!((requested_params(&outcome), count(&outcome, "enforcement.superseded")), (all([1, 2, 3]), 2));
+    assert_eq!(requested_params(&site.after(MINUTE / 2)), all([7]));
     assert_eq!(site.engine().flows().held_count(), 0);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn gathering_debounce_acts_at_its_limit() {
         site.after(MINUTE / 2 - 1);
         site.later(1);
     }
-    assert_eq!(asked(&site.after(0)), all([1, 2, 3, 4, 5, 6]));
+    assert_eq!(requested_params(&site.after(0)), all([1, 2, 3, 4, 5, 6]));
 }
 
 #[test]
@@ -174,6 +174,6 @@ fn gathering_debounce_acts_on_at_most_a_hundred_matches() {
     let mut site = site([(Does::Debounce { quiet_millis: MINUTE, most_millis: None, acts: Acts::OnAll }, "")]);
     (1..=99).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
     let numbers: Vec<u64> = (1..=100).collect();
-    assert_eq!(asked(&site.receive("demo.ping", &ping("a", 100))), [json!({ "all": numbers })]);
+    assert_eq!(requested_params(&site.receive("demo.ping", &ping("a", 100))), [json!({ "all": numbers })]);
     assert_eq!(site.engine().flows().held_count(), 0);
 }

@@ -12,7 +12,7 @@ use ensue_test_support::NOON;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{folded, pieces};
+use super::{fold_log, pieces};
 use crate::support::Site;
 use crate::support::definitions::{flow, template};
 
@@ -68,7 +68,7 @@ impl Model {
         }
     }
 
-    fn tell(&mut self, id: EnforcementId, what: String) {
+    fn add_fate(&mut self, id: EnforcementId, what: String) {
         self.fates.entry(id).or_default().push((self.now, what));
     }
 
@@ -127,7 +127,7 @@ impl Model {
     fn end(&mut self, at: usize, why: &str) {
         let id = self.items[at].id;
         self.items[at].held = None;
-        self.tell(id, why.to_owned());
+        self.add_fate(id, why.to_owned());
     }
 
     /// Sends an item through the flow controls after one; returns the result.
@@ -234,14 +234,14 @@ impl Model {
             let now = self.now;
             self.items[at].passed.insert(control, now);
         }
-        let all: Vec<String> = self.listed(at).iter().map(ToString::to_string).collect();
+        let all: Vec<String> = self.event_numbers(at).iter().map(ToString::to_string).collect();
         let (word, held) = place.unwrap_or_else(|| (format!("executed with {}", all.join(" ")), None));
         self.items[at].held = held.map(|(by, until)| (by, self.steps, until));
         self.items[at].row = row.unwrap_or(self.now);
         if word == "throttled" {
             self.items[at].passed.remove(&Control::Dedupe);
         }
-        self.tell(self.items[at].id, word.clone());
+        self.add_fate(self.items[at].id, word.clone());
         reported.into_iter().for_each(|(other, why)| self.end(other, why));
         word
     }
@@ -253,7 +253,7 @@ impl Model {
     }
 
     /// The numbers of the events that an item is acted on with: its own is the last, unless its window has an order.
-    fn listed(&self, at: usize) -> Vec<usize> {
+    fn event_numbers(&self, at: usize) -> Vec<usize> {
         let mut all: Vec<usize> = self.items[at].with.iter().copied().chain([self.items[at].number]).collect();
         if let Some(Does::Each { of, .. }) = self.does(Control::Window) {
             all.sort_by_key(|number| of.iter().position(|of| of.as_str() == TRIGGERS[self.items[*number].trigger]));
@@ -418,6 +418,6 @@ proptest! {
         }
         prop_assert_eq!(fates(site.records()), model.fates);
         prop_assert_eq!(site.engine().flows().held_count(), model.items.iter().filter(|item| item.held.is_some()).count());
-        prop_assert_eq!(&folded(&site), site.engine());
+        prop_assert_eq!(&fold_log(&site), site.engine());
     }
 }

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::{DEBOUNCE, DEDUPE, DELAY, MINUTE, MISSING, THROTTLE, WINDOW, asked, folded, pieces, ping, reported, sends, site};
+use super::{
+    DEBOUNCE, DEDUPE, DELAY, MINUTE, MISSING, THROTTLE, WINDOW, enforcement_outcome, fold_log, pieces, ping, requested_params, sends, site,
+};
 use crate::support::Site;
 use crate::support::definitions::template;
 
@@ -28,7 +30,7 @@ fn throttled_match_does_not_extend_the_debounce() {
     assert_eq!((sends(&mut site, "a", 1), sends(&mut site, "a", 2)), ("held", "held"));
     site.later(MINUTE / 2 - 1);
     assert_eq!(sends(&mut site, "a", 3), "throttled");
-    assert_eq!(asked(&site.after(MINUTE / 2 + 1)), [json!({ "n": 2 })]);
+    assert_eq!(requested_params(&site.after(MINUTE / 2 + 1)), [json!({ "n": 2 })]);
 }
 
 #[test]
@@ -40,8 +42,8 @@ fn delayed_match_is_then_held_by_the_debounce() {
     site.after(MINUTE / 2).then(&["timer.fired", "enforcement.held_on", "timer.set", "enforcement.superseded"]);
     site.restart();
     site.after(MINUTE - 1).then(&[]);
-    assert_eq!(asked(&site.after(1)), [json!({ "n": 3 })]);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(requested_params(&site.after(1)), [json!({ "n": 3 })]);
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -54,9 +56,9 @@ fn window_counts_debounced_matches() {
         site.later(1);
     }
     let outcome = site.after(MINUTE);
-    assert_eq!(asked(&outcome), [json!({ "all": [2, 3, 4] })]);
+    assert_eq!(requested_params(&outcome), [json!({ "all": [2, 3, 4] })]);
     assert_eq!(site.engine().flows().held_count(), 0);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
@@ -66,21 +68,21 @@ fn full_window_held_by_a_later_control_keeps_its_events() {
     }));
     (1..=3).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
     site.restart();
-    assert_eq!(asked(&site.after(MINUTE)), [json!({ "all": [1, 2, 3] })]);
+    assert_eq!(requested_params(&site.after(MINUTE)), [json!({ "all": [1, 2, 3] })]);
     // Another full window supersedes the previous one, with events of its own.
     (1..=6).for_each(|n| assert_eq!(sends(&mut site, "a", n), "held"));
-    assert_eq!(asked(&site.after(MINUTE)), [json!({ "all": [4, 5, 6] })]);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(requested_params(&site.after(MINUTE)), [json!({ "all": [4, 5, 6] })]);
+    assert_eq!(fold_log(&site), *site.engine());
 }
 
 #[test]
 fn all_five_flow_controls_apply_in_order() {
     let mut site = site([(MISSING, ""), (WINDOW, ""), (DEBOUNCE, "event.payload.n"), (THROTTLE, ""), (DEDUPE, "event.payload.n")]);
-    let mut tell = |n| reported(&site.receive("demo.ping", &ping("a", n)));
+    let mut tell = |n| enforcement_outcome(&site.receive("demo.ping", &ping("a", n)));
     assert_eq!([tell(1), tell(1), tell(2), tell(3)], ["held", "deduplicated", "held", "throttled"]);
     let fired = site.after(MINUTE).kinds();
     assert_eq!(fired, ["timer.fired", "timer.fired", "enforcement.held_on", "timer.set", "enforcement.held_on", "timer.set"]);
     assert_eq!(sends(&mut site, "a", 4), "held");
     site.later(MINUTE - 1);
-    assert_eq!(folded(&site), *site.engine());
+    assert_eq!(fold_log(&site), *site.engine());
 }

@@ -89,13 +89,13 @@ impl Change {
     }
 
     /// The checked moments, from the first up to but not including the last.
-    pub(super) fn judged(&self) -> (i64, i64) {
+    pub(super) fn checked_range(&self) -> (i64, i64) {
         (self.moment - JUDGED, self.moment + JUDGED)
     }
 
     /// The counted moments, with this step.
     pub(super) fn around(&self, step: i64) -> impl Iterator<Item = i64> {
-        let (first, last) = self.judged();
+        let (first, last) = self.checked_range();
         // Offsets are whole minutes nowadays.
         let first = (first - EARLIER).div_euclid(60) * 60;
         (first..last).step_by(step as usize)

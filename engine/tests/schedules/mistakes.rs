@@ -10,7 +10,7 @@ fn wrong(expression: &str) -> ScheduleError {
 }
 
 /// The error, with the text at its place and the hint.
-fn reported(expression: &str) -> String {
+fn render_error(expression: &str) -> String {
     let error = wrong(expression);
     let place = error.span().map(|span| format!(" at `{}`", &expression[span])).unwrap_or_default();
     let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -72,12 +72,12 @@ fn each_error_has_its_place_and_a_suggestion() {
         ("  ", "the cron expression is empty; write minute, hour, day of the month, month and day of the week, for example `0 9 * * 1-5`"),
     ];
     for (expression, expected) in cases {
-        assert_eq!(reported(expression), expected, "{expression}");
+        assert_eq!(render_error(expression), expected, "{expression}");
     }
     assert!(
-        reported("*/90 * * * *").ends_with("a step starts again each time that the next larger unit changes"),
+        render_error("*/90 * * * *").ends_with("a step starts again each time that the next larger unit changes"),
         "{}",
-        reported("*/90 * * * *")
+        render_error("*/90 * * * *")
     );
 }
 

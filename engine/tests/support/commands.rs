@@ -41,7 +41,7 @@ pub(crate) fn settle(execution: ExecutionId, outcome: Settlement) -> Command {
 }
 
 /// The answer of a person with a name and roles.
-pub(crate) fn answered(inquiry: InquiryId, who: &str, answer: &Value, digest: Option<Digest>) -> Command {
+pub(crate) fn answer_inquiry(inquiry: InquiryId, who: &str, answer: &Value, digest: Option<Digest>) -> Command {
     let mut words = who.split(' ').map(str::to_owned);
     let by = words.next().unwrap_or_default();
     let (body, plain) = (Body::json(answer.to_string()), Document::from_value(answer));

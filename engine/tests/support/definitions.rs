@@ -71,13 +71,13 @@ impl Pieces {
     }
 
     /// Sets the priority of an existing action.
-    pub(crate) fn prioritized(mut self, name: &str, priority: i8) -> Self {
+    pub(crate) fn with_priority(mut self, name: &str, priority: i8) -> Self {
         self.actions.get_mut(name).expect("the action is there").priority = priority;
         self
     }
 
     /// Modifies an existing action.
-    pub(crate) fn changed(mut self, name: &str, change: impl FnOnce(&mut Action)) -> Self {
+    pub(crate) fn change_action(mut self, name: &str, change: impl FnOnce(&mut Action)) -> Self {
         change(self.actions.get_mut(name).expect("it is there"));
         self
     }
@@ -163,7 +163,7 @@ impl Pieces {
     }
 
     /// A rule that runs `action`, which must be defined, when its plan is due.
-    pub(crate) fn scheduled(self, name: &str, action: &str, plan: Plan) -> Self {
+    pub(crate) fn scheduled_rule(self, name: &str, action: &str, plan: Plan) -> Self {
         self.rule_with(name, SCHEDULE_TRIGGER, "", action, |rule| {
             rule.schedule = Some(Arc::new(plan));
             rule.with = template(&json!({ "of": "${{ event.payload.scheduled_at }}" }));

@@ -15,9 +15,9 @@ use ensue_engine::catalog::{
     Acts, Backoff, Does, Excess, Jitter, LockConflict, Mode, OnExpire, OnLost, Period, Rest, Retry, RetryAfter, RunAs, Since, Wait,
 };
 use ensue_engine::command::{
-    Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
-    NewGrant, NewLink, NewLoginLink, NewSession, NewToken, OpenedLink, PackChange, PartState, RefusedDelivery, RefusedLogin, ReportOutcome,
-    RetriedDelivery, RotatedToken, Said, SensorBatch, SensorParts, Settings, UsedKey,
+    Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, DeniedRequests, IssuerGroups, KeyRotation, MessageContent,
+    NewAbsence, NewDelegation, NewGrant, NewLink, NewLoginLink, NewSession, NewToken, OpenedLink, PackChange, PartState, RefusedDelivery,
+    RefusedLogin, ReportOutcome, RetriedDelivery, RotatedToken, SensorBatch, SensorParts, Settings, UsedKey,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -41,12 +41,13 @@ use serde_json::{Value, json};
 
 use crate::support::definitions::{concurrency, cron, every, flow, template};
 use crate::support::site::{
-    artifact, failed, install_demo, progress, received, remove_var, report, report_changing, report_emitting, said, set_var,
+    artifact, failed_outcome, install_demo, progress, receive_events, remove_var, report, report_changing, report_emitting, set_var,
+    take_message,
 };
 use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{
-    Pieces, Site, accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at, retry,
-    set_mode, settle,
+    Pieces, Site, accept_clock, ana, answer_inquiry, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at,
+    retry, set_mode, settle,
 };
 
 /// The pulling sensor.
@@ -254,7 +255,7 @@ pub(crate) fn pieces() -> &'static Pieces {
 }
 
 /// The same definitions, with a sensor that reads something else for each number.
-fn refed(number: u8) -> Pieces {
+fn pieces_with_feed(number: u8) -> Pieces {
     pieces().clone().process(FEED, "demo.ping", &format!("./feed{number}"))
 }
 
@@ -286,18 +287,18 @@ fn many_pieces() -> Pieces {
                     .over("[1, 2, 3]")
                     .parallel(2)
                     .undone_by("demo.retry", &json!({ "of": "${{ item }}" })),
-                does("beside", "demo.urgent").tolerated().undone_by("demo.echo", &json!({ "of": "${{ result.nothing }}" })),
-                does("missing", "demo.echo").starts_if("steps.first.result.nothing").needs(["first"]).tolerated(),
+                does("beside", "demo.urgent").tolerate_failure().undone_by("demo.echo", &json!({ "of": "${{ result.nothing }}" })),
+                does("missing", "demo.echo").starts_if("steps.first.result.nothing").needs(["first"]).tolerate_failure(),
                 does("wait", "demo.sleep").with(&json!({ "duration": "2s" })),
-                does("slow", "demo.retry").timeout(90).tolerated(),
+                does("slow", "demo.retry").timeout(90).tolerate_failure(),
                 does("ask", "demo.question")
                     .with(&question(1, "2s"))
                     .notifies("demo.echo", &json!({ "of": "${{ inquiry.occasion }}" }))
-                    .tolerated(),
+                    .tolerate_failure(),
                 does("never", "demo.echo").starts_if("false"),
-                awaits("one", awaited("event.payload.n == 1", Since::Start)).tolerated(),
-                awaits("any", awaited("event.payload.n > 0", Since::Start)).tolerated(),
-                awaits("late", awaited("event.payload.n > 0", Since::Step)).needs(["first"]).tolerated(),
+                awaits("one", sample_wait("event.payload.n == 1", Since::Start)).tolerate_failure(),
+                awaits("any", sample_wait("event.payload.n > 0", Since::Start)).tolerate_failure(),
+                awaits("late", sample_wait("event.payload.n > 0", Since::Step)).needs(["first"]).tolerate_failure(),
                 does("after", "demo.echo").starts_if("always()").needs(["each", "beside", "never", "wait"]),
             ],
         )
@@ -305,7 +306,7 @@ fn many_pieces() -> Pieces {
             "demo.broken",
             [
                 does("none", "demo.ask").over("[]"),
-                does("ask", "demo.question").with(&question(1, "2s")).notifies("demo.none", &json!({})).tolerated(),
+                does("ask", "demo.question").with(&question(1, "2s")).notifies("demo.none", &json!({})).tolerate_failure(),
                 fails("stop", "no"),
                 does("mend", "demo.echo").needs(["stop"]).starts_if("failed()"),
                 does("inside", "demo.flow").needs(["stop"]).starts_if("always()"),
@@ -330,33 +331,33 @@ fn many_pieces() -> Pieces {
         .workflow(
             "demo.alone",
             [
-                does("one", "demo.turns").over("[1, 2, 3]").tolerated(),
-                does("two", "demo.newest").needs(["one"]).tolerated(),
+                does("one", "demo.turns").over("[1, 2, 3]").tolerate_failure(),
+                does("two", "demo.newest").needs(["one"]).tolerate_failure(),
                 does("nap", "demo.sleep").with(&json!({ "duration": "2s" })),
             ],
         )
-        .changed("demo.alone", |action| action.concurrency = concurrency(1, "", LockConflict::Skip))
+        .change_action("demo.alone", |action| action.concurrency = concurrency(1, "", LockConflict::Skip))
         .workflow(
             "demo.reads",
             [
-                does("one", "demo.ask").with(&json!({ "of": "${{ vars.n }}" })).tolerated(),
-                does("each", "demo.echo").over("[vars.n, 2]").starts_if("vars[?'n'].orValue(0) < 2").tolerated(),
-                awaits("wait", awaited("event.payload.n == vars.n", Since::Start)).tolerated(),
+                does("one", "demo.ask").with(&json!({ "of": "${{ vars.n }}" })).tolerate_failure(),
+                does("each", "demo.echo").over("[vars.n, 2]").starts_if("vars[?'n'].orValue(0) < 2").tolerate_failure(),
+                awaits("wait", sample_wait("event.payload.n == vars.n", Since::Start)).tolerate_failure(),
             ],
         )
         .action("other.work")
         .workflow(
             "demo.far",
             [
-                does("one", "other.work").tolerated(),
-                does("each", "other.work").over("[1, 2]").tolerated(),
-                does("ask", "demo.question").with(&question(1, "2s")).notifies("other.work", &json!({})).tolerated(),
+                does("one", "other.work").tolerate_failure(),
+                does("each", "other.work").over("[1, 2]").tolerate_failure(),
+                does("ask", "demo.question").with(&question(1, "2s")).notifies("other.work", &json!({})).tolerate_failure(),
                 does("back", "demo.echo").undone_by("other.work", &json!({})),
                 fails("stop", "no").needs(["one", "back"]),
             ],
         )
         .workflow("demo.caller", [does("own", "demo.urgent"), does("far", "other.work").needs(["own"])])
-        .changed("demo.caller", |action| action.run_as = RunAs::Caller)
+        .change_action("demo.caller", |action| action.run_as = RunAs::Caller)
         .workflow("demo.nothing", [does("never", "demo.echo").starts_if("false")])
         .workflow(
             "demo.half",
@@ -369,7 +370,11 @@ fn many_pieces() -> Pieces {
         .rule("demo.again", "demo.ping", "event.payload.?n.orValue(0) == 1", "demo.ask")
         .rule("demo.errs", "demo.ping", "event.payload.n > 0", "demo.echo")
         .rule_with("demo.one", "demo.ping", "event.payload.n == 1", "demo.urgent", |rule| rule.mode = Mode::Shadow);
-    pieces = pieces.scheduled(RULES[4], "demo.echo", every(3_600_000)).scheduled(RULES[5], "demo.echo", cron("0 3 * * *", "Europe/Berlin"));
+    pieces = pieces.scheduled_rule(RULES[4], "demo.echo", every(3_600_000)).scheduled_rule(
+        RULES[5],
+        "demo.echo",
+        cron("0 3 * * *", "Europe/Berlin"),
+    );
     pieces = pieces
         .rule_with(RULES[6], "demo.ping", "", "demo.echo", |rule| {
             let excess = Excess::Delay;
@@ -416,7 +421,7 @@ fn params() -> Value {
     params
 }
 
-fn awaited(when: &str, since: Since) -> Wait {
+fn sample_wait(when: &str, since: Since) -> Wait {
     Wait {
         trigger: "demo.ping".parse().unwrap(),
         when: Some(expression(when)),
@@ -767,7 +772,7 @@ impl World {
     /// command of the log.
     pub(crate) fn command(&mut self, step: &Step) -> Option<Command> {
         let open: Vec<ExecutionId> = self.site.engine().executions().iter().map(|(id, _)| *id).collect();
-        let parked: Vec<Position> = self.site.engine().health().parked().map(|(of, _)| *of).collect();
+        let parked: Vec<Position> = self.site.engine().health().parked_reactions().map(|(of, _)| *of).collect();
         let pick = |which: &Index| (!open.is_empty()).then(|| *which.get(&open));
         let pick_attempt = |site: &Site, which: &Index| {
             let tried: Vec<_> = open.iter().filter(|id| site.has_attempt(**id)).collect();
@@ -778,10 +783,10 @@ impl World {
             Step::Receive(events) => {
                 let site = &mut self.site;
                 let observe = |(payload, key): &(Payload, Option<u8>)| match key {
-                    Some(key) => site.keyed("demo.ping", &payload.json(), &key.to_string(), Conflict::IsRepeat),
+                    Some(key) => site.keyed_event("demo.ping", &payload.json(), &key.to_string(), Conflict::IsRepeat),
                     None => site.event("demo.ping", &payload.json()),
                 };
-                received(events.iter().map(observe).collect())
+                receive_events(events.iter().map(observe).collect())
             }
             Step::Request(action) => self.site.request_with(ACTIONS[*action], &params(), None),
             Step::Answer(which, who) => {
@@ -792,7 +797,7 @@ impl World {
                     Some(_) => json!({ "outcome": "failed", "error": "gone" }),
                     None => json!({ "ship": *who > 0 }),
                 };
-                answered(id, PEOPLE[*who], &answer, None)
+                answer_inquiry(id, PEOPLE[*who], &answer, None)
             }
             Step::Succeed(which) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
@@ -800,12 +805,12 @@ impl World {
             }
             Step::Emit(which, payload) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
-                let event = self.site.emitted(attempt.id, "demo.ping", &payload.json());
+                let event = self.site.emitted_event(attempt.id, "demo.ping", &payload.json());
                 report_emitting(execution, attempt, event)
             }
             Step::Fail(which, kind) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
-                report(execution, attempt, failed(*kind))
+                report(execution, attempt, failed_outcome(*kind))
             }
             Step::Say(which, index, what) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
@@ -813,12 +818,14 @@ impl World {
                     What::Progress => progress(execution, attempt, *index),
                     What::Event(payload) => {
                         // Index 0 belongs to the event that comes with a report.
-                        let id = EventId(Id::derived(self.site.engine().log(), attempt.id.0, Role::Emit(*index)));
-                        let event = self.site.observed(id, "demo.ping", &payload.json());
-                        said(execution, attempt, *index, Said::Event(Box::new(event)))
+                        let id = EventId(Id::derive(self.site.engine().log(), attempt.id.0, Role::Emit(*index)));
+                        let event = self.site.observed_event(id, "demo.ping", &payload.json());
+                        take_message(execution, attempt, *index, MessageContent::Event(Box::new(event)))
                     }
-                    What::Unusable => said(execution, attempt, *index, Said::Unusable { reason: "it is not JSON".to_owned() }),
-                    What::Artifact => said(execution, attempt, *index, artifact("report.csv")),
+                    What::Unusable => {
+                        take_message(execution, attempt, *index, MessageContent::Unusable { reason: "it is not JSON".to_owned() })
+                    }
+                    What::Artifact => take_message(execution, attempt, *index, artifact("report.csv")),
                 }
             }
             Step::ReportAny(which, token) => {
@@ -835,7 +842,7 @@ impl World {
                     Token::Right => attempt.token,
                     Token::Wrong => attempt.token + 1,
                 };
-                report(execution, Attempt { token, ..attempt }, failed(FailureKind::Signal))
+                report(execution, Attempt { token, ..attempt }, failed_outcome(FailureKind::Signal))
             }
             Step::Lose(which, evidence) => {
                 let (execution, attempt) = pick_attempt(&self.site, which)?;
@@ -877,7 +884,7 @@ impl World {
             }
             Step::Refeed(number) => {
                 let base = self.site.engine().catalog_revision();
-                self.site.build(refed(*number).build(base.next()));
+                self.site.build(pieces_with_feed(*number).build(base.next()));
                 install_demo(base)
             }
             Step::Sensor(step) => return self.of_sensor(step.clone()),
@@ -937,7 +944,7 @@ impl World {
                     |id: &&ExecutionId| self.site.engine().executions().get(id).is_some_and(|open| open.action.as_str() == "demo.ask");
                 let execution = *open.iter().filter(runs).find(emits)?;
                 let attempt = self.site.attempt(execution);
-                let event = self.site.emitted(attempt.id, "demo.ping", &Payload::One.json());
+                let event = self.site.emitted_event(attempt.id, "demo.ping", &Payload::One.json());
                 report_emitting(execution, attempt, event)
             }
             Step::SetVar(Some(value)) => set_var("n", &json!(value)),
@@ -976,7 +983,7 @@ impl World {
                 match count % 5 {
                     0 => {
                         let fact = AccessDenied { permission: Some("keys:write".into()), count: *count, first, last };
-                        asked_by(Actor::Engine, Ask::NoteDenied(vec![Denied { caller: ana(), fact }]))
+                        asked_by(Actor::Engine, Ask::NoteDenied(vec![DeniedRequests { caller: ana(), fact }]))
                     }
                     2 => {
                         let (key, action) = ("demo.secret".parse().unwrap(), "demo.own".parse().unwrap());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{Catalog, Run};
 use ensue_engine::command::{
-    Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Message, ObservedEvent, PackChange, ReceivedEvent, Report, ReportOutcome,
-    RequestExecution, Rerun, Said, SaidArtifact, SeenVar, VarChange,
+    Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Message, MessageContent, ObservedEvent, PackChange, ReceivedEvent, Report,
+    ReportOutcome, RequestExecution, Rerun, SaidArtifact, SeenVar, VarChange,
 };
 use ensue_engine::events::version::{TriggerVersion, VersionedTrigger};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
@@ -84,11 +84,11 @@ impl Site {
     pub(crate) fn event(&mut self, trigger: &str, payload: &Value) -> ObservedEvent {
         self.drawn += 1;
         let id = EventId(Id::root(self.now(), self.drawn));
-        self.observed(id, trigger, payload)
+        self.observed_event(id, trigger, payload)
     }
 
     /// An event with a dedupe key.
-    pub(crate) fn keyed(&mut self, trigger: &str, payload: &Value, key: &str, conflict: Conflict) -> ObservedEvent {
+    pub(crate) fn keyed_event(&mut self, trigger: &str, payload: &Value, key: &str, conflict: Conflict) -> ObservedEvent {
         let mut event = self.event(trigger, payload);
         let key = DedupeKey { scope: "demo".into(), hash: Digest::of(key.as_bytes()) };
         event.dedupe = Some(Dedupe { key, content: event.body.digest, conflict });
@@ -96,26 +96,26 @@ impl Site {
     }
 
     /// An event that an attempt emits.
-    pub(crate) fn emitted(&self, attempt: AttemptId, trigger: &str, payload: &Value) -> ObservedEvent {
-        let id = EventId(Id::derived(self.engine().log(), attempt.0, Role::Emit(0)));
-        self.observed(id, trigger, payload)
+    pub(crate) fn emitted_event(&self, attempt: AttemptId, trigger: &str, payload: &Value) -> ObservedEvent {
+        let id = EventId(Id::derive(self.engine().log(), attempt.0, Role::Emit(0)));
+        self.observed_event(id, trigger, payload)
     }
 
     /// An event with this id. The trigger may name a version of the payload.
-    pub(crate) fn observed(&self, id: EventId, trigger: &str, payload: &Value) -> ObservedEvent {
+    pub(crate) fn observed_event(&self, id: EventId, trigger: &str, payload: &Value) -> ObservedEvent {
         let named: VersionedTrigger = trigger.parse().unwrap();
         let payload = Document::from_value(payload);
         let newest = self.catalog.triggers().get(&named.name).map_or(TriggerVersion::FIRST, |trigger| trigger.version);
         let version = named.version.unwrap_or(newest);
         let newest = self.catalog.newest(&named.name, version, &payload).unwrap();
         let view = EventView { id, trigger: &named.name, source: "api", time: self.now(), payload: &newest, only: None };
-        ObservedEvent::judged(&view, judge(&self.catalog, &view)).came_as(version, &payload)
+        ObservedEvent::from_view(&view, judge(&self.catalog, &view)).came_as(version, &payload)
     }
 
     /// Sends one event.
     pub(crate) fn receive(&mut self, trigger: &str, payload: &Value) -> Outcome {
         let event = self.event(trigger, payload);
-        self.when(received(vec![event]))
+        self.when(receive_events(vec![event]))
     }
 
     /// The command that requests an action.
@@ -162,7 +162,7 @@ impl Site {
         let kept = match &action.run {
             Run::Workflow(workflow) if from != RerunFrom::Start => {
                 let read = |id| Ok::<_, Infallible>(self.of_stream(id));
-                let kept = history.kept(self.engine().log(), workflow, &from, read).ok()?;
+                let kept = history.reusable_steps(self.engine().log(), workflow, &from, read).ok()?;
                 Some((u32::try_from(kept.len()).ok()?, Body::json(serde_json::to_vec(&kept).ok()?)))
             }
             _ => None,
@@ -254,7 +254,7 @@ impl Site {
 
     #[track_caller]
     pub(crate) fn fail(&mut self, execution: ExecutionId, kind: FailureKind) -> Outcome {
-        let report = report(execution, self.attempt(execution), failed(kind));
+        let report = report(execution, self.attempt(execution), failed_outcome(kind));
         self.when(report)
     }
 
@@ -269,7 +269,7 @@ impl Site {
     #[track_caller]
     pub(crate) fn emit(&mut self, execution: ExecutionId, trigger: &str, payload: &Value) -> Outcome {
         let attempt = self.attempt(execution);
-        let event = self.emitted(attempt.id, trigger, payload);
+        let event = self.emitted_event(attempt.id, trigger, payload);
         self.when(report_emitting(execution, attempt, event))
     }
 }
@@ -281,12 +281,12 @@ pub(crate) fn install_demo(base: CatalogRevision) -> Command {
     asked_by(ana(), Ask::ChangePacks { base, changes: vec![change] })
 }
 
-pub(crate) fn received(events: Vec<ObservedEvent>) -> Command {
+pub(crate) fn receive_events(events: Vec<ObservedEvent>) -> Command {
     asked_by(ana(), Ask::ReceiveEvents(events))
 }
 
 /// The report of an attempt that succeeded without a result.
-fn succeeded(execution: ExecutionId, attempt: Attempt) -> Report {
+fn success_report(execution: ExecutionId, attempt: Attempt) -> Report {
     Report {
         execution,
         attempt: attempt.id,
@@ -303,15 +303,15 @@ fn succeeded(execution: ExecutionId, attempt: Attempt) -> Report {
 
 pub(crate) fn report(execution: ExecutionId, attempt: Attempt, outcome: ReportOutcome) -> Command {
     let body = (outcome == ReportOutcome::Succeeded).then(|| Body::json(&b"{\"done\":true}"[..]));
-    reported(Report { outcome, body, ..succeeded(execution, attempt) })
+    report_attempt(Report { outcome, body, ..success_report(execution, attempt) })
 }
 
 pub(crate) fn report_giving(execution: ExecutionId, attempt: Attempt, body: Body) -> Command {
-    reported(Report { body: Some(body), ..succeeded(execution, attempt) })
+    report_attempt(Report { body: Some(body), ..success_report(execution, attempt) })
 }
 
 pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted: ObservedEvent) -> Command {
-    reported(Report { emitted: Some(Box::new(emitted)), ..succeeded(execution, attempt) })
+    report_attempt(Report { emitted: Some(Box::new(emitted)), ..success_report(execution, attempt) })
 }
 
 /// The report of an attempt that sets or removes vars.
@@ -321,7 +321,7 @@ pub(crate) fn report_changing(execution: ExecutionId, attempt: Attempt, vars: &[
         value: (!value.is_null()).then(|| Body::json(value.to_string())),
     };
     let vars = vars.iter().map(change).collect();
-    reported(Report { vars, ..succeeded(execution, attempt) })
+    report_attempt(Report { vars, ..success_report(execution, attempt) })
 }
 
 /// A person sets a var.
@@ -340,26 +340,26 @@ pub(crate) fn remove_var(name: &str) -> Command {
 }
 
 /// A message that the worker received from a running attempt.
-pub(crate) fn said(execution: ExecutionId, attempt: Attempt, index: u32, said: Said) -> Command {
+pub(crate) fn take_message(execution: ExecutionId, attempt: Attempt, index: u32, said: MessageContent) -> Command {
     asked_by(worker(), Ask::TakeMessage(Message { execution, attempt: attempt.id, token: attempt.token, index, said }))
 }
 
 /// The attempt gives a file away.
-pub(crate) fn artifact(name: &str) -> Said {
-    Said::Artifact(SaidArtifact { name: name.parse().unwrap(), media_type: None, blob: Digest::of(name.as_bytes()), bytes: 3 })
+pub(crate) fn artifact(name: &str) -> MessageContent {
+    MessageContent::Artifact(SaidArtifact { name: name.parse().unwrap(), media_type: None, blob: Digest::of(name.as_bytes()), bytes: 3 })
 }
 
 /// The attempt reports a progress of 40 %.
 pub(crate) fn progress(execution: ExecutionId, attempt: Attempt, index: u32) -> Command {
     let body = Some(Body::json(&br#"{"message":"on its way"}"#[..]));
-    said(execution, attempt, index, Said::Progress { thousandths: Some(400), body })
+    take_message(execution, attempt, index, MessageContent::Progress { thousandths: Some(400), body })
 }
 
-pub(crate) fn reported(report: Report) -> Command {
+pub(crate) fn report_attempt(report: Report) -> Command {
     asked_by(worker(), Ask::ReportAttempt(report))
 }
 
-pub(crate) fn failed(kind: FailureKind) -> ReportOutcome {
+pub(crate) fn failed_outcome(kind: FailureKind) -> ReportOutcome {
     ReportOutcome::Failed(Failure::new(kind, "it did not work"))
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    ALWAYS, CancelWhen, Enough, FAILED, FailAt, ForEach, Given, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Period, Repeat, Rest,
-    Retry, Run, SUCCEEDED, Since, StartsIf, Step, Task, Undo, WAIT, Wait, Workflow,
+    ALWAYS, CancelWhen, Enough, FAILED, FailAt, ForEach, ItemFailure, Notify, OnFailure, PARALLEL_DEFAULT, Period, Repeat, Rest, Retry,
+    Run, SUCCEEDED, Since, StartsIf, Step, Task, Undo, WAIT, Wait, Workflow, WorkflowInput,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::record::Record;
@@ -127,7 +127,7 @@ impl StepPiece {
         self
     }
 
-    pub(crate) fn tolerated(mut self) -> Self {
+    pub(crate) fn tolerate_failure(mut self) -> Self {
         self.0.on_failure = OnFailure::Continue;
         self
     }
@@ -225,13 +225,13 @@ impl Pieces {
 
     /// A workflow with a result.
     pub(crate) fn workflow_giving(self, name: &str, steps: Vec<StepPiece>, result: Option<&Value>) -> Self {
-        let workflow = Workflow::new(Given::Parameters, steps_of(steps), result.map(template)).unwrap();
+        let workflow = Workflow::new(WorkflowInput::Parameters, steps_of(steps), result.map(template)).unwrap();
         self.action_with(name, |action| action.run = Run::Workflow(Arc::new(workflow)))
     }
 }
 
 /// Summarizes the records of the workflow and its steps.
-pub(crate) fn reported(outcome: &Outcome) -> Vec<String> {
+pub(crate) fn summarize(outcome: &Outcome) -> Vec<String> {
     outcome.records().iter().filter_map(short).collect()
 }
 

@@ -10,17 +10,17 @@ use url::{Position, Url};
 
 use super::oauth::TokenError;
 use super::settings::{HttpAuth, HttpEndpoint};
-use super::{ConnectionErrorKind, Lent, NotLent, Used};
+use super::{ConnectionErrorKind, LentConnection, NotLent, UseOutcome};
 
 /// With what a request proves who sends it.
 pub(crate) struct Credentials {
-    pub(crate) proof: Proof,
+    pub(crate) proof: CredentialPlacement,
     /// What must not appear in what the server answers, besides the values of keys, under the key that it comes from.
     pub(crate) derived: Option<(KeyRef, Secret)>,
 }
 
 /// Where a request has its credentials.
-pub(crate) enum Proof {
+pub(crate) enum CredentialPlacement {
     /// In a header.
     Header(HeaderName, HeaderValue),
     /// In a field of the JSON object that is its body.
@@ -67,16 +67,16 @@ impl HttpEndpoint {
     /// # Errors
     /// If it is not.
     pub fn check_test_path(&self) -> Result<(), String> {
-        self.tested().map(drop)
+        self.test_url().map(drop)
     }
 
     /// Returns the address that a test requests.
-    pub(super) fn tested(&self) -> Result<Url, String> {
+    pub(super) fn test_url(&self) -> Result<Url, String> {
         self.test_path.as_deref().map_or_else(|| Ok(self.url.clone()), |path| self.below(path))
     }
 }
 
-impl Lent {
+impl LentConnection {
     /// Returns the settings of a connection of the kind `http`.
     pub(crate) fn http(&self) -> Option<&HttpEndpoint> {
         self.connection.http()
@@ -90,7 +90,7 @@ impl Lent {
             let mut value = HeaderValue::from_bytes(text).map_err(|_| unfit(key))?;
             value.set_sensitive(true);
             let derived = derived.map(|derived| (key.clone(), Secret::new(derived.to_vec())));
-            Ok(Some(Credentials { proof: Proof::Header(header, value), derived }))
+            Ok(Some(Credentials { proof: CredentialPlacement::Header(header, value), derived }))
         };
         // A value from a file may end with a line break.
         let secret = |key: &KeyRef| self.pool.secret(key).trim_ascii().to_vec();
@@ -106,7 +106,7 @@ impl Lent {
             }
             HttpAuth::JsonField { name, value } => {
                 let text = String::from_utf8(secret(value)).map_err(|_| unfit(value))?;
-                Ok(Some(Credentials { proof: Proof::JsonField(name.clone(), text), derived: None }))
+                Ok(Some(Credentials { proof: CredentialPlacement::JsonField(name.clone(), text), derived: None }))
             }
             HttpAuth::OAuth2(client) => {
                 let token = self.token(client).await.map_err(NoCredentials::NoToken)?;
@@ -117,7 +117,7 @@ impl Lent {
     }
 }
 
-impl Used {
+impl UseOutcome {
     /// Returns how a use ended whose answer had this status.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let said = || format!("the server answered {status}");

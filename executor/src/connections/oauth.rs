@@ -15,8 +15,8 @@ use thiserror::Error;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::settings::OAuthClient;
-use super::{ConnectionErrorKind, Lent};
-use crate::answers::AnswerBody;
+use super::{ConnectionErrorKind, LentConnection};
+use crate::answer_body::AnswerBody;
 use crate::web::{Letter, NoWay, Web as _};
 
 /// The maximum size of the answer with a token, in bytes.
@@ -41,7 +41,7 @@ pub(crate) struct TokenError {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     access_token: String,
     #[serde(default)]
     token_type: Option<String>,
@@ -53,7 +53,7 @@ fn error(kind: ConnectionErrorKind, why: impl Into<String>) -> TokenError {
     TokenError { kind, why: why.into() }
 }
 
-impl Lent {
+impl LentConnection {
     /// Returns the token that is kept, or asks for one. Only one request for a token is under way at a time.
     pub(super) async fn token(&self, client: &OAuthClient) -> Result<Secret, TokenError> {
         let mut kept = self.pool.token.lock().await;
@@ -81,7 +81,7 @@ impl Lent {
         *self.pool.token.lock().await = None;
     }
 
-    async fn ask(&self, client: &OAuthClient) -> Result<Answer, TokenError> {
+    async fn ask(&self, client: &OAuthClient) -> Result<TokenResponse, TokenError> {
         // Both parts are form-encoded before they are joined (RFC 6749, section 2.3.1).
         let encoded = |text: &[u8]| byte_serialize(text).collect::<String>();
         let secret = self.pool.secret(&client.client_secret).trim_ascii();
@@ -117,7 +117,7 @@ impl Lent {
             return Err(error(kind, format!("its server answered {}", answered.status)));
         }
         let read = AnswerBody::decompress(&answered.headers, body.into(), ANSWER_BYTES_MAX).and_then(|body| body.json(None));
-        let answer = read.ok().and_then(|document| serde_json::from_slice::<Answer>(document.bytes()).ok());
+        let answer = read.ok().and_then(|document| serde_json::from_slice::<TokenResponse>(document.bytes()).ok());
         // The text of an error could hold the token.
         let answer = answer.ok_or_else(|| error(ConnectionErrorKind::Protocol, "its answer is not JSON with `access_token`"))?;
         let is_bearer = answer.token_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));

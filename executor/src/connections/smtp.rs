@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::connection_test::{Problem, kind_of, kind_of_broken};
 use super::settings::{Endpoint, SmtpEndpoint, SmtpTls};
 use super::status::ConnectionErrorKind;
-use super::test::{Problem, kind_of, kind_of_broken};
-use super::{Lent, Pool};
+use super::{LentConnection, Pool};
 use crate::web::NoWay;
 
 /// The maximum size of one answer, in bytes.
@@ -33,12 +33,12 @@ struct Conversation {
 }
 
 /// An answer: its code, and the texts of its lines.
-struct Answer {
+struct SmtpReply {
     code: u16,
     lines: Vec<String>,
 }
 
-impl Lent {
+impl LentConnection {
     /// Returns the settings of a connection of the kind `smtp`.
     pub(crate) fn smtp(&self) -> Option<&SmtpEndpoint> {
         match &self.connection.settings().endpoint {
@@ -63,7 +63,7 @@ impl SmtpEndpoint {
         let stream = TcpStream::connect(addresses.as_slice()).await.map_err(unreachable)?;
         let mut stream: Box<dyn Stream> = Box::new(stream);
         if self.tls == SmtpTls::Implicit {
-            stream = self.secured(stream, pool).await?;
+            stream = self.start_tls(stream, pool).await?;
         }
         let mut with = Conversation { stream, waiting: Vec::new() };
         let greeting = with.answer().await?.expect(220)?;
@@ -77,7 +77,7 @@ impl SmtpEndpoint {
             if !with.waiting.is_empty() {
                 return Err((ConnectionErrorKind::Protocol, "the server sent more than its answer to STARTTLS".to_owned()));
             }
-            with.stream = self.secured(with.stream, pool).await?;
+            with.stream = self.start_tls(with.stream, pool).await?;
             hello = with.ask(&format!("EHLO {OWN_NAME}")).await?.expect(250)?;
         }
         if let Some((user, password)) = self.login(pool) {
@@ -88,7 +88,7 @@ impl SmtpEndpoint {
         Ok(format!("the server answered {}", greeting.lines.first().map_or("", String::as_str)))
     }
 
-    async fn secured(&self, stream: Box<dyn Stream>, pool: &Pool) -> Result<Box<dyn Stream>, Problem> {
+    async fn start_tls(&self, stream: Box<dyn Stream>, pool: &Pool) -> Result<Box<dyn Stream>, Problem> {
         let broken = |why: String| (ConnectionErrorKind::Tls, why);
         let config = pool.web.tls_config().await.map_err(|why| broken(why.to_string()))?;
         let name = ServerName::try_from(self.host.clone()).map_err(|error| broken(error.to_string()))?;
@@ -98,7 +98,7 @@ impl SmtpEndpoint {
 }
 
 impl Conversation {
-    async fn log_in(&mut self, hello: &Answer, user: &str, password: &[u8]) -> Result<(), Problem> {
+    async fn log_in(&mut self, hello: &SmtpReply, user: &str, password: &[u8]) -> Result<(), Problem> {
         let offered = hello.lines.iter().find_map(|line| line.strip_prefix("AUTH ")).unwrap_or_default().to_owned();
         let offers = |way: &str| offered.split_ascii_whitespace().any(|one| one.eq_ignore_ascii_case(way));
         let answer = if offers("PLAIN") {
@@ -119,7 +119,7 @@ impl Conversation {
         }
     }
 
-    async fn ask(&mut self, line: &str) -> Result<Answer, Problem> {
+    async fn ask(&mut self, line: &str) -> Result<SmtpReply, Problem> {
         let sent = async {
             self.stream.write_all(format!("{line}\r\n").as_bytes()).await?;
             self.stream.flush().await
@@ -129,7 +129,7 @@ impl Conversation {
     }
 
     /// Reads an answer, which may have several lines.
-    async fn answer(&mut self) -> Result<Answer, Problem> {
+    async fn answer(&mut self) -> Result<SmtpReply, Problem> {
         let mut lines = Vec::new();
         let mut bytes = 0;
         loop {
@@ -141,7 +141,7 @@ impl Conversation {
                 let text = line.get(4..).unwrap_or_default();
                 lines.push(text.chars().filter(|char| !char.is_control()).take(200).collect());
                 if line.as_bytes().get(3) != Some(&b'-') {
-                    return Ok(Answer { code, lines });
+                    return Ok(SmtpReply { code, lines });
                 }
             }
             let mut piece = [0; 1024];
@@ -158,7 +158,7 @@ impl Conversation {
     }
 }
 
-impl Answer {
+impl SmtpReply {
     fn expect(self, code: u16) -> Result<Self, Problem> {
         if self.code == code {
             return Ok(self);

@@ -129,7 +129,7 @@ mod tests {
 
     const VALUE: &str = "p/ss wörd+<\"1\">\n~k?y";
 
-    fn masked(text: &str) -> String {
+    fn mask(text: &str) -> String {
         Masks::of_values([("a.b", VALUE.as_bytes())]).unwrap().text(text)
     }
 
@@ -151,7 +151,7 @@ mod tests {
             "p%2Fss+w%C3%B6rd%2B%3C%221%22%3E%0A%7Ek%3Fy".to_owned(),
             "p%2fss%20w%c3%b6rd%2b%3c%221%22%3e%0a~k%3fy".to_owned(),
         ] {
-            assert_eq!(masked(&format!("<{text}>")), "<[redacted a.b]>", "{text}");
+            assert_eq!(mask(&format!("<{text}>")), "<[redacted a.b]>", "{text}");
         }
     }
 
@@ -164,7 +164,7 @@ mod tests {
             for before in ["", "u", "us", "user:"] {
                 for behind in ["", "\n", "xy", "xyz"] {
                     let encoded = engine.encode(format!("{before}{VALUE}{behind}"));
-                    let masked = masked(&encoded);
+                    let masked = mask(&encoded);
                     assert!(masked.contains("[redacted a.b]"), "{before} {behind}: {masked}");
                     // Apart from bytes that are not part of the value, at most four bits of the value are
                     // left on either side.
@@ -199,7 +199,7 @@ mod tests {
         let reversed: String = VALUE.chars().rev().collect();
         let spaced: String = VALUE.chars().flat_map(|character| [character, ' ']).collect();
         for text in [reversed, spaced] {
-            assert_eq!(masked(&text), text);
+            assert_eq!(mask(&text), text);
         }
     }
 }

@@ -18,16 +18,16 @@ const WORDS_CHARS_MAX: usize = 300;
 
 /// The content of a line.
 #[derive(Debug)]
-pub(super) enum Line {
+pub(super) enum MessageLine {
     /// Progress.
-    Progress(Progress),
+    Progress(ProgramProgress),
     /// Something that the program produces.
-    Given(Given),
+    Given(EventOrArtifact),
 }
 
 /// The progress of a program.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(super) struct ProgramProgress {
     /// How much is done, in thousandths.
     pub(super) thousandths: Option<u16>,
     /// What the program is doing.
@@ -36,7 +36,7 @@ pub(super) struct Progress {
 
 /// Something that a program produces while it runs.
 #[derive(Debug)]
-pub(super) enum Given {
+pub(super) enum EventOrArtifact {
     /// An event.
     Event {
         /// Its trigger.
@@ -68,7 +68,7 @@ pub(super) enum Kind {
     Unusable,
 }
 
-impl Given {
+impl EventOrArtifact {
     /// Returns its kind.
     pub(super) fn kind(&self) -> Kind {
         match self {
@@ -80,7 +80,7 @@ impl Given {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenLine {
     progress: Option<f64>,
     message: Option<String>,
     emit: Option<WrittenEvent>,
@@ -102,7 +102,7 @@ struct WrittenArtifact {
     media_type: Option<MediaType>,
 }
 
-impl Line {
+impl MessageLine {
     /// Parses a line, or returns an error message for the program's author.
     pub(super) fn parse(line: &[u8]) -> Result<Self, String> {
         const FORMS: &str =
@@ -110,26 +110,29 @@ impl Line {
         if line.len() > LINE_BYTES_MAX {
             return Err(format!("a line on descriptor 3 has {} bytes; the limit is {LINE_BYTES_MAX}", line.len()));
         }
-        let written: Written =
+        let written: WrittenLine =
             serde_json::from_slice(line).map_err(|why| format!("a line on descriptor 3 is not one of {FORMS}: {why}"))?;
         match written {
-            Written { progress, message, emit: None, artifact: None } if progress.is_some() || message.is_some() => {
+            WrittenLine { progress, message, emit: None, artifact: None } if progress.is_some() || message.is_some() => {
                 let thousandths = progress.map(thousandths).transpose()?;
-                Ok(Self::Progress(Progress { thousandths, message: message.map(|words| words.chars().take(WORDS_CHARS_MAX).collect()) }))
+                Ok(Self::Progress(ProgramProgress {
+                    thousandths,
+                    message: message.map(|words| words.chars().take(WORDS_CHARS_MAX).collect()),
+                }))
             }
-            Written { progress: None, message: None, emit: Some(event), artifact: None } => {
+            WrittenLine { progress: None, message: None, emit: Some(event), artifact: None } => {
                 let payload = Bytes::from(String::from(Box::<str>::from(event.payload)));
                 let payload =
                     Document::parse(payload).map_err(|why| format!("the payload of `{}` cannot be read: {why}", event.trigger))?;
-                Ok(Self::Given(Given::Event { trigger: event.trigger, payload }))
+                Ok(Self::Given(EventOrArtifact::Event { trigger: event.trigger, payload }))
             }
-            Written { progress: None, message: None, emit: None, artifact: Some(artifact) } => {
+            WrittenLine { progress: None, message: None, emit: None, artifact: Some(artifact) } => {
                 let WrittenArtifact { name, path, media_type } = artifact;
                 let last = || path.rsplit('/').next().unwrap_or_default().parse::<ArtifactName>().map_err(|why| why.to_string());
                 let name = name.map_or_else(last, Ok)?;
-                Ok(Self::Given(Given::Artifact { name, path, media_type }))
+                Ok(Self::Given(EventOrArtifact::Artifact { name, path, media_type }))
             }
-            Written { .. } => Err(format!("a line on descriptor 3 must contain exactly one of {FORMS}")),
+            WrittenLine { .. } => Err(format!("a line on descriptor 3 must contain exactly one of {FORMS}")),
         }
     }
 }
@@ -146,14 +149,14 @@ fn thousandths(progress: f64) -> Result<u16, String> {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Line, String> {
-        Line::parse(line.as_bytes())
+    fn parse(line: &str) -> Result<MessageLine, String> {
+        MessageLine::parse(line.as_bytes())
     }
 
     #[test]
     fn progress_is_a_fraction_a_text_or_both() {
         let progress = |line| match parse(line) {
-            Ok(Line::Progress(Progress { thousandths, message })) => (thousandths, message),
+            Ok(MessageLine::Progress(ProgramProgress { thousandths, message })) => (thousandths, message),
             other => panic!("{other:?}"),
         };
         assert_eq!(progress(r#"{"progress":0.4,"message":"copying"}"#), (Some(400), Some("copying".to_owned())));
@@ -165,7 +168,9 @@ mod tests {
 
     #[test]
     fn event_keeps_its_payload_as_written() {
-        let Ok(Line::Given(Given::Event { trigger, payload })) = parse(r#"{"emit":{"trigger":"demo.seen","payload":{"n": 1.0}}}"#) else {
+        let Ok(MessageLine::Given(EventOrArtifact::Event { trigger, payload })) =
+            parse(r#"{"emit":{"trigger":"demo.seen","payload":{"n": 1.0}}}"#)
+        else {
             panic!("it is an event");
         };
         assert_eq!((trigger.name.as_str(), payload.bytes().as_ref()), ("demo.seen", br#"{"n": 1.0}"#.as_slice()));
@@ -178,7 +183,7 @@ mod tests {
             (r#"{"artifact":{"name":"a.csv","path":"out/report.csv","media_type":"text/csv"}}"#, "a.csv"),
         ] {
             match parse(line) {
-                Ok(Line::Given(Given::Artifact { name, path, .. })) => {
+                Ok(MessageLine::Given(EventOrArtifact::Artifact { name, path, .. })) => {
                     assert_eq!((name.as_str(), path.as_str()), (expected, "out/report.csv"))
                 }
                 other => panic!("{other:?}"),
@@ -213,7 +218,7 @@ mod tests {
             for byte in [0, b'"', b'}', 0x7f, 0xc3, 0xff] {
                 let mut line = whole[..end].to_vec();
                 line.push(byte);
-                assert!(Line::parse(&line).is_err());
+                assert!(MessageLine::parse(&line).is_err());
             }
         }
     }

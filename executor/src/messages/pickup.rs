@@ -65,7 +65,7 @@ impl PickUp {
         let about = fstat(&found).map_err(unopened)?;
         let kind = FileType::from_raw_mode(about.st_mode);
         if kind != FileType::RegularFile {
-            return Err(PickUpError::NotPlain(name(), called(kind)));
+            return Err(PickUpError::NotPlain(name(), describe_kind(kind)));
         }
         let opened = open_beneath(&directory, beneath, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(unopened)?;
         let before = fstat(&opened).map_err(unopened)?;
@@ -98,7 +98,7 @@ impl PickUp {
             }
         }
         let after = fstat(&file).map_err(unopened)?;
-        if read != length || changed(&before, &after) {
+        if read != length || has_changed(&before, &after) {
             return Err(PickUpError::Changed(name()));
         }
         Ok(new.keep()?)
@@ -161,12 +161,12 @@ fn size(about: &Stat) -> u64 {
     length(about).max(blocks.saturating_sub(u64::try_from(about.st_blksize).unwrap_or(0)))
 }
 
-fn changed(before: &Stat, after: &Stat) -> bool {
+fn has_changed(before: &Stat, after: &Stat) -> bool {
     let written = |about: &Stat| (about.st_size, about.st_mtime, about.st_mtime_nsec, about.st_nlink);
     written(before) != written(after)
 }
 
-fn called(kind: FileType) -> &'static str {
+fn describe_kind(kind: FileType) -> &'static str {
     match kind {
         FileType::Directory => "a folder",
         FileType::Symlink => "a link",
@@ -193,11 +193,11 @@ mod tests {
     const BYTES_MAX: u64 = 100_000;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>);
+    struct CollectedBlobs(Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>);
 
     type Change = Arc<dyn Fn() + Send + Sync>;
 
-    struct New(Kept, Vec<u8>, Option<Change>);
+    struct New(CollectedBlobs, Vec<u8>, Option<Change>);
 
     impl NewBlob for New {
         fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    impl Blobs for Kept {
+    impl Blobs for CollectedBlobs {
         fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
             Ok(Box::new(New(self.clone(), Vec::new(), None)))
         }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     /// Changes something while a file is being read.
-    struct Meanwhile(Kept, Change);
+    struct Meanwhile(CollectedBlobs, Change);
 
     impl Blobs for Meanwhile {
         fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn take(folder: &Path, path: &str) -> Result<KeptBlob, PickUpError> {
-        PickUp { directory: folder.to_owned(), path: path.to_owned(), bytes_max: BYTES_MAX }.take(&Kept::default())
+        PickUp { directory: folder.to_owned(), path: path.to_owned(), bytes_max: BYTES_MAX }.take(&CollectedBlobs::default())
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
             let path = folder.path().join("changing");
             fs::write(&path, vec![1; 3 * CHUNK_BYTES / 2]).unwrap();
             let pick_up = PickUp { directory: folder.path().to_owned(), path: "changing".to_owned(), bytes_max: BYTES_MAX };
-            let kept = Kept::default();
+            let kept = CollectedBlobs::default();
             let refused = pick_up.take(&Meanwhile(kept.clone(), Arc::new(move || change(&path)))).unwrap_err();
             assert!(matches!(refused, PickUpError::Changed(_)), "{name}: {refused}");
             assert!(kept.0.lock().unwrap().is_empty(), "{name}");

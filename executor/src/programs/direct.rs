@@ -25,7 +25,8 @@ use tokio::task::AbortHandle;
 use super::directory::{self, PrivateDirectory};
 use super::leader::{Leader, feed, next};
 use super::{
-    Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Isolation, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
+    Argument, AtEnd, AttemptRemains, End, EndedBy, Exit, FindError, Isolation, Order, Pending, Program, ProgramUpdate, Programs,
+    StartProgramError, Tell,
 };
 use crate::clock::Clock;
 use crate::masks::{Masking, Masks};
@@ -64,7 +65,7 @@ impl DirectPrograms {
         Self { drain_patience, ..self }
     }
 
-    async fn started(&self, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
+    async fn start_program(&self, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
         let Order { attempt, program, arguments, env, files, input, keys, .. } = order;
         let masks = super::masks_of(&keys);
         let folder = self.folder.clone();
@@ -115,14 +116,14 @@ impl Programs for DirectPrograms {
     }
 
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
-        Box::pin(self.started(order))
+        Box::pin(self.start_program(order))
     }
 
-    fn left(&self) -> Pending<'_, Vec<Left>> {
+    fn find_left(&self) -> Pending<'_, Vec<AttemptRemains>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 
-    fn collected(&self, _attempt: AttemptId) {}
+    fn forget(&self, _attempt: AttemptId) {}
 
     fn at_end(&self) -> AtEnd {
         AtEnd::Ended
@@ -136,14 +137,14 @@ impl Programs for DirectPrograms {
 /// A program that runs as a child.
 struct DirectProgram {
     attempt: AttemptId,
-    heard: mpsc::Receiver<Heard>,
+    heard: mpsc::Receiver<ProgramUpdate>,
     tell: watch::Sender<Option<Tell>>,
     task: AbortHandle,
     private: Option<PrivateDirectory>,
 }
 
 impl Program for DirectProgram {
-    fn hear(&mut self) -> Pending<'_, Heard> {
+    fn hear(&mut self) -> Pending<'_, ProgramUpdate> {
         Box::pin(async {
             match self.heard.recv().await {
                 Some(heard) => heard,
@@ -152,7 +153,7 @@ impl Program for DirectProgram {
         })
     }
 
-    fn tell(&self, tell: Tell) {
+    fn instruct(&self, tell: Tell) {
         self.tell.send_replace(Some(tell));
     }
 
@@ -184,7 +185,7 @@ struct Conductor {
     group: Group,
     child: Child,
     told: watch::Receiver<Option<Tell>>,
-    heard: mpsc::Sender<Heard>,
+    heard: mpsc::Sender<ProgramUpdate>,
     masks: Option<Arc<Masks>>,
     clock: Arc<dyn Clock>,
     drain_patience: Duration,
@@ -193,7 +194,7 @@ struct Conductor {
 impl Conductor {
     async fn conduct(mut self, input: Vec<u8>) {
         let (stdin, stdout, stderr) = (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
-        let mut printed = [OutputStream::Stdout, OutputStream::Stderr].map(|stream| Printed {
+        let mut printed = [OutputStream::Stdout, OutputStream::Stderr].map(|stream| PrintedStream {
             attempt: self.attempt,
             stream,
             bytes: 0,
@@ -247,7 +248,7 @@ impl Conductor {
         self.group.disarm();
         // The listener may be gone with its attempt.
         let printed = printed.map(|printed| printed.bytes);
-        let _ = self.heard.send(Heard::Ended(End { exit, by, printed, was_killed: by.map(|_| was_killed), ended_at: None })).await;
+        let _ = self.heard.send(ProgramUpdate::Ended(End { exit, by, printed, was_killed: by.map(|_| was_killed), ended_at: None })).await;
     }
 }
 
@@ -302,42 +303,42 @@ async fn end(group: &Group, mut told: watch::Receiver<Option<Tell>>, clock: &dyn
 }
 
 /// The output of a program on one stream.
-struct Printed {
+struct PrintedStream {
     attempt: AttemptId,
     stream: OutputStream,
     bytes: u64,
     masking: Option<Masking>,
 }
 
-impl Printed {
+impl PrintedStream {
     /// Sends the next bytes, with the values of keys masked. Returns false if the receiver is gone.
-    async fn tell(&mut self, bytes: Vec<u8>, heard: &mpsc::Sender<Heard>) -> bool {
+    async fn send(&mut self, bytes: Vec<u8>, heard: &mpsc::Sender<ProgramUpdate>) -> bool {
         let bytes = match &mut self.masking {
             Some(masking) => masking.push(&bytes),
             None => bytes,
         };
-        self.tell_masked(bytes, heard).await
+        self.send_masked(bytes, heard).await
     }
 
     /// Sends the bytes that were held back, at the end of the stream.
-    async fn finish(&mut self, heard: &mpsc::Sender<Heard>) {
+    async fn finish(&mut self, heard: &mpsc::Sender<ProgramUpdate>) {
         if let Some(mut masking) = self.masking.take() {
-            self.tell_masked(masking.finish(), heard).await;
+            self.send_masked(masking.finish(), heard).await;
         }
     }
 
-    async fn tell_masked(&mut self, bytes: Vec<u8>, heard: &mpsc::Sender<Heard>) -> bool {
+    async fn send_masked(&mut self, bytes: Vec<u8>, heard: &mpsc::Sender<ProgramUpdate>) -> bool {
         if bytes.is_empty() {
             return true;
         }
         let offset = self.bytes;
         self.bytes += bytes.len() as u64;
-        heard.send(Heard::Output { stream: self.stream, offset, bytes: Bytes::from(bytes) }).await.is_ok()
+        heard.send(ProgramUpdate::Output { stream: self.stream, offset, bytes: Bytes::from(bytes) }).await.is_ok()
     }
 }
 
 /// Reads a stream to its end, and counts the bytes.
-async fn drain(source: Option<impl AsyncRead + Unpin>, heard: &mpsc::Sender<Heard>, printed: &mut Printed) {
+async fn drain(source: Option<impl AsyncRead + Unpin>, heard: &mpsc::Sender<ProgramUpdate>, printed: &mut PrintedStream) {
     let Some(mut source) = source else { return };
     loop {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES_MAX);
@@ -349,7 +350,7 @@ async fn drain(source: Option<impl AsyncRead + Unpin>, heard: &mpsc::Sender<Hear
                 return;
             }
         }
-        if !printed.tell(chunk, heard).await {
+        if !printed.send(chunk, heard).await {
             return;
         }
     }
@@ -378,7 +379,7 @@ impl Group {
     /// Completes when the leader has ended, without reaping it.
     async fn leader_ended(&self) {
         if let Some(leader) = &self.0 {
-            leader.ended().await;
+            leader.wait_for_end().await;
         }
     }
 

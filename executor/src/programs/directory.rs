@@ -117,7 +117,7 @@ impl Drop for PrivateDirectory {
 
 /// Removes a private directory with all its content. Succeeds if it is already gone. Blocks.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let again = match removed(path) {
+    let again = match try_remove(path) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => error,
@@ -127,10 +127,10 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
     // A program may have removed its own permissions on a directory.
     let _ = open_up(path, 0);
-    removed(path)
+    try_remove(path)
 }
 
-fn removed(path: &Path) -> io::Result<()> {
+fn try_remove(path: &Path) -> io::Result<()> {
     // Most programs leave nothing in it, and then there is no need to look into it.
     match fs::remove_dir(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => {}
@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    fn created(folder: &TempDir, files: &[(&str, &[u8])]) -> PrivateDirectory {
+    fn make_directory(folder: &TempDir, files: &[(&str, &[u8])]) -> PrivateDirectory {
         PrivateDirectory::create(folder.path().join("attempt"), files.iter().copied()).unwrap()
     }
 
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn private_directory_is_accessible_only_to_its_owner() {
         let folder = TempDir::new().unwrap();
-        let private = created(&folder, &[("TOKEN", b"t0k3n")]);
+        let private = make_directory(&folder, &[("TOKEN", b"t0k3n")]);
         assert_eq!(mode(private.path()), 0o700);
         assert_eq!(mode(&private.file("TOKEN")), 0o600);
         assert_eq!(fs::read(private.file("TOKEN")).unwrap(), b"t0k3n");
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn private_directory_is_removed_even_if_the_program_locked_parts_of_it() {
         let folder = TempDir::new().unwrap();
-        let private = created(&folder, &[]);
+        let private = make_directory(&folder, &[]);
         let locked = private.path().join("a/b");
         fs::create_dir_all(&locked).unwrap();
         fs::write(locked.join("c"), "").unwrap();
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn private_directories_of_an_earlier_process_are_removed_at_the_start() {
         let folder = TempDir::new().unwrap();
-        let private = created(&folder, &[("TOKEN", b"t0k3n")]);
+        let private = make_directory(&folder, &[("TOKEN", b"t0k3n")]);
         private.leave();
         prepare(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -199,7 +199,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let outside = TempDir::new().unwrap();
         fs::write(outside.path().join("keep"), "").unwrap();
-        let private = created(&folder, &[]);
+        let private = make_directory(&folder, &[]);
         std::os::unix::fs::symlink(outside.path(), private.path().join("link")).unwrap();
         private.remove().unwrap();
         assert!(outside.path().join("keep").exists());

@@ -24,7 +24,7 @@ pub(crate) struct Leader {
 impl Leader {
     /// Starts watching a child that nobody has reaped yet, on the current runtime.
     pub(crate) fn of(process: Pid) -> Self {
-        Self { process, watched: watched(process).ok() }
+        Self { process, watched: watch_process(process).ok() }
     }
 
     /// Returns its process number, which may belong to another process once it was reaped.
@@ -33,7 +33,7 @@ impl Leader {
     }
 
     /// Completes when it has ended, without reaping it.
-    pub(crate) async fn ended(&self) {
+    pub(crate) async fn wait_for_end(&self) {
         if let Some(watched) = &self.watched
             && watched.readable().await.is_ok()
         {
@@ -49,7 +49,7 @@ impl Leader {
 
 #[cfg(target_os = "linux")]
 #[allow(deprecated, reason = "the newer function is unsafe; an owned descriptor keeps what that one asks for")]
-fn watched(process: Pid) -> io::Result<AsyncFd<OwnedFd>> {
+fn watch_process(process: Pid) -> io::Result<AsyncFd<OwnedFd>> {
     use rustix::process::{PidfdFlags, pidfd_open};
     use tokio::io::Interest;
 

@@ -5,8 +5,8 @@
 //! What a supervisor does is in `supervisor.rs`; this is the node's side.
 
 mod connection;
-mod left;
 mod pool;
+mod remains;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,17 +23,17 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Argument, AtEnd, FindError, Heard, INNER, Isolation, KILLED_PATIENCE, Left, Order, Pending, Program, ProgramUsers, Programs,
-    StartProgramError, SupervisorCommand, Tell, WhyLost, directory,
+    Argument, AtEnd, AttemptRemains, FindError, INNER, Isolation, KILLED_PATIENCE, Order, Pending, Program, ProgramUpdate, ProgramUsers,
+    Programs, StartProgramError, SupervisorCommand, Tell, WhyLost, directory,
 };
 use crate::supervisor::folder::Folder;
 use crate::supervisor::protocol::{
     self, FRAME_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_OF_MASKS, PROTOCOL_WITH_RESERVATIONS, SupervisorSays, TooLong, WrittenOrder,
 };
 use crate::supervisor::spool::SPOOL_BYTES_MAX;
-use connection::{Connection, Listened, Listener, Sayer, SupervisorProcess, Teller};
-pub use left::count_left;
+use connection::{ListenOutcome, Listener, Sayer, SupervisorConnection, SupervisorProcess, Teller};
 use pool::{Pool, SUPERVISORS_IDLE_MAX};
+pub use remains::count_left;
 
 /// How long a supervisor may take to start a program.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -67,14 +67,14 @@ pub struct SupervisedSettings {
 
 /// Runs programs under supervisors.
 pub struct SupervisedPrograms {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
 }
 
-struct Shared {
+struct SharedState {
     settings: SupervisedSettings,
     pool: Pool,
     /// The supervisors of attempts whose programs were not started.
-    reserved: Mutex<BTreeMap<AttemptId, Connection>>,
+    reserved: Mutex<BTreeMap<AttemptId, SupervisorConnection>>,
     holding: Mutex<BTreeMap<AttemptId, Holding>>,
     runtime: Handle,
 }
@@ -103,7 +103,7 @@ impl SupervisedPrograms {
             directory::let_pass(&settings.private, group)?;
         }
         let pool = Pool::new(settings.supervisors.clone(), settings.command.clone(), settings.release.clone(), &settings.isolation);
-        let shared = Shared { settings, pool, reserved: Mutex::default(), holding: Mutex::default(), runtime: Handle::current() };
+        let shared = SharedState { settings, pool, reserved: Mutex::default(), holding: Mutex::default(), runtime: Handle::current() };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -128,7 +128,7 @@ impl Programs for SupervisedPrograms {
         let (attempt, token, oldest) = (order.attempt, order.token, self.shared.oldest_for(order));
         Box::pin(async move {
             let connection = self.shared.reserve(attempt, token, oldest).await?;
-            self.shared.reserved().insert(attempt, connection);
+            self.shared.reservations().insert(attempt, connection);
             Ok(())
         })
     }
@@ -137,16 +137,16 @@ impl Programs for SupervisedPrograms {
         let shared = Arc::clone(&self.shared);
         // On a task of its own: if this were cut off halfway, it would leave a program that nobody listens
         // to.
-        let started = self.shared.runtime.spawn(shared.started(order));
+        let started = self.shared.runtime.spawn(shared.start_program(order));
         Box::pin(async move { started.await.unwrap_or_else(|error| Err(StartProgramError::Unknown(error.to_string()))) })
     }
 
-    fn left(&self) -> Pending<'_, Vec<Left>> {
-        Box::pin(left::found(Arc::clone(&self.shared)))
+    fn find_left(&self) -> Pending<'_, Vec<AttemptRemains>> {
+        Box::pin(remains::find_left(Arc::clone(&self.shared)))
     }
 
-    fn collected(&self, attempt: AttemptId) {
-        if let Some(connection) = self.shared.reserved().remove(&attempt) {
+    fn forget(&self, attempt: AttemptId) {
+        if let Some(connection) = self.shared.reservations().remove(&attempt) {
             // Its program was not started. A supervisor whose reservation stays ends when its connection closes.
             match connection.folder.withdraw() {
                 Ok(()) => self.shared.pool.give_back(connection),
@@ -165,12 +165,12 @@ impl Programs for SupervisedPrograms {
                 if !say.say(&NodeSays::Collected) {
                     let shared = Arc::clone(&self.shared);
                     self.shared.runtime.spawn(async move {
-                        left::end_all_of(&folder, None).await;
-                        shared.removed(attempt, folder).await;
+                        remains::end_all_of(&folder, None).await;
+                        shared.remove_remains(attempt, folder).await;
                     });
                 }
             }
-            Some(Holding::Nobody(folder)) => drop(self.shared.runtime.spawn(Arc::clone(&self.shared).removed(attempt, folder))),
+            Some(Holding::Nobody(folder)) => drop(self.shared.runtime.spawn(Arc::clone(&self.shared).remove_remains(attempt, folder))),
             None | Some(Holding::LeftAlone) => {}
         }
     }
@@ -180,12 +180,12 @@ impl Programs for SupervisedPrograms {
     }
 }
 
-impl Shared {
+impl SharedState {
     fn holding(&self) -> std::sync::MutexGuard<'_, BTreeMap<AttemptId, Holding>> {
         self.holding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reserved(&self) -> std::sync::MutexGuard<'_, BTreeMap<AttemptId, Connection>> {
+    fn reservations(&self) -> std::sync::MutexGuard<'_, BTreeMap<AttemptId, SupervisorConnection>> {
         self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -201,7 +201,7 @@ impl Shared {
     }
 
     /// Takes a supervisor for an attempt, and notes in its folder which attempt that is.
-    async fn reserve(&self, attempt: AttemptId, token: u64, oldest: u32) -> Result<Connection, StartProgramError> {
+    async fn reserve(&self, attempt: AttemptId, token: u64, oldest: u32) -> Result<SupervisorConnection, StartProgramError> {
         let unavailable = |error: io::Error| StartProgramError::Supervisor(error.to_string());
         for _ in 0..START_TRIES_MAX {
             let connection = self.pool.take().await.map_err(unavailable)?;
@@ -217,11 +217,11 @@ impl Shared {
         Err(StartProgramError::Supervisor("every supervisor is of a release that is too old for this program".into()))
     }
 
-    async fn started(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
+    async fn start_program(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
         let (attempt, token, oldest) = (order.attempt, order.token, self.oldest_for(&order));
         let program = order.program.to_string_lossy().into_owned();
-        let start = self.written(order)?;
-        let mut reserved = self.reserved().remove(&attempt);
+        let start = self.start_frame(order)?;
+        let mut reserved = self.reservations().remove(&attempt);
         for _ in 0..START_TRIES_MAX {
             let mut connection = match reserved.take() {
                 Some(connection) => connection,
@@ -233,7 +233,7 @@ impl Shared {
                 Ok(Some((SupervisorSays::NotStarted { kind, why }, _))) => {
                     // Until its failure is in the log, the reservation proves that nothing was started: the supervisor removes
                     // its note of a start that failed. Where it cannot, the proof is lost, which is safe.
-                    self.reserved().insert(attempt, connection);
+                    self.reservations().insert(attempt, connection);
                     return Err(match kind {
                         NotStarted::Directory => StartProgramError::Directory(why),
                         NotStarted::Spawn => StartProgramError::Spawn { program, why },
@@ -249,7 +249,7 @@ impl Shared {
                     // Only now, since a supervisor that was not quite dead might have gone on. One of an earlier release, which has
                     // no reservation, notes what it is about to start.
                     let has_begun =
-                        if is_reserved { left::never_begun(&folder).await.is_none() } else { !matches!(folder.held(), Ok(None)) };
+                        if is_reserved { remains::never_begun(&folder).await.is_none() } else { !matches!(folder.read_held(), Ok(None)) };
                     // Another one is reserved only once this reservation is gone.
                     if has_begun || self.clear_away(attempt, folder).await.is_err() {
                         return Err(unknown);
@@ -262,17 +262,17 @@ impl Shared {
     }
 
     /// Ends whatever may have been started, and keeps its entry until it is collected.
-    async fn unknown(&self, attempt: AttemptId, connection: Connection, why: &str) -> StartProgramError {
+    async fn unknown(&self, attempt: AttemptId, connection: SupervisorConnection, why: &str) -> StartProgramError {
         let folder = connection.folder.clone();
         let known = connection.supervisor.map(|supervisor| (supervisor, self.private(attempt)));
         drop(connection);
-        left::end_all_of(&folder, known).await;
+        remains::end_all_of(&folder, known).await;
         self.holding().insert(attempt, Holding::Nobody(folder));
         StartProgramError::Unknown(why.to_owned())
     }
 
     /// Listens to a supervisor's messages about its program.
-    fn hold(self: &Arc<Self>, attempt: AttemptId, connection: Connection) -> Box<dyn Program> {
+    fn hold(self: &Arc<Self>, attempt: AttemptId, connection: SupervisorConnection) -> Box<dyn Program> {
         let (say, folder) = (connection.say.clone(), connection.folder.clone());
         self.holding().insert(attempt, Holding::Supervisor { say: say.clone(), folder: folder.clone() });
         let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
@@ -283,9 +283,9 @@ impl Shared {
         let shared = Arc::clone(self);
         let task = self.runtime.spawn(async move {
             let (teller, why) = match listener.listen().await {
-                Listened::Idle(connection) => return shared.pool.give_back(connection),
-                Listened::Gone(teller) => (teller, WhyLost::HolderGone),
-                Listened::Hangs(teller) => (teller, WhyLost::HolderHangs { silent_for: answers_within }),
+                ListenOutcome::Idle(connection) => return shared.pool.give_back(connection),
+                ListenOutcome::Gone(teller) => (teller, WhyLost::HolderGone),
+                ListenOutcome::Hangs(teller) => (teller, WhyLost::HolderHangs { silent_for: answers_within }),
             };
             shared.without_supervisor(attempt, folder, known, teller, why).await;
         });
@@ -296,7 +296,7 @@ impl Shared {
             say,
             end_by,
             task: task.abort_handle(),
-            stage: Stage::Running,
+            stage: ProgramStage::Running,
         })
     }
 
@@ -328,18 +328,18 @@ impl Shared {
             WhyLost::HolderGone => false,
         };
         if hangs || !teller.has_ended() {
-            left::end_all_of(&folder, known).await;
+            remains::end_all_of(&folder, known).await;
         }
         if !teller.has_ended() {
-            teller.tell_from_folder(&folder, why).await;
+            teller.deliver_from_folder(&folder, why).await;
         }
         if !is_awaited {
-            self.removed(attempt, folder).await;
+            self.remove_remains(attempt, folder).await;
         }
     }
 
     /// Removes the remains of a program that nobody holds any longer.
-    async fn removed(self: Arc<Self>, attempt: AttemptId, folder: Folder) {
+    async fn remove_remains(self: Arc<Self>, attempt: AttemptId, folder: Folder) {
         if let Err(error) = self.clear_away(attempt, folder).await {
             tracing::warn!(%attempt, %error, "the remains of a program could not be removed");
         }
@@ -353,7 +353,7 @@ impl Shared {
     }
 
     /// Returns the frame that asks for the start of a program.
-    fn written(&self, order: Order) -> Result<Bytes, StartProgramError> {
+    fn start_frame(&self, order: Order) -> Result<Bytes, StartProgramError> {
         let no_text = |what: &str| StartProgramError::Supervisor(format!("{what} is not UTF-8"));
         let text = |path: &Path, what: &str| path.to_str().map(str::to_owned).ok_or_else(|| no_text(what));
         let private = self.private(order.attempt);
@@ -390,24 +390,24 @@ impl Shared {
             let keys = order.keys.iter().map(|given| given.value.reveal());
             order.files.iter().map(|file| &*file.bytes).chain(keys).chain([&*order.input]).collect()
         };
-        protocol::framed(&NodeSays::Start(Box::new(written)), &tail)
+        protocol::encode_frame(&NodeSays::Start(Box::new(written)), &tail)
             .map_err(|TooLong { bytes }| StartProgramError::TooLarge { bytes, most: FRAME_BYTES_MAX })
     }
 }
 
 /// A program that a supervisor holds.
 struct SupervisedProgram {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     attempt: AttemptId,
-    heard: mpsc::Receiver<Heard>,
+    heard: mpsc::Receiver<ProgramUpdate>,
     say: Sayer,
     end_by: watch::Sender<Option<Instant>>,
     task: AbortHandle,
-    stage: Stage,
+    stage: ProgramStage,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ProgramStage {
     Running,
     Ended,
     /// It continues on its own.
@@ -422,12 +422,12 @@ impl SupervisedProgram {
 }
 
 impl Program for SupervisedProgram {
-    fn hear(&mut self) -> Pending<'_, Heard> {
+    fn hear(&mut self) -> Pending<'_, ProgramUpdate> {
         Box::pin(async {
             match self.heard.recv().await {
                 Some(heard) => {
-                    if matches!(heard, Heard::Ended(_) | Heard::Lost(_)) {
-                        self.stage = Stage::Ended;
+                    if matches!(heard, ProgramUpdate::Ended(_) | ProgramUpdate::Lost(_)) {
+                        self.stage = ProgramStage::Ended;
                     }
                     heard
                 }
@@ -436,7 +436,7 @@ impl Program for SupervisedProgram {
         })
     }
 
-    fn tell(&self, tell: Tell) {
+    fn instruct(&self, tell: Tell) {
         let (word, grace) = match tell {
             Tell::Stop { grace } => (NodeSays::Stop { grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) }, grace),
             Tell::Kill => (NodeSays::Kill, Duration::ZERO),
@@ -456,7 +456,7 @@ impl Program for SupervisedProgram {
     }
 
     fn leave(mut self: Box<Self>) {
-        self.stage = Stage::LeftAlone;
+        self.stage = ProgramStage::LeftAlone;
         // Dropping both halves closes the connection.
         self.shared.holding().insert(self.attempt, Holding::LeftAlone);
         self.task.abort();
@@ -466,11 +466,11 @@ impl Program for SupervisedProgram {
 impl Drop for SupervisedProgram {
     fn drop(&mut self) {
         match self.stage {
-            Stage::Running => {
+            ProgramStage::Running => {
                 self.say.say(&NodeSays::Kill);
                 self.expect_end(Duration::ZERO);
             }
-            Stage::Ended | Stage::LeftAlone => {}
+            ProgramStage::Ended | ProgramStage::LeftAlone => {}
         }
     }
 }

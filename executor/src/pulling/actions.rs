@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::world::{self, ActionAnswer, ActionOrder, Lines};
+use ensue_connectors::world::{self, ActionAnswer, ActionOrder, LineSink};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError};
 use ensue_engine::access::principal::Principal;
 use ensue_engine::catalog::{Action, Catalog, Catalogs};
-use ensue_engine::command::{Answer, Ask, Command, Report, ReportOutcome, Said};
+use ensue_engine::command::{Answer, Ask, Command, MessageContent, Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::ports::{
-    BlobError, BlobPart, Blobs, Committed, NewBlob, OutputError, OutputPart, OutputState, OutputStream, Outputs, Reply, Submit,
+    BlobError, BlobPart, Blobs, CommitReceipt, NewBlob, OutputError, OutputPart, OutputState, OutputStream, Outputs, Reply, Submit,
 };
 use ensue_engine::record::{Actor, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::rules::judge::complete;
@@ -26,11 +26,11 @@ use ensue_expression::Document;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{kind_of, source_error};
-use crate::absent::{NoAccess, NoTriggers};
-use crate::begun::Begun;
+use crate::absent_ports::{NoAccess, NoTriggers};
+use crate::begun_file::BegunFile;
 use crate::clock::Clock;
 use crate::connections::Connections;
-use crate::ports::{Bodies, BodyError, ExecutorPorts, Keys, PackFiles, Vars, listed};
+use crate::ports::{Bodies, BodyError, ExecutorPorts, Keys, PackFiles, Vars, format_misfits};
 use crate::programs::Programs;
 use crate::render::Renderer;
 use crate::settings::{AtStop, ExecutorSettings};
@@ -69,7 +69,7 @@ pub struct SensorActionsPorts {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The file of attempts that have begun, which no other worker uses.
-    pub begun: Begun,
+    pub begun: BegunFile,
 }
 
 /// Runs the actions of polls.
@@ -82,44 +82,44 @@ pub struct SensorActions {
 
 /// The runs that have not ended.
 #[derive(Default)]
-struct Runs(Mutex<BTreeMap<AttemptId, Run>>);
+struct Runs(Mutex<BTreeMap<AttemptId, PollRun>>);
 
-struct Run {
+struct PollRun {
     catalog: Arc<Catalog>,
     params: Document,
     params_digest: Digest,
-    lines: Arc<dyn Lines>,
+    lines: Arc<dyn LineSink>,
     /// The number of bytes of each stream that were heard.
     heard: BTreeMap<OutputStream, u64>,
     /// The line of standard error that is not complete.
     line: Vec<u8>,
     /// What the program sent on descriptor 3 that a poll does not take.
     is_misused: bool,
-    tell: oneshot::Sender<Ended>,
+    tell: oneshot::Sender<PollRunEnd>,
 }
 
 /// How a run ended.
-enum Ended {
+enum PollRunEnd {
     Reported(Box<Report>),
     Misused,
     Lost(Option<Failure>),
 }
 
 impl Runs {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Run>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<AttemptId, PollRun>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, attempt: AttemptId, ended: Ended) {
+    fn end(&self, attempt: AttemptId, ended: PollRunEnd) {
         // A poll that was dropped waits for nothing.
         let Some(mut run) = self.all().remove(&attempt) else { return };
         run.finish_line();
-        let ended = if run.is_misused { Ended::Misused } else { ended };
+        let ended = if run.is_misused { PollRunEnd::Misused } else { ended };
         let _ = run.tell.send(ended);
     }
 }
 
-impl Run {
+impl PollRun {
     fn print(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = LOG_LINE_BYTES_MAX - self.line.len();
@@ -177,7 +177,7 @@ impl SensorActions {
         let (dispatch, told) = self.begin(&order, &action, (catalog, params))?;
         let mut running = Running { actions: self, execution: dispatch.execution, attempt: dispatch.attempt, is_over: false };
         self.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
-        let ended = told.await.unwrap_or(Ended::Lost(None));
+        let ended = told.await.unwrap_or(PollRunEnd::Lost(None));
         running.is_over = true;
         answer(&order, ended)
     }
@@ -188,8 +188,8 @@ impl SensorActions {
         order: &ActionOrder,
         action: &Action,
         (catalog, params): (Arc<Catalog>, Document),
-    ) -> Result<(Dispatch, oneshot::Receiver<Ended>), SourceError> {
-        let (execution, attempt) = (ExecutionId(drawn(order)?), AttemptId(drawn(order)?));
+    ) -> Result<(Dispatch, oneshot::Receiver<PollRunEnd>), SourceError> {
+        let (execution, attempt) = (ExecutionId(draw_id(order)?), AttemptId(draw_id(order)?));
         let handle = BodyHandle { digest: Digest::of(params.bytes()), bytes: params.bytes().len() as u64, at: Position::default() };
         let dispatch = Dispatch {
             execution,
@@ -210,7 +210,7 @@ impl SensorActions {
             trace: None,
         };
         let (tell, told) = oneshot::channel();
-        let run = Run {
+        let run = PollRun {
             catalog,
             params,
             params_digest: handle.digest,
@@ -253,22 +253,22 @@ fn params(order: &ActionOrder, action: &Action) -> Result<Document, SourceError>
     let keys = BTreeMap::new();
     let given = Renderer::of_sensor(&order.sensor, &order.values, &keys).document("with", &order.call.with).map_err(source_error)?;
     complete(&action.parameters, given).map_err(|misfits| {
-        let message = format!("the parameters do not fit `{}`: {}", action.name, listed(&misfits));
+        let message = format!("the parameters do not fit `{}`: {}", action.name, format_misfits(&misfits));
         SourceError::new(SensorErrorKind::Emits, message)
     })
 }
 
 /// Returns what a run means for its poll.
-fn answer(order: &ActionOrder, ended: Ended) -> Result<ActionAnswer, SourceError> {
+fn answer(order: &ActionOrder, ended: PollRunEnd) -> Result<ActionAnswer, SourceError> {
     let name = &order.call.action;
     let failed = |kind, why: &str| SourceError::new(kind, format!("the action `{name}` failed: {why}"));
     let report = match ended {
-        Ended::Reported(report) => *report,
-        Ended::Misused => {
+        PollRunEnd::Reported(report) => *report,
+        PollRunEnd::Misused => {
             let why = "it sent an event, a file or an invalid line on descriptor 3, where the action of a poll can only report progress";
             return Err(failed(SensorErrorKind::Protocol, why));
         }
-        Ended::Lost(failure) => {
+        PollRunEnd::Lost(failure) => {
             let why = failure.map_or_else(|| "what ran its program is gone".to_owned(), |failure| failure.message);
             return Err(failed(SensorErrorKind::Exited, &why));
         }
@@ -296,7 +296,7 @@ fn millis(long: Duration) -> u64 {
     u64::try_from(long.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn drawn(order: &ActionOrder) -> Result<Id, SourceError> {
+fn draw_id(order: &ActionOrder) -> Result<Id, SourceError> {
     let mut bytes = [0; 16];
     let missing = |why| SourceError::new(SensorErrorKind::Bug, format!("no random number is available: {why}"));
     getrandom::fill(&mut bytes).map_err(missing)?;
@@ -309,10 +309,10 @@ struct Reports(Arc<Runs>);
 impl Submit for Reports {
     fn submit(&self, command: Command, reply: Reply) {
         match command.ask {
-            Ask::ReportAttempt(report) => self.0.end(report.attempt, Ended::Reported(Box::new(report))),
-            Ask::LoseAttempt { attempt, error, .. } => self.0.end(attempt, Ended::Lost(error)),
+            Ask::ReportAttempt(report) => self.0.end(report.attempt, PollRunEnd::Reported(Box::new(report))),
+            Ask::LoseAttempt { attempt, error, .. } => self.0.end(attempt, PollRunEnd::Lost(error)),
             Ask::TakeMessage(message) => {
-                let is_misused = !matches!(message.said, Said::Progress { .. });
+                let is_misused = !matches!(message.said, MessageContent::Progress { .. });
                 if let Some(run) = self.0.all().get_mut(&message.attempt) {
                     run.is_misused |= is_misused;
                 }
@@ -320,7 +320,7 @@ impl Submit for Reports {
             // The worker asks for nothing else.
             _ => {}
         }
-        reply(Ok(Committed { position: Position::default(), answer: Answer::Done }));
+        reply(Ok(CommitReceipt { position: Position::default(), answer: Answer::Done }));
     }
 }
 
@@ -364,7 +364,7 @@ impl Outputs for OutputsOfRuns {
         Ok(())
     }
 
-    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+    fn accepted_offset(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
         Ok(self.0.all().get(&attempt).and_then(|run| run.heard.get(&stream).copied()).unwrap_or(0))
     }
 

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use ensue_connectors::world::{self, Lines, ProgramEnd, ProgramOrder};
-use ensue_connectors::{Pending, Purpose, SensorErrorKind, SourceError};
+use ensue_connectors::world::{self, LineSink, ProgramEnd, ProgramOrder};
+use ensue_connectors::{Pending, SensorErrorKind, SourceError, SourcePurpose};
 use ensue_engine::ports::Secret;
 use ensue_expression::Document;
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,7 +30,7 @@ use crate::masks::Masks;
 use crate::ports::PackFiles;
 use crate::programs::{GivenKey, Isolation, KILLED_PATIENCE, NodeSecrets, ProgramLimits, ProgramUsers, SupervisorCommand, make_for};
 use crate::render::Renderer;
-use crate::supervisor::keeper::{self, KeptOrder, Outcome};
+use crate::supervisor::keeper::{self, KeeperOutcome, KeptOrder};
 use crate::supervisor::namespace::NamespaceNote;
 
 /// The folder of a pack's sensors: `./x` is a file there.
@@ -84,7 +84,7 @@ impl SensorPrograms {
         Ok(Self { settings, namespaces })
     }
 
-    async fn started(&self, order: ProgramOrder) -> Result<Box<dyn world::Program>, SourceError> {
+    async fn start_program(&self, order: ProgramOrder) -> Result<Box<dyn world::Program>, SourceError> {
         let process = &order.process;
         let none = BTreeMap::new();
         let templates = process.env.iter().map(|(_, template)| template).chain(&process.input);
@@ -99,7 +99,7 @@ impl SensorPrograms {
             let input = process.input.as_ref().map(|template| renderer.document("input", template)).transpose().map_err(source_error)?;
             (added, input)
         };
-        environment::checked(&added, NamedBy::Author).map_err(source_error)?;
+        environment::check_variables(&added, NamedBy::Author).map_err(source_error)?;
         let pack = self.settings.packs.folder(&process.pack);
         let pack = std::path::absolute(&pack).unwrap_or(pack);
         let not_found = |why: String| SourceError::new(SensorErrorKind::NotFound, why);
@@ -129,7 +129,7 @@ impl SensorPrograms {
             ("PATH".to_owned(), self.settings.path.clone()),
             ("TMPDIR".to_owned(), private.clone().into()),
         ]);
-        if order.purpose == Purpose::Test {
+        if order.purpose == SourcePurpose::Test {
             env.insert("ENSUE_TEST".to_owned(), "1".into());
         }
         let kept = KeptOrder {
@@ -169,7 +169,7 @@ impl SensorPrograms {
 
 impl world::Programs for SensorPrograms {
     fn start(&self, order: ProgramOrder) -> Pending<'_, Result<Box<dyn world::Program>, SourceError>> {
-        Box::pin(self.started(order))
+        Box::pin(self.start_program(order))
     }
 }
 
@@ -241,13 +241,13 @@ struct KeptProgram {
 impl KeptProgram {
     /// Waits until the keeper has ended and nothing of its program is left, and returns how the program ended. May be
     /// dropped while waiting.
-    async fn ended(&mut self) -> ProgramEnd {
+    async fn wait_for_end(&mut self) -> ProgramEnd {
         if let Some(child) = &mut self.child {
             let _ = child.wait().await;
             self.over = Some(match keeper::outcome(&self.folder) {
-                Some(Outcome::Code(code)) => ProgramEnd::Code(code),
-                Some(Outcome::Signal(signal)) => ProgramEnd::Otherwise(format!("by signal {signal}")),
-                Some(Outcome::NotStarted(why)) => ProgramEnd::Otherwise(format!("before it began: {why}")),
+                Some(KeeperOutcome::Code(code)) => ProgramEnd::Code(code),
+                Some(KeeperOutcome::Signal(signal)) => ProgramEnd::Otherwise(format!("by signal {signal}")),
+                Some(KeeperOutcome::NotStarted(why)) => ProgramEnd::Otherwise(format!("before it began: {why}")),
                 None => ProgramEnd::Otherwise("with the process that held it".to_owned()),
             });
             self.child = None;
@@ -295,7 +295,7 @@ impl world::Program for KeptProgram {
     }
 
     fn end(&mut self) -> Pending<'_, ProgramEnd> {
-        Box::pin(self.ended())
+        Box::pin(self.wait_for_end())
     }
 
     fn stop(mut self: Box<Self>, grace: Duration) -> Pending<'static, ()> {
@@ -311,7 +311,7 @@ impl world::Program for KeptProgram {
                 let _ = kill_process(keeper, Signal::TERM);
             }
             let patience = grace.saturating_add(KILLED_PATIENCE).saturating_add(KILLED_PATIENCE);
-            if tokio::time::timeout(patience, self.ended()).await.is_err() {
+            if tokio::time::timeout(patience, self.wait_for_end()).await.is_err() {
                 tracing::warn!(folder = %self.folder.display(), "the keeper of a sensor's program does not end");
             }
         })
@@ -319,7 +319,7 @@ impl world::Program for KeptProgram {
 }
 
 /// Writes each line of a program's standard error into the sensor's log, with the values of keys masked.
-async fn log(stderr: ChildStderr, masks: Option<Arc<Masks>>, lines: Arc<dyn Lines>) {
+async fn log(stderr: ChildStderr, masks: Option<Arc<Masks>>, lines: Arc<dyn LineSink>) {
     let mut stderr = BufReader::new(stderr);
     let mut line = Vec::new();
     loop {

@@ -14,11 +14,11 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{open_keys, source_error};
-use crate::answers::{AnswerBody, UnreadableBody, is_compressed, joined};
+use crate::answer_body::{AnswerBody, UnreadableBody, is_compressed, join_values};
 use crate::blocking::Blocking;
 use crate::connections::{
-    Asker, Connection, ConnectionErrorKind, ConnectionUser, Connections, Lent, Lists, NoCredentials, NotLent, OperatorsWord, Used,
-    kind_of_broken,
+    Asker, Connection, ConnectionErrorKind, ConnectionUser, Connections, LentConnection, Lists, NoCredentials, NotLent, OperatorsWord,
+    UseOutcome, kind_of_broken,
 };
 use crate::masks::Masks;
 use crate::programs::{GivenKey, NodeSecrets};
@@ -59,23 +59,23 @@ impl SensorWeb {
         let exchange = tokio::time::timeout(timeout, self.exchange(order, Some(&lent))).await;
         let exchange = exchange.unwrap_or_else(|_| Err(late(timeout)));
         let used = match &exchange {
-            Ok(exchange) => Used::of_status(exchange.status),
+            Ok(exchange) => UseOutcome::of_status(exchange.status),
             Err(error) => match error.kind {
-                SensorErrorKind::Connect => Used::Fault(ConnectionErrorKind::Connect, error.message.clone()),
-                SensorErrorKind::Tls => Used::Fault(ConnectionErrorKind::Tls, error.message.clone()),
-                SensorErrorKind::Auth => Used::Rejected(ConnectionErrorKind::Auth, error.message.clone()),
-                SensorErrorKind::EgressDenied => Used::Rejected(ConnectionErrorKind::EgressDenied, error.message.clone()),
-                SensorErrorKind::Timeout => Used::Fault(ConnectionErrorKind::Timeout, error.message.clone()),
+                SensorErrorKind::Connect => UseOutcome::Fault(ConnectionErrorKind::Connect, error.message.clone()),
+                SensorErrorKind::Tls => UseOutcome::Fault(ConnectionErrorKind::Tls, error.message.clone()),
+                SensorErrorKind::Auth => UseOutcome::Rejected(ConnectionErrorKind::Auth, error.message.clone()),
+                SensorErrorKind::EgressDenied => UseOutcome::Rejected(ConnectionErrorKind::EgressDenied, error.message.clone()),
+                SensorErrorKind::Timeout => UseOutcome::Fault(ConnectionErrorKind::Timeout, error.message.clone()),
                 // It redirected to what is not followed, or gave no usable token.
-                SensorErrorKind::Protocol => Used::Rejected(ConnectionErrorKind::Protocol, error.message.clone()),
+                SensorErrorKind::Protocol => UseOutcome::Rejected(ConnectionErrorKind::Protocol, error.message.clone()),
                 // Nothing is known about the server.
                 _ => return exchange?.answer,
             },
         };
-        if matches!(used, Used::Rejected(ConnectionErrorKind::Auth, _)) {
+        if matches!(used, UseOutcome::Rejected(ConnectionErrorKind::Auth, _)) {
             lent.forget_token().await;
         }
-        lent.ended(&used);
+        lent.finish(&used);
         exchange?.answer
     }
 
@@ -93,16 +93,16 @@ impl SensorWeb {
         };
         let lists = if order.keys.lists_connection(&pack, name) { Lists::Yes } else { Lists::No };
         let asker = Asker { packs: vec![(&pack, lists)], word };
-        self.connections.found(name, ConnectionKind::Http, &asker).map(Some).map_err(|why| not_lent(&why))
+        self.connections.find(name, ConnectionKind::Http, &asker).map(Some).map_err(|why| not_lent(&why))
     }
 
-    async fn exchange(&self, order: WebRequest, lent: Option<&Lent>) -> Result<Exchange, SourceError> {
+    async fn exchange(&self, order: WebRequest, lent: Option<&LentConnection>) -> Result<Exchange, SourceError> {
         let http = &*order.http;
         let route = if lent.is_some() { Route::Connection } else { Route::Own };
         let keys = open_keys(http.templates(route), &order.sensor, &*order.keys)?;
         let mut request = {
             let mut renderer = Renderer::of_sensor(&order.sensor, &order.values, &keys);
-            Request::composed(http, &mut renderer, lent.and_then(Lent::http)).map_err(source_error)?
+            Request::compose(http, &mut renderer, lent.and_then(LentConnection::http)).map_err(source_error)?
         };
         request.demand_unsigned().map_err(source_error)?;
         let mut opened: Vec<GivenKey> = keys.into_iter().map(given_key).collect();
@@ -134,7 +134,7 @@ impl SensorWeb {
         &self,
         order: &WebRequest,
         mut request: Request,
-        lent: Option<&Lent>,
+        lent: Option<&LentConnection>,
         masks: Option<&Masks>,
     ) -> Result<Exchange, SourceError> {
         let web: &dyn Web = lent.map_or(&*self.web, |lent| &lent.pool.web);
@@ -151,7 +151,7 @@ impl SensorWeb {
                 SourceError::new(sensor_kind(kind_of_broken(&why)), format!("{}: {why}", request.server()))
             };
             let mut answer = way.send(request.to_send()).await.map_err(|error| broken(&error))?;
-            if let Some(next) = request.redirected(answer.status, &answer.headers).map_err(source_error)? {
+            if let Some(next) = request.follow_redirect(answer.status, &answer.headers).map_err(source_error)? {
                 stays_below(&request, &next, lent).map_err(source_error)?;
                 request = next;
                 continue;
@@ -168,7 +168,7 @@ impl SensorWeb {
             }
             let mut headers = BTreeMap::new();
             for name in answer.headers.keys() {
-                let value = joined(&answer.headers, name);
+                let value = join_values(&answer.headers, name);
                 headers.insert(name.as_str().to_owned(), masks.map_or_else(|| value.clone(), |masks| masks.text(&value)));
             }
             let retry_after = retry_after_of(&answer.headers, order.now);
@@ -197,7 +197,7 @@ async fn read_text(headers: HeaderMap, sent: Bytes, order: &WebRequest, masks: O
     let bytes_max = order.answer_bytes_max;
     // A short body may become as long as any, and that takes a while.
     let blocking = if is_compressed(&headers) { Blocking::Pool } else { Blocking::InPlace };
-    let body = blocking.done(move || AnswerBody::decompress(&headers, sent, bytes_max)).await;
+    let body = blocking.run(move || AnswerBody::decompress(&headers, sent, bytes_max)).await;
     let interrupted = || SourceError::new(SensorErrorKind::Bug, "an internal error interrupted its decompression");
     let body = body.ok_or_else(interrupted)?.map_err(|error| unreadable(&error))?;
     let text = match order.decode {

@@ -9,7 +9,7 @@ use ensue_engine::record::Body;
 use ensue_expression::{Document, Template};
 use serde_json::json;
 
-use crate::attempt::{Attempt, Ending, Given, failed};
+use crate::attempt::{AttemptContext, AttemptResult, Ending, attempt_failure};
 use crate::ports::Emission;
 use crate::runners::Runner;
 
@@ -24,7 +24,7 @@ pub(crate) struct Emit<'a> {
 }
 
 impl Runner for Emit<'_> {
-    async fn run(&self, attempt: &Attempt<'_>) -> Ending {
+    async fn run(&self, attempt: &AttemptContext<'_>) -> Ending {
         let payload = {
             let opened = attempt.open_without_keys(self.payload).await?;
             attempt.renderer(&opened)?.document("payload", self.payload)?
@@ -36,12 +36,12 @@ impl Runner for Emit<'_> {
             }
             None => None,
         };
-        emitted(attempt, self.trigger.clone(), payload, dedupe)
+        emit_event(attempt, self.trigger.clone(), payload, dedupe)
     }
 }
 
 /// Returns one event. The result is its id.
-pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: VersionedTrigger, payload: Document, dedupe: Option<String>) -> Ending {
+pub(crate) fn emit_event(attempt: &AttemptContext<'_>, trigger: VersionedTrigger, payload: Document, dedupe: Option<String>) -> Ending {
     let emission = Emission {
         execution: attempt.dispatch.execution,
         attempt: attempt.dispatch.attempt,
@@ -53,7 +53,7 @@ pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: VersionedTrigger, payload:
         dedupe,
     };
     let event = attempt.means.ports.observe.observe(emission);
-    let event = event.map_err(|error| failed(FailureKind::ParametersInvalid, error.to_string()))?;
+    let event = event.map_err(|error| attempt_failure(FailureKind::ParametersInvalid, error.to_string()))?;
     let result = json!({ "event": event.id }).to_string();
-    Ok(Given { body: Some(Body::json(result)), emitted: Some(Box::new(event)), ..Given::default() })
+    Ok(AttemptResult { body: Some(Body::json(result)), emitted: Some(Box::new(event)), ..AttemptResult::default() })
 }

@@ -6,7 +6,7 @@
 mod answer;
 mod artifact;
 mod body;
-mod connected;
+mod connection_use;
 mod request;
 mod retry_after;
 mod spans;
@@ -15,8 +15,8 @@ use ensue_engine::catalog::HttpRequest;
 use ensue_engine::executions::facts::FailureKind;
 use reqwest::StatusCode;
 
-use crate::attempt::{Attempt, Broken, Ending, failed};
-use crate::connections::Lent;
+use crate::attempt::{AttemptContext, AttemptError, Ending, attempt_failure};
+use crate::connections::LentConnection;
 use crate::runners::{Runner, lending};
 use crate::web::{BrokenOff, NoWay, Web};
 pub(crate) use request::Request;
@@ -29,13 +29,13 @@ pub(crate) const HTTP_ANSWER_BYTES_MAX: usize = 10 << 20;
 pub(crate) const HTTP_HOPS_MAX: usize = 5;
 
 impl Runner for HttpRequest {
-    async fn run(&self, attempt: &Attempt<'_>) -> Ending {
+    async fn run(&self, attempt: &AttemptContext<'_>) -> Ending {
         let connection = lending::of_attempt(attempt)?;
         let below = connection.as_ref().and_then(|connection| connection.http());
-        let mut request = Request::rendered(self, attempt, below).await?;
+        let mut request = Request::render(self, attempt, below).await?;
         let patience = below.map_or(attempt.means.settings.http_timeout, |http| http.timeout);
         let lent = match &connection {
-            Some(connection) => Some(connected::lent(attempt, connection, &mut request).await?),
+            Some(connection) => Some(connection_use::lend_with_credentials(attempt, connection, &mut request).await?),
             None => None,
         };
         request.sign(&attempt.dispatch.execution.to_string(), attempt.now())?;
@@ -48,20 +48,20 @@ impl Runner for HttpRequest {
                     ending = exchange(attempt, request, lent.as_ref(), &spans) => ending,
                     () = clock.until(clock.now().saturating_add(patience)) => {
                         let message = format!("the complete answer did not arrive within {} seconds", patience.as_secs_f64());
-                        Err(failed(FailureKind::Timeout, message))
+                        Err(attempt_failure(FailureKind::Timeout, message))
                     }
                 }
             })
             .await;
         spans.end(&ending);
         if let Some(lent) = lent {
-            connected::ended(lent, &ending).await;
+            connection_use::note_outcome(lent, &ending).await;
         }
         ending
     }
 }
 
-async fn exchange(attempt: &Attempt<'_>, mut request: Request, lent: Option<&Lent>, spans: &Spans<'_>) -> Ending {
+async fn exchange(attempt: &AttemptContext<'_>, mut request: Request, lent: Option<&LentConnection>, spans: &Spans<'_>) -> Ending {
     let web: &dyn Web = lent.map_or(&*attempt.means.ports.web, |lent| &lent.pool.web);
     for _ in 0..=HTTP_HOPS_MAX {
         spans.begin(&mut request);
@@ -70,8 +70,8 @@ async fn exchange(attempt: &Attempt<'_>, mut request: Request, lent: Option<&Len
         attempt.begin().await?;
         let answer = way.send(request.to_send()).await;
         let answer = answer.map_err(|error| broken_off(&request, &error))?;
-        spans.answered(answer.status);
-        match request.redirected(answer.status, &answer.headers)? {
+        spans.note_status(answer.status);
+        match request.follow_redirect(answer.status, &answer.headers)? {
             Some(next) => {
                 stays_below(&request, &next, lent)?;
                 request = next;
@@ -79,7 +79,7 @@ async fn exchange(attempt: &Attempt<'_>, mut request: Request, lent: Option<&Len
             None => return answer::read_answer(attempt, &request, answer).await,
         }
     }
-    Err(failed(FailureKind::TooManyRedirects, too_many_redirects(&request)))
+    Err(attempt_failure(FailureKind::TooManyRedirects, too_many_redirects(&request)))
 }
 
 /// Describes an exchange that does not end within the redirects that are followed.
@@ -88,23 +88,23 @@ pub(crate) fn too_many_redirects(last: &Request) -> String {
 }
 
 /// Checks that a redirect does not leave the address of a connection, whose credentials are sent along.
-pub(crate) fn stays_below(from: &Request, to: &Request, lent: Option<&Lent>) -> Result<(), Broken> {
-    if lent.and_then(Lent::http).is_none_or(|http| http.has(to.target())) {
+pub(crate) fn stays_below(from: &Request, to: &Request, lent: Option<&LentConnection>) -> Result<(), AttemptError> {
+    if lent.and_then(LentConnection::http).is_none_or(|http| http.has(to.target())) {
         return Ok(());
     }
-    Err(failed(FailureKind::EgressDenied, format!("{} redirected out of the address of the connection", from.server())))
+    Err(attempt_failure(FailureKind::EgressDenied, format!("{} redirected out of the address of the connection", from.server())))
 }
 
-fn unreachable(request: &Request, error: &NoWay) -> Broken {
+fn unreachable(request: &Request, error: &NoWay) -> AttemptError {
     let kind = match error {
         NoWay::Denied => FailureKind::EgressDenied,
         NoWay::Unreachable(_) => FailureKind::Network,
     };
-    failed(kind, format!("{} {error}", request.server()))
+    attempt_failure(kind, format!("{} {error}", request.server()))
 }
 
-fn broken_off(request: &Request, error: &BrokenOff) -> Broken {
-    failed(FailureKind::Network, format!("{}: {error}", request.server()))
+fn broken_off(request: &Request, error: &BrokenOff) -> AttemptError {
+    attempt_failure(FailureKind::Network, format!("{}: {error}", request.server()))
 }
 
 /// Returns true if a status is a client or server error.

@@ -8,14 +8,14 @@ use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::names::PackName;
 use ensue_engine::record::AttemptOf;
 
-use crate::attempt::{Attempt, Broken, Failed, failed};
+use crate::attempt::{AttemptContext, AttemptError, AttemptFailure, attempt_failure};
 use crate::connections::{
-    Asker, Connection, ConnectionErrorKind, ConnectionUser, Lent, Lists, NotLent, OperatorsWord, Used, kind_of_broken,
+    Asker, Connection, ConnectionErrorKind, ConnectionUser, LentConnection, Lists, NotLent, OperatorsWord, UseOutcome, kind_of_broken,
 };
 use crate::ports::KeyUser;
 
 /// Returns the connection that an attempt uses, if its action names one.
-pub(super) fn of_attempt(attempt: &Attempt<'_>) -> Result<Option<Arc<Connection>>, Broken> {
+pub(super) fn of_attempt(attempt: &AttemptContext<'_>) -> Result<Option<Arc<Connection>>, AttemptError> {
     let Some((used, kind)) = attempt.action.run.connection() else { return Ok(None) };
     let own = attempt.action.name.pack();
     let catalog = attempt.means.ports.catalogs.at(attempt.dispatch.catalog);
@@ -34,7 +34,8 @@ pub(super) fn of_attempt(attempt: &Attempt<'_>) -> Result<Option<Arc<Connection>
             let value = attempt.params.root().get(field).filter(|value| !value.is_null());
             let Some(value) = value else { return Ok(None) };
             let name = value.as_str().map(|name| name.into_owned());
-            let name = name.ok_or_else(|| failed(FailureKind::ParametersInvalid, format!("`{field}` does not name a connection")))?;
+            let name =
+                name.ok_or_else(|| attempt_failure(FailureKind::ParametersInvalid, format!("`{field}` does not name a connection")))?;
             (name, if requested_by.is_some() { OperatorsWord::NotAlone } else { OperatorsWord::Counts })
         }
         UsedConnection::Setting(field) => match attempt.action.config.get(field).filter(|value| !value.is_null()) {
@@ -46,20 +47,20 @@ pub(super) fn of_attempt(attempt: &Attempt<'_>) -> Result<Option<Arc<Connection>
     let passes = requested_by.filter(|pack| matches!(used, UsedConnection::Parameter(_)) && **pack != own);
     let packs = passes.into_iter().chain([&own]).map(|pack| (pack, lists(pack, &name))).collect();
     let asker = Asker { packs, word };
-    attempt.means.ports.connections.found(&name, kind, &asker).map(Some).map_err(|why| broken(&why))
+    attempt.means.ports.connections.find(&name, kind, &asker).map(Some).map_err(|why| lending_failure(&why))
 }
 
 /// Waits for a connection, and notes its keys, so that what the server says is masked.
-pub(super) async fn lent(attempt: &Attempt<'_>, connection: &Arc<Connection>) -> Result<Lent, Broken> {
+pub(super) async fn lend(attempt: &AttemptContext<'_>, connection: &Arc<Connection>) -> Result<LentConnection, AttemptError> {
     let by = AttemptOf { execution: attempt.dispatch.execution, number: attempt.dispatch.number };
     let user = ConnectionUser::Attempt(KeyUser { attempt: by, action: attempt.dispatch.action.clone() });
-    let lent = attempt.means.ports.connections.lend(connection, user).await.map_err(|why| broken(&why))?;
+    let lent = attempt.means.ports.connections.lend(connection, user).await.map_err(|why| lending_failure(&why))?;
     attempt.keys.note(lent.pool.secrets());
     Ok(lent)
 }
 
 /// Returns the failure of an attempt that cannot use its connection.
-pub(super) fn broken(why: &NotLent) -> Broken {
+pub(super) fn lending_failure(why: &NotLent) -> AttemptError {
     let message = why.to_string();
     let kind = match why {
         NotLent::Unknown(_) | NotLent::OtherKind { .. } | NotLent::NotAllowed { .. } => FailureKind::EgressDenied,
@@ -67,19 +68,19 @@ pub(super) fn broken(why: &NotLent) -> Broken {
         NotLent::KeyUnavailable(_) | NotLent::NoTrust { .. } => FailureKind::Network,
         NotLent::Paused { retry_after, .. } => {
             let failure = Failure::new(FailureKind::Network, message);
-            return Broken::Failed(Box::new(Failed { failure, body: None, retry_after: Some(*retry_after) }));
+            return AttemptError::Failed(Box::new(AttemptFailure { failure, body: None, retry_after: Some(*retry_after) }));
         }
     };
-    failed(kind, message)
+    attempt_failure(kind, message)
 }
 
 /// Returns what a failure says about the server of a connection; `None` if nothing. What each protocol answers is left to its runner.
-pub(super) fn used(failure: &Failure) -> Option<Used> {
+pub(super) fn outcome_of_failure(failure: &Failure) -> Option<UseOutcome> {
     let said = || failure.message.clone();
     match failure.kind {
-        FailureKind::Network => Some(Used::Fault(kind_of_broken(&failure.message), said())),
-        FailureKind::Timeout => Some(Used::Fault(ConnectionErrorKind::Timeout, said())),
-        FailureKind::EgressDenied => Some(Used::Rejected(ConnectionErrorKind::EgressDenied, said())),
+        FailureKind::Network => Some(UseOutcome::Fault(kind_of_broken(&failure.message), said())),
+        FailureKind::Timeout => Some(UseOutcome::Fault(ConnectionErrorKind::Timeout, said())),
+        FailureKind::EgressDenied => Some(UseOutcome::Rejected(ConnectionErrorKind::EgressDenied, said())),
         _ => None,
     }
 }

@@ -23,8 +23,8 @@ use self::dialog::{Dialog, Unsaid};
 use self::message::Mail;
 use self::server::SmtpServer;
 use self::wire::Reply;
-use crate::attempt::{Attempt, Broken, Cut, Ending, Given, failed};
-use crate::connections::{ConnectionErrorKind, Used};
+use crate::attempt::{AttemptContext, AttemptError, AttemptResult, Cut, Ending, attempt_failure};
+use crate::connections::{ConnectionErrorKind, UseOutcome};
 use crate::result::fitting;
 use crate::runners::{Runner, lending};
 use crate::web::{NoWay, Web};
@@ -38,78 +38,80 @@ const LOGIN_REFUSED: [i64; 4] = [530, 534, 535, 538];
 static LOGIN: LazyLock<KeyRef> = LazyLock::new(|| "ensue.login".parse().expect("it is a ref"));
 
 impl Runner for MailMessage {
-    async fn run(&self, attempt: &Attempt<'_>) -> Ending {
+    async fn run(&self, attempt: &AttemptContext<'_>) -> Ending {
         let Some(connection) = lending::of_attempt(attempt)? else {
             let Some(written) = self.relay.server() else {
-                return Err(failed(FailureKind::ParametersInvalid, "the mail has no server, because its connection is not given"));
+                return Err(attempt_failure(FailureKind::ParametersInvalid, "the mail has no server, because its connection is not given"));
             };
             let (server, mail) = {
                 let opened = attempt.open(self.own_templates().into_iter().chain(written.templates())).await?;
                 let mut renderer = attempt.renderer(&opened)?;
-                (SmtpServer::rendered(written, &mut renderer)?, Mail::rendered(self, attempt, &mut renderer)?)
+                (SmtpServer::render(written, &mut renderer)?, Mail::render(self, attempt, &mut renderer)?)
             };
-            return Sender { attempt, server: &server, web: &*attempt.means.ports.web }.sent(&mail).await;
+            return MailSender { attempt, server: &server, web: &*attempt.means.ports.web }.send(&mail).await;
         };
         let mail = {
             let opened = attempt.open(self.own_templates()).await?;
-            Mail::rendered(self, attempt, &mut attempt.renderer(&opened)?)?
+            Mail::render(self, attempt, &mut attempt.renderer(&opened)?)?
         };
-        let lent = attempt.within(lending::lent(attempt, &connection)).await?;
+        let lent = attempt.within(lending::lend(attempt, &connection)).await?;
         let Some(server) = SmtpServer::of(&lent) else {
-            return Err(failed(FailureKind::EgressDenied, "the connection is not one of the kind `smtp`"));
+            return Err(attempt_failure(FailureKind::EgressDenied, "the connection is not one of the kind `smtp`"));
         };
-        let ending = Sender { attempt, server: &server, web: &lent.pool.web }.sent(&mail).await;
-        if let Some(used) = used(&ending) {
-            lent.ended(&used);
+        let ending = MailSender { attempt, server: &server, web: &lent.pool.web }.send(&mail).await;
+        if let Some(used) = outcome_of_mail(&ending) {
+            lent.finish(&used);
         }
         ending
     }
 }
 
 /// Returns what the end of a mail says about the server of its connection; `None` if nothing.
-fn used(ending: &Ending) -> Option<Used> {
+fn outcome_of_mail(ending: &Ending) -> Option<UseOutcome> {
     match ending {
-        Ok(_) => Some(Used::Well),
-        Err(Broken::Failed(failed)) if failed.failure.kind == FailureKind::SmtpStatus => Some(match failed.failure.detail {
-            Some(SERVICE_CLOSES) => Used::Fault(ConnectionErrorKind::Server, failed.failure.message.clone()),
-            Some(code) if LOGIN_REFUSED.contains(&code) => Used::Rejected(ConnectionErrorKind::Auth, failed.failure.message.clone()),
+        Ok(_) => Some(UseOutcome::Well),
+        Err(AttemptError::Failed(failed)) if failed.failure.kind == FailureKind::SmtpStatus => Some(match failed.failure.detail {
+            Some(SERVICE_CLOSES) => UseOutcome::Fault(ConnectionErrorKind::Server, failed.failure.message.clone()),
+            Some(code) if LOGIN_REFUSED.contains(&code) => UseOutcome::Rejected(ConnectionErrorKind::Auth, failed.failure.message.clone()),
             // It works, and does not take this mail.
-            _ => Used::Well,
+            _ => UseOutcome::Well,
         }),
-        Err(Broken::Failed(failed)) => lending::used(&failed.failure),
-        Err(Broken::Lost(Some(failure))) => Some(Used::Fault(ConnectionErrorKind::Timeout, failure.message.clone())),
-        Err(Broken::Cut(Cut::TimedOut, _)) => Some(Used::Fault(ConnectionErrorKind::Timeout, "the attempt timed out".to_owned())),
-        Err(Broken::Lost(None) | Broken::Cut(Cut::Cancelled | Cut::Released | Cut::Left, _)) => None,
+        Err(AttemptError::Failed(failed)) => lending::outcome_of_failure(&failed.failure),
+        Err(AttemptError::Lost(Some(failure))) => Some(UseOutcome::Fault(ConnectionErrorKind::Timeout, failure.message.clone())),
+        Err(AttemptError::Cut(Cut::TimedOut, _)) => {
+            Some(UseOutcome::Fault(ConnectionErrorKind::Timeout, "the attempt timed out".to_owned()))
+        }
+        Err(AttemptError::Lost(None) | AttemptError::Cut(Cut::Cancelled | Cut::Released | Cut::Left, _)) => None,
     }
 }
 
 /// A dialog in which the server has everything but the end of the mail.
-struct Prepared {
+struct PreparedMail {
     dialog: Dialog,
     accepted: Vec<String>,
     refused: Vec<(String, Reply)>,
 }
 
-struct Sender<'s, 'w> {
-    attempt: &'s Attempt<'w>,
+struct MailSender<'s, 'w> {
+    attempt: &'s AttemptContext<'w>,
     server: &'s SmtpServer,
     web: &'s dyn Web,
 }
 
-impl Sender<'_, '_> {
+impl MailSender<'_, '_> {
     /// Sends a mail.
-    async fn sent(&self, mail: &Mail) -> Ending {
+    async fn send(&self, mail: &Mail) -> Ending {
         if let Some(login) = &self.server.login {
             self.attempt.keys.note(login.secrets().iter().map(|secret| (&*LOGIN, secret)));
         }
-        let mut prepared = self.attempt.within(self.prepared(mail)).await?;
-        let confirmed = self.ended(&mut prepared.dialog).await?;
+        let mut prepared = self.attempt.within(self.prepare(mail)).await?;
+        let confirmed = self.await_confirmation(&mut prepared.dialog).await?;
         prepared.dialog.quit().await;
         self.result(mail, prepared, &confirmed)
     }
 
     /// Brings a dialog to the end of the mail, which is not sent yet.
-    async fn prepared(&self, mail: &Mail) -> Result<Prepared, Broken> {
+    async fn prepare(&self, mail: &Mail) -> Result<PreparedMail, AttemptError> {
         let Self { attempt, server, web } = *self;
         let line = web.line(&server.host, server.port).await.map_err(|error| self.unreachable(&error))?;
         attempt.begin().await?;
@@ -121,7 +123,7 @@ impl Sender<'_, '_> {
             match self.in_time("`RCPT TO`", dialog.recipient(&recipient.mailbox.email)).await? {
                 Ok(()) => accepted.push(recipient.written.clone()),
                 Err(Unsaid::Refused { reply, .. }) => refused.push((recipient.written.clone(), reply)),
-                Err(other) => return Err(self.broken(other)),
+                Err(other) => return Err(self.dialog_failure(other)),
             }
         }
         if accepted.is_empty() {
@@ -129,12 +131,12 @@ impl Sender<'_, '_> {
             return Err(self.all_refused(&refused));
         }
         self.timely("`DATA`", dialog.data(&mail.bytes)).await?;
-        Ok(Prepared { dialog, accepted, refused })
+        Ok(PreparedMail { dialog, accepted, refused })
     }
 
     /// Ends the mail, and waits for the server to confirm it. If that takes too long, or the attempt is to stop, it is
     /// unknown whether the mail was sent.
-    async fn ended(&self, dialog: &mut Dialog) -> Result<Reply, Broken> {
+    async fn await_confirmation(&self, dialog: &mut Dialog) -> Result<Reply, AttemptError> {
         let ended = tokio::select! {
             biased;
             ended = dialog.end() => ended,
@@ -144,14 +146,14 @@ impl Sender<'_, '_> {
             Ok(reply) => Ok(reply),
             Err(Unsaid::Broken(why)) => {
                 let message = format!("{} received the whole mail and did not confirm it: {why}", self.server.shown);
-                Err(Broken::Lost(Some(Failure::new(FailureKind::Lost, self.masked(&message)))))
+                Err(AttemptError::Lost(Some(Failure::new(FailureKind::Lost, self.mask(&message)))))
             }
-            Err(refused) => Err(self.broken(refused)),
+            Err(refused) => Err(self.dialog_failure(refused)),
         }
     }
 
     /// Completes when the server's confirmation is no longer waited for. An attempt that is asked to stop waits for its grace.
-    async fn given_up(&self) -> Broken {
+    async fn given_up(&self) -> AttemptError {
         let clock = &self.attempt.means.ports.clock;
         let cut = self.attempt.cut().await;
         let why = match cut {
@@ -163,38 +165,38 @@ impl Sender<'_, '_> {
             }
         };
         let message = format!("{} received the whole mail and did not confirm it {why}", self.server.shown);
-        Broken::Lost(Some(Failure::new(FailureKind::Lost, message)))
+        AttemptError::Lost(Some(Failure::new(FailureKind::Lost, message)))
     }
 
-    async fn timely<T>(&self, what: &str, said: impl Future<Output = Result<T, Unsaid>>) -> Result<T, Broken> {
-        self.in_time(what, said).await?.map_err(|unsaid| self.broken(unsaid))
+    async fn timely<T>(&self, what: &str, said: impl Future<Output = Result<T, Unsaid>>) -> Result<T, AttemptError> {
+        self.in_time(what, said).await?.map_err(|unsaid| self.dialog_failure(unsaid))
     }
 
-    async fn in_time<T>(&self, what: &str, said: impl Future<Output = T>) -> Result<T, Broken> {
+    async fn in_time<T>(&self, what: &str, said: impl Future<Output = T>) -> Result<T, AttemptError> {
         let clock = &self.attempt.means.ports.clock;
         tokio::select! {
             biased;
             said = said => Ok(said),
             () = clock.until(clock.now().saturating_add(self.server.patience)) => {
                 let message = format!("{} did not reply to {what} within {} seconds", self.server.shown, self.server.patience.as_secs_f64());
-                Err(failed(FailureKind::Timeout, message))
+                Err(attempt_failure(FailureKind::Timeout, message))
             }
         }
     }
 
-    fn unreachable(&self, error: &NoWay) -> Broken {
+    fn unreachable(&self, error: &NoWay) -> AttemptError {
         let kind = match error {
             NoWay::Denied => FailureKind::EgressDenied,
             NoWay::Unreachable(_) => FailureKind::Network,
         };
-        failed(kind, format!("{} {error}", self.server.shown))
+        attempt_failure(kind, format!("{} {error}", self.server.shown))
     }
 
-    fn broken(&self, unsaid: Unsaid) -> Broken {
+    fn dialog_failure(&self, unsaid: Unsaid) -> AttemptError {
         let server = &self.server.shown;
         let failure = match unsaid {
             Unsaid::Refused { what, reply } => {
-                Failure::new(FailureKind::SmtpStatus, self.masked(&format!("{server} refused {what}: {reply}")))
+                Failure::new(FailureKind::SmtpStatus, self.mask(&format!("{server} refused {what}: {reply}")))
                     .with_detail(reply.code.into())
             }
             Unsaid::LoginRefused(code) => {
@@ -208,42 +210,42 @@ impl Sender<'_, '_> {
                 ),
             ),
             Unsaid::Impossible(why) => Failure::new(FailureKind::Network, format!("{server} {why}")),
-            Unsaid::Broken(why) => Failure::new(FailureKind::Network, self.masked(&format!("{server}: {why}"))),
+            Unsaid::Broken(why) => Failure::new(FailureKind::Network, self.mask(&format!("{server}: {why}"))),
         };
         failure.into()
     }
 
     /// Returns the failure if no recipient was accepted. It is permanent only if every refusal is.
-    fn all_refused(&self, refused: &[(String, Reply)]) -> Broken {
+    fn all_refused(&self, refused: &[(String, Reply)]) -> AttemptError {
         let lasting = refused.iter().find(|(_, reply)| reply.is_transient()).or(refused.first());
         let listed: Vec<String> = refused.iter().map(|(recipient, reply)| format!("{recipient} ({reply})")).collect();
         let message = format!("{} refused every recipient: {}", self.server.shown, listed.join(", "));
         let detail = lasting.map_or(550, |(_, reply)| reply.code);
-        Failure::new(FailureKind::SmtpStatus, self.masked(&message)).with_detail(detail.into()).into()
+        Failure::new(FailureKind::SmtpStatus, self.mask(&message)).with_detail(detail.into()).into()
     }
 
-    fn result(&self, mail: &Mail, prepared: Prepared, confirmed: &Reply) -> Ending {
+    fn result(&self, mail: &Mail, prepared: PreparedMail, confirmed: &Reply) -> Ending {
         let refused: Vec<Value> = prepared
             .refused
             .into_iter()
-            .map(|(address, reply)| json!({ "address": address, "code": reply.code, "message": self.masked(&reply.text) }))
+            .map(|(address, reply)| json!({ "address": address, "code": reply.code, "message": self.mask(&reply.text) }))
             .collect();
         let result = json!({
             "message_id": mail.id,
             "accepted": prepared.accepted,
             "refused": refused,
-            "response": self.masked(&confirmed.to_string()),
+            "response": self.mask(&confirmed.to_string()),
         });
         let document = Document::parse(Bytes::from(result.to_string()));
         match document {
-            Ok(document) if self.attempt.action.result.is_some() => fitting(&self.attempt.action, &document).map(Given::result),
-            Ok(document) => Ok(Given::result(Body::json(document.bytes().clone()))),
-            Err(error) => Err(failed(FailureKind::ResultInvalid, format!("the server's reply is not a valid result: {error}"))),
+            Ok(document) if self.attempt.action.result.is_some() => fitting(&self.attempt.action, &document).map(AttemptResult::result),
+            Ok(document) => Ok(AttemptResult::result(Body::json(document.bytes().clone()))),
+            Err(error) => Err(attempt_failure(FailureKind::ResultInvalid, format!("the server's reply is not a valid result: {error}"))),
         }
     }
 
     /// Masks what a server said, because it may say what it was sent.
-    fn masked(&self, text: &str) -> String {
+    fn mask(&self, text: &str) -> String {
         self.attempt.keys.masks().map_or_else(|| text.to_owned(), |masks| masks.text(text))
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use ensue_engine::catalog::ProcessCommand;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 
-use crate::attempt::{Attempt, Broken, Ending, Given, failed};
-use crate::conduct::{Ended, conduct};
+use crate::attempt::{AttemptContext, AttemptError, AttemptResult, Ending, attempt_failure};
+use crate::conduct::{EndedProgram, conduct};
 use crate::environment::{self, NamedBy, Variables};
-use crate::mapped;
+use crate::mapped_result;
 use crate::programs::{Argument, End, Exit, INNER, Order, PrivateFile, Program, ProgramUsers, StartProgramError};
 use crate::render::scalar;
 use crate::result;
@@ -23,7 +23,7 @@ use crate::runners::Runner;
 const ACTIONS: &str = "actions";
 
 impl Runner for ProcessCommand {
-    async fn run(&self, attempt: &Attempt<'_>) -> Ending {
+    async fn run(&self, attempt: &AttemptContext<'_>) -> Ending {
         let launch = {
             let env = self.env.iter().map(|(_, template)| template);
             let files = self.files.iter().map(|(_, template)| template);
@@ -50,8 +50,10 @@ impl Runner for ProcessCommand {
                 Some(template) => renderer.document("input", template)?.bytes().to_vec(),
                 None => attempt.params.bytes().to_vec(),
             };
-            let (program, arguments) =
-                self.command.split_first().ok_or_else(|| failed(FailureKind::Spawn, "the action's `command` is empty; name a program"))?;
+            let (program, arguments) = self
+                .command
+                .split_first()
+                .ok_or_else(|| attempt_failure(FailureKind::Spawn, "the action's `command` is empty; name a program"))?;
             let beside = attempt.pack_folder().join(ACTIONS);
             let arguments = arguments.iter().enumerate().map(|(place, argument)| {
                 // Index 0 is the program.
@@ -84,8 +86,8 @@ pub(crate) struct Launch {
 
 impl Launch {
     /// Runs the program in a fresh private directory, which is removed at the end whatever happened.
-    pub(crate) async fn run(self, attempt: &Attempt<'_>) -> Ending {
-        environment::checked(&self.env, self.named_by)?;
+    pub(crate) async fn run(self, attempt: &AttemptContext<'_>) -> Ending {
+        environment::check_variables(&self.env, self.named_by)?;
         let programs = &attempt.means.ports.programs;
         let pack = attempt.pack_folder();
         let program = find(attempt, self.program, pack.join(ACTIONS)).await?;
@@ -123,37 +125,37 @@ impl Launch {
 }
 
 /// Finds the program on the disk.
-async fn find(attempt: &Attempt<'_>, program: String, beside: PathBuf) -> Result<PathBuf, Broken> {
+async fn find(attempt: &AttemptContext<'_>, program: String, beside: PathBuf) -> Result<PathBuf, AttemptError> {
     let (programs, path) = (Arc::clone(&attempt.means.ports.programs), attempt.means.settings.path.clone());
-    let found = attempt.means.settings.blocking.done(move || programs.find(&program, &beside, &path)).await;
-    let found = found.ok_or_else(|| failed(FailureKind::Spawn, "looking for the program was interrupted"))?;
-    found.map_err(|error| failed(FailureKind::Spawn, error.to_string()))
+    let found = attempt.means.settings.blocking.run(move || programs.find(&program, &beside, &path)).await;
+    let found = found.ok_or_else(|| attempt_failure(FailureKind::Spawn, "looking for the program was interrupted"))?;
+    found.map_err(|error| attempt_failure(FailureKind::Spawn, error.to_string()))
 }
 
 /// Listens to a running program until it ends, and returns the attempt's ending.
-pub(crate) async fn heard_to_its_end(attempt: &Attempt<'_>, program: Box<dyn Program>) -> Ending {
+pub(crate) async fn heard_to_its_end(attempt: &AttemptContext<'_>, program: Box<dyn Program>) -> Ending {
     ending(attempt, conduct(attempt, program).await?).await
 }
 
-fn not_started(error: &StartProgramError) -> Broken {
+fn not_started(error: &StartProgramError) -> AttemptError {
     let kind = match error {
-        StartProgramError::Unknown(_) => return Broken::Lost(None),
+        StartProgramError::Unknown(_) => return AttemptError::Lost(None),
         StartProgramError::Spawn { .. } | StartProgramError::TooLarge { .. } => FailureKind::Spawn,
         StartProgramError::Directory(_) | StartProgramError::Isolation(_) | StartProgramError::Supervisor(_) => FailureKind::Sandbox,
     };
-    failed(kind, error.to_string())
+    attempt_failure(kind, error.to_string())
 }
 
-async fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
-    let Ended { cut, end, stdout, stderr } = ended;
+async fn ending(attempt: &AttemptContext<'_>, ended: EndedProgram) -> Ending {
+    let EndedProgram { cut, end, stdout, stderr } = ended;
     if let Some(cut) = cut {
-        return Err(Broken::Cut(cut, Some(how_it_ended(end, attempt.dispatch.grace_millis))));
+        return Err(AttemptError::Cut(cut, Some(how_it_ended(end, attempt.dispatch.grace_millis))));
     }
     let failure = match end.exit {
         Exit::Code(0) => {
             return match &attempt.action.output {
-                Some(output) => mapped::result(attempt, output, &mapped::of_program(&result::whole_text(&stdout)?)).await,
-                None => result::printed(&attempt.action, stdout).map(Given::result),
+                Some(output) => mapped_result::result(attempt, output, &mapped_result::of_program(&result::whole_text(&stdout)?)).await,
+                None => result::parse_printed(&attempt.action, stdout).map(AttemptResult::result),
             };
         }
         Exit::Code(code) => {
@@ -179,7 +181,7 @@ async fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
         }
         Exit::Hangs => Failure::new(FailureKind::Signal, "the program was killed but still hangs in the kernel"),
     };
-    Err(Broken::with_body(failure, result::printed_nevertheless(stdout)))
+    Err(AttemptError::with_body(failure, result::printed_nevertheless(stdout)))
 }
 
 /// Describes how a program ended that was asked to end.

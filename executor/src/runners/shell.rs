@@ -6,7 +6,7 @@
 use ensue_engine::catalog::ShellScript;
 use ensue_engine::executions::facts::FailureKind;
 
-use crate::attempt::{Attempt, Ending, failed};
+use crate::attempt::{AttemptContext, Ending, attempt_failure};
 use crate::environment::NamedBy;
 use crate::programs::{Argument, PrivateFile};
 use crate::render::{entries, scalar};
@@ -17,13 +17,13 @@ use crate::runners::process::Launch;
 const SCRIPT: &str = "script.sh";
 
 impl Runner for ShellScript {
-    async fn run(&self, attempt: &Attempt<'_>) -> Ending {
+    async fn run(&self, attempt: &AttemptContext<'_>) -> Ending {
         let launch = {
             let opened = attempt.open([&self.script, &self.env]).await?;
             let mut renderer = attempt.renderer(&opened)?;
             let script = renderer.scalar("script", &self.script)?.unwrap_or_default();
             if script.contains('\0') {
-                return Err(failed(FailureKind::ParametersInvalid, "the script contains a NUL, which no shell can read"));
+                return Err(attempt_failure(FailureKind::ParametersInvalid, "the script contains a NUL, which no shell can read"));
             }
             let mut env = Vec::new();
             for (name, value) in entries("env", renderer.value("env", &self.env)?)? {

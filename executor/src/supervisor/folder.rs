@@ -20,8 +20,8 @@ use ensue_engine::ids::AttemptId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::protocol::Stream;
-use crate::begun::Mark;
+use super::protocol::ProgramStream;
+use crate::begun_file::Mark;
 use crate::programs::End;
 
 /// The maximum size of a note in the folder, in bytes.
@@ -140,7 +140,7 @@ impl Holder {
     fn this_process() -> Self {
         let supervisor = rustix::process::getpid().as_raw_nonzero().get();
         let started_at = super::tree::started_at(supervisor).unwrap_or_default();
-        Self { supervisor, started_at, boot: crate::begun::boot_id() }
+        Self { supervisor, started_at, boot: crate::begun_file::boot_id() }
     }
 }
 
@@ -178,11 +178,11 @@ impl Folder {
     }
 
     /// Returns the path of the spool of a stream.
-    pub(crate) fn spool(&self, stream: Stream) -> PathBuf {
+    pub(crate) fn spool(&self, stream: ProgramStream) -> PathBuf {
         self.path.join(match stream {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-            Stream::Messages => "messages",
+            ProgramStream::Stdout => "stdout",
+            ProgramStream::Stderr => "stderr",
+            ProgramStream::Messages => "messages",
         })
     }
 
@@ -197,7 +197,7 @@ impl Folder {
     /// for it.
     pub(crate) fn reserve(&self, attempt: AttemptId, token: u64) -> io::Result<()> {
         let mut file = self.create(RESERVATION)?;
-        let note = Reservation { format: FORMAT, attempt, token, boot: crate::begun::boot_id(), file: Mark::of(&file)? };
+        let note = Reservation { format: FORMAT, attempt, token, boot: crate::begun_file::boot_id(), file: Mark::of(&file)? };
         let mut line = serde_json::to_vec(&note)?;
         line.push(b'\n');
         file.write_all(&line)
@@ -223,7 +223,7 @@ impl Folder {
         };
         let mark = Mark::of(&file)?;
         Read::by_ref(&mut file).take(NOTE_BYTES_MAX).read_to_end(&mut bytes)?;
-        Ok(not_begun_in(&bytes, &crate::begun::boot_id(), mark))
+        Ok(not_begun_in(&bytes, &crate::begun_file::boot_id(), mark))
     }
 
     /// Returns true if there is a reservation that nobody has withdrawn, whether its program has begun or not.
@@ -249,9 +249,9 @@ impl Folder {
     }
 
     /// Returns the note of what is or was held, or `None` if there is no note.
-    pub(crate) fn held(&self) -> io::Result<Option<HeldNote>> {
+    pub(crate) fn read_held(&self) -> io::Result<Option<HeldNote>> {
         let note: Option<HeldNote> = self.read("held")?;
-        note.map(|note| known(note.format).map(|()| note)).transpose()
+        note.map(|note| check_format(note.format).map(|()| note)).transpose()
     }
 
     /// Returns what holds or held the program of the note, in any format, or `None` if there is no note.
@@ -262,13 +262,13 @@ impl Folder {
     /// Returns how the program ended, or `None` if it has not.
     pub(crate) fn end(&self) -> io::Result<Option<End>> {
         let note: Option<EndNote> = self.read("end")?;
-        note.map(|note| known(note.format).map(|()| note.end)).transpose()
+        note.map(|note| check_format(note.format).map(|()| note.end)).transpose()
     }
 
     /// Clears everything about a program except its reservation. The note of the held program goes last: while it is there, the rest is
     /// looked for.
     pub(crate) fn clear(&self) -> io::Result<()> {
-        for stream in Stream::ALL {
+        for stream in ProgramStream::ALL {
             empty(&self.spool(stream))?;
         }
         empty(&self.path.join("end"))?;
@@ -292,7 +292,7 @@ impl Folder {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(self.path.join(name))?;
-        emptied(&file)?;
+        empty_file(&file)?;
         Ok(file)
     }
 
@@ -319,7 +319,7 @@ fn not_begun_in(bytes: &[u8], boot: &str, mark: Mark) -> Option<Reservation> {
     (note.format == FORMAT && !boot.is_empty() && note.boot == boot && note.file == mark).then_some(note)
 }
 
-fn known(format: u32) -> io::Result<()> {
+fn check_format(format: u32) -> io::Result<()> {
     if format == FORMAT {
         return Ok(());
     }
@@ -331,13 +331,13 @@ fn known(format: u32) -> io::Result<()> {
 
 /// Empties a file. A file that is already empty is not truncated: a file system treats a file that is
 /// truncated and then written as replaced, and flushes it to the disk when it is closed.
-pub(crate) fn emptied(file: &File) -> io::Result<()> {
+pub(crate) fn empty_file(file: &File) -> io::Result<()> {
     if file.metadata()?.len() == 0 { Ok(()) } else { file.set_len(0) }
 }
 
 fn empty(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).open(path) {
-        Ok(file) => emptied(&file),
+        Ok(file) => empty_file(&file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
@@ -357,7 +357,7 @@ mod tests {
         AttemptId(Id::root(Timestamp::from_micros(1), number))
     }
 
-    fn ended(code: i32) -> End {
+    fn make_end(code: i32) -> End {
         End { exit: Exit::Code(code), by: None, printed: [0, 0], was_killed: None, ended_at: None }
     }
 
@@ -366,34 +366,34 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let folder = Folder::make(folder.path(), "key").unwrap();
         for (number, private) in [(1, "/a/long/path/of/a/private/directory"), (2, "/short")] {
-            assert!((folder.held().unwrap().is_none(), folder.end().unwrap()) == (true, None), "it begins with nothing");
+            assert!((folder.read_held().unwrap().is_none(), folder.end().unwrap()) == (true, None), "it begins with nothing");
             folder.note_held(attempt(number), 7, private.into(), None).unwrap();
-            folder.note_end(ended(0)).unwrap();
+            folder.note_end(make_end(0)).unwrap();
             // A clear that failed halfway leaves a longer note.
-            folder.note_end(ended(-1_000)).unwrap();
-            folder.note_end(ended(9)).unwrap();
-            let held = folder.held().unwrap().unwrap();
+            folder.note_end(make_end(-1_000)).unwrap();
+            folder.note_end(make_end(9)).unwrap();
+            let held = folder.read_held().unwrap().unwrap();
             assert_eq!((held.attempt, held.private), (attempt(number), private.into()));
-            assert_eq!(folder.end().unwrap(), Some(ended(9)));
+            assert_eq!(folder.end().unwrap(), Some(make_end(9)));
             folder.clear().unwrap();
         }
     }
 
     const BOOT: &str = "1c3a6ed4-0000-4000-8000-000000000001";
 
-    fn reserved(folder: &TempDir) -> (Folder, Vec<u8>, Mark) {
+    fn make_reservation(folder: &TempDir) -> (Folder, Vec<u8>, Mark) {
         let folder = Folder::make(folder.path(), "key").unwrap();
         folder.reserve(attempt(1), 7).unwrap();
         let path = folder.path().join(RESERVATION);
         let mark = Mark::of(&File::open(&path).unwrap()).unwrap();
         let written = String::from_utf8(fs::read(path).unwrap()).unwrap();
-        (folder, written.replace(&crate::begun::boot_id(), BOOT).into_bytes(), mark)
+        (folder, written.replace(&crate::begun_file::boot_id(), BOOT).into_bytes(), mark)
     }
 
     #[test]
     fn reservation_proves_that_nothing_began_until_its_program_begins() {
         let folder = TempDir::new().unwrap();
-        let (folder, ..) = reserved(&folder);
+        let (folder, ..) = make_reservation(&folder);
         let proved = || folder.not_begun().unwrap().map(|note| (note.attempt, note.token));
         assert_eq!(proved(), Some((attempt(1), 7)));
         folder.clear().unwrap();
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn copy_of_a_reservation_proves_nothing() {
         let of = TempDir::new().unwrap();
-        let (folder, ..) = reserved(&of);
+        let (folder, ..) = make_reservation(&of);
         let path = folder.path().join(RESERVATION);
         fs::copy(&path, path.with_extension("copy")).unwrap();
         fs::rename(path.with_extension("copy"), &path).unwrap();
@@ -427,7 +427,7 @@ mod tests {
     #[test]
     fn only_the_reservation_of_this_boot_proves_anything() {
         let folder = TempDir::new().unwrap();
-        let (_, written, mark) = reserved(&folder);
+        let (_, written, mark) = make_reservation(&folder);
         assert!(not_begun_in(&written, BOOT, mark).is_some());
         assert!(not_begun_in(&written, "1c3a6ed4-0000-4000-8000-000000000002", mark).is_none());
         let nameless = String::from_utf8(written).unwrap().replace(BOOT, "");
@@ -439,7 +439,7 @@ mod tests {
         #[test]
         fn only_the_whole_reservation_proves_anything(cut in 0_usize..400, more in prop::collection::vec(any::<u8>(), 0..9)) {
             let folder = TempDir::new().unwrap();
-            let (_, written, mark) = reserved(&folder);
+            let (_, written, mark) = make_reservation(&folder);
             let mut bytes = written[..cut.min(written.len())].to_vec();
             bytes.extend_from_slice(&more);
             prop_assert_eq!(not_begun_in(&bytes, BOOT, mark).is_some(), bytes == written);
@@ -455,7 +455,7 @@ mod tests {
         let number = |name| fs::metadata(folder.path().join(name)).unwrap().ino();
         let noted = || {
             folder.note_held(attempt(1), 7, "/private".into(), None).unwrap();
-            folder.note_end(ended(0)).unwrap();
+            folder.note_end(make_end(0)).unwrap();
             [number("held"), number("end")]
         };
         let first = noted();

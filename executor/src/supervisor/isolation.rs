@@ -18,7 +18,7 @@ use rustix::thread::{
 };
 
 use super::namespace::{self, NamespaceError, UserNamespace, View};
-use super::program::Placed;
+use super::program::Placement;
 use super::system_calls;
 use super::user::User;
 use crate::programs::{Isolation, IsolationMode, ProgramUsers, SupervisorCommand, Wall, Walls};
@@ -114,8 +114,8 @@ fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
 /// log.
 ///
 /// If a program must run as another user, it does so or is not started, whatever is required.
-pub(super) fn raise(placed: Placed<'_>, system: &System, user: Option<User>) -> Result<Option<String>, String> {
-    let Placed { isolation, private, pack, .. } = placed;
+pub(super) fn raise(placed: Placement<'_>, system: &System, user: Option<User>) -> Result<Option<String>, String> {
+    let Placement { isolation, private, pack, .. } = placed;
     let enter = || user.map_or(Ok(()), User::enter).map_err(|error| format!("the program cannot switch to its user: {error}"));
     let is_required = match isolation.mode {
         IsolationMode::None => return enter().map(|()| None),
@@ -181,8 +181,8 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 
 /// Moves this thread into the namespaces of a program, if it needs any. Returns whether the machine has them; an error means that
 /// it has them and that this program could not be given its own.
-fn enter_namespaces(placed: Placed<'_>) -> Result<Wall, String> {
-    let Placed { isolation, user_namespace, private, pack, .. } = placed;
+fn enter_namespaces(placed: Placement<'_>) -> Result<Wall, String> {
+    let Placement { isolation, user_namespace, private, pack, .. } = placed;
     if !namespace::is_needed(isolation) {
         return Ok(Wall::Stands);
     }
@@ -219,7 +219,7 @@ fn hidden_now(isolation: &Isolation) -> Vec<PathBuf> {
 /// The parts of the system that programs may reach, opened once, because these folders and devices do not
 /// change.
 pub(crate) struct System {
-    opened: Vec<Opened>,
+    opened: Vec<OpenedPath>,
     /// The system settings that other users may not read. A program that runs as root may not read them
     /// either.
     guarded: Vec<PathBuf>,
@@ -231,14 +231,14 @@ const SETTINGS: &str = "/etc";
 const GUARDED_DEPTH_MAX: usize = 3;
 
 /// Lists the entries of a folder and of the folders in it that only their owner or group may read.
-fn guarded(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+fn find_guarded(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten().take(ENTRIES_MAX) {
         let Ok(about) = entry.metadata() else { continue };
         let (mode, path) = (about.permissions().mode(), entry.path());
         match (about.is_dir(), about.is_symlink()) {
             (_, true) => {}
-            (true, false) if mode & 0o005 == 0o005 && depth < GUARDED_DEPTH_MAX => guarded(&path, depth + 1, found),
+            (true, false) if mode & 0o005 == 0o005 && depth < GUARDED_DEPTH_MAX => find_guarded(&path, depth + 1, found),
             (true, false) if mode & 0o005 == 0o005 => {}
             (false, false) if mode & 0o004 != 0 => {}
             (_, false) => found.push(path),
@@ -246,7 +246,7 @@ fn guarded(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     }
 }
 
-struct Opened {
+struct OpenedPath {
     /// The resolved path.
     path: PathBuf,
     file: PathFd,
@@ -261,14 +261,14 @@ impl System {
         let all = SYSTEM.iter().chain(READ).map(|path| (path, read)).chain(WRITE.iter().map(|path| (path, write)));
         let mut found = Vec::new();
         if rustix::process::geteuid().is_root() {
-            guarded(Path::new(SETTINGS), 1, &mut found);
+            find_guarded(Path::new(SETTINGS), 1, &mut found);
         }
         // A path that does not exist cannot be reached either.
-        Self { opened: all.filter_map(|(path, access)| Opened::at(Path::new(path), access)).collect(), guarded: found }
+        Self { opened: all.filter_map(|(path, access)| OpenedPath::at(Path::new(path), access)).collect(), guarded: found }
     }
 }
 
-impl Opened {
+impl OpenedPath {
     fn at(path: &Path, access: BitFlags<AccessFs>) -> Option<Self> {
         // The target of a link counts, not the link.
         let path = path.canonicalize().ok()?;
@@ -309,7 +309,7 @@ impl Rules {
 
     fn allow_system(self, system: &System, hidden: &[PathBuf]) -> Result<Self, RulesetError> {
         let mut rules = self;
-        for Opened { path, file, access } in &system.opened {
+        for OpenedPath { path, file, access } in &system.opened {
             rules = if hidden.iter().any(|hidden| hidden.starts_with(path)) {
                 // The names of settings are not secret, and programs list them.
                 let names = if path == Path::new(SETTINGS) { AccessFs::ReadDir.into() } else { BitFlags::EMPTY };
@@ -349,7 +349,7 @@ impl Rules {
     }
 
     fn allow(self, path: &Path, access: BitFlags<AccessFs>) -> Result<Self, RulesetError> {
-        let Some(Opened { file, access, .. }) = Opened::at(path, access) else { return Ok(self) };
+        let Some(OpenedPath { file, access, .. }) = OpenedPath::at(path, access) else { return Ok(self) };
         Ok(Self { ruleset: self.ruleset.add_rule(PathBeneath::new(file, access))? })
     }
 
@@ -374,9 +374,9 @@ mod tests {
         Isolation { mode, users: ProgramUsers::One { user: 65_534, group: 65_534 }, ..Isolation::default() }
     }
 
-    fn placed(isolation: &Isolation) -> Placed<'_> {
+    fn sample_placement(isolation: &Isolation) -> Placement<'_> {
         let root = Path::new("/");
-        Placed { isolation, user_namespace: &UserNamespace::NotTried, private: root, pack: root, program: root }
+        Placement { isolation, user_namespace: &UserNamespace::NotTried, private: root, pack: root, program: root }
     }
 
     #[test]
@@ -387,7 +387,7 @@ mod tests {
         }
         let error = std::thread::spawn(|| {
             let isolation = isolation(IsolationMode::Auto);
-            (0..FILTERS).find_map(|_| raise(placed(&isolation), &System::open(), None).unwrap())
+            (0..FILTERS).find_map(|_| raise(sample_placement(&isolation), &System::open(), None).unwrap())
         });
         let error = error.join().unwrap().unwrap();
         assert!(error.starts_with("the isolation of programs is incomplete: "), "{error}");
@@ -402,7 +402,7 @@ mod tests {
         let raised = std::thread::spawn(|| {
             while system_calls::deny().is_ok() {}
             let isolation = isolation(IsolationMode::Required);
-            raise(placed(&isolation), &System::open(), None)
+            raise(sample_placement(&isolation), &System::open(), None)
         });
         let error = raised.join().unwrap().unwrap_err();
         assert!(error.contains("system calls: "), "{error}");

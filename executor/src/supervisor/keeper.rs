@@ -19,11 +19,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::bound::Bound;
 use super::folder::{Folder, StartNote};
 use super::isolation::System;
 use super::namespace::{NamespaceNote, UserNamespace};
-use super::program::{self, Placed};
+use super::process_limit::Bound;
+use super::program::{self, Placement};
 use super::tree::{self, Tree};
 use super::user::User;
 use crate::programs::leader::Leader;
@@ -61,7 +61,7 @@ pub(crate) struct KeptOrder {
 /// How a program ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub(crate) enum KeeperOutcome {
     /// With this code.
     Code(i32),
     /// By this signal.
@@ -81,14 +81,14 @@ pub(crate) fn prepare(folder: &Path, order: &KeptOrder, namespaces: &NamespaceNo
 }
 
 /// Returns how the program of a keeper ended, or none if the keeper did not tell. Blocks.
-pub(crate) fn outcome(folder: &Path) -> Option<Outcome> {
+pub(crate) fn outcome(folder: &Path) -> Option<KeeperOutcome> {
     serde_json::from_slice(&read(&folder.join(OUTCOME)).ok()?).ok()
 }
 
 /// Ends whatever a keeper that is gone has left, and removes its folder and the private directory. Blocks.
 pub(crate) fn end_left(folder: &Path) {
     if let Ok(Some(held)) = Folder::at(folder).held_by() {
-        if held.boot == crate::begun::boot_id() {
+        if held.boot == crate::begun_file::boot_id() {
             let count = tree::kill_orphans(held.supervisor, held.started_at, &held.private.to_string_lossy(), held.user);
             if count > 0 {
                 tracing::warn!(count, "processes of a sensor's program that had lost their keeper were killed");
@@ -122,10 +122,10 @@ pub(super) fn run(folder: &Path, user_namespace: &UserNamespace) -> io::Result<(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         // Before the program begins: from then on, a request to stop must not end the keeper alone.
-        let signals = Signals::heard();
+        let signals = Signals::listen();
         match start(folder, &order, user_namespace, &mut bound) {
-            Ok(process) => kept(process, Duration::from_millis(order.grace_millis), signals).await,
-            Err(why) => Outcome::NotStarted(why),
+            Ok(process) => keep_until_end(process, Duration::from_millis(order.grace_millis), signals).await,
+            Err(why) => KeeperOutcome::NotStarted(why),
         }
     });
     let _ = remove_directory(&order.private);
@@ -154,13 +154,13 @@ fn start(folder: &Path, order: &KeptOrder, user_namespace: &UserNamespace, bound
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let placed =
-        Placed { isolation: &order.isolation, user_namespace, private: &order.private, pack: &order.pack, program: &order.program };
+        Placement { isolation: &order.isolation, user_namespace, private: &order.private, pack: &order.pack, program: &order.program };
     let raised = bound.raise(order.limits.processes, user, user_namespace);
     let spawned = program::spawn_behind_walls(command, &System::open(), placed, user, StartNote::of_unreserved());
     if let Some(raised) = raised {
         raised.fasten();
     }
-    let program::Spawned { process, unwalled } = spawned.map_err(|no_start| no_start.why)?;
+    let program::SpawnedProgram { process, unwalled } = spawned.map_err(|no_start| no_start.why)?;
     private.leave();
     program::limit(process, order.limits, user);
     if let Some(unwalled) = unwalled {
@@ -177,14 +177,14 @@ struct Signals {
 
 impl Signals {
     /// Hears them from now on.
-    fn heard() -> Self {
+    fn listen() -> Self {
         Self { terminate: signal(SignalKind::terminate()).ok(), ended: signal(SignalKind::child()).ok() }
     }
 }
 
 /// Waits for the end of the program, or ends it: at once if the node is gone, within its grace period if the node asks
 /// for it.
-async fn kept(process: Pid, grace: Duration, mut signals: Signals) -> Outcome {
+async fn keep_until_end(process: Pid, grace: Duration, mut signals: Signals) -> KeeperOutcome {
     let leader = Leader::of(process);
     let mut tree = Tree::of(process);
     let mut kill_at: Option<Instant> = None;
@@ -194,7 +194,7 @@ async fn kept(process: Pid, grace: Duration, mut signals: Signals) -> Outcome {
     loop {
         tokio::select! {
             biased;
-            () = leader.ended() => break,
+            () = leader.wait_for_end() => break,
             () = &mut node => break,
             () = next(&mut signals.terminate) => {
                 tree.send(Signal::TERM);
@@ -209,9 +209,9 @@ async fn kept(process: Pid, grace: Duration, mut signals: Signals) -> Outcome {
     }
     tree.kill(KILLED_PATIENCE).await;
     match tree.exit() {
-        Some(Exit::Code(code)) => Outcome::Code(code),
-        Some(Exit::Signal(signal)) => Outcome::Signal(signal),
-        Some(Exit::OutOfMemory | Exit::PerhapsOutOfMemory | Exit::Hangs) | None => Outcome::Signal(SIGKILL),
+        Some(Exit::Code(code)) => KeeperOutcome::Code(code),
+        Some(Exit::Signal(signal)) => KeeperOutcome::Signal(signal),
+        Some(Exit::OutOfMemory | Exit::PerhapsOutOfMemory | Exit::Hangs) | None => KeeperOutcome::Signal(SIGKILL),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::bound;
+use super::process_limit;
 
 /// Where control groups are mounted.
 const GROUPS: &str = "/sys/fs/cgroup";
@@ -30,7 +30,7 @@ enum Counter {
 
 /// Among which processes one was killed because memory ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Killed {
+pub(crate) enum KillScope {
     /// Among those of the program.
     OfProgram,
     /// Among others too, so it may not have been one of the program.
@@ -47,10 +47,10 @@ impl KillsForMemory {
     }
 
     /// Reports whether a process was killed since, and among which.
-    pub(crate) fn since(&self) -> Option<Killed> {
+    pub(crate) fn since(&self) -> Option<KillScope> {
         let killed = match self.counter {
-            Counter::OwnGroup(_) => Killed::OfProgram,
-            Counter::SharedGroup(_) | Counter::Machine => Killed::OfMore,
+            Counter::OwnGroup(_) => KillScope::OfProgram,
+            Counter::SharedGroup(_) | Counter::Machine => KillScope::OfMore,
         };
         (self.counter.count() > self.before).then_some(killed)
     }
@@ -73,7 +73,7 @@ fn count_in(counters: &str) -> Option<u64> {
 /// Finds the counter for this process, from `/proc/self/cgroup`.
 fn counter_in(mounted: &Path, groups: &str) -> Counter {
     let Some(file) = file_in(mounted, groups) else { return Counter::Machine };
-    let own = bound::group_name(std::process::id());
+    let own = process_limit::group_name(std::process::id());
     if file.parent().and_then(Path::file_name).is_some_and(|group| group == own.as_str()) {
         Counter::OwnGroup(file)
     } else {
@@ -132,14 +132,14 @@ mod tests {
     #[test]
     fn oom_kill_is_the_program_s_only_in_the_supervisor_s_own_group() {
         let folder = TempDir::new().unwrap();
-        let own = bound::group_name(std::process::id());
-        let another = bound::group_name(std::process::id() + 1);
+        let own = process_limit::group_name(std::process::id());
+        let another = process_limit::group_name(std::process::id() + 1);
         let nested = format!("{own}/payload");
         for (group, killed) in [
-            (own.as_str(), Killed::OfProgram),
-            (another.as_str(), Killed::OfMore),
-            ("system.slice/ensue.service", Killed::OfMore),
-            (nested.as_str(), Killed::OfMore),
+            (own.as_str(), KillScope::OfProgram),
+            (another.as_str(), KillScope::OfMore),
+            ("system.slice/ensue.service", KillScope::OfMore),
+            (nested.as_str(), KillScope::OfMore),
         ] {
             let path = format!("{group}/memory.events");
             write(&folder, &path, "oom_kill 1\n");

@@ -133,13 +133,13 @@ pub(super) struct View<'v> {
 /// it for good, as a user that does not exist there.
 pub(crate) fn probe(command: &SupervisorCommand) -> Wall {
     match ask_probe(command) {
-        Ok(Answer::Possible) => Wall::Stands,
-        Ok(Answer::Missing(why) | Answer::Failed(why)) => Wall::Missing { why },
+        Ok(ProbeAnswer::Possible) => Wall::Stands,
+        Ok(ProbeAnswer::Missing(why) | ProbeAnswer::Failed(why)) => Wall::Missing { why },
         Err(error) => Wall::Missing { why: format!("no process was available to test it ({error})") },
     }
 }
 
-fn ask_probe(command: &SupervisorCommand) -> io::Result<Answer> {
+fn ask_probe(command: &SupervisorCommand) -> io::Result<ProbeAnswer> {
     let mut child = command.in_folder(Path::new(PROBE)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let began = Instant::now();
     let status = loop {
@@ -161,12 +161,12 @@ fn ask_probe(command: &SupervisorCommand) -> io::Result<Answer> {
 }
 
 /// Reads what a process printed that was to create namespaces and ended like this.
-fn read_answer(printed: &[u8], status: ExitStatus) -> Answer {
+fn read_answer(printed: &[u8], status: ExitStatus) -> ProbeAnswer {
     let ended = || {
         if status.signal() == Some(Signal::SYS.as_raw()) {
-            return Answer::Missing("a filter of system calls ended the process that was to create a user namespace".to_owned());
+            return ProbeAnswer::Missing("a filter of system calls ended the process that was to create a user namespace".to_owned());
         }
-        Answer::Failed("the process that was to create a user namespace ended without an answer".to_owned())
+        ProbeAnswer::Failed("the process that was to create a user namespace ended without an answer".to_owned())
     };
     serde_json::from_slice(printed).unwrap_or_else(|_| ended())
 }
@@ -185,15 +185,15 @@ pub(super) fn try_out() -> serde_json::Result<Vec<u8>> {
         Err(error) => Err(NamespaceError::User(error)),
     };
     serde_json::to_vec(&match entered {
-        Ok(()) => Answer::Possible,
-        Err(error) if error.is_of_the_machine() => Answer::Missing(error.to_string()),
-        Err(error) => Answer::Failed(error.to_string()),
+        Ok(()) => ProbeAnswer::Possible,
+        Err(error) if error.is_of_the_machine() => ProbeAnswer::Missing(error.to_string()),
+        Err(error) => ProbeAnswer::Failed(error.to_string()),
     })
 }
 
 /// Whether supervisors can create namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Answer {
+enum ProbeAnswer {
     /// They can.
     Possible,
     /// This machine does not let them.
@@ -212,7 +212,7 @@ pub(crate) struct NamespaceNote {
     command: SupervisorCommand,
     is_needed: bool,
     /// What holds as long as the node runs.
-    answer: OnceLock<Answer>,
+    answer: OnceLock<ProbeAnswer>,
 }
 
 impl NamespaceNote {
@@ -229,9 +229,9 @@ impl NamespaceNote {
         let answer = match self.answer.get() {
             Some(answer) => answer.clone(),
             None => match ask_probe(&self.command)? {
-                answer @ (Answer::Possible | Answer::Missing(_)) => self.answer.get_or_init(|| answer).clone(),
+                answer @ (ProbeAnswer::Possible | ProbeAnswer::Missing(_)) => self.answer.get_or_init(|| answer).clone(),
                 // It may be another one the next time.
-                answer @ Answer::Failed(_) => answer,
+                answer @ ProbeAnswer::Failed(_) => answer,
             },
         };
         fs::write(folder.join(NOTE), serde_json::to_vec(&answer)?)
@@ -241,14 +241,14 @@ impl NamespaceNote {
 /// Returns true if a supervisor that is started later gets the same answer as the one in this folder, or
 /// needs none.
 pub(crate) fn is_lasting(folder: &Path) -> bool {
-    match noted(folder) {
-        Ok(None | Some(Answer::Possible | Answer::Missing(_))) => true,
-        Ok(Some(Answer::Failed(_))) | Err(_) => false,
+    match read_note(folder) {
+        Ok(None | Some(ProbeAnswer::Possible | ProbeAnswer::Missing(_))) => true,
+        Ok(Some(ProbeAnswer::Failed(_))) | Err(_) => false,
     }
 }
 
 /// Reads the answer in the folder of a supervisor, if there is one.
-fn noted(folder: &Path) -> io::Result<Option<Answer>> {
+fn read_note(folder: &Path) -> io::Result<Option<ProbeAnswer>> {
     match fs::read(folder.join(NOTE)) {
         Ok(answer) => Ok(Some(serde_json::from_slice(&answer)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -277,11 +277,11 @@ impl UserNamespace {
     /// # Errors
     /// If the process is in a namespace that it cannot use. It must end.
     pub(super) fn prepare(folder: &Path) -> io::Result<Self> {
-        match noted(folder)? {
+        match read_note(folder)? {
             None => Ok(Self::NotTried),
-            Some(Answer::Possible) => Self::enter(),
-            Some(Answer::Missing(why)) => Ok(Self::Failed(NamespaceError::Missing(why))),
-            Some(Answer::Failed(why)) => Ok(Self::Failed(NamespaceError::Untried(why))),
+            Some(ProbeAnswer::Possible) => Self::enter(),
+            Some(ProbeAnswer::Missing(why)) => Ok(Self::Failed(NamespaceError::Missing(why))),
+            Some(ProbeAnswer::Failed(why)) => Ok(Self::Failed(NamespaceError::Untried(why))),
         }
     }
 
@@ -343,16 +343,16 @@ pub(super) fn enter_mounts(view: &View<'_>) -> Result<(), NamespaceError> {
     for path in [view.private, view.pack].into_iter().filter(|path| is_hidden(path)) {
         match clone_tree(path) {
             Ok(tree) => inside.push((path, tree)),
-            Err(error) => outcome = outcome.and(Err(failed("opened", path)(error))),
+            Err(error) => outcome = outcome.and(Err(path_error("opened", path)(error))),
         }
     }
     for path in view.writable().filter(|path| !is_hidden(path)) {
-        outcome = outcome.and(mount_bind_recursive(path, path).map_err(failed("mounted", path)));
+        outcome = outcome.and(mount_bind_recursive(path, path).map_err(path_error("mounted", path)));
     }
     let covers = Covers::of(view, &hidden, &inside.iter().map(|(path, _)| *path).collect::<Vec<_>>());
     outcome = outcome.and(covers.put());
     for (path, tree) in inside {
-        outcome = outcome.and(attach(&tree, path).map_err(failed("mounted", path)));
+        outcome = outcome.and(attach(&tree, path).map_err(path_error("mounted", path)));
     }
     for (point, mount) in mounts().map_err(NamespaceError::List)? {
         let is_left = mount.is_remote && !view.uses(&point);
@@ -411,19 +411,19 @@ impl<'v> Covers<'v> {
         }
         let place = view.private;
         let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        covers.outcome = mount("none", place, "tmpfs", flags, c"mode=700,size=8m").map_err(failed("covered", place));
+        covers.outcome = mount("none", place, "tmpfs", flags, c"mode=700,size=8m").map_err(path_error("covered", place));
         if covers.outcome.is_ok() {
             let made = covers.create(view, hidden, inside);
             let read_only = mount_remount(place, MountFlags::BIND | MountFlags::RDONLY | flags, "");
-            covers.note(read_only.map_err(failed("made read-only", place)));
+            covers.note(read_only.map_err(path_error("made read-only", place)));
             for (path, cover) in made {
                 match clone_tree(&cover) {
                     Ok(tree) => covers.trees.push((path, tree)),
-                    Err(error) => covers.note(Err(failed("covered", path)(error))),
+                    Err(error) => covers.note(Err(path_error("covered", path)(error))),
                 }
             }
             // What was created stays as long as it is mounted somewhere.
-            covers.note(unmount(place, UnmountFlags::DETACH).map_err(failed("uncovered", place)));
+            covers.note(unmount(place, UnmountFlags::DETACH).map_err(path_error("uncovered", place)));
         }
         covers
     }
@@ -454,7 +454,7 @@ impl<'v> Covers<'v> {
             };
             match created {
                 Ok(()) => made.push((*path, cover)),
-                Err(error) => self.note(Err(failed("covered", path)(error))),
+                Err(error) => self.note(Err(path_error("covered", path)(error))),
             }
         }
         made
@@ -474,7 +474,7 @@ impl<'v> Covers<'v> {
             match attach(tree, path) {
                 // It was removed meanwhile.
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => outcome = outcome.and(Err(failed("hidden", path)(error))),
+                Err(error) => outcome = outcome.and(Err(path_error("hidden", path)(error))),
             }
         }
         outcome
@@ -513,7 +513,7 @@ fn attach(tree: &OwnedFd, path: &Path) -> rustix::io::Result<()> {
     move_mount(tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-fn failed<E: Into<io::Error>>(what: &'static str, path: &Path) -> impl Fn(E) -> NamespaceError {
+fn path_error<E: Into<io::Error>>(what: &'static str, path: &Path) -> impl Fn(E) -> NamespaceError {
     let path = path.to_owned();
     move |error| NamespaceError::Path { what, path: path.clone(), error: error.into() }
 }
@@ -527,7 +527,7 @@ fn make_read_only(point: &Path, flags: MountFlags) -> Result<(), NamespaceError>
         Ok(()) => Ok(()),
         // Another mount covers it, or the node's user cannot reach it: nor can the program.
         Err(Errno::INVAL | Errno::NOENT | Errno::ACCESS | Errno::NOTDIR) => Ok(()),
-        Err(error) => Err(failed("made read-only", point)(error)),
+        Err(error) => Err(path_error("made read-only", point)(error)),
     }
 }
 
@@ -631,17 +631,19 @@ mod tests {
     #[test]
     fn probe_that_a_filter_of_system_calls_ends_finds_that_the_machine_has_no_namespaces() {
         let ended = |signal| read_answer(b"", ExitStatus::from_raw(signal));
-        assert!(matches!(ended(libc::SIGSYS), Answer::Missing(_)));
-        assert!(matches!(ended(libc::SIGKILL), Answer::Failed(_)));
-        assert!(matches!(read_answer(b"", ExitStatus::from_raw(1 << 8)), Answer::Failed(_)));
-        assert_eq!(read_answer(br#""Possible""#, ExitStatus::from_raw(0)), Answer::Possible);
+        assert!(matches!(ended(libc::SIGSYS), ProbeAnswer::Missing(_)));
+        assert!(matches!(ended(libc::SIGKILL), ProbeAnswer::Failed(_)));
+        assert!(matches!(read_answer(b"", ExitStatus::from_raw(1 << 8)), ProbeAnswer::Failed(_)));
+        assert_eq!(read_answer(br#""Possible""#, ExitStatus::from_raw(0)), ProbeAnswer::Possible);
     }
 
     #[test]
     fn only_an_answer_for_a_reason_that_may_pass_does_not_last() {
         let folder = tempfile::TempDir::new().unwrap();
         assert!(is_lasting(folder.path()), "it needs no namespaces");
-        for (answer, lasts) in [(Answer::Possible, true), (Answer::Missing("why".into()), true), (Answer::Failed("why".into()), false)] {
+        for (answer, lasts) in
+            [(ProbeAnswer::Possible, true), (ProbeAnswer::Missing("why".into()), true), (ProbeAnswer::Failed("why".into()), false)]
+        {
             fs::write(folder.path().join(NOTE), serde_json::to_vec(&answer).unwrap()).unwrap();
             assert_eq!(is_lasting(folder.path()), lasts, "{answer:?}");
         }

@@ -1,7 +1,7 @@
 //! The one program that a supervisor holds: started behind its walls, fed, read, and ended with everything
 //! that it started.
 //!
-//! This module notifies nobody: the program's output and end are in the folder, and in [`Held`], for anyone
+//! This module notifies nobody: the program's output and end are in the folder, and in [`HeldProgram`], for anyone
 //! who asks.
 
 use std::fs::File;
@@ -25,9 +25,9 @@ use tokio::time::Instant;
 
 use super::folder::{Folder, StartNote};
 use super::isolation::{self, System};
-use super::memory::{Killed, KillsForMemory};
+use super::memory::{KillScope, KillsForMemory};
 use super::namespace::UserNamespace;
-use super::protocol::{Holds, NotStarted, Stream, WrittenOrder};
+use super::protocol::{Holds, NotStarted, ProgramStream, WrittenOrder};
 use super::spool::Spools;
 use super::tree::{self, Tree};
 use super::user::{User, acting_as};
@@ -69,19 +69,19 @@ impl Descriptor3 {
 }
 
 /// The held program.
-pub(crate) struct Held {
+pub(crate) struct HeldProgram {
     /// Its output and messages.
     pub(crate) spools: Spools,
     /// How it ended, or `None` while it is running.
     pub(crate) end: watch::Receiver<Option<End>>,
-    order: Order,
+    order: RememberedOrder,
     ends_at: Instant,
-    told: watch::Sender<Option<Told>>,
+    told: watch::Sender<Option<StopOrder>>,
     has_remains: AtomicBool,
 }
 
 /// The part of an order that is remembered.
-struct Order {
+struct RememberedOrder {
     attempt: ensue_engine::ids::AttemptId,
     token: u64,
     private: PathBuf,
@@ -90,7 +90,7 @@ struct Order {
 
 /// The instruction to end. A later instruction takes nothing of it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct StopOrder {
     /// The latest moment at which it must end.
     until: Instant,
     /// The origin of the instruction.
@@ -105,14 +105,14 @@ enum Teller {
     Machine,
 }
 
-impl Told {
+impl StopOrder {
     /// By the node, which lets it continue for this long.
     pub(crate) fn by_node(grace: Duration) -> Self {
         Self { until: in_a_while(grace), by: Teller::Node }
     }
 
     /// By the machine, which is shutting down.
-    pub(crate) fn abandoned() -> Self {
+    pub(crate) fn by_machine() -> Self {
         Self { until: Instant::now() + ABANDONED_GRACE, by: Teller::Machine }
     }
 
@@ -141,7 +141,7 @@ impl NoStart {
     }
 }
 
-impl Held {
+impl HeldProgram {
     /// Returns the held program.
     pub(crate) fn holds(&self) -> Holds {
         let remaining = self.ends_at.saturating_duration_since(Instant::now());
@@ -163,7 +163,7 @@ impl Held {
     }
 
     /// Tells it to end.
-    pub(crate) fn tell(&self, told: Told) {
+    pub(crate) fn order_stop(&self, told: StopOrder) {
         self.told.send_modify(|before| *before = Some(before.map_or(told, |before| before.and(told))));
     }
 
@@ -180,7 +180,7 @@ impl Held {
         let supervisor = NoStart::because(NotStarted::Supervisor);
         let own_user = user.and_then(User::own);
         folder.note_held(order.attempt, order.token, PathBuf::from(&order.private), own_user).map_err(&supervisor)?;
-        let Tail { files, keys, input } = split(order, tail).map_err(NoStart::because(NotStarted::Directory))?;
+        let OrderTail { files, keys, input } = split(order, tail).map_err(NoStart::because(NotStarted::Directory))?;
         let private = PrivateDirectory::create(PathBuf::from(&order.private), files).map_err(NoStart::because(NotStarted::Directory))?;
         let masks = Masks::of_values(keys);
         let (stdin, stdin_into) = io::pipe().map_err(&supervisor)?;
@@ -202,12 +202,12 @@ impl Held {
         command.current_dir(&order.private).process_group(0);
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
         let (private_path, pack, program) = (Path::new(&order.private), Path::new(&order.pack), Path::new(&order.program));
-        let placed = Placed { isolation: &order.isolation, user_namespace, private: private_path, pack, program };
+        let placed = Placement { isolation: &order.isolation, user_namespace, private: private_path, pack, program };
         let spawned = spawn_behind_walls(command, system, placed, user, start_note);
         // Before anything else is started, and so that only the program holds the other end.
         let taken_back = slot.take_back();
         drop(messages_from);
-        let Spawned { process, unwalled } = spawned?;
+        let SpawnedProgram { process, unwalled } = spawned?;
         // The program runs. If this failed from here on, the attempt would be started again.
         private.leave();
         // Before anything is reaped: until then the number belongs to it.
@@ -225,7 +225,7 @@ impl Held {
         let (ended, end) = watch::channel(None);
         let timeout = Duration::from_millis(order.timeout_millis);
         let ends_at = in_a_while(timeout);
-        let remembered = Order {
+        let remembered = RememberedOrder {
             attempt: order.attempt,
             token: order.token,
             private: PathBuf::from(&order.private),
@@ -247,17 +247,17 @@ fn in_a_while(long: Duration) -> Instant {
 }
 
 /// The tail of an order.
-struct Tail<'o> {
-    files: Vec<Named<'o>>,
-    keys: Vec<Named<'o>>,
+struct OrderTail<'o> {
+    files: Vec<NamedBytes<'o>>,
+    keys: Vec<NamedBytes<'o>>,
     input: Bytes,
 }
 
 /// A name, and the bytes that belong to it.
-type Named<'o> = (&'o str, &'o [u8]);
+type NamedBytes<'o> = (&'o str, &'o [u8]);
 
 /// Splits the tail of an order into the private files, the values of keys and the input.
-fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<Tail<'o>> {
+fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<OrderTail<'o>> {
     let mut rest = &tail[..];
     let mut taken = |sizes: &'o [(String, usize)]| {
         let mut named = Vec::with_capacity(sizes.len());
@@ -270,11 +270,11 @@ fn split<'o>(order: &'o WrittenOrder, tail: &'o Bytes) -> io::Result<Tail<'o>> {
         io::Result::Ok(named)
     };
     let (files, keys) = (taken(&order.files)?, taken(&order.keys)?);
-    Ok(Tail { files, keys, input: tail.slice_ref(rest) })
+    Ok(OrderTail { files, keys, input: tail.slice_ref(rest) })
 }
 
 /// A program that was started.
-pub(super) struct Spawned {
+pub(super) struct SpawnedProgram {
     pub(super) process: Pid,
     /// The walls that could not be raised, for its log.
     pub(super) unwalled: Option<String>,
@@ -282,7 +282,7 @@ pub(super) struct Spawned {
 
 /// What a program is, and what it may reach.
 #[derive(Clone, Copy)]
-pub(super) struct Placed<'o> {
+pub(super) struct Placement<'o> {
     pub(super) isolation: &'o Isolation,
     pub(super) user_namespace: &'o UserNamespace,
     /// Its private directory.
@@ -297,10 +297,10 @@ pub(super) struct Placed<'o> {
 pub(super) fn spawn_behind_walls(
     mut command: Command,
     system: &System,
-    placed: Placed<'_>,
+    placed: Placement<'_>,
     user: Option<User>,
     start_note: StartNote,
-) -> Result<Spawned, NoStart> {
+) -> Result<SpawnedProgram, NoStart> {
     let start = move || {
         let raised = isolation::raise(placed, system, user);
         let unwalled = raised.map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
@@ -319,12 +319,12 @@ pub(super) fn spawn_behind_walls(
         (IsolationMode::None, None) => start(),
         (IsolationMode::None, Some(_)) | (IsolationMode::Auto | IsolationMode::Required, _) => on_a_thread_of_its_own(start),
     }?;
-    Ok(Spawned { process: Pid::from_child(&child), unwalled })
+    Ok(SpawnedProgram { process: Pid::from_child(&child), unwalled })
 }
 
 /// Describes why a program was not started, including the case that another user than the node's was not
 /// allowed to run it.
-fn not_spawned(error: &io::Error, placed: Placed<'_>) -> String {
+fn not_spawned(error: &io::Error, placed: Placement<'_>) -> String {
     let is_closed = error.kind() == io::ErrorKind::PermissionDenied && !may_pass(placed.program, placed.isolation.users);
     if !is_closed {
         return error.to_string();
@@ -371,7 +371,7 @@ struct Pipes {
 }
 
 /// How a program's first process ended.
-struct Over {
+struct LeaderEnd {
     /// Who made it end.
     by: Option<EndedBy>,
     /// Who killed it, if it was killed.
@@ -390,12 +390,12 @@ enum Killer {
 
 /// Conducts a program to its end.
 struct Conductor {
-    held: Arc<Held>,
+    held: Arc<HeldProgram>,
     folder: Folder,
     tree: Tree,
     leader: Leader,
     kills_for_memory: KillsForMemory,
-    hears: watch::Receiver<Option<Told>>,
+    hears: watch::Receiver<Option<StopOrder>>,
 }
 
 impl Conductor {
@@ -406,7 +406,7 @@ impl Conductor {
                 feed(stdin, &input).await;
             }
         });
-        let mut readers: Vec<_> = Stream::ALL
+        let mut readers: Vec<_> = ProgramStream::ALL
             .into_iter()
             .zip(out)
             .map(|(stream, source)| {
@@ -418,7 +418,7 @@ impl Conductor {
                 })
             })
             .collect();
-        let Over { by, killed, ended_at } = self.end().await;
+        let LeaderEnd { by, killed, ended_at } = self.end().await;
         feeding.abort();
         let drained = async {
             for reader in &mut readers {
@@ -436,18 +436,18 @@ impl Conductor {
             (exit, Killer::Another | Killer::Supervisor) => exit,
         };
         let was_killed = by.is_some().then_some(killed == Killer::Supervisor);
-        let end = End { exit, by, printed: self.held.spools.printed(), was_killed, ended_at };
+        let end = End { exit, by, printed: self.held.spools.printed_bytes(), was_killed, ended_at };
         // Before the end is announced: a listener that learns of it must find the note even if this process
         // is gone a moment later.
         if let Err(error) = self.folder.note_end(end) {
             self.held.spools.note(&format!("the end could not be saved, and is known only as long as the supervisor runs: {error}"));
         }
         ended.send_replace(Some(end));
-        self.held.spools.tell();
+        self.held.spools.wake();
     }
 
     /// Waits for the first process to end, or ends it; then ends everything that it left.
-    async fn end(&mut self) -> Over {
+    async fn end(&mut self) -> LeaderEnd {
         // Without the signal, ended processes are reaped at the end.
         let mut ended = signal(SignalKind::child()).ok();
         self.tree.reap();
@@ -457,7 +457,7 @@ impl Conductor {
             let next_moment = kill_at.unwrap_or(self.held.ends_at);
             let told = tokio::select! {
                 biased;
-                () = self.leader.ended() => break Killer::Another,
+                () = self.leader.wait_for_end() => break Killer::Another,
                 told = next(&mut self.hears) => Some(told),
                 () = tokio::time::sleep_until(next_moment) => None,
                 () = something_ended(&mut ended) => {
@@ -471,11 +471,11 @@ impl Conductor {
                     by = Some(EndedBy::Deadline);
                     in_a_while(self.held.order.grace)
                 }
-                Some(Told { until, by: Teller::Node }) => {
+                Some(StopOrder { until, by: Teller::Node }) => {
                     by = by.or(Some(EndedBy::Told));
                     until
                 }
-                Some(Told { until, by: Teller::Machine }) => until,
+                Some(StopOrder { until, by: Teller::Machine }) => until,
             };
             if until > Instant::now() {
                 self.tree.send(Signal::TERM);
@@ -490,7 +490,7 @@ impl Conductor {
         // Whatever the request was for, it did not end before its timeout: a node that learns of it later knows
         // no other reason.
         let by = by.map(|by| if Instant::now() >= self.held.ends_at { EndedBy::Deadline } else { by });
-        Over { by, killed, ended_at }
+        LeaderEnd { by, killed, ended_at }
     }
 }
 
@@ -506,10 +506,10 @@ async fn something_ended(ended: &mut Option<Signals>) {
 const SIGKILL: i32 = 9;
 
 /// Returns how a process exited that was killed by someone else.
-fn killed_by_another(for_memory: Option<Killed>) -> Exit {
+fn killed_by_another(for_memory: Option<KillScope>) -> Exit {
     match for_memory {
-        Some(Killed::OfProgram) => Exit::OutOfMemory,
-        Some(Killed::OfMore) => Exit::PerhapsOutOfMemory,
+        Some(KillScope::OfProgram) => Exit::OutOfMemory,
+        Some(KillScope::OfMore) => Exit::PerhapsOutOfMemory,
         None => Exit::Signal(SIGKILL),
     }
 }
@@ -521,7 +521,7 @@ mod tests {
     #[test]
     fn later_stop_never_weakens_an_earlier_one() {
         let now = Instant::now();
-        let told = |seconds, by| Told { until: now + Duration::from_secs(seconds), by };
+        let told = |seconds, by| StopOrder { until: now + Duration::from_secs(seconds), by };
         let cases = [
             (told(1, Teller::Node), told(9, Teller::Node), told(1, Teller::Node)),
             (told(9, Teller::Node), told(5, Teller::Machine), told(5, Teller::Node)),

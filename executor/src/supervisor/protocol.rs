@@ -93,7 +93,7 @@ pub(crate) enum SupervisorSays {
     /// The program printed the bytes in the tail.
     Output {
         /// The stream.
-        stream: Stream,
+        stream: ProgramStream,
         /// The number of bytes before them.
         offset: u64,
     },
@@ -133,7 +133,7 @@ pub(crate) enum NotStarted {
 /// A stream that a program writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Stream {
+pub(crate) enum ProgramStream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -142,7 +142,7 @@ pub(crate) enum Stream {
     Messages,
 }
 
-impl Stream {
+impl ProgramStream {
     /// All streams.
     pub(crate) const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Messages];
 
@@ -212,7 +212,7 @@ impl From<TooLong> for io::Error {
 }
 
 /// Returns the bytes of a frame for a message and the pieces of its tail.
-pub(crate) fn framed(word: &impl Serialize, tail: &[&[u8]]) -> Result<Bytes, TooLong> {
+pub(crate) fn encode_frame(word: &impl Serialize, tail: &[&[u8]]) -> Result<Bytes, TooLong> {
     let word = serde_json::to_vec(word).expect("numbers and texts always have a JSON form");
     let tail_bytes: usize = tail.iter().map(|piece| piece.len()).sum();
     let bytes = word.len().saturating_add(tail_bytes);
@@ -229,7 +229,7 @@ pub(crate) fn framed(word: &impl Serialize, tail: &[&[u8]]) -> Result<Bytes, Too
 
 /// Writes a frame at once.
 pub(crate) async fn write(to: &mut (impl AsyncWrite + Unpin), word: &impl Serialize, tail: &[u8]) -> io::Result<()> {
-    to.write_all(&framed(word, &[tail])?).await
+    to.write_all(&encode_frame(word, &[tail])?).await
 }
 
 /// Reads a frame of at most `bytes_max` bytes. Returns none if the other side is gone. Must not be cut off
@@ -274,8 +274,8 @@ mod tests {
     #[test]
     fn oversized_frame_is_rejected_with_its_size() {
         let most = vec![0; FRAME_BYTES_MAX - r#""kill""#.len()];
-        assert_eq!(framed(&NodeSays::Kill, &[&most]).unwrap().len(), 8 + FRAME_BYTES_MAX);
-        let refused = framed(&NodeSays::Kill, &[&most, b"x"]).unwrap_err();
+        assert_eq!(encode_frame(&NodeSays::Kill, &[&most]).unwrap().len(), 8 + FRAME_BYTES_MAX);
+        let refused = encode_frame(&NodeSays::Kill, &[&most, b"x"]).unwrap_err();
         assert_eq!(refused.bytes, FRAME_BYTES_MAX + 1);
     }
 

@@ -9,16 +9,16 @@ use ensue_engine::executions::facts::Evidence;
 use super::Worker;
 use crate::lease::Lease;
 use crate::report::Loss;
-use crate::running::RunningAttempt;
+use crate::running_attempts::RunningAttempt;
 
 /// An attempt's task. If dropped before it is finished, by a panic or with its runtime, it leaves its attempt
 /// deserted.
-pub(super) struct Task<'w> {
+pub(super) struct AttemptTask<'w> {
     worker: &'w Worker,
     running: &'w RunningAttempt,
 }
 
-impl<'w> Task<'w> {
+impl<'w> AttemptTask<'w> {
     /// Creates a task that runs an attempt.
     pub(super) fn begin(worker: &'w Worker, running: &'w RunningAttempt) -> Self {
         Self { worker, running }
@@ -31,7 +31,7 @@ impl<'w> Task<'w> {
     }
 }
 
-impl Drop for Task<'_> {
+impl Drop for AttemptTask<'_> {
     fn drop(&mut self) {
         self.running.desert();
         self.worker.task_deserted.notify_one();
@@ -57,7 +57,7 @@ pub(super) async fn watch_leases(worker: Weak<Worker>) {
             match running.give_up() {
                 Some(evidence) => {
                     tracing::error!(attempt = %running.attempt, ?evidence, "the task of an attempt has ended or hangs");
-                    worker.runtime.spawn(Arc::clone(&worker).tell_loss(running, evidence));
+                    worker.runtime.spawn(Arc::clone(&worker).report_loss(running, evidence));
                 }
                 None if running.is_deserted() => worker.running.let_go(running.attempt),
                 None => {}
@@ -74,7 +74,7 @@ pub(super) async fn watch_leases(worker: Weak<Worker>) {
 
 impl Worker {
     /// Reports the loss of an attempt, to which its task may still come back.
-    async fn tell_loss(self: Arc<Self>, running: Arc<RunningAttempt>, evidence: Evidence) {
+    async fn report_loss(self: Arc<Self>, running: Arc<RunningAttempt>, evidence: Evidence) {
         let RunningAttempt { execution, attempt, ref trace, .. } = *running;
         self.lose(Loss { execution, attempt, evidence, error: None, trace: trace.clone() }).await;
         if running.is_deserted() {

@@ -10,8 +10,8 @@ use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::OutputStream;
-use ensue_executor::begun::{Begun, Opener, Previous};
-use ensue_executor::programs::{AtEnd, FindError, Isolation, Left, Order, Pending, Program, Programs, StartProgramError};
+use ensue_executor::begun_file::{BegunFile, Opener, Previous};
+use ensue_executor::programs::{AtEnd, AttemptRemains, FindError, Isolation, Order, Pending, Program, Programs, StartProgramError};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::world::{Plan, WORKER, World, attempt};
 
 /// Starts no program, and notes which attempts were collected.
 struct LeftBehind {
-    left: Mutex<Vec<Left>>,
+    left: Mutex<Vec<AttemptRemains>>,
     collected: watch::Sender<Vec<AttemptId>>,
 }
 
@@ -37,11 +37,11 @@ impl Programs for LeftBehind {
         panic!("no program is started here")
     }
 
-    fn left(&self) -> Pending<'_, Vec<Left>> {
+    fn find_left(&self) -> Pending<'_, Vec<AttemptRemains>> {
         Box::pin(async { std::mem::take(&mut *self.left.lock().unwrap()) })
     }
 
-    fn collected(&self, attempt: AttemptId) {
+    fn forget(&self, attempt: AttemptId) {
         self.collected.send_modify(|collected| collected.push(attempt));
     }
 
@@ -63,13 +63,13 @@ struct NextNode {
 
 impl NextNode {
     /// The file of begun attempts names the first attempt.
-    fn finds(left: Left) -> Self {
+    fn finds(left: AttemptRemains) -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("begun");
-        let (begun, _) = Begun::open(&path, Opener::now(WORKER), []).unwrap();
+        let (begun, _) = BegunFile::open(&path, Opener::now(WORKER), []).unwrap();
         begun.note(attempt(1)).unwrap();
         drop(begun);
-        let (_, previous) = Begun::open(&path, Opener::now("new"), [(attempt(1), WORKER.into())]).unwrap();
+        let (_, previous) = BegunFile::open(&path, Opener::now("new"), [(attempt(1), WORKER.into())]).unwrap();
         let programs = Arc::new(LeftBehind { left: Mutex::new(vec![left]), collected: watch::Sender::default() });
         let world = Plan::new(Run::Builtin(Builtin::Echo)).programs(programs.clone()).begin();
         Self { world, programs, previous }
@@ -77,7 +77,7 @@ impl NextNode {
 
     /// Takes the first attempt over, as the log has it after `change`. Returns the evidence that is reported.
     async fn takes_over(&mut self, change: impl FnOnce(&mut Dispatch)) -> Evidence {
-        let mut dispatch = self.world.dispatched(1, json!({}));
+        let mut dispatch = self.world.make_dispatch(1, json!({}));
         change(&mut dispatch);
         self.world.executor.take_over([Effect::Dispatch(Box::new(dispatch))], &self.previous).await;
         let Some(Ask::LoseAttempt { attempt: lost, evidence, .. }) = self.world.asked.recv().await else { panic!("no loss") };
@@ -92,8 +92,8 @@ impl NextNode {
 }
 
 /// The proof that the program of an attempt was not started. Attempts have the token 7.
-fn not_begun(number: u32, token: u64) -> Left {
-    Left::NotBegun { attempt: attempt(number), token }
+fn not_begun(number: u32, token: u64) -> AttemptRemains {
+    AttemptRemains::NotBegun { attempt: attempt(number), token }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use encoding_rs::{Encoding, ISO_8859_15, SHIFT_JIS, UTF_8, WINDOWS_1251};
 use ensue_engine::catalog::{HttpRequest, Run};
-use ensue_engine::command::{Ask, Report, ReportOutcome, Said, SaidArtifact};
+use ensue_engine::command::{Ask, MessageContent, Report, ReportOutcome, SaidArtifact};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ports::{BlobError, BlobPart, Blobs, NewBlob};
 use ensue_engine::record::Digest;
@@ -88,7 +88,7 @@ async fn compressed_answer_is_decompressed_though_nobody_asked() {
     let report = world(&server, HttpRequest { headers, ..get(&server.url("/")) }).report_of(json!({})).await;
     assert_eq!(result(&report)["body"], json!({ "a": 1 }));
     assert_eq!(result(&report)["headers"]["content-encoding"], "gzip", "the headers are those that were sent");
-    assert_eq!(server.asked()[0].header("accept-encoding"), Some("identity"), "the author's");
+    assert_eq!(server.requests()[0].header("accept-encoding"), Some("identity"), "the author's");
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn request_accepts_what_can_be_decompressed() {
     world(&server, get(&server.url("/"))).report_of(json!({})).await;
     let headers = template(json!({ "range": "bytes=0-9" }));
     world(&server, HttpRequest { headers, ..get(&server.url("/")) }).report_of(json!({})).await;
-    let accepted = server.asked().iter().map(|asked| asked.header("accept-encoding").map(str::to_owned)).collect::<Vec<_>>();
+    let accepted = server.requests().iter().map(|asked| asked.header("accept-encoding").map(str::to_owned)).collect::<Vec<_>>();
     assert_eq!(accepted, [Some("gzip, deflate, br, zstd".to_owned()), Some("identity".to_owned())], "a part cannot be decompressed");
 }
 
@@ -184,7 +184,9 @@ async fn binary_answer_is_an_artifact() {
         let mut world = world(&server, get(&server.url(path)));
         world.dispatch(1, json!({}));
         let Some(Ask::TakeMessage(message)) = world.asked.recv().await else { panic!("the artifact is reported first") };
-        let Said::Artifact(SaidArtifact { name: said, media_type, blob, bytes }) = message.said else { panic!("it is an artifact") };
+        let MessageContent::Artifact(SaidArtifact { name: said, media_type, blob, bytes }) = message.said else {
+            panic!("it is an artifact")
+        };
         assert_eq!((said.as_str(), media_type.unwrap().as_str(), bytes), (name, "image/png", 10));
         assert_eq!(world.blobs.content(&blob), png);
         let report = world.report().await;

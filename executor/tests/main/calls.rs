@@ -5,9 +5,9 @@ use ensue_engine::executions::facts::FailureKind;
 use serde_json::json;
 
 use crate::kernel::WallKind;
-use crate::node::supervised;
+use crate::node::supervised_plan;
 use crate::skipped::{has_program, skipped};
-use crate::walls::printed;
+use crate::walls::output_of;
 use crate::world::{Plan, sh};
 
 /// A 32-bit program that exits with 0 at once: its header, its load address, and four instructions.
@@ -28,7 +28,7 @@ async fn system_call_with_its_second_number_is_blocked_as_well() {
     // `getpid`, which is allowed with its native number; a kernel without the other numbers returns 38.
     let script = "python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); \
                   print(c.syscall(0x40000000 + 39), ctypes.get_errno(), c.syscall(39) > 0)'";
-    assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "-1 1 True");
+    assert_eq!(output_of(Plan::new(sh(script)).with_supervisors()).await, "-1 1 True");
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ def call(f, *a):
     return "made" if f(*a) >= 0 else ctypes.get_errno()
 print(call(c.shmget, 0, 4096, 0o1600), call(c.semget, 0, 1, 0o1600), call(c.msgget, 0, 0o1600), call(c.mq_open, b"/ensue-test", 0o102, 0o600, None))
 print(len(mmap.mmap(-1, 4096)))'"#;
-    assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "1 1 1 1\n4096");
+    assert_eq!(output_of(Plan::new(sh(script)).with_supervisors()).await, "1 1 1 1\n4096");
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn isolated_32_bit_program_is_ended_with_an_explanation() {
         return;
     }
     let bytes: String = OF_32_BITS.iter().map(|byte| format!("\\{byte:03o}")).collect();
-    let mut world = supervised(&format!("printf '{bytes}' > program; chmod +x program; exec ./program")).begin();
+    let mut world = supervised_plan(&format!("printf '{bytes}' > program; chmod +x program; exec ./program")).begin();
     let report = world.report_of(json!({})).await;
     match report.outcome {
         ReportOutcome::Failed(failure) if failure.kind == FailureKind::Signal => {

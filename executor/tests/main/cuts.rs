@@ -10,7 +10,8 @@ use ensue_engine::catalog::{ProcessCommand, Run};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ids::AttemptId;
 use ensue_executor::programs::{
-    AtEnd, End, EndedBy, Exit, FindError, Heard, Isolation, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
+    AtEnd, AttemptRemains, End, EndedBy, Exit, FindError, Isolation, Order, Pending, Program, ProgramUpdate, Programs, StartProgramError,
+    Tell,
 };
 use ensue_executor::{AtStop, LEAVING_GRACE_MAX};
 use serde_json::json;
@@ -23,7 +24,7 @@ struct OneProgram(Mutex<Option<Noting>>);
 
 struct Noting {
     told: mpsc::UnboundedSender<Tell>,
-    said: mpsc::UnboundedReceiver<Heard>,
+    said: mpsc::UnboundedReceiver<ProgramUpdate>,
 }
 
 impl Programs for OneProgram {
@@ -40,11 +41,11 @@ impl Programs for OneProgram {
         Box::pin(async move { Ok(Box::new(program) as Box<dyn Program>) })
     }
 
-    fn left(&self) -> Pending<'_, Vec<Left>> {
+    fn find_left(&self) -> Pending<'_, Vec<AttemptRemains>> {
         Box::pin(async { Vec::new() })
     }
 
-    fn collected(&self, _: AttemptId) {}
+    fn forget(&self, _: AttemptId) {}
 
     fn at_end(&self) -> AtEnd {
         AtEnd::GoOn
@@ -56,7 +57,7 @@ impl Programs for OneProgram {
 }
 
 impl Program for Noting {
-    fn hear(&mut self) -> Pending<'_, Heard> {
+    fn hear(&mut self) -> Pending<'_, ProgramUpdate> {
         Box::pin(async {
             match self.said.recv().await {
                 Some(heard) => heard,
@@ -65,7 +66,7 @@ impl Program for Noting {
         })
     }
 
-    fn tell(&self, tell: Tell) {
+    fn instruct(&self, tell: Tell) {
         let _ = self.told.send(tell);
     }
 
@@ -80,7 +81,7 @@ impl Program for Noting {
 struct Cut {
     world: World,
     told: mpsc::UnboundedReceiver<Tell>,
-    says: mpsc::UnboundedSender<Heard>,
+    says: mpsc::UnboundedSender<ProgramUpdate>,
 }
 
 impl Cut {
@@ -95,20 +96,20 @@ impl Cut {
             files: Vec::new(),
         });
         let world = plan(Plan::new(run).time_in_hand().programs(Arc::new(programs))).begin();
-        let mut dispatch = world.dispatched(1, json!({}));
+        let mut dispatch = world.make_dispatch(1, json!({}));
         change(&mut dispatch);
         world.executor.carry_out(ensue_engine::effect::Effect::Dispatch(Box::new(dispatch)));
         Self { world, told, says }
     }
 
     fn ends(&self, exit: Exit, by: Option<EndedBy>) {
-        self.says.send(Heard::Ended(End { exit, by, printed: [0, 0], was_killed: None, ended_at: None })).unwrap();
+        self.says.send(ProgramUpdate::Ended(End { exit, by, printed: [0, 0], was_killed: None, ended_at: None })).unwrap();
     }
 
     /// Receives from the program, which shows that it runs.
     async fn runs(&self) {
         use ensue_engine::ports::OutputStream::Stdout;
-        self.says.send(Heard::Output { stream: Stdout, offset: 0, bytes: "ready".into() }).unwrap();
+        self.says.send(ProgramUpdate::Output { stream: Stdout, offset: 0, bytes: "ready".into() }).unwrap();
         self.world.outputs.says(1, Stdout, "ready").await;
     }
 }

@@ -10,7 +10,7 @@ use ensue_engine::ports::{OutputStream, Secret};
 use ensue_engine::time::Timestamp;
 use ensue_executor::EgressPolicy;
 use ensue_sensors::SignatureRefusal;
-use ensue_sensors::signatures::{Delivered, check};
+use ensue_sensors::signatures::{ReceivedDelivery, check};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -38,7 +38,7 @@ async fn answer_is_status_headers_and_body() {
     let expected =
         json!({ "status": 200, "headers": { "content-length": "10", "content-type": "application/json" }, "body": { "n": 1.0 } });
     assert_eq!(result(&report), expected);
-    assert_eq!(server.asked()[0].line(), "GET /x HTTP/1.1");
+    assert_eq!(server.requests()[0].line(), "GET /x HTTP/1.1");
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn result_is_computed_from_the_answer_which_is_kept_as_output() {
     };
     let mut world = mapped(json!({ "n": "${{ body.n }}", "status": "${{ status }}" })).begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!({ "n": 1.0, "status": 200 }));
-    let kept: Value = serde_json::from_slice(&world.outputs.printed(1, OutputStream::Stdout).0).unwrap();
+    let kept: Value = serde_json::from_slice(&world.outputs.stream_head(1, OutputStream::Stdout).0).unwrap();
     assert_eq!((&kept["status"], &kept["body"]), (&json!(200), &json!({ "n": 1.0 })));
 
     let report = mapped(json!("${{ body.missing }}")).begin().report_of(json!({})).await;
@@ -98,7 +98,7 @@ async fn request_has_the_execution_s_key_and_trace_unless_declared() {
     report_of(&server, get(&server.url("/")), json!({})).await;
     let headers = template(json!({ "Idempotency-Key": "mine", "X-Number": 3, "X-None": null }));
     report_of(&server, HttpRequest { headers, ..get(&server.url("/")) }, json!({})).await;
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(asked[0].header("idempotency-key"), Some(execution(1).to_string().as_str()));
     assert_eq!(asked[0].header("traceparent"), Some(TRACE));
     assert!(asked[0].header("user-agent").is_some_and(|agent| agent.starts_with("ensue/")));
@@ -123,7 +123,7 @@ async fn request_body_is_json_or_text_and_never_both() {
     report_of(&server, post(json!(null), json!(null)), json!({})).await;
     let both = report_of(&server, post(json!(1), json!("1")), json!({})).await;
     failure(&both, FailureKind::ParametersInvalid);
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(asked.len(), 3);
     assert_eq!((asked[0].body.as_str(), asked[0].header("content-type")), (r#"{"region":"eu"}"#, Some("application/json")));
     assert_eq!((asked[1].body.as_str(), asked[1].header("content-type")), ("hi eu", Some("text/plain; charset=utf-8")));
@@ -138,7 +138,7 @@ async fn value_in_a_url_is_encoded_for_its_part() {
     let params = json!({ "repo": "acme/site?x=1#y z", "tag": "a&admin=1" });
     report_of(&server, HttpRequest { query, ..get(&url) }, params).await;
     let expected = "GET /repos/acme/site%3Fx%3D1%23y%20z/tags?name=a%26admin%3D1&labels=a+b&labels=c%26d&page=2 HTTP/1.1";
-    assert_eq!(server.asked()[0].line(), expected);
+    assert_eq!(server.requests()[0].line(), expected);
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn url_that_leaves_its_path_or_host_is_rejected() {
     failure(&report, FailureKind::Expression);
     let report = report_of(&server, get("http://${{ params.user }}@x/"), json!({ "user": "a" })).await;
     failure(&report, FailureKind::Expression);
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn whole_url_may_be_one_expression() {
     let server = ok_server().await;
     let report = report_of(&server, get("${{ params.url }}"), json!({ "url": server.url("/a/../b?q=1#f") })).await;
     assert_eq!(result(&report)["status"], 200);
-    assert_eq!(server.asked()[0].line(), "GET /b?q=1 HTTP/1.1");
+    assert_eq!(server.requests()[0].line(), "GET /b?q=1 HTTP/1.1");
 }
 
 #[tokio::test]
@@ -192,8 +192,8 @@ async fn connections_are_reused() {
         world.dispatch(number, json!({}));
         world.report().await;
     }
-    assert!(server.asked().iter().all(|asked| asked.connection == 0));
-    assert_eq!(server.asked().len(), 5);
+    assert!(server.requests().iter().all(|asked| asked.connection == 0));
+    assert_eq!(server.requests().len(), 5);
 }
 
 #[tokio::test]
@@ -231,13 +231,13 @@ async fn denied_destinations_are_not_reached_and_look_alike() {
             "{}",
             failure.message
         );
-        assert!(!world.begun().contains(&attempt(1).to_string()), "nothing began");
+        assert!(!world.begun_text().contains(&attempt(1).to_string()), "nothing began");
     }
     for url in ["file:///etc/passwd", "gopher://127.0.0.1/", "http://user:pw@example.com/"] {
         let mut world = Plan::new(run(get("${{ params.url }}"))).begin();
         failure(&world.report_of(json!({ "url": url })).await, FailureKind::ParametersInvalid);
     }
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
@@ -269,8 +269,8 @@ async fn redirects_are_followed_and_each_is_checked() {
         let message = &failure(&report, kind).message;
         assert_eq!(message.contains("egress.allow"), kind == FailureKind::EgressDenied, "{message}");
     }
-    assert_eq!(server.asked().iter().filter(|asked| asked.line().contains("/round")).count(), 6, "five redirects are followed");
-    assert!(inner.asked().is_empty());
+    assert_eq!(server.requests().iter().filter(|asked| asked.line().contains("/round")).count(), 6, "five redirects are followed");
+    assert!(inner.requests().is_empty());
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn redirect_in_raw_utf_8_is_followed() {
     })
     .await;
     assert_eq!(result(&report_of(&server, get(&server.url("/")), json!({})).await)["status"], 200);
-    assert_eq!(server.asked()[1].line(), "GET /%C3%B6 HTTP/1.1");
+    assert_eq!(server.requests()[1].line(), "GET /%C3%B6 HTTP/1.1");
 }
 
 #[tokio::test]
@@ -327,7 +327,7 @@ async fn cancel_aborts_a_request() {
     let server = Server::start(|_| Vec::new()).await;
     let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).begin();
     world.dispatch(1, json!({}));
-    while server.asked().is_empty() {
+    while server.requests().is_empty() {
         tokio::task::yield_now().await;
     }
     world.stop(1);
@@ -359,7 +359,7 @@ async fn missing_answer_times_out() {
     let server = Server::start(|_| Vec::new()).await;
     let mut world = Plan::new(run(get(&server.url("/")))).allow(server.address).time_in_hand().begin();
     world.dispatch(1, json!({}));
-    while server.asked().is_empty() {
+    while server.requests().is_empty() {
         tokio::task::yield_now().await;
     }
     world.clock.advance(Duration::from_secs(60));
@@ -378,7 +378,7 @@ async fn key_reaches_the_server_and_no_record() {
     let failure = failure(&report, FailureKind::HttpStatus);
     assert_eq!(failure.message, "the server answered 401 Unauthorized");
     assert!(!format!("{report:?}").contains(SECRET));
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(asked[0].header("authorization"), Some(format!("Bearer {SECRET}").as_str()));
     assert_eq!(asked[0].line(), format!("GET /{SECRET} HTTP/1.1"));
 }
@@ -392,23 +392,23 @@ async fn line_break_in_a_header_is_rejected() {
     let request = HttpRequest { method: template(json!("${{ params.method }}")), ..get(&server.url("/")) };
     let report = report_of(&server, request, json!({ "method": "GET / HTTP/1.1\r\n" })).await;
     failure(&report, FailureKind::ParametersInvalid);
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 /// A key in the form of Standard Webhooks.
 const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-fn signed(url: &str, key: Value) -> HttpRequest {
+fn signed_request(url: &str, key: Value) -> HttpRequest {
     let signing = Some(RequestSigning { scheme: SigningScheme::Standard, key: template(key) });
     HttpRequest { method: template(json!("POST")), body: HttpBody::Json(template(json!({ "order": 17 }))), signing, ..get(url) }
 }
 
-fn signature_of(request: &crate::server::Asked) -> Result<(), SignatureRefusal> {
+fn signature_of(request: &crate::server::ReceivedRequest) -> Result<(), SignatureRefusal> {
     let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
     let headers: Vec<(String, String)> =
         names.into_iter().filter_map(|name| Some((name.to_owned(), request.header(name)?.to_owned()))).collect();
     let seconds: i64 = request.header("webhook-timestamp").map_or(0, |seconds| seconds.parse().unwrap());
-    let delivered = Delivered { headers: &headers, body: request.body.as_bytes(), url: "", method: HookMethod::Post };
+    let delivered = ReceivedDelivery { headers: &headers, body: request.body.as_bytes(), url: "", method: HookMethod::Post };
     let key = Secret::new(SIGNING_KEY.as_bytes().to_vec());
     check(&Scheme::Standard, delivered, Some(&key), Timestamp::from_micros(seconds * 1_000_000))
 }
@@ -416,9 +416,9 @@ fn signature_of(request: &crate::server::Asked) -> Result<(), SignatureRefusal> 
 #[tokio::test]
 async fn signed_request_is_verified_by_the_scheme_of_a_webhook() {
     let server = ok_server().await;
-    let report = report_of(&server, signed(&server.url("/"), json!(SIGNING_KEY)), json!({})).await;
+    let report = report_of(&server, signed_request(&server.url("/"), json!(SIGNING_KEY)), json!({})).await;
     assert_eq!(result(&report)["status"], 200);
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!(signature_of(&asked[0]), Ok(()));
     assert_eq!(asked[0].header("webhook-id"), Some(execution(1).to_string().as_str()));
     let now = NOON.unix_millis() / 1_000;
@@ -430,9 +430,9 @@ async fn signed_request_is_verified_by_the_scheme_of_a_webhook() {
 async fn declared_id_of_a_message_is_signed() {
     let server = ok_server().await;
     let headers = template(json!({ "Webhook-Id": "order-17" }));
-    let request = HttpRequest { headers, ..signed(&server.url("/"), json!(SIGNING_KEY)) };
+    let request = HttpRequest { headers, ..signed_request(&server.url("/"), json!(SIGNING_KEY)) };
     report_of(&server, request, json!({})).await;
-    let asked = server.asked();
+    let asked = server.requests();
     assert_eq!((signature_of(&asked[0]), asked[0].header("webhook-id")), (Ok(()), Some("order-17")));
 }
 
@@ -445,11 +445,11 @@ async fn request_whose_key_cannot_sign_is_not_sent_and_shows_no_key() {
         (json!("whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "its key is a public key (`whpk_`), which cannot sign"),
         (json!("${{ null }}"), "its key has 0 bytes, but must have at least 16"),
     ] {
-        let report = report_of(&server, signed(&server.url("/"), key), json!({})).await;
+        let report = report_of(&server, signed_request(&server.url("/"), key), json!({})).await;
         let message = &failure(&report, FailureKind::ParametersInvalid).message;
         assert_eq!(*message, format!("the request cannot be signed: {why}"));
     }
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
@@ -459,8 +459,8 @@ async fn redirect_that_drops_the_body_drops_the_signature() {
         _ => json_answer("200 OK", "{}"),
     })
     .await;
-    report_of(&server, signed(&server.url("/"), json!(SIGNING_KEY)), json!({})).await;
-    let asked = server.asked();
+    report_of(&server, signed_request(&server.url("/"), json!(SIGNING_KEY)), json!({})).await;
+    let asked = server.requests();
     assert_eq!((asked.len(), asked[1].line()), (2, "GET /after HTTP/1.1"));
     assert_eq!((asked[1].header("webhook-id"), asked[1].header("webhook-signature")), (None, None));
 }

@@ -27,8 +27,8 @@ impl WallKind {
     pub(crate) fn stands(self) -> bool {
         std::thread::spawn(move || match self {
             // With the truncation of files.
-            Self::Files => restricted(|ruleset| ruleset.handle_access(AccessFs::from_all(ABI::V3))),
-            Self::Signals => restricted(|ruleset| ruleset.scope(Scope::Signal)),
+            Self::Files => is_restricted(|ruleset| ruleset.handle_access(AccessFs::from_all(ABI::V3))),
+            Self::Signals => is_restricted(|ruleset| ruleset.scope(Scope::Signal)),
             Self::SystemCalls => seccompiler::apply_filter(&[ALLOWS_ALL]).is_ok(),
             Self::Metadata => has_mount_namespaces(),
         })
@@ -50,7 +50,7 @@ impl WallKind {
 const ALLOWS_ALL: sock_filter = sock_filter { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 };
 
 /// Returns true if Landlock restricts this thread as asked, and no less.
-fn restricted(ask: impl FnOnce(Ruleset) -> Result<Ruleset, RulesetError>) -> bool {
+fn is_restricted(ask: impl FnOnce(Ruleset) -> Result<Ruleset, RulesetError>) -> bool {
     let strict = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     ask(strict).and_then(Ruleset::create).and_then(landlock::RulesetCreated::restrict_self).is_ok()
 }

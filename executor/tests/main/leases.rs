@@ -32,7 +32,7 @@ impl Observe for Panicking {
     }
 }
 
-async fn lost(world: &mut World) -> (ensue_engine::ids::AttemptId, Evidence) {
+async fn next_loss(world: &mut World) -> (ensue_engine::ids::AttemptId, Evidence) {
     match world.asked.recv().await {
         Some(Ask::LoseAttempt { attempt, evidence, .. }) => (attempt, evidence),
         other => panic!("no loss: {other:?}"),
@@ -43,7 +43,7 @@ async fn lost(world: &mut World) -> (ensue_engine::ids::AttemptId, Evidence) {
 async fn attempt_whose_task_panics_is_lost_at_once() {
     let mut world = Plan::new(Run::Builtin(Builtin::Emit)).observe(Panicking).time_in_hand().begin();
     world.dispatch(1, json!({ "trigger": "test.done", "payload": {} }));
-    assert_eq!(lost(&mut world).await, (attempt(1), Evidence::NotBegun));
+    assert_eq!(next_loss(&mut world).await, (attempt(1), Evidence::NotBegun));
     world.executor.stop(Duration::from_secs(60)).await;
     assert!(world.asked.try_recv().is_err(), "once");
     assert!(world.outputs.is_finished(1), "its output stays open");
@@ -65,7 +65,7 @@ async fn hanging_attempt_is_lost_at_its_lease_s_end_and_still_reports_late() {
         }
     };
     let lost = tokio::select! {
-        lost = lost(&mut world) => lost,
+        lost = next_loss(&mut world) => lost,
         () = time_goes_on => unreachable!(),
     };
     assert_eq!(lost, (attempt(1), Evidence::NotBegun));

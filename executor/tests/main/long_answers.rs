@@ -170,7 +170,7 @@ async fn ninth_long_answer_waits_and_a_short_one_does_not() {
     }
 
     world.dispatch(AT_ONCE + 1, json!({ "url": server.url("/long") }));
-    while server.asked().is_empty() {
+    while server.requests().is_empty() {
         tokio::task::yield_now().await;
     }
     world.dispatch(AT_ONCE + 2, json!({ "url": server.url("/short") }));

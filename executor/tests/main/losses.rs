@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ensue_engine::catalog::Run;
-use ensue_engine::command::{Ask, Message, Said};
+use ensue_engine::command::{Ask, Message, MessageContent};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ports::OutputStream::{Stderr, Stdout};
 use ensue_engine::ports::SubmitError;
@@ -15,17 +15,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::node::{LONG, Node, TIMEOUTS, folders, has_ended, have_ended, holds, none, supervised, supervisors, until};
+use crate::node::{LONG, Node, TIMEOUTS, folders, has_ended, have_ended, holds, none, supervised_plan, supervisors, until};
 use crate::world::{Plan, World, attempt, get, result, sh};
 
 /// Makes a program give away a file that it has created.
 const GIVES: &str = r#"echo a,b > report.csv; echo '{"artifact":{"path":"report.csv"}}' >&3"#;
 
 /// Waits for the attempt's next message other than progress.
-async fn told(world: &mut World) -> Ask {
+async fn next_ask(world: &mut World) -> Ask {
     loop {
         match tokio::time::timeout(LONG, world.asked.recv()).await.unwrap().unwrap() {
-            Ask::TakeMessage(Message { said: Said::Progress { .. }, .. }) => {}
+            Ask::TakeMessage(Message { said: MessageContent::Progress { .. }, .. }) => {}
             other => return other,
         }
     }
@@ -33,9 +33,9 @@ async fn told(world: &mut World) -> Ask {
 
 /// Expects the file of [`GIVES`], and returns its index among the lines.
 #[track_caller]
-fn given(ask: Ask, world: &World) -> u32 {
+fn expect_artifact(ask: Ask, world: &World) -> u32 {
     match ask {
-        Ask::TakeMessage(Message { index, said: Said::Artifact(artifact), .. }) => {
+        Ask::TakeMessage(Message { index, said: MessageContent::Artifact(artifact), .. }) => {
             assert_eq!((artifact.name.as_str(), world.blobs.content(&artifact.blob)), ("report.csv", b"a,b\n".to_vec()));
             index
         }
@@ -55,12 +55,12 @@ fn kill_all(processes: impl IntoIterator<Item = i32>) {
 #[tokio::test]
 async fn frequent_progress_does_not_displace_later_artifacts() {
     let script = format!("seq 20000 | sed 's/.*/{{\"progress\":0.5}}/' >&3; {GIVES}");
-    let mut world = supervised(&script).begin();
+    let mut world = supervised_plan(&script).begin();
     world.dispatch(1, json!({}));
-    let ask = told(&mut world).await;
-    assert_eq!(given(ask, &world), 20_000);
-    assert!(matches!(told(&mut world).await, Ask::ReportAttempt(_)));
-    assert_eq!(world.outputs.printed(1, Stderr).0, b"");
+    let ask = next_ask(&mut world).await;
+    assert_eq!(expect_artifact(ask, &world), 20_000);
+    assert!(matches!(next_ask(&mut world).await, Ask::ReportAttempt(_)));
+    assert_eq!(world.outputs.stream_head(1, Stderr).0, b"");
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ while [ $n -lt 6000 ]; do
   sleep 0.01
 done
 echo $others";
-    let mut world = supervised(script).begin();
+    let mut world = supervised_plan(script).begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("0"), "of eight that ended, so many are zombies");
 }
 
@@ -84,7 +84,7 @@ echo $others";
 fn program_ended_by_a_previous_node_s_stop_is_lost_not_cancelled() {
     let script = "trap 'echo stopping; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     for ends_first in [true, false] {
-        let node = Node::begin(supervised(script).settings(|settings| settings.at_stop = AtStop::End));
+        let node = Node::begin(supervised_plan(script).settings(|settings| settings.at_stop = AtStop::End));
         node.run_until_it_says("ready");
         let executor = node.world.executor.clone();
         node.runtime.spawn(async move { executor.stop(Duration::ZERO).await });
@@ -107,7 +107,7 @@ fn program_ended_by_a_previous_node_s_stop_is_lost_not_cancelled() {
 fn timeout_enforced_by_a_dead_node_is_reported_by_the_next() {
     let script = "trap 'echo stopping; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
     for timeout in TIMEOUTS {
-        let mut node = Node::begin(supervised(script));
+        let mut node = Node::begin(supervised_plan(script));
         if node.says_before_its_timeout(timeout, "ready") {
             let deadline = Instant::now() + timeout;
             node.says("stopping");
@@ -127,7 +127,7 @@ fn timeout_enforced_by_a_dead_node_is_reported_by_the_next() {
 #[test]
 fn cancel_carried_out_by_a_dead_node_is_reported_by_the_next() {
     let script = "trap 'echo stopping; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
-    let node = Node::begin(supervised(script));
+    let node = Node::begin(supervised_plan(script));
     node.run_until_it_says("ready");
     node.world.stop(1);
     node.says("stopping");
@@ -144,17 +144,17 @@ async fn request_cut_off_by_a_stop_is_ended_and_not_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let request = get(&format!("http://{address}/"));
-    let world = Plan::new(Run::Http(Box::new(request))).allow(address).supervised().begin();
+    let world = Plan::new(Run::Http(Box::new(request))).allow(address).with_supervisors().begin();
     world.dispatch(1, json!({}));
     let _connection = listener.accept().await.unwrap();
     let stopped = world.executor.stop(Duration::ZERO).await;
     assert_eq!((stopped.left_running, stopped.ended), (vec![], vec![attempt(1)]));
-    assert!(world.begun().contains(&attempt(1).to_string()), "the next start finds that it had begun");
+    assert!(world.begun_text().contains(&attempt(1).to_string()), "the next start finds that it had begun");
 }
 
 #[test]
 fn lost_program_leaves_nothing_while_its_node_runs() {
-    let mut node = Node::begin(supervised("echo ready; sleep 1000"));
+    let mut node = Node::begin(supervised_plan("echo ready; sleep 1000"));
     node.run_until_it_says("ready");
     kill_all(node.supervisors());
     node.loses();
@@ -165,7 +165,7 @@ fn lost_program_leaves_nothing_while_its_node_runs() {
 #[test]
 fn death_of_idle_supervisors_fails_no_program() {
     let script = "echo $PPID; while [ ! -e ../../go ]; do sleep 0.02; done";
-    let mut node = Node::begin(Plan::new(sh(script)).isolated(none()));
+    let mut node = Node::begin(Plan::new(sh(script)).with_isolation(none()));
     for number in 1..=8 {
         node.world.dispatch(number, json!({}));
     }
@@ -183,7 +183,7 @@ fn death_of_idle_supervisors_fails_no_program() {
 
 #[test]
 fn output_held_open_from_outside_is_not_read_after_the_program_ended() {
-    let mut node = Node::begin(supervised("echo $$; while [ ! -e go ]; do sleep 0.02; done"));
+    let mut node = Node::begin(supervised_plan("echo $$; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("\n");
     let program = node.program();
     let held = format!("/proc/{}/fd/2", program.as_raw_nonzero());
@@ -195,14 +195,14 @@ fn output_held_open_from_outside_is_not_read_after_the_program_ended() {
 
 #[test]
 fn artifact_given_during_a_stop_is_collected_by_the_next_node() {
-    let node = Node::begin(supervised(GIVES).answers([Err(SubmitError::Stopping)]));
+    let node = Node::begin(supervised_plan(GIVES).answers([Err(SubmitError::Stopping)]));
     node.world.dispatch(1, json!({}));
     until("the end of the program", || node.world.executor.running() == 0);
     let stopped = node.runtime.block_on(node.world.executor.stop(LONG));
     assert_eq!(stopped.left_running, [attempt(1)]);
     let dead = node.die();
     let mut next = Node::after(&dead);
-    assert_eq!(given(next.asked(), &next.world), 0);
+    assert_eq!(expect_artifact(next.next_ask(), &next.world), 0);
     next.result();
     until("the end of its private directory", || !next.world.has_private_directories());
 }
@@ -210,7 +210,7 @@ fn artifact_given_during_a_stop_is_collected_by_the_next_node() {
 #[test]
 fn output_and_artifacts_before_a_supervisor_s_death_are_stored() {
     let script = format!("echo ready; while [ ! -e go ]; do sleep 0.02; done; echo more; {GIVES}; sleep 1000");
-    let node = Node::begin(supervised(&script));
+    let node = Node::begin(supervised_plan(&script));
     node.run_until_it_says("ready");
     let (private, holders) = (node.private(), node.supervisors());
     let dead = node.die();
@@ -219,15 +219,15 @@ fn output_and_artifacts_before_a_supervisor_s_death_are_stored() {
     until("what it says", || folders(&dead).into_iter().any(has_said));
     kill_all(holders);
     let mut next = Node::after(&dead);
-    assert_eq!(given(next.asked(), &next.world), 0);
+    assert_eq!(expect_artifact(next.next_ask(), &next.world), 0);
     next.loses();
-    assert_eq!(next.world.outputs.printed(1, Stdout).0, b"ready\nmore\n");
+    assert_eq!(next.world.outputs.stream_head(1, Stdout).0, b"ready\nmore\n");
     until("the end of its folder", || supervisors(&next.world).is_empty());
 }
 
 #[test]
 fn supervisor_with_a_failing_disk_reports_it_and_is_not_reused() {
-    let mut node = Node::begin(supervised("echo ready; while [ ! -e go ]; do sleep 0.02; done"));
+    let mut node = Node::begin(supervised_plan("echo ready; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("ready");
     let holders = node.supervisors();
     for folder in folders(&node.world).into_iter().filter(|folder| holds(folder)) {
@@ -235,7 +235,7 @@ fn supervisor_with_a_failing_disk_reports_it_and_is_not_reused() {
     }
     std::fs::write(node.private().join("go"), "").unwrap();
     node.result();
-    let log = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
+    let log = String::from_utf8(node.world.outputs.stream_head(1, Stderr).0).unwrap();
     assert!(log.starts_with("[ensue] the end could not be saved"), "{log}");
     have_ended(holders);
     until("the end of its folder", || supervisors(&node.world).is_empty());

@@ -13,7 +13,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
-use crate::smtp::{Instead, MailServer, Protected, Received, Rules, USER};
+use crate::smtp::{Instead, MailProtection, MailServer, ReceivedMail, Rules, USER};
 use crate::world::{Plan, SECRET, World, execution, failure, result, template};
 
 /// Returns the certificate of an authority, as PEM, and a server's that is valid for 127.0.0.1.
@@ -63,7 +63,7 @@ fn action(server: &MailServer, security: &str) -> MailMessage {
 }
 
 /// Returns the server that an action names.
-fn named(message: &mut MailMessage) -> &mut ServerTemplates {
+fn server_of(message: &mut MailMessage) -> &mut ServerTemplates {
     match &mut message.relay {
         MailRelay::Server(server) | MailRelay::Either(_, server) => server,
         MailRelay::Connection(_) => panic!("the action names a connection"),
@@ -82,13 +82,13 @@ fn hello(to: Value) -> Value {
     json!({ "to": to, "subject": "Hello", "text": "It is done." })
 }
 
-fn only(server: &MailServer) -> Received {
+fn only(server: &MailServer) -> ReceivedMail {
     let mails = server.mails();
     assert_eq!(mails.len(), 1, "{mails:#?}");
     mails.into_iter().next().unwrap()
 }
 
-fn secured(protected: Protected, mechanism: &'static str) -> Rules {
+fn secure_rules(protected: MailProtection, mechanism: &'static str) -> Rules {
     Rules { protected, password: Some(SECRET), mechanism, ..Rules::plain() }
 }
 
@@ -152,21 +152,23 @@ async fn text_html_and_files_are_parts_of_one_mail() {
 
 #[tokio::test]
 async fn password_is_sent_only_after_encryption_and_is_in_no_record() {
-    for (protected, security, mechanism) in
-        [(Protected::Starttls, "starttls", "PLAIN"), (Protected::Starttls, "starttls", "LOGIN"), (Protected::Tls, "tls", "PLAIN")]
-    {
-        let server = start(secured(protected, mechanism)).await;
+    for (protected, security, mechanism) in [
+        (MailProtection::Starttls, "starttls", "PLAIN"),
+        (MailProtection::Starttls, "starttls", "LOGIN"),
+        (MailProtection::Tls, "tls", "PLAIN"),
+    ] {
+        let server = start(secure_rules(protected, mechanism)).await;
         let report = world(&server, action(&server, security)).report_of(hello(json!("ada@example.org"))).await;
         assert_eq!(result(&report)["accepted"], json!(["ada@example.org"]), "{security}, {mechanism}");
         only(&server);
-        assert!(server.said().iter().any(|line| line.starts_with("AUTH ")), "{:?}", server.said());
+        assert!(server.client_lines().iter().any(|line| line.starts_with("AUTH ")), "{:?}", server.client_lines());
         assert!(!format!("{report:?}").contains(SECRET));
     }
 }
 
 #[tokio::test]
 async fn login_that_is_refused_fails_permanently_without_showing_it() {
-    let rules = secured(Protected::Starttls, "PLAIN").instead(|line| {
+    let rules = secure_rules(MailProtection::Starttls, "PLAIN").instead(|line| {
         // A bad server repeats what it was sent.
         line.starts_with("AUTH").then(|| Instead::Say(format!("535 wrong: {line} {SECRET}")))
     });
@@ -180,13 +182,13 @@ async fn login_that_is_refused_fails_permanently_without_showing_it() {
 
 #[tokio::test]
 async fn server_that_repeats_a_login_later_does_not_show_it() {
-    let rules = secured(Protected::Starttls, "PLAIN");
+    let rules = secure_rules(MailProtection::Starttls, "PLAIN");
     let plain = "AHJvYm90AGNhbmFyeS1zM2NyZXQ=";
     let rules = rules.instead(move |line| line.starts_with("MAIL").then(|| Instead::Say(format!("550 you said {plain} and {SECRET}"))));
     let server = start(rules).await;
     let report = world(&server, action(&server, "starttls")).report_of(hello(json!("ada@example.org"))).await;
     let message = &failure(&report, FailureKind::SmtpStatus).message;
-    assert!(server.said().iter().any(|line| line.ends_with(plain)), "the test knows what was sent");
+    assert!(server.client_lines().iter().any(|line| line.ends_with(plain)), "the test knows what was sent");
     assert!(message.contains("550 you said [redacted ensue.login] and [redacted test.token]"), "{message}");
 }
 
@@ -197,16 +199,16 @@ async fn server_without_encryption_gets_no_password() {
     let message = &failure(&report, FailureKind::Network).message;
     assert!(message.contains("does not offer STARTTLS"), "{message}");
     let mut plain = action(&server, "starttls");
-    named(&mut plain).security = template(json!("none"));
+    server_of(&mut plain).security = template(json!("none"));
     let report = world(&server, plain).report_of(hello(json!("ada@example.org"))).await;
     let message = &failure(&report, FailureKind::ParametersInvalid).message;
     assert!(message.contains("a password is never sent without encryption"), "{message}");
-    assert!(!server.said().iter().any(|line| line.starts_with("AUTH")), "{:?}", server.said());
+    assert!(!server.client_lines().iter().any(|line| line.starts_with("AUTH")), "{:?}", server.client_lines());
 }
 
 #[tokio::test]
 async fn reply_that_was_put_before_the_encryption_is_not_believed() {
-    let rules = secured(Protected::Starttls, "PLAIN")
+    let rules = secure_rules(MailProtection::Starttls, "PLAIN")
         .instead(|line| (line == "STARTTLS").then(|| Instead::Say("220 go ahead\r\n250 AUTH PLAIN".to_owned())));
     let server = start(rules).await;
     let report = world(&server, action(&server, "starttls")).report_of(hello(json!("ada@example.org"))).await;
@@ -216,17 +218,17 @@ async fn reply_that_was_put_before_the_encryption_is_not_believed() {
 
 #[tokio::test]
 async fn certificate_of_another_authority_is_refused() {
-    let (server, other) = (start(secured(Protected::Tls, "PLAIN")).await, start(Rules::plain()).await);
+    let (server, other) = (start(secure_rules(MailProtection::Tls, "PLAIN")).await, start(Rules::plain()).await);
     let mut message = action(&server, "tls");
-    named(&mut message).authority = template(json!(other.authority));
+    server_of(&mut message).authority = template(json!(other.authority));
     let report = world(&server, message).report_of(hello(json!("ada@example.org"))).await;
     let shown = &failure(&report, FailureKind::Network).message;
     assert!(shown.contains("TLS cannot be set up") && shown.contains("certificate"), "{shown}");
     let mut message = action(&server, "tls");
-    named(&mut message).authority = template(json!("no certificate"));
+    server_of(&mut message).authority = template(json!("no certificate"));
     let report = world(&server, message).report_of(hello(json!("ada@example.org"))).await;
     assert!(failure(&report, FailureKind::Network).message.contains("it is not PEM"));
-    assert!(server.said().is_empty());
+    assert!(server.client_lines().is_empty());
 }
 
 /// Returns an action whose sender is a parameter.
@@ -247,7 +249,7 @@ async fn mail_with_an_address_outside_ascii_is_announced_with_smtputf8() {
         let mut params = json!({ "from": "robot@example.org", "to": "ada@example.org", "subject": "Hello", "text": "It is done." });
         params[field] = json!(address);
         result(&world(&server, action_from(&server)).report_of(params).await);
-        let said = server.said();
+        let said = server.client_lines();
         assert!(said.iter().any(|line| line.starts_with(envelope)), "{field}: {said:?}");
         assert!(said.iter().any(|line| line.starts_with("MAIL") && line.contains(" SMTPUTF8")), "{field}: {said:?}");
         only(&server);
@@ -266,7 +268,7 @@ async fn domain_outside_ascii_needs_no_smtputf8() {
     let mail = only(&server);
     assert_eq!((mail.from.as_str(), mail.to), ("robot@xn--bcher-kva.example", vec!["a@xn--bcher-kva.example".to_owned()]));
     assert!(mail.text.split("\r\n\r\n").next().unwrap().is_ascii(), "{}", mail.text);
-    assert!(!server.said().iter().any(|line| line.contains("SMTPUTF8")), "{:?}", server.said());
+    assert!(!server.client_lines().iter().any(|line| line.contains("SMTPUTF8")), "{:?}", server.client_lines());
 }
 
 #[tokio::test]
@@ -280,7 +282,7 @@ async fn server_without_smtputf8_gets_no_mail_and_the_failure_names_the_address(
     );
     assert_eq!((failure.message.as_str(), failure.may_pass(false)), (expected.as_str(), false));
     assert!(server.mails().is_empty());
-    assert!(!server.said().iter().any(|line| line.starts_with("MAIL")), "{:?}", server.said());
+    assert!(!server.client_lines().iter().any(|line| line.starts_with("MAIL")), "{:?}", server.client_lines());
 }
 
 #[tokio::test]
@@ -363,7 +365,7 @@ async fn every_attempt_sends_the_same_message_id() {
     let world = &mut world(&server, action(&server, "none"));
     let mut ids = Vec::new();
     for number in [1, 2] {
-        let mut dispatch = world.dispatched(1, hello(json!("ada@example.org")));
+        let mut dispatch = world.make_dispatch(1, hello(json!("ada@example.org")));
         dispatch.attempt = crate::world::attempt(number);
         dispatch.number = number;
         world.executor.carry_out(ensue_engine::effect::Effect::Dispatch(Box::new(dispatch)));
@@ -403,8 +405,8 @@ async fn server_that_may_not_be_reached_is_not_connected_to() {
     let report = world.report_of(hello(json!("ada@example.org"))).await;
     let message = &failure(&report, FailureKind::EgressDenied).message;
     assert!(message.contains("can allow it under `egress.allow`"), "{message}");
-    assert!(server.said().is_empty());
-    assert!(!world.begun().contains(&crate::world::attempt(1).to_string()));
+    assert!(server.client_lines().is_empty());
+    assert!(!world.begun_text().contains(&crate::world::attempt(1).to_string()));
 }
 
 #[tokio::test]
@@ -438,5 +440,5 @@ async fn invalid_parameters_are_refused_before_anything_is_sent() {
         let message = &failure(&report, FailureKind::ParametersInvalid).message;
         assert!(message.contains(expected), "{message}");
     }
-    assert!(server.said().is_empty());
+    assert!(server.client_lines().is_empty());
 }

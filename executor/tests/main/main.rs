@@ -13,7 +13,7 @@ mod answers;
 mod calls;
 mod cuts;
 #[cfg(target_os = "linux")]
-mod hidden;
+mod hidden_files;
 mod http;
 #[cfg(target_os = "linux")]
 mod kernel;
@@ -46,9 +46,9 @@ mod shell;
 mod skipped;
 #[path = "../../../tests/support/smtp.rs"]
 mod smtp;
-#[cfg(target_os = "linux")]
-mod supervised;
 mod tokens;
+#[cfg(target_os = "linux")]
+mod under_supervisors;
 #[cfg(target_os = "linux")]
 mod users;
 #[cfg(target_os = "linux")]

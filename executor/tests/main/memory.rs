@@ -10,7 +10,7 @@ use ensue_engine::executions::facts::FailureKind;
 use ensue_executor::programs::SupervisorCommand;
 use serde_json::json;
 
-use crate::node::supervised;
+use crate::node::supervised_plan;
 use crate::skipped::skipped;
 use crate::world::{SUPERVISOR, failure};
 
@@ -82,7 +82,7 @@ impl Drop for Groups {
 
 /// Runs a program whose supervisor is in the group of this name.
 async fn report_of(script: &str, groups: &Groups, group: &str) -> Report {
-    supervised(script).supervisor(groups.supervisor_in(group)).begin().report_of(json!({})).await
+    supervised_plan(script).supervisor(groups.supervisor_in(group)).begin().report_of(json!({})).await
 }
 
 /// Runs out of memory.

@@ -8,28 +8,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{ProcessCommand, Run};
-use ensue_engine::command::{Ask, Message, Refusal, Said};
+use ensue_engine::command::{Ask, Message, MessageContent, Refusal};
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::SubmitError;
 use ensue_engine::record::{Body, Digest};
 use ensue_executor::programs::{
-    AtEnd, End, Exit, FindError, Heard, Isolation, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
+    AtEnd, AttemptRemains, End, Exit, FindError, Isolation, Order, Pending, Program, ProgramUpdate, Programs, StartProgramError, Tell,
 };
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::world::{Plan, World, attempt, refused, result};
+use crate::world::{Plan, World, attempt, refuse_with, result};
 
 /// Programs that write the test's lines; one at a time.
 struct Talkers {
     folder: TempDir,
-    said: Mutex<Option<mpsc::UnboundedReceiver<Heard>>>,
+    said: Mutex<Option<mpsc::UnboundedReceiver<ProgramUpdate>>>,
 }
 
 struct Talker {
     folder: PathBuf,
-    said: mpsc::UnboundedReceiver<Heard>,
+    said: mpsc::UnboundedReceiver<ProgramUpdate>,
 }
 
 impl Programs for Talkers {
@@ -48,11 +48,11 @@ impl Programs for Talkers {
         Box::pin(async move { Ok(Box::new(Talker { folder, said }) as Box<dyn Program>) })
     }
 
-    fn left(&self) -> Pending<'_, Vec<Left>> {
+    fn find_left(&self) -> Pending<'_, Vec<AttemptRemains>> {
         Box::pin(async { Vec::new() })
     }
 
-    fn collected(&self, _: AttemptId) {}
+    fn forget(&self, _: AttemptId) {}
 
     fn at_end(&self) -> AtEnd {
         AtEnd::Ended
@@ -64,11 +64,11 @@ impl Programs for Talkers {
 }
 
 impl Program for Talker {
-    fn hear(&mut self) -> Pending<'_, Heard> {
+    fn hear(&mut self) -> Pending<'_, ProgramUpdate> {
         Box::pin(async move { self.said.recv().await.unwrap() })
     }
 
-    fn tell(&self, _: Tell) {}
+    fn instruct(&self, _: Tell) {}
 
     fn clear(self: Box<Self>) -> Pending<'static, ()> {
         std::fs::remove_dir_all(&self.folder).unwrap();
@@ -81,7 +81,7 @@ impl Program for Talker {
 /// A running program, and the means to make it write lines.
 struct Talk {
     world: World,
-    says: mpsc::UnboundedSender<Heard>,
+    says: mpsc::UnboundedSender<ProgramUpdate>,
     directory: PathBuf,
     lines: u32,
 }
@@ -105,16 +105,18 @@ impl Talk {
 
     fn says(&mut self, line: &str) {
         let line = Bytes::copy_from_slice(line.as_bytes());
-        self.says.send(Heard::Message { index: self.lines, line }).unwrap();
+        self.says.send(ProgramUpdate::Message { index: self.lines, line }).unwrap();
         self.lines += 1;
     }
 
     fn ends(&self) {
-        self.says.send(Heard::Ended(End { exit: Exit::Code(0), by: None, printed: [0, 0], was_killed: None, ended_at: None })).unwrap();
+        self.says
+            .send(ProgramUpdate::Ended(End { exit: Exit::Code(0), by: None, printed: [0, 0], was_killed: None, ended_at: None }))
+            .unwrap();
     }
 
     /// Waits for the next message of the running attempt to the log.
-    async fn told(&mut self) -> (u32, Said) {
+    async fn next_message(&mut self) -> (u32, MessageContent) {
         match self.world.asked.recv().await {
             Some(Ask::TakeMessage(Message { attempt: of, token, index, said, .. })) => {
                 assert_eq!((of, token), (attempt(1), 7));
@@ -124,16 +126,16 @@ impl Talk {
         }
     }
 
-    async fn told_progress(&mut self) -> (u32, Option<u16>) {
-        match self.told().await {
-            (index, Said::Progress { thousandths, .. }) => (index, thousandths),
+    async fn next_progress(&mut self) -> (u32, Option<u16>) {
+        match self.next_message().await {
+            (index, MessageContent::Progress { thousandths, .. }) => (index, thousandths),
             other => panic!("not progress: {other:?}"),
         }
     }
 
-    async fn told_unusable(&mut self) -> (u32, String) {
-        match self.told().await {
-            (index, Said::Unusable { reason }) => (index, reason),
+    async fn next_unusable(&mut self) -> (u32, String) {
+        match self.next_message().await {
+            (index, MessageContent::Unusable { reason }) => (index, reason),
             other => panic!("it was taken: {other:?}"),
         }
     }
@@ -143,15 +145,15 @@ impl Talk {
 async fn message_is_in_the_log_before_the_end_of_its_program() {
     let mut talk = Talk::begin(|plan| plan).await;
     talk.says(r#"{"progress":0.4,"message":"copying"}"#);
-    match talk.told().await {
-        (0, Said::Progress { thousandths, body }) => {
+    match talk.next_message().await {
+        (0, MessageContent::Progress { thousandths, body }) => {
             assert_eq!((thousandths, body), (Some(400), Some(Body::json(r#"{"message":"copying"}"#))));
         }
         other => panic!("{other:?}"),
     }
     talk.says(r#"{"progress":0.9}"#);
     talk.ends();
-    assert_eq!(talk.told_progress().await, (1, Some(900)));
+    assert_eq!(talk.next_progress().await, (1, Some(900)));
     assert_eq!(result(&talk.world.report().await), json!(""));
 }
 
@@ -159,19 +161,19 @@ async fn message_is_in_the_log_before_the_end_of_its_program() {
 async fn only_the_newest_of_frequent_progress_is_reported() {
     let mut talk = Talk::begin(Plan::time_in_hand).await;
     talk.says(r#"{"progress":0.1}"#);
-    assert_eq!(talk.told_progress().await, (0, Some(100)));
+    assert_eq!(talk.next_progress().await, (0, Some(100)));
     for share in ["0.2", "0.3", "0.4"] {
         talk.says(&format!(r#"{{"progress":{share}}}"#));
     }
     // Before another message, the pending progress is reported.
     talk.says("nonsense");
-    assert_eq!(talk.told_progress().await, (3, Some(400)));
-    assert_eq!(talk.told_unusable().await.0, 4);
+    assert_eq!(talk.next_progress().await, (3, Some(400)));
+    assert_eq!(talk.next_unusable().await.0, 4);
     talk.says(r#"{"progress":0.5}"#);
     talk.says(r#"{"progress":0.6}"#);
     tokio::task::yield_now().await;
     talk.world.clock.advance(Duration::from_secs(1));
-    let (index, _) = talk.told_progress().await;
+    let (index, _) = talk.next_progress().await;
     assert!(index >= 5, "{index}");
 }
 
@@ -184,8 +186,8 @@ async fn artifact_is_collected_before_the_private_directory_is_removed() {
     std::fs::write(talk.directory.join("report.csv"), "a,b\n").unwrap();
     talk.says(r#"{"artifact":{"name":"Report.csv","path":"report.csv","media_type":"text/csv"}}"#);
     talk.ends();
-    match talk.told().await {
-        (0, Said::Artifact(artifact)) => {
+    match talk.next_message().await {
+        (0, MessageContent::Artifact(artifact)) => {
             assert_eq!((artifact.name.as_str(), artifact.bytes, artifact.blob), ("Report.csv", 4, Digest::of(b"a,b\n")));
             assert_eq!(talk.world.blobs.content(&artifact.blob), b"a,b\n");
         }
@@ -205,7 +207,7 @@ async fn unusable_message_is_reported_with_its_reason_without_harm() {
         (r#"{"emit":{"trigger":"no.such","payload":{}}}"#, "no trigger `no.such`"),
     ] {
         talk.says(line);
-        let (index, reason) = talk.told_unusable().await;
+        let (index, reason) = talk.next_unusable().await;
         assert_eq!(index + 1, talk.lines);
         assert!(reason.contains(expected), "{reason}");
     }
@@ -222,9 +224,9 @@ async fn invalid_lines_are_reported_a_hundred_times_and_then_counted() {
     talk.says(r#"{"progress":0.5}"#);
     talk.ends();
     for expected in 0..99 {
-        assert_eq!(talk.told_unusable().await.0, expected);
+        assert_eq!(talk.next_unusable().await.0, expected);
     }
-    let (index, reason) = talk.told_unusable().await;
+    let (index, reason) = talk.next_unusable().await;
     assert_eq!(index, 10_001, "after all of them, so that it is not taken for one that was reported before");
     let expected = "9902 more lines on descriptor 3 were rejected, 69323 bytes in total: ";
     assert!(reason.starts_with(expected), "{reason}");
@@ -233,7 +235,7 @@ async fn invalid_lines_are_reported_a_hundred_times_and_then_counted() {
 
 #[tokio::test]
 async fn messages_over_the_log_s_limit_are_counted_and_others_reported() {
-    let enough = || refused(Refusal::TooManyMessages { attempt: attempt(1), what: "artifacts", max: 100 });
+    let enough = || refuse_with(Refusal::TooManyMessages { attempt: attempt(1), what: "artifacts", max: 100 });
     let mut talk = Talk::begin(|plan| plan.answers([enough()])).await;
     while !talk.directory.exists() {
         tokio::task::yield_now().await;
@@ -244,20 +246,20 @@ async fn messages_over_the_log_s_limit_are_counted_and_others_reported() {
     }
     talk.says("rubbish");
     talk.ends();
-    assert!(matches!(talk.told().await, (0, Said::Artifact(_))));
-    assert_eq!(talk.told_unusable().await.0, 1_000);
-    let (index, reason) = talk.told_unusable().await;
+    assert!(matches!(talk.next_message().await, (0, MessageContent::Artifact(_))));
+    assert_eq!(talk.next_unusable().await.0, 1_000);
+    let (index, reason) = talk.next_unusable().await;
     assert!((index, reason.starts_with("1000 more lines ")) == (1_001, true), "{index} {reason}");
     result(&talk.world.report().await);
 }
 
 #[tokio::test]
 async fn message_rejected_by_the_log_is_reported_as_unusable() {
-    let refusal = || refused(Refusal::TooLarge("it is too large".into()));
+    let refusal = || refuse_with(Refusal::TooLarge("it is too large".into()));
     let mut talk = Talk::begin(|plan| plan.answers([refusal()])).await;
     talk.says(r#"{"progress":0.5}"#);
-    assert_eq!(talk.told_progress().await, (0, Some(500)));
-    assert_eq!(talk.told_unusable().await, (0, "it is too large".to_owned()));
+    assert_eq!(talk.next_progress().await, (0, Some(500)));
+    assert_eq!(talk.next_unusable().await, (0, "it is too large".to_owned()));
 }
 
 #[tokio::test]
@@ -266,15 +268,15 @@ async fn message_that_was_not_accepted_is_retried_with_the_same_index() {
     talk.says(r#"{"progress":0.5}"#);
     talk.says(r#"{"progress":0.7}"#);
     talk.ends();
-    assert_eq!(talk.told_progress().await, (0, Some(500)));
-    assert_eq!(talk.told_progress().await, (1, Some(700)));
+    assert_eq!(talk.next_progress().await, (0, Some(500)));
+    assert_eq!(talk.next_progress().await, (1, Some(700)));
 }
 
 #[tokio::test]
 async fn messages_stop_once_the_attempt_is_over_in_the_log() {
-    let mut talk = Talk::begin(|plan| plan.answers([refused(Refusal::NotRunning(attempt(1)))])).await;
+    let mut talk = Talk::begin(|plan| plan.answers([refuse_with(Refusal::NotRunning(attempt(1)))])).await;
     talk.says(r#"{"progress":0.5}"#);
-    talk.told_progress().await;
+    talk.next_progress().await;
     for _ in 0..20 {
         talk.says("more");
     }

@@ -23,8 +23,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// short for that.
 pub(crate) const TIMEOUTS: [Duration; 3] = [Duration::from_millis(1_000), Duration::from_secs(10), LONG];
 
-pub(crate) fn supervised(script: &str) -> Plan {
-    Plan::new(sh(script)).supervised()
+pub(crate) fn supervised_plan(script: &str) -> Plan {
+    Plan::new(sh(script)).with_supervisors()
 }
 
 /// A worker on its own runtime, so that it can be dropped like a process that dies.
@@ -43,15 +43,15 @@ impl Node {
     /// Starts instead of a dead worker, and takes over what it left: the log owes one attempt. Any
     /// attempt that starts again fails.
     pub(crate) fn after(dead: &World) -> Self {
-        let next = Self::begin(supervised("exit 9").after(dead));
-        next.take_over([Effect::Dispatch(Box::new(next.world.dispatched(1, json!({}))))]);
+        let next = Self::begin(supervised_plan("exit 9").after(dead));
+        next.take_over([Effect::Dispatch(Box::new(next.world.make_dispatch(1, json!({}))))]);
         next
     }
 
     /// Does the same with an attempt that must be stopped.
     pub(crate) fn after_a_cancel(dead: &World) -> Self {
-        let next = Self::begin(supervised("exit 9").after(dead));
-        let dispatch = next.world.dispatched(1, json!({}));
+        let next = Self::begin(supervised_plan("exit 9").after(dead));
+        let dispatch = next.world.make_dispatch(1, json!({}));
         let stop = Effect::Stop { execution: dispatch.execution, attempt: dispatch.attempt };
         next.take_over([Effect::Dispatch(Box::new(dispatch)), stop]);
         next
@@ -69,7 +69,7 @@ impl Node {
 
     /// Runs a program with one of the [`TIMEOUTS`]. Returns true if it prints a text before it is reported.
     pub(crate) fn says_before_its_timeout(&mut self, timeout: Duration, text: &str) -> bool {
-        let mut dispatch = self.world.dispatched(1, json!({}));
+        let mut dispatch = self.world.make_dispatch(1, json!({}));
         dispatch.timeout_millis = timeout.as_millis() as u64;
         self.world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
         let World { outputs, asked, .. } = &mut self.world;
@@ -89,14 +89,14 @@ impl Node {
         });
     }
 
-    pub(crate) fn asked(&mut self) -> Ask {
+    pub(crate) fn next_ask(&mut self) -> Ask {
         let asked = async { tokio::time::timeout(LONG, self.world.asked.recv()).await.unwrap().unwrap() };
         self.runtime.block_on(asked)
     }
 
     #[track_caller]
     pub(crate) fn result(&mut self) -> serde_json::Value {
-        match self.asked() {
+        match self.next_ask() {
             Ask::ReportAttempt(report) => result(&report),
             other => panic!("not a report: {other:?}"),
         }
@@ -105,7 +105,7 @@ impl Node {
     /// Expects a report that the program failed.
     #[track_caller]
     pub(crate) fn fails(&mut self, kind: FailureKind) {
-        match self.asked() {
+        match self.next_ask() {
             Ask::ReportAttempt(report) => drop(failure(&report, kind)),
             other => panic!("not a report: {other:?}"),
         }
@@ -114,7 +114,7 @@ impl Node {
     /// Expects a report that the program's outcome is unknown.
     #[track_caller]
     pub(crate) fn loses(&mut self) {
-        let asked = self.asked();
+        let asked = self.next_ask();
         assert!(matches!(asked, Ask::LoseAttempt { evidence: Evidence::MayHaveBegun, .. }), "{asked:?}");
     }
 
@@ -136,12 +136,12 @@ impl Node {
 
     /// Returns the process that the program has printed on its standard output.
     pub(crate) fn program(&self) -> Pid {
-        pid(&self.printed())
+        pid(&self.stdout())
     }
 
     /// Returns the program's output.
-    pub(crate) fn printed(&self) -> String {
-        String::from_utf8(self.world.outputs.printed(1, Stdout).0).unwrap()
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8(self.world.outputs.stream_head(1, Stdout).0).unwrap()
     }
 }
 

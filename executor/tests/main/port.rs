@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ensue_engine::ports::OutputStream;
 use ensue_executor::programs::{
-    Argument, End, EndedBy, Exit, Heard, Order, ProgramLimits, Programs, StartProgramError, SupervisedPrograms, SupervisedSettings,
+    Argument, End, EndedBy, Exit, Order, ProgramLimits, ProgramUpdate, Programs, StartProgramError, SupervisedPrograms, SupervisedSettings,
     SupervisorCommand, Tell,
 };
 use tempfile::TempDir;
@@ -49,14 +49,14 @@ fn order(number: u32, script: &str) -> Order {
 }
 
 /// Reads a program to its end. Returns how it ended, and its standard output.
-async fn heard(program: &mut Box<dyn ensue_executor::programs::Program>) -> (End, Vec<u8>) {
+async fn read_to_end(program: &mut Box<dyn ensue_executor::programs::Program>) -> (End, Vec<u8>) {
     let mut printed = Vec::new();
     loop {
         match program.hear().await {
-            Heard::Output { stream: OutputStream::Stdout, bytes, .. } => printed.extend_from_slice(&bytes),
-            Heard::Output { .. } | Heard::Message { .. } => {}
-            Heard::Ended(end) => return (end, printed),
-            Heard::Lost(_) => panic!("it was lost"),
+            ProgramUpdate::Output { stream: OutputStream::Stdout, bytes, .. } => printed.extend_from_slice(&bytes),
+            ProgramUpdate::Output { .. } | ProgramUpdate::Message { .. } => {}
+            ProgramUpdate::Ended(end) => return (end, printed),
+            ProgramUpdate::Lost(_) => panic!("it was lost"),
         }
     }
 }
@@ -71,7 +71,7 @@ async fn stored_output_is_limited_by_the_operator_s_setting() {
     let folder = TempDir::new().unwrap();
     let programs = programs(&folder);
     let mut program = programs.start(order(1, "yes | head -c 30000000")).await.unwrap();
-    let (end, printed) = heard(&mut program).await;
+    let (end, printed) = read_to_end(&mut program).await;
     assert_eq!((end.printed[0], printed.len() as u64), (30_000_000, OUTPUT_BYTES_MAX));
 }
 
@@ -86,7 +86,7 @@ async fn oversized_order_is_rejected_without_costing_a_supervisor() {
     // The first order that is carried out starts supervisors.
     assert_eq!(supervisors(&folder), 0);
     let mut next = programs.start(order(2, "cat | wc -c")).await.unwrap();
-    let (end, printed) = heard(&mut next).await;
+    let (end, printed) = read_to_end(&mut next).await;
     assert_eq!((end.exit, &*printed), (Exit::Code(0), &b"0\n"[..]));
     assert!(supervisors(&folder) > 0);
 }
@@ -98,9 +98,9 @@ async fn stop_with_grace_does_not_delay_an_earlier_kill() {
     let mut program = programs.start(order(1, "trap '' TERM; echo ready; while :; do sleep 0.1; done")).await.unwrap();
     program.hear().await;
     let begin = std::time::Instant::now();
-    program.tell(Tell::Kill);
-    program.tell(Tell::Stop { grace: LONG });
-    let (end, _) = heard(&mut program).await;
+    program.instruct(Tell::Kill);
+    program.instruct(Tell::Stop { grace: LONG });
+    let (end, _) = read_to_end(&mut program).await;
     assert_eq!((end.exit, end.by), (Exit::Signal(9), Some(EndedBy::Told)));
     assert!(begin.elapsed() < LONG / 2, "{:?}", begin.elapsed());
 }

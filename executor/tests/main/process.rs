@@ -70,7 +70,7 @@ async fn secret_of_the_node_is_masked_in_the_output_of_an_action_without_keys() 
         Plan::new(sh("echo 'postgres://ensue:s3cret-1@db'; echo s3cret-1 >&2")).settings(move |settings| settings.masked = secrets());
     let mut world = plan.begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("postgres://ensue:[redacted ensue.database_password]@db"));
-    assert_eq!(world.outputs.printed(1, Stderr).0, b"[redacted ensue.database_password]\n");
+    assert_eq!(world.outputs.stream_head(1, Stderr).0, b"[redacted ensue.database_password]\n");
     let mut world = Plan::new(sh("echo s3cret-1; exit 3")).settings(move |settings| settings.masked = secrets()).begin();
     let report = world.report_of(json!({})).await;
     let message = &failure(&report, FailureKind::ExitCode).message;
@@ -81,8 +81,8 @@ async fn secret_of_the_node_is_masked_in_the_output_of_an_action_without_keys() 
 async fn output_that_is_not_an_object_is_text() {
     let mut world = Plan::new(sh("echo v1.2; echo working >&2")).begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("v1.2"));
-    assert_eq!(world.outputs.printed(1, Stdout).0, b"v1.2\n");
-    assert_eq!(world.outputs.printed(1, Stderr).0, b"working\n");
+    assert_eq!(world.outputs.stream_head(1, Stdout).0, b"v1.2\n");
+    assert_eq!(world.outputs.stream_head(1, Stderr).0, b"working\n");
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn missing_program_is_reported_by_name() {
     let mut world = Plan::new(program(&["no-such-program-here"])).begin();
     let report = world.report_of(json!({})).await;
     assert!(failure(&report, FailureKind::Spawn).message.contains("`no-such-program-here`"));
-    assert!(!world.begun().contains(&attempt(1).to_string()), "nothing began");
+    assert!(!world.begun_text().contains(&attempt(1).to_string()), "nothing began");
 
     for outside in ["/bin/sh", "../sh", "", "a/b"] {
         let mut world = Plan::new(program(&[outside])).begin();
@@ -244,7 +244,7 @@ async fn key_is_passed_in_a_private_file_and_is_nowhere_else() {
     });
     let mut world = Plan::new(run).begin();
     let report = world.report_of(json!({})).await;
-    let printed = String::from_utf8(world.outputs.printed(1, Stdout).0).unwrap();
+    let printed = String::from_utf8(world.outputs.stream_head(1, Stdout).0).unwrap();
     assert!(printed.starts_with(&format!("600\n{}\n", SECRET.len())), "{printed}");
     assert!(!format!("{report:?}{printed}").contains(SECRET));
     assert!(!stands_in_files(world.folder.path(), SECRET));
@@ -287,7 +287,7 @@ async fn expression_error_is_a_failure_that_shows_no_key() {
 async fn invalid_utf_8_is_stored_raw_and_replaced_in_the_result() {
     let mut world = Plan::new(sh(r"printf 'a\377b'")).begin();
     assert_eq!(result(&world.report_of(json!({})).await), json!("a\u{fffd}b"));
-    assert_eq!(world.outputs.printed(1, Stdout).0, b"a\xffb");
+    assert_eq!(world.outputs.stream_head(1, Stdout).0, b"a\xffb");
 }
 
 #[tokio::test]
@@ -296,7 +296,7 @@ async fn gigabyte_of_output_is_read_to_its_end_and_only_its_beginning_stored() {
     let mut world = Plan::new(sh("yes | head -c 1073741824")).begin();
     let report = world.report_of(json!({})).await;
     assert_eq!(result(&report).as_str().unwrap().len(), (1 << 20) - 1, "the first MiB without its last line break");
-    assert_eq!(world.outputs.printed(1, Stdout).1, GIGABYTE);
+    assert_eq!(world.outputs.stream_head(1, Stdout).1, GIGABYTE);
 }
 
 #[tokio::test]

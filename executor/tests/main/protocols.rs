@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::node::{Node, has_ended, holder, supervised};
+use crate::node::{Node, has_ended, holder, supervised_plan};
 
 /// The versions of a release far in the future.
 const OLDEST: u32 = 7;
@@ -30,7 +30,7 @@ fn hear(stream: &mut UnixStream) -> Value {
 #[test]
 fn node_without_a_common_protocol_is_rejected_and_the_program_continues() {
     let script = "echo ready; while [ ! -e go ]; do sleep 0.02; done; echo done";
-    let node = Node::begin(supervised(script));
+    let node = Node::begin(supervised_plan(script));
     node.run_until_it_says("ready");
     let private = node.private();
     let dead = node.die();
@@ -46,7 +46,7 @@ fn node_without_a_common_protocol_is_rejected_and_the_program_continues() {
 
 #[test]
 fn supervisor_without_a_common_protocol_is_ended_with_its_program() {
-    let node = Node::begin(supervised("echo $$; exec sleep 1000"));
+    let node = Node::begin(supervised_plan("echo $$; exec sleep 1000"));
     node.run_until_it_says("\n");
     let program = node.program();
     let dead = node.die();
@@ -70,7 +70,7 @@ fn supervisor_without_a_common_protocol_is_ended_with_its_program() {
 
 #[test]
 fn program_of_a_later_release_is_ended_despite_an_unreadable_note() {
-    let node = Node::begin(supervised("echo $$; exec sleep 1000"));
+    let node = Node::begin(supervised_plan("echo $$; exec sleep 1000"));
     node.run_until_it_says("\n");
     let program = node.program();
     let supervisor = node.supervisors()[0];

@@ -14,7 +14,8 @@ use std::time::Duration;
 use crate::world::SUPERVISOR;
 use ensue_connectors::world::{ActionAnswer, ActionOrder, Actions, Folders, Keys};
 use ensue_connectors::{
-    Body, Connect, Connectors, Message, Pending, Pulled, Purpose, Room, SensorErrorKind, Source as Running, SourceError, World,
+    Body, Connect, Connectors, Message, MessageSource as Running, Pending, PullOutcome, Room, SensorErrorKind, SourceError, SourcePurpose,
+    World,
 };
 use ensue_engine::catalog::{Decode, Reading, Sensor, Source};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
@@ -28,7 +29,7 @@ use ensue_executor::{Destinations, EgressPolicy, SystemClock};
 use ensue_expression::{Document, Expression, Roots, Template};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use world_of_sources::{Collected, MachineClock};
+use world_of_sources::{CollectedLines, MachineClock};
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
 /// How long a test waits for what must come.
@@ -37,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Everything outside of a source.
 struct Outside {
     folder: TempDir,
-    lines: Arc<Collected>,
+    lines: Arc<CollectedLines>,
     world: Arc<World>,
 }
 
@@ -52,7 +53,7 @@ impl Keys for OneKey {
         }
     }
 
-    fn listed(&self, _: &PackName) -> Vec<KeyRef> {
+    fn listed_keys(&self, _: &PackName) -> Vec<KeyRef> {
         vec!["dev.token".parse().unwrap()]
     }
 
@@ -98,11 +99,11 @@ impl Outside {
             masked: NodeSecrets::default(),
         };
         let programs = Arc::new(SensorPrograms::open(settings).unwrap());
-        let lines = Arc::new(Collected::default());
+        let lines = Arc::new(CollectedLines::default());
         let egress = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
         let web = Arc::new(Destinations::new(egress, Arc::new(SystemClock::new())));
         let world = World {
-            purpose: Purpose::Run,
+            purpose: SourcePurpose::Run,
             seed: 7,
             clock: Arc::new(MachineClock),
             web: Arc::new(SensorWeb::new(web, connections, node_secrets())),
@@ -167,19 +168,19 @@ fn expression(source: &str) -> Expression {
 }
 
 /// Returns what a source says next.
-async fn next(source: &mut Box<dyn Running>) -> Result<Pulled, SourceError> {
+async fn next(source: &mut Box<dyn Running>) -> Result<PullOutcome, SourceError> {
     tokio::time::timeout(PATIENCE, source.next(ROOM)).await.expect("something comes")
 }
 
 async fn messages(source: &mut Box<dyn Running>) -> Vec<Message> {
     match next(source).await.unwrap() {
-        Pulled::Messages(messages) => messages,
-        Pulled::Done => panic!("the source is done"),
+        PullOutcome::Messages(messages) => messages,
+        PullOutcome::Done => panic!("the source is done"),
     }
 }
 
 /// Returns this many messages, and settles them as they come.
-async fn settled(source: &mut Box<dyn Running>, count: usize) -> Vec<Message> {
+async fn settle_next(source: &mut Box<dyn Running>, count: usize) -> Vec<Message> {
     let mut all = Vec::new();
     while all.len() < count {
         let messages = messages(source).await;
@@ -193,7 +194,7 @@ async fn settled(source: &mut Box<dyn Running>, count: usize) -> Vec<Message> {
 /// Settles whatever only moves the cursor. Returns true if no message comes for a while.
 async fn is_silent(source: &mut Box<dyn Running>) -> bool {
     while let Ok(pulled) = tokio::time::timeout(Duration::from_millis(300), source.next(ROOM)).await {
-        let Ok(Pulled::Messages(messages)) = pulled else { return false };
+        let Ok(PullOutcome::Messages(messages)) = pulled else { return false };
         if messages.iter().any(|message| !matches!(message.body, Body::Progress)) {
             return false;
         }
@@ -211,7 +212,7 @@ async fn is_silent_until(source: &mut Box<dyn Running>, what: &str, is_so: impl 
             () = &mut is_so => return,
             pulled = source.next(ROOM) => pulled,
         };
-        let Ok(Pulled::Messages(messages)) = pulled else { panic!("the source is done") };
+        let Ok(PullOutcome::Messages(messages)) = pulled else { panic!("the source is done") };
         assert!(messages.iter().all(|message| matches!(message.body, Body::Progress)), "{messages:?}");
         source.settle(&messages.iter().map(|message| message.token).collect::<Vec<_>>()).await.unwrap();
     }

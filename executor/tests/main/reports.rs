@@ -13,11 +13,11 @@ use ensue_engine::ports::OutputStream::Stdout;
 use ensue_engine::ports::SubmitError;
 use ensue_engine::record::{CatalogRevision, Digest, Position};
 use ensue_engine::rules::judge::{EventView, Judgement};
-use ensue_executor::begun::{Begun, Opener};
+use ensue_executor::begun_file::{BegunFile, Opener};
 use ensue_executor::ports::{Emission, EmissionError, Observe};
 use serde_json::{Value, json};
 
-use crate::world::{NOON, Plan, WORKER, attempt, execution, failure, refused, result, sh, template};
+use crate::world::{NOON, Plan, WORKER, attempt, execution, failure, refuse_with, result, sh, template};
 
 fn echo() -> Run {
     Run::Builtin(Builtin::Echo)
@@ -33,7 +33,7 @@ impl Observe for AnyTrigger {
         let view =
             EventView { id: EventId(execution.0), trigger: &trigger.name, source: &source, time: NOON, payload: &payload, only: None };
         let dedupe = dedupe.map(|key| Dedupe::of_emission(&trigger.name, &key, Digest::of(payload.bytes())));
-        Ok(ObservedEvent { dedupe, ..ObservedEvent::judged(&view, Judgement::of_no_rule(CatalogRevision(1))) })
+        Ok(ObservedEvent { dedupe, ..ObservedEvent::from_view(&view, Judgement::of_no_rule(CatalogRevision(1))) })
     }
 }
 
@@ -77,7 +77,7 @@ async fn emitted_event_is_in_the_report_and_its_id_is_the_result() {
         assert_eq!(result(&report), json!({ "event": execution(1) }));
         let Some(event) = &report.emitted else { panic!("one event") };
         assert_eq!((event.trigger.as_str(), event.payload.root().raw()), ("test.done", r#"{"n":1}"#));
-        assert!(!world.begun().contains(&attempt(1).to_string()), "nothing outward happened");
+        assert!(!world.begun_text().contains(&attempt(1).to_string()), "nothing outward happened");
     }
 }
 
@@ -124,7 +124,7 @@ async fn change_of_a_var_is_in_the_report() {
 #[tokio::test]
 async fn var_over_the_log_s_limit_is_a_failure() {
     let many = Refusal::TooManyVars { name: "n".parse().unwrap(), max: 10_000 };
-    let mut world = Plan::new(Run::Builtin(Builtin::SetVar)).answers(vec![refused(many.clone()), refused(many)]).begin();
+    let mut world = Plan::new(Run::Builtin(Builtin::SetVar)).answers(vec![refuse_with(many.clone()), refuse_with(many)]).begin();
     world.dispatch(1, json!({ "name": "n", "value": 1 }));
     // A report sent at once, and again by the slow path, is rejected each time.
     for _ in 0..2 {
@@ -171,7 +171,7 @@ async fn report_is_repeated_until_the_log_accepts_it() {
 
 #[tokio::test]
 async fn result_rejected_by_the_log_is_reported_as_a_failure() {
-    let mut world = Plan::new(sh("echo 1")).answers([refused(Refusal::TooLarge("it is too large".into()))]).begin();
+    let mut world = Plan::new(sh("echo 1")).answers([refuse_with(Refusal::TooLarge("it is too large".into()))]).begin();
     world.report_of(json!({})).await;
     let report = world.report().await;
     assert_eq!(failure(&report, FailureKind::OutputLimit).message, "it is too large");
@@ -187,7 +187,7 @@ async fn report_that_the_log_does_not_keep_becomes_a_failure_with_the_reason() {
         Refusal::KeyReused { position: Position(7) },
         Refusal::TooManyVars { name: "n".parse().unwrap(), max: 10_000 },
     ] {
-        let mut world = Plan::new(sh("echo 1")).answers([refused(refusal.clone())]).begin();
+        let mut world = Plan::new(sh("echo 1")).answers([refuse_with(refusal.clone())]).begin();
         world.report_of(json!({})).await;
         let report = world.report().await;
         assert_eq!(failure(&report, FailureKind::ParametersInvalid).message, refusal.to_string());
@@ -207,7 +207,7 @@ async fn report_that_is_delayed_for_long_is_repeated_once_a_second() {
 
 #[tokio::test]
 async fn end_that_the_log_cannot_accept_is_reported_as_a_loss() {
-    let mut world = Plan::new(sh("echo 1")).answers([refused(Refusal::Bug("index out of bounds".into()))]).begin();
+    let mut world = Plan::new(sh("echo 1")).answers([refuse_with(Refusal::Bug("index out of bounds".into()))]).begin();
     world.report_of(json!({})).await;
     let Some(Ask::LoseAttempt { attempt: lost, evidence, .. }) = world.asked.recv().await else { panic!("no loss") };
     assert_eq!((lost, evidence), (attempt(1), Evidence::MayHaveBegun));
@@ -215,7 +215,7 @@ async fn end_that_the_log_cannot_accept_is_reported_as_a_loss() {
 
 #[tokio::test]
 async fn late_report_is_sent_once() {
-    for answer in [refused(Refusal::NotOpen(execution(1))), Ok(Answer::ReportedLate)] {
+    for answer in [refuse_with(Refusal::NotOpen(execution(1))), Ok(Answer::ReportedLate)] {
         let mut world = Plan::new(sh("echo 1")).answers([answer]).begin();
         world.report_of(json!({})).await;
         world.executor.stop(Duration::from_secs(60)).await;
@@ -228,7 +228,7 @@ async fn attempt_is_noted_before_it_begins_and_removed_once_its_end_is_logged() 
     let mut world = Plan::new(sh("echo ready; cat")).begin();
     world.dispatch(1, json!({}));
     world.outputs.says(1, Stdout, "ready").await;
-    assert!(world.begun().contains(&attempt(1).to_string()));
+    assert!(world.begun_text().contains(&attempt(1).to_string()));
     world.report().await;
 }
 
@@ -237,12 +237,12 @@ async fn start_reports_each_open_attempt_as_lost_with_its_evidence() {
     let mut world = Plan::new(echo()).begin();
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("begun");
-    let (begun, _) = Begun::open(&path, Opener::now(WORKER), []).unwrap();
+    let (begun, _) = BegunFile::open(&path, Opener::now(WORKER), []).unwrap();
     begun.note(attempt(1)).unwrap();
     drop(begun);
     let another: Arc<str> = "another".into();
     let given = [(attempt(1), WORKER.into()), (attempt(2), WORKER.into()), (attempt(3), another.clone())];
-    let (_, previous) = Begun::open(&path, Opener::now("new"), given).unwrap();
+    let (_, previous) = BegunFile::open(&path, Opener::now("new"), given).unwrap();
     let mut owed = [1, 2, 3].map(|number| world.dispatch(number, json!({})));
     owed[2].worker = another;
     for _ in 0..3 {
@@ -302,7 +302,7 @@ async fn attempt_still_running_after_the_stop_grace_is_ended_but_not_reported() 
     assert_eq!(stopped.ended, [attempt(1)]);
     assert!(world.asked.try_recv().is_err());
     assert!(!world.has_private_directories());
-    let (_, previous) = Begun::open(world.folder.path().join("begun"), Opener::now("new"), [(attempt(1), WORKER.into())]).unwrap();
+    let (_, previous) = BegunFile::open(world.folder.path().join("begun"), Opener::now("new"), [(attempt(1), WORKER.into())]).unwrap();
     assert_eq!(previous.evidence(attempt(1), WORKER), Evidence::MayHaveBegun);
 }
 

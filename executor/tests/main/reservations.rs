@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_executor::programs::{
-    Argument, Exit, Heard, Isolation, Left, Order, ProgramLimits, Programs, StartProgramError, SupervisedPrograms, SupervisedSettings,
-    SupervisorCommand,
+    Argument, AttemptRemains, Exit, Isolation, Order, ProgramLimits, ProgramUpdate, Programs, StartProgramError, SupervisedPrograms,
+    SupervisedSettings, SupervisorCommand,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -48,8 +48,8 @@ impl NodeOfPrograms {
         self.runtime.block_on(self.programs.reserve(order)).unwrap();
     }
 
-    fn left(&self) -> Vec<Left> {
-        self.runtime.block_on(self.programs.left())
+    fn find_left(&self) -> Vec<AttemptRemains> {
+        self.runtime.block_on(self.programs.find_left())
     }
 
     /// Its code stops running.
@@ -94,7 +94,7 @@ fn reserved_folders(folder: &TempDir) -> Vec<PathBuf> {
 }
 
 /// Returns the processes of the supervisors that are reserved.
-fn reserved(folder: &TempDir) -> Vec<i32> {
+fn reserved_processes(folder: &TempDir) -> Vec<i32> {
     reserved_folders(folder).iter().flat_map(|folder| processes_in(&folder.to_string_lossy())).collect()
 }
 
@@ -111,10 +111,10 @@ fn send(process: i32, signal: Signal) {
     kill_process(Pid::from_raw(process).unwrap(), signal).unwrap();
 }
 
-fn evidence_of(left: &[Left]) -> Vec<Evidence> {
-    let evidence = |left: &Left| match left {
-        Left::Program(_) => Evidence::MayHaveBegun,
-        Left::NotBegun { .. } => Evidence::NotBegun,
+fn evidence_of(left: &[AttemptRemains]) -> Vec<Evidence> {
+    let evidence = |left: &AttemptRemains| match left {
+        AttemptRemains::Program(_) => Evidence::MayHaveBegun,
+        AttemptRemains::NotBegun { .. } => Evidence::NotBegun,
     };
     left.iter().map(evidence).collect()
 }
@@ -124,22 +124,22 @@ fn node_killed_before_it_asks_for_the_start_has_begun_nothing() {
     let folder = TempDir::new().unwrap();
     let node = NodeOfPrograms::begin(&folder, none());
     node.reserve(&order(&folder, 1));
-    let supervisors = reserved(&folder);
+    let supervisors = reserved_processes(&folder);
     assert_eq!(supervisors.len(), 1);
     node.die();
     // The supervisor leaves, and its reservation stays.
     have_ended(supervisors);
     for _ in 0..2 {
         let next = NodeOfPrograms::begin(&folder, none());
-        let left = next.left();
-        let [Left::NotBegun { attempt: reserved_for, token: 7 }] = left[..] else { panic!("{:?}", evidence_of(&left)) };
+        let left = next.find_left();
+        let [AttemptRemains::NotBegun { attempt: reserved_for, token: 7 }] = left[..] else { panic!("{:?}", evidence_of(&left)) };
         assert_eq!(reserved_for, attempt(1));
         // The next one dies too, before it has reported that.
         next.die();
     }
     let last = NodeOfPrograms::begin(&folder, none());
-    assert_eq!(evidence_of(&last.left()), [Evidence::NotBegun]);
-    last.programs.collected(attempt(1));
+    assert_eq!(evidence_of(&last.find_left()), [Evidence::NotBegun]);
+    last.programs.forget(attempt(1));
     until("the end of all folders", || std::fs::read_dir(folder.path().join("supervisors")).unwrap().count() == 0);
 }
 
@@ -149,7 +149,7 @@ fn supervisor_killed_before_it_hears_of_the_start_has_begun_nothing() {
     let node = NodeOfPrograms::begin(&folder, none());
     let order = order(&folder, 1);
     node.reserve(&order);
-    let supervisors = reserved(&folder);
+    let supervisors = reserved_processes(&folder);
     supervisors.iter().for_each(|supervisor| send(*supervisor, Signal::STOP));
     let programs = Arc::clone(&node.programs);
     node.runtime.spawn(async move { programs.start(order).await.map(|_| ()) });
@@ -157,7 +157,7 @@ fn supervisor_killed_before_it_hears_of_the_start_has_begun_nothing() {
     supervisors.iter().for_each(|supervisor| send(*supervisor, Signal::KILL));
     have_ended(supervisors);
     let next = NodeOfPrograms::begin(&folder, none());
-    assert_eq!(evidence_of(&next.left()), [Evidence::NotBegun]);
+    assert_eq!(evidence_of(&next.find_left()), [Evidence::NotBegun]);
     assert_eq!(starts(&folder, 1), 0);
 }
 
@@ -169,14 +169,14 @@ fn program_that_the_system_does_not_start_has_begun_nothing() {
         // A file that nobody may execute.
         let order = Order { program: "/etc/passwd".into(), pack: "/etc".into(), ..order(&folder, 1) };
         node.reserve(&order);
-        let supervisors = reserved(&folder);
+        let supervisors = reserved_processes(&folder);
         let refused = node.runtime.block_on(node.programs.start(order)).err();
         assert!(matches!(refused, Some(StartProgramError::Spawn { .. })), "{refused:?}");
         // The node dies before that is in the log.
         node.die();
         have_ended(supervisors);
         let next = NodeOfPrograms::begin(&folder, none());
-        assert_eq!(evidence_of(&next.left()), [Evidence::NotBegun]);
+        assert_eq!(evidence_of(&next.find_left()), [Evidence::NotBegun]);
     }
 }
 
@@ -187,7 +187,7 @@ fn supervisor_that_died_after_it_noted_the_start_is_not_replaced() {
     let node = NodeOfPrograms::begin(&folder, none());
     let order = order(&folder, 1);
     node.reserve(&order);
-    let supervisors = reserved(&folder);
+    let supervisors = reserved_processes(&folder);
     supervisors.iter().for_each(|supervisor| send(*supervisor, Signal::STOP));
     // Whatever else is in its folder: this line says that the program may be running.
     let reservation = reserved_folders(&folder)[0].join("reservation");
@@ -208,13 +208,13 @@ fn program_that_was_started_may_have_begun_whatever_is_killed() {
     order.arguments = vec![Argument::Text("-c".into()), Argument::Text("exec sleep 1000".into())];
     node.reserve(&order);
     let program = node.runtime.block_on(node.programs.start(order)).unwrap();
-    let supervisors = reserved(&folder);
+    let supervisors = reserved_processes(&folder);
     program.leave();
     node.die();
     supervisors.iter().for_each(|supervisor| send(*supervisor, Signal::KILL));
     have_ended(supervisors);
     let next = NodeOfPrograms::begin(&folder, none());
-    assert_eq!(evidence_of(&next.left()), [Evidence::MayHaveBegun]);
+    assert_eq!(evidence_of(&next.find_left()), [Evidence::MayHaveBegun]);
 }
 
 #[test]
@@ -223,14 +223,14 @@ fn supervisor_that_is_reserved_in_vain_serves_the_next_attempt() {
     std::fs::create_dir(folder.path().join("out")).unwrap();
     let node = NodeOfPrograms::begin(&folder, none());
     node.reserve(&order(&folder, 1));
-    let supervisors = reserved(&folder);
-    node.programs.collected(attempt(1));
-    assert!(reserved(&folder).is_empty());
+    let supervisors = reserved_processes(&folder);
+    node.programs.forget(attempt(1));
+    assert!(reserved_processes(&folder).is_empty());
     let order = order(&folder, 2);
     node.reserve(&order);
-    assert_eq!(reserved(&folder), supervisors);
+    assert_eq!(reserved_processes(&folder), supervisors);
     let mut program = node.runtime.block_on(node.programs.start(order)).unwrap();
-    while !matches!(node.runtime.block_on(program.hear()), Heard::Ended(_)) {}
+    while !matches!(node.runtime.block_on(program.hear()), ProgramUpdate::Ended(_)) {}
     assert_eq!((starts(&folder, 1), starts(&folder, 2)), (0, 1));
 }
 
@@ -274,7 +274,7 @@ const TIMES_MAX: u32 = 60;
 
 /// What became of a program whose supervisor was to be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Became {
+enum KillOutcome {
     /// It ran under another supervisor, or its end was known before the first one was killed.
     Retried,
     /// Nobody knows.
@@ -285,33 +285,33 @@ enum Became {
 
 /// Runs a program whose supervisor is killed at a system call. Checks that the program was started at most once, and that it was
 /// started if it succeeded.
-fn run_and_kill_at(node: &NodeOfPrograms, folder: &TempDir, number: u32, (call, time): (&str, u32)) -> Became {
+fn run_and_kill_at(node: &NodeOfPrograms, folder: &TempDir, number: u32, (call, time): (&str, u32)) -> KillOutcome {
     let order = order(folder, number);
     node.reserve(&order);
-    let supervisors = reserved(folder);
+    let supervisors = reserved_processes(folder);
     let mut tracing = kill_at(supervisors[0], call, time);
     let has_ended = match node.runtime.block_on(node.programs.start(order)) {
         Ok(mut program) => loop {
             match node.runtime.block_on(program.hear()) {
                 // The program itself makes such calls, too.
-                Heard::Ended(end) => break end.exit == Exit::Code(0),
-                Heard::Lost(_) => break false,
-                Heard::Output { .. } | Heard::Message { .. } => {}
+                ProgramUpdate::Ended(end) => break end.exit == Exit::Code(0),
+                ProgramUpdate::Lost(_) => break false,
+                ProgramUpdate::Output { .. } | ProgramUpdate::Message { .. } => {}
             }
         },
         Err(_) => false,
     };
     let was_killed = !is_alive(supervisors[0]);
-    node.programs.collected(attempt(number));
+    node.programs.forget(attempt(number));
     let _ = tracing.kill();
     tracing.wait().unwrap();
-    until("no reservation", || reserved(folder).is_empty());
+    until("no reservation", || reserved_processes(folder).is_empty());
     let starts = starts(folder, number);
     assert!(starts <= 1 && (starts == 1 || !has_ended), "it was started {starts} times; killed at {call} {time}");
     match (has_ended, was_killed) {
-        (true, true) => Became::Retried,
-        (true, false) => Became::Undisturbed,
-        (false, _) => Became::Unknown,
+        (true, true) => KillOutcome::Retried,
+        (true, false) => KillOutcome::Undisturbed,
+        (false, _) => KillOutcome::Unknown,
     }
 }
 
@@ -331,12 +331,12 @@ fn supervisor_killed_at_any_step_of_a_start_starts_the_program_at_most_once() {
                 number += 1;
                 let became = run_and_kill_at(&node, &folder, number, (call, time));
                 all.push(became);
-                if became == Became::Undisturbed {
+                if became == KillOutcome::Undisturbed {
                     break;
                 }
             }
         }
-        assert!(all.contains(&Became::Retried) && all.contains(&Became::Unknown), "{all:?}");
+        assert!(all.contains(&KillOutcome::Retried) && all.contains(&KillOutcome::Unknown), "{all:?}");
     }
 }
 

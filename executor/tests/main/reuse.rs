@@ -9,7 +9,7 @@ use ensue_executor::programs::SupervisorCommand;
 use rustix::process::Pid;
 use serde_json::json;
 
-use crate::node::{Node, folders, has_ended, none, pid, supervised, supervisors, until};
+use crate::node::{Node, folders, has_ended, none, pid, supervised_plan, supervisors, until};
 use crate::skipped::skipped;
 use crate::world::{Plan, SUPERVISOR, sh};
 
@@ -19,9 +19,9 @@ const PROGRAMS: u32 = 12;
 #[test]
 fn reused_supervisor_does_not_mix_output_of_a_forgotten_program() {
     let chatty = "echo $$ $PPID; yes & yes >&2 & wait";
-    let node = Node::begin(supervised(chatty));
+    let node = Node::begin(supervised_plan(chatty));
     node.run_until_it_says("\n");
-    let said = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();
+    let said = String::from_utf8(node.world.outputs.stream_head(1, Stdout).0).unwrap();
     let mut numbers = said.lines().next().unwrap().split(' ').map(str::to_owned);
     let (program, holder) = (pid(&numbers.next().unwrap()), numbers.next().unwrap());
     // It prints up to the storage limit, all of which is sent to the next node.
@@ -29,7 +29,7 @@ fn reused_supervisor_does_not_mix_output_of_a_forgotten_program() {
     until("as much as is kept", || is_full("stdout") && is_full("stderr"));
     let dead = node.die();
     let script = "echo $PPID; while [ ! -e ../../go ]; do sleep 0.02; done";
-    let mut next = Node::begin(Plan::new(sh(script)).isolated(none()).after(&dead));
+    let mut next = Node::begin(Plan::new(sh(script)).with_isolation(none()).after(&dead));
     let go = next.world.folder.path().join("go");
     next.runtime.block_on(next.world.executor.take_over([], &next.world.previous));
     assert!(has_ended(program));
@@ -57,12 +57,12 @@ fn supervisor_that_lacks_namespaces_for_a_while_is_not_reused() {
         arguments: vec!["-c".into(), script.into(), SUPERVISOR.into()],
         environment: Vec::new(),
     };
-    let mut node = Node::begin(supervised("echo $PPID").supervisor(command));
+    let mut node = Node::begin(supervised_plan("echo $PPID").supervisor(command));
     let mut seen = BTreeSet::new();
     for number in 1..=6 {
         node.world.dispatch(number, json!({}));
         let holder = node.result().to_string();
-        let log = String::from_utf8(node.world.outputs.printed(number, Stderr).0).unwrap();
+        let log = String::from_utf8(node.world.outputs.stream_head(number, Stderr).0).unwrap();
         assert!(log.contains("no room for it"), "{log}");
         assert!(seen.insert(holder.clone()), "{holder} was used again: {seen:?}");
     }
@@ -94,9 +94,9 @@ impl Drop for Frozen {
 #[test]
 fn supervisor_of_an_unkillable_program_is_not_reused() {
     let test = "supervisor_of_an_unkillable_program_is_not_reused";
-    let mut node = Node::begin(supervised("sleep 1000 & echo $!; while [ ! -e go ]; do sleep 0.02; done"));
+    let mut node = Node::begin(supervised_plan("sleep 1000 & echo $!; while [ ! -e go ]; do sleep 0.02; done"));
     node.run_until_it_says("\n");
-    let child = String::from_utf8(node.world.outputs.printed(1, Stdout).0).unwrap();
+    let child = String::from_utf8(node.world.outputs.stream_head(1, Stdout).0).unwrap();
     let frozen = match Frozen::freeze(child.trim()) {
         Ok(frozen) => frozen,
         Err(error) => return skipped(test, &format!("this machine cannot stop a process that is being killed: {error}")),
@@ -104,7 +104,7 @@ fn supervisor_of_an_unkillable_program_is_not_reused() {
     let holders = node.supervisors();
     std::fs::write(node.private().join("go"), "").unwrap();
     assert_eq!(node.result(), json!(child.trim()));
-    let log = String::from_utf8(node.world.outputs.printed(1, Stderr).0).unwrap();
+    let log = String::from_utf8(node.world.outputs.stream_head(1, Stderr).0).unwrap();
     assert!(log.contains("do not end although they were killed"), "{log}");
     assert!(holders.into_iter().all(|holder| has_ended(Pid::from_raw(holder).unwrap())));
     drop(frozen);

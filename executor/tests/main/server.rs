@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A received request.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     /// The number of its connection, from 0.
     pub(crate) connection: usize,
     /// The request line and the headers.
@@ -17,7 +17,7 @@ pub(crate) struct Asked {
     pub(crate) body: String,
 }
 
-impl Asked {
+impl ReceivedRequest {
     pub(crate) fn line(&self) -> &str {
         self.head.lines().next().unwrap_or_default()
     }
@@ -30,12 +30,12 @@ impl Asked {
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 impl Server {
     /// Answers each request with the bytes that `answer` returns.
-    pub(crate) async fn start(answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -50,7 +50,7 @@ impl Server {
         Self { address, asked }
     }
 
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
         self.asked.lock().unwrap().clone()
     }
 
@@ -59,7 +59,12 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, connection: usize, seen: &Mutex<Vec<Asked>>, answer: &(dyn Fn(&Asked) -> Vec<u8> + Send + Sync)) {
+async fn serve(
+    mut stream: TcpStream,
+    connection: usize,
+    seen: &Mutex<Vec<ReceivedRequest>>,
+    answer: &(dyn Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync),
+) {
     let mut bytes = Vec::new();
     loop {
         let head_end = loop {
@@ -71,7 +76,7 @@ async fn serve(mut stream: TcpStream, connection: usize, seen: &Mutex<Vec<Asked>
             }
         };
         let head = String::from_utf8(bytes[..head_end].to_vec()).unwrap();
-        let mut asked = Asked { connection, head, body: String::new() };
+        let mut asked = ReceivedRequest { connection, head, body: String::new() };
         let length: usize = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
         while bytes.len() < head_end + length {
             if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {

@@ -10,14 +10,14 @@ use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use ensue_executor::EgressPolicy;
 use ensue_executor::connections::{
-    BreakerSettings, ConnectionErrorKind, ConnectionSettings, ConnectionUser, Connections, ConnectionsHost, Endpoint, HttpAuth,
-    HttpEndpoint, OAuthClient, Tested, UNUSED_FOR,
+    BreakerSettings, ConnectionErrorKind, ConnectionSettings, ConnectionTestOutcome, ConnectionUser, Connections, ConnectionsHost,
+    Endpoint, HttpAuth, HttpEndpoint, OAuthClient, UNUSED_FOR,
 };
 use ensue_executor::ports::KeyError;
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
-use crate::server::{Asked, Server, json_answer};
+use crate::server::{ReceivedRequest, Server, json_answer};
 use crate::world::{HandClock, NOON};
 
 /// A server that issues tokens and accepts them, a connection to it, and the clock of the worker.
@@ -45,7 +45,7 @@ fn orders() -> ConnectionName {
 }
 
 impl Site {
-    async fn start(change: impl FnOnce(&mut OAuthClient), answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    async fn start(change: impl FnOnce(&mut OAuthClient), answer: impl Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let server = Server::start(answer).await;
         let mut client = OAuthClient {
             token_url: server.url("/token").parse().unwrap(),
@@ -73,13 +73,13 @@ impl Site {
     }
 
     /// Uses the connection once.
-    async fn test(&self) -> Tested {
+    async fn test(&self) -> ConnectionTestOutcome {
         self.connections.test(&orders()).await.unwrap()
     }
 
     /// Returns the requests for tokens.
-    fn token_requests(&self) -> Vec<Asked> {
-        self.server.asked().into_iter().filter(|asked| asked.line().starts_with("POST /token ")).collect()
+    fn token_requests(&self) -> Vec<ReceivedRequest> {
+        self.server.requests().into_iter().filter(|asked| asked.line().starts_with("POST /token ")).collect()
     }
 
     /// Uses the connection after a while. Returns how many tokens were asked for so far.
@@ -92,7 +92,7 @@ impl Site {
 }
 
 /// Answers with a token, whatever is asked.
-fn token(fields: serde_json::Value) -> impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static {
+fn token(fields: serde_json::Value) -> impl Fn(&ReceivedRequest) -> Vec<u8> + Send + Sync + 'static {
     move |_| json_answer("200 OK", &fields.to_string())
 }
 
@@ -191,7 +191,7 @@ async fn pool_is_kept_during_a_use_that_is_longer_than_ten_minutes() {
     )
     .await;
     let until_it_hangs = async {
-        while site.server.asked().len() < 2 {
+        while site.server.requests().len() < 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::kernel::WallKind;
 use crate::skipped::skipped;
-use crate::walls::{caller, printed};
+use crate::walls::{caller, output_of};
 use crate::world::{Plan, World, failure, result, sh};
 
 /// The first of more users than a machine has processes.
@@ -33,14 +33,14 @@ fn is_root() -> bool {
 fn plan(script: &str, isolation: Isolation) -> Plan {
     let folder = TempDir::new().unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    Plan::new(sh(script)).isolated(isolation).home(Arc::new(folder))
+    Plan::new(sh(script)).with_isolation(isolation).home(Arc::new(folder))
 }
 
 fn running_as(users: ProgramUsers) -> Isolation {
     Isolation { users, ..Isolation::default() }
 }
 
-async fn said(mut world: World) -> String {
+async fn run_and_read(mut world: World) -> String {
     let report = world.report_of(json!({})).await;
     result(&report).as_str().unwrap().to_owned()
 }
@@ -56,7 +56,7 @@ async fn program_of_a_root_node_is_another_user_without_capabilities() {
             if !can_be(test, users) {
                 return;
             }
-            let found = said(plan(script, Isolation { mode, ..running_as(users) }).begin()).await;
+            let found = run_and_read(plan(script, Isolation { mode, ..running_as(users) }).begin()).await;
             let line = |name: &str| found.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap().trim().to_owned();
             let ids = |name| line(name).split(' ').map(|id| id.parse::<u32>().unwrap()).collect::<Vec<_>>();
             let (user, group) = (ids("Uid"), ids("Gid"));
@@ -91,7 +91,7 @@ async fn program_of_a_root_node_keeps_no_capability_as_root() {
     let script = "grep -E '^Cap' /proc/self/status | cut -f2 | sort -u; \
                   for file in /etc/shadow /etc/gshadow /etc/shadow- /etc/ssh/ssh_host_*_key; do head -c 1 $file 2> /dev/null && echo read $file; done; \
                   head -c 4 /etc/passwd; echo; cat /etc/ssl/openssl.cnf > /dev/null 2>&1; ls /etc > /dev/null && echo listed";
-    assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "0000000000000000\nroot\nlisted");
+    assert_eq!(output_of(Plan::new(sh(script)).with_supervisors()).await, "0000000000000000\nroot\nlisted");
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn program_of_another_user_changes_no_process_outside() {
         return skipped(test, "there is no /usr/bin/python3, which another user can start");
     }
     let script = caller("/usr/bin/python3", WallKind::Signals.stands());
-    assert_eq!(said(plan(&script, running_as(RANGE)).begin()).await, "done");
+    assert_eq!(run_and_read(plan(&script, running_as(RANGE)).begin()).await, "done");
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn program_that_its_user_may_not_run_fails_with_the_reason() {
         let folder = TempDir::new().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = path.clone();
-        Plan::new(run).isolated(running_as(RANGE)).home(Arc::new(folder)).settings(move |settings| settings.path = path)
+        Plan::new(run).with_isolation(running_as(RANGE)).home(Arc::new(folder)).settings(move |settings| settings.path = path)
     };
     // The folder is closed to others: a program of the same name that they can start is used instead.
     let mut world = tool("true").begin();

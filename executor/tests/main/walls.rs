@@ -9,7 +9,7 @@ use crate::kernel::{WallKind, supervisor};
 use crate::skipped::has_program;
 use crate::world::{Plan, failure, result, sh};
 
-pub(crate) async fn printed(plan: Plan) -> String {
+pub(crate) async fn output_of(plan: Plan) -> String {
     let mut world = plan.begin();
     let report = world.report_of(json!({})).await;
     result(&report).as_str().unwrap().to_owned()
@@ -27,9 +27,9 @@ async fn program_writes_in_its_private_directory_and_nowhere_else() {
         "echo mine > file; for file in {path}/a /tmp/ensue-wall /etc/ensue-wall /dev/shm/ensue-wall /usr/ensue-wall; do \
          (echo x > $file) 2> /dev/null && echo \"wrote $file\"; done; cat file; echo > /dev/null; mktemp > /dev/null && echo temporary"
     );
-    assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "mine\ntemporary");
+    assert_eq!(output_of(Plan::new(sh(&script)).with_supervisors()).await, "mine\ntemporary");
     let isolation = Isolation { writable: vec![outside.path().to_owned()], ..Isolation::default() };
-    assert!(printed(Plan::new(sh(&script)).isolated(isolation)).await.starts_with(&format!("wrote {path}/a\n")));
+    assert!(output_of(Plan::new(sh(&script)).with_isolation(isolation)).await.starts_with(&format!("wrote {path}/a\n")));
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn program_can_read_the_system_but_neither_hidden_nor_private_files() {
     let script =
         format!("cat {0}/vault 2>/dev/null || echo hidden; head -c 4 /etc/passwd; ls ../ 2>/dev/null || echo alone", data.path().display());
     let isolation = Isolation { readable: vec!["/var/tmp".into()], hidden: vec![data.path().to_owned()], ..Isolation::default() };
-    assert_eq!(printed(Plan::new(sh(&script)).isolated(isolation)).await, "hidden\nrootalone");
+    assert_eq!(output_of(Plan::new(sh(&script)).with_isolation(isolation)).await, "hidden\nrootalone");
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn ordinary_programs_work_when_isolated() {
     ];
     for (program, script) in scripts {
         if has_program("ordinary_programs_work_when_isolated", program) {
-            assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "ok", "{program}");
+            assert_eq!(output_of(Plan::new(sh(script)).with_supervisors()).await, "ok", "{program}");
         }
     }
 }
@@ -70,7 +70,7 @@ async fn isolated_program_cannot_signal_processes_outside() {
         return;
     }
     let script = format!("kill -0 {} 2>/dev/null && echo reached; kill -0 $PPID 2>/dev/null && echo reached; echo ok", std::process::id());
-    assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "ok");
+    assert_eq!(output_of(Plan::new(sh(&script)).with_supervisors()).await, "ok");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn program_cannot_inspect_another_of_the_same_user() {
     // Both have the same user, and the canary is in the environment of the other.
     let mut other = std::process::Command::new("sleep").arg("1000").env("CANARY", crate::world::SECRET).spawn().unwrap();
     let script = format!("grep -c {} /proc/{}/environ 2>/dev/null || echo nothing", crate::world::SECRET, other.id());
-    let found = printed(Plan::new(sh(&script)).supervised()).await;
+    let found = output_of(Plan::new(sh(&script)).with_supervisors()).await;
     other.kill().unwrap();
     other.wait().unwrap();
     assert_eq!(found, "nothing");
@@ -96,7 +96,7 @@ async fn system_calls_that_escape_the_isolation_are_blocked() {
     }
     let script = "unshare -Ur true 2>/dev/null && echo unshared; unshare -n true 2>/dev/null && echo unshared; \
                   mount -t tmpfs none . 2>/dev/null && echo mounted; kill -9 -1 2>/dev/null && echo killed; echo ok";
-    assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "ok");
+    assert_eq!(output_of(Plan::new(sh(script)).with_supervisors()).await, "ok");
     if !has_program(test, "python3") {
         return;
     }
@@ -106,7 +106,7 @@ async fn system_calls_that_escape_the_isolation_are_blocked() {
         "python3 -c 'import ctypes; c = ctypes.CDLL(None, use_errno=True); \
          print([(c.syscall(n, 0, 0, 0, 0), ctypes.get_errno()) for n in {numbers:?}])'"
     );
-    assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "[(-1, 1), (-1, 1), (-1, 1), (-1, 1)]");
+    assert_eq!(output_of(Plan::new(sh(&script)).with_supervisors()).await, "[(-1, 1), (-1, 1), (-1, 1), (-1, 1)]");
 }
 
 /// A program that makes each system call of a list, with the given processes for `P` and a buffer for `B`. It
@@ -184,7 +184,7 @@ async fn isolated_program_changes_no_process_outside() {
         return;
     }
     let script = caller("python3", WallKind::Signals.stands());
-    assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "done");
+    assert_eq!(output_of(Plan::new(sh(&script)).with_supervisors()).await, "done");
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn isolated_program_may_limit_and_schedule_itself() {
     ];
     for (program, script) in scripts {
         if has_program(test, program) {
-            assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "64", "{program}");
+            assert_eq!(output_of(Plan::new(sh(script)).with_supervisors()).await, "64", "{program}");
         }
     }
 }
@@ -212,7 +212,7 @@ async fn isolated_program_may_limit_and_schedule_itself() {
 #[tokio::test]
 async fn required_isolation_is_applied_or_the_program_does_not_start() {
     let kernel_has_all = WallKind::ALL.into_iter().all(WallKind::stands);
-    let mut world = Plan::new(sh("echo ran")).isolated(Isolation { mode: IsolationMode::Required, ..Isolation::default() }).begin();
+    let mut world = Plan::new(sh("echo ran")).with_isolation(Isolation { mode: IsolationMode::Required, ..Isolation::default() }).begin();
     let report = world.report_of(json!({})).await;
     if kernel_has_all {
         assert_eq!(result(&report), json!("ran"));
@@ -340,7 +340,7 @@ async fn program_of_the_node_s_user_changes_nothing_about_any_file_outside() {
         at("data").display(),
         at("writable").display(),
     );
-    assert_eq!(printed(Plan::new(sh(&script)).isolated(isolation)).await, "done\nchanged");
+    assert_eq!(output_of(Plan::new(sh(&script)).with_isolation(isolation)).await, "done\nchanged");
     let after: Vec<_> = watched.iter().map(|path| facts_of(path)).collect();
     assert_eq!(after, before);
 }

@@ -18,8 +18,8 @@ use ensue_engine::names::ActionRef;
 use ensue_engine::ports::{Blobs, Secret, SubmitError};
 use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
-use ensue_executor::absent::NoTriggers;
-use ensue_executor::begun::{Begun, Opener, Previous};
+use ensue_executor::absent_ports::NoTriggers;
+use ensue_executor::begun_file::{BegunFile, Opener, Previous};
 use ensue_executor::connections::Connections;
 use ensue_executor::ports::{Observe, ProgramAccess};
 use ensue_executor::programs::{
@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use self::ports::{CURSOR, Hand, KeptBodies, KeptOutputs, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys};
-pub(crate) use self::ports::{HandClock, KeptBlobs, refused};
+pub(crate) use self::ports::{HandClock, KeptBlobs, refuse_with};
 
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(600);
@@ -177,12 +177,12 @@ impl Plan {
     }
 
     /// Makes supervisors hold its programs, isolated as far as this machine supports.
-    pub(crate) fn supervised(self) -> Self {
-        self.isolated(Isolation::default())
+    pub(crate) fn with_supervisors(self) -> Self {
+        self.with_isolation(Isolation::default())
     }
 
     /// Makes supervisors hold its programs with this isolation.
-    pub(crate) fn isolated(mut self, isolation: Isolation) -> Self {
+    pub(crate) fn with_isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = Some(isolation);
         self
     }
@@ -254,13 +254,13 @@ impl Plan {
         let programs: Arc<dyn Programs> = match (self.programs, self.isolation) {
             (Some(programs), _) => programs,
             (None, None) => Arc::new(DirectPrograms::open(&private_dir, time.clone()).unwrap().with_drain_patience(self.drain_patience)),
-            (None, Some(isolation)) => supervised(folder.path(), private_dir, isolation, self.supervisor, self.answers_within),
+            (None, Some(isolation)) => supervised_programs(folder.path(), private_dir, isolation, self.supervisor, self.answers_within),
         };
         let path = folder.path().join("begun");
         // Only a world that follows another has attempts that were open before it.
         let open = if path.exists() { 1..10 } else { 0..0 };
         let open = open.map(|number| (attempt(number), WORKER.into()));
-        let (begun, previous) = Begun::open(path, Opener::now(WORKER), open).unwrap();
+        let (begun, previous) = BegunFile::open(path, Opener::now(WORKER), open).unwrap();
         let ports = ExecutorPorts {
             spans: None,
             submit: Arc::new(ScriptedSubmit { answers: Mutex::new(self.answers), asked: asked_into }),
@@ -305,13 +305,13 @@ impl ProgramAccess for Listening {
 impl World {
     /// Dispatches an attempt.
     pub(crate) fn dispatch(&self, number: u32, params: Value) -> Dispatch {
-        let dispatch = self.dispatched(number, params);
+        let dispatch = self.make_dispatch(number, params);
         self.executor.carry_out(Effect::Dispatch(Box::new(dispatch.clone())));
         dispatch
     }
 
     /// Creates a dispatch.
-    pub(crate) fn dispatched(&self, number: u32, params: Value) -> Dispatch {
+    pub(crate) fn make_dispatch(&self, number: u32, params: Value) -> Dispatch {
         let bytes = Bytes::from(params.to_string());
         let digest = Digest::of(&bytes);
         let params = BodyHandle { digest, bytes: bytes.len() as u64, at: Position(1) };
@@ -359,7 +359,7 @@ impl World {
     }
 
     /// Returns the content of the file of begun attempts.
-    pub(crate) fn begun(&self) -> String {
+    pub(crate) fn begun_text(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("begun")).unwrap()
     }
 
@@ -379,7 +379,7 @@ impl World {
 }
 
 /// Returns programs that supervisors hold.
-pub(crate) fn supervised(
+pub(crate) fn supervised_programs(
     folder: &Path,
     private: PathBuf,
     mut isolation: Isolation,

@@ -20,7 +20,7 @@ const CONSTANT_STEPS_MAX: u64 = 1_000;
 
 /// What is known about an expression's names before there is an event.
 #[derive(Debug, Default)]
-pub struct Known<'k> {
+pub struct KnownBindings<'k> {
     /// The names whose values will not change.
     pub constants: Scope<'k>,
     /// A name whose fields are expressions, each of which sees the fields before it. A field whose expression
@@ -97,14 +97,14 @@ pub(crate) enum Property {
 }
 
 /// Returns the claim of an expression that must be true or false.
-pub(crate) fn claim_of<'a>(expression: &'a Expression, known: &'a Known<'a>) -> Claim<'a> {
+pub(crate) fn claim_of<'a>(expression: &'a Expression, known: &'a KnownBindings<'a>) -> Claim<'a> {
     let mut lowering = Lowering { known, source: expression.source(), named: Vec::new(), bound: Vec::new(), parts_left: PARTS_MAX };
     if let Some((root, named)) = known.named
         && expression.reads_root(root)
     {
         for (name, value) in named {
             lowering.source = value.source();
-            let sized = lowering.sized(value.tree());
+            let sized = lowering.sized_term(value.tree());
             lowering.named.push((name, sized));
         }
         lowering.source = expression.source();
@@ -115,24 +115,24 @@ pub(crate) fn claim_of<'a>(expression: &'a Expression, known: &'a Known<'a>) -> 
 
 /// A term with the number of parts that it took. Each use counts them again.
 #[derive(Clone)]
-struct Sized<'a> {
+struct SizedTerm<'a> {
     term: Term<'a>,
     parts: usize,
 }
 
 struct Lowering<'a> {
-    known: &'a Known<'a>,
+    known: &'a KnownBindings<'a>,
     /// The source of the expression under examination.
     source: &'a str,
-    named: Vec<(&'a str, Sized<'a>)>,
+    named: Vec<(&'a str, SizedTerm<'a>)>,
     /// The variables of `cel.bind` around the current part.
-    bound: Vec<Sized<'a>>,
+    bound: Vec<SizedTerm<'a>>,
     parts_left: usize,
 }
 
 impl<'a> Lowering<'a> {
     fn claim(&mut self, expr: &'a Expr) -> Claim<'a> {
-        claimed(self.term(expr))
+        truth_claim(self.term(expr))
     }
 
     fn claims(&mut self, exprs: &'a [Expr]) -> Vec<Claim<'a>> {
@@ -149,7 +149,7 @@ impl<'a> Lowering<'a> {
         match &expr.kind {
             Kind::Root(name) => self.root(name),
             Kind::Local(index) => match self.bound.get(*index).cloned() {
-                Some(bound) => self.used(bound),
+                Some(bound) => self.reuse_term(bound),
                 None => Term::Unknown,
             },
             Kind::Chain(chain) => self.chain(chain, chain.links.len()),
@@ -173,13 +173,13 @@ impl<'a> Lowering<'a> {
         left.is_some()
     }
 
-    fn sized(&mut self, expr: &'a Expr) -> Sized<'a> {
+    fn sized_term(&mut self, expr: &'a Expr) -> SizedTerm<'a> {
         let before = self.parts_left;
         let term = self.term(expr);
-        Sized { term, parts: before - self.parts_left }
+        SizedTerm { term, parts: before - self.parts_left }
     }
 
-    fn used(&mut self, sized: Sized<'a>) -> Term<'a> {
+    fn reuse_term(&mut self, sized: SizedTerm<'a>) -> Term<'a> {
         if self.take(sized.parts) { sized.term } else { Term::Unknown }
     }
 
@@ -263,7 +263,7 @@ impl<'a> Lowering<'a> {
                 Term::Read(read)
             }
             (Term::Named, Presence::Required) => match self.named.iter().rev().find(|(known, _)| *known == name).cloned() {
-                Some((_, named)) => self.used(named),
+                Some((_, named)) => self.reuse_term(named),
                 None => Term::Unknown,
             },
             (Term::Named, Presence::Optional) | (Term::Constant(_) | Term::Claim(_) | Term::Unknown, _) => Term::Unknown,
@@ -337,12 +337,12 @@ impl<'a> Lowering<'a> {
     }
 
     fn bind(&mut self, value: &'a Expr, body: &'a Expr) -> Term<'a> {
-        let value = self.sized(value);
+        let value = self.sized_term(value);
         self.bound.push(value.clone());
         let body = self.term(body);
         self.bound.pop();
         match body {
-            Term::Constant(_) | Term::Claim(_) => Term::Claim(Claim::After(Box::new((value.term, claimed(body))))),
+            Term::Constant(_) | Term::Claim(_) => Term::Claim(Claim::After(Box::new((value.term, truth_claim(body))))),
             Term::Errs => Term::Errs,
             Term::Read(_) | Term::Named | Term::Unknown => Term::Unknown,
         }
@@ -350,7 +350,7 @@ impl<'a> Lowering<'a> {
 }
 
 /// Returns the claim of a part that must be true or false.
-fn claimed(term: Term<'_>) -> Claim<'_> {
+fn truth_claim(term: Term<'_>) -> Claim<'_> {
     match term {
         Term::Constant(Value::Bool(truth)) => Claim::Known(truth),
         Term::Constant(_) | Term::Errs | Term::Named => Claim::Errs,

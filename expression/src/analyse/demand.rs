@@ -58,13 +58,13 @@ pub enum Check {
         /// The steps that may find nothing (`.?field`), by their index in the path, ascending.
         lenient: Vec<usize>,
         /// The type it is read as.
-        wanted: Wanted,
+        wanted: ReadType,
     },
 }
 
 /// The type that a field is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wanted {
+pub enum ReadType {
     /// Any value.
     Anything,
     /// True or false.
@@ -190,7 +190,7 @@ impl Check {
     }
 }
 
-impl Wanted {
+impl ReadType {
     fn is_met_by(self, value: &Value<'_>) -> bool {
         match self {
             Self::Anything => true,
@@ -260,7 +260,7 @@ impl Derivation {
             Term::Claim(claim) => self.demand(claim, Sought::Error),
             Term::Read(read) => {
                 let path: Arc<[String]> = read.path.as_slice().into();
-                let errs = Check::Errs { lenient: read.lenient.clone(), wanted: Wanted::Anything };
+                let errs = Check::Errs { lenient: read.lenient.clone(), wanted: ReadType::Anything };
                 let unsure = matches!(read.absence, Absence::Unknown).then_some(Check::Absent);
                 Demand::any([errs].into_iter().chain(unsure).map(|check| Demand::Test(Test { path: Arc::clone(&path), check })))
             }
@@ -300,17 +300,17 @@ impl Derivation {
             Absence::Becomes(value) if !property.may_come_to(value, sought) => Demand::Nothing,
             Absence::Becomes(_) | Absence::Unknown => test(Check::Absent),
         };
-        let errs = test(Check::Errs { lenient: read.lenient.clone(), wanted: property.wanted() });
+        let errs = test(Check::Errs { lenient: read.lenient.clone(), wanted: property.read_type() });
         Demand::any([found, absent, errs])
     }
 }
 
 impl Property {
-    fn wanted(&self) -> Wanted {
+    fn read_type(&self) -> ReadType {
         match self {
-            Self::True => Wanted::Truth,
-            Self::OneOf(_) | Self::Present => Wanted::Anything,
-            Self::StartsWith(_) | Self::EndsWith(_) | Self::Matches { .. } => Wanted::Text,
+            Self::True => ReadType::Truth,
+            Self::OneOf(_) | Self::Present => ReadType::Anything,
+            Self::StartsWith(_) | Self::EndsWith(_) | Self::Matches { .. } => ReadType::Text,
         }
     }
 

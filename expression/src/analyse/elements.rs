@@ -59,7 +59,7 @@ pub(super) fn extent_of(links: &[Link]) -> Extent {
 }
 
 /// Returns the path of `size(path)`, of which no element is read.
-pub(super) fn counted(call: &Call) -> Option<Path> {
+pub(super) fn sized_path(call: &Call) -> Option<Path> {
     let ([Expr { kind: Kind::Chain(chain), .. }], "size") = (call.arguments.as_slice(), call.function.name) else { return None };
     let (path, links) = path_of(chain)?;
     (links == chain.links.len()).then(|| Path { extent: Extent::nothing(), ..path })

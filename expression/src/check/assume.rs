@@ -18,7 +18,7 @@ impl Checker<'_> {
                 }
             }
             (Kind::Not(operand, times), _) => {
-                self.assume(operand, if times % 2 == 1 { truth.turned() } else { truth }, weight);
+                self.assume(operand, if times % 2 == 1 { truth.negate() } else { truth }, weight);
             }
             (Kind::Has(chain), _) => self.assume_has(chain, truth, weight),
             (Kind::Chain(_) | Kind::Local(_), _) => {
@@ -56,7 +56,7 @@ impl Checker<'_> {
         let [(operator, other)] = fold.rest.as_slice() else { return };
         match operator {
             Operator::Equal | Operator::NotEqual => {
-                let truth = if *operator == Operator::Equal { truth } else { truth.turned() };
+                let truth = if *operator == Operator::Equal { truth } else { truth.negate() };
                 match (literal(&fold.first), literal(other)) {
                     (None, Some(literal)) => self.assume_equal(&fold.first, literal, truth, weight),
                     (Some(literal), None) => self.assume_equal(other, literal, truth, weight),
@@ -67,7 +67,7 @@ impl Checker<'_> {
                 let Some(comparison) = operator.comparison() else { return };
                 match (literal(&fold.first), literal(other)) {
                     (None, Some(literal)) => self.assume_order(&fold.first, literal, comparison, truth, weight),
-                    (Some(literal), None) => self.assume_order(other, literal, comparison.turned(), truth, weight),
+                    (Some(literal), None) => self.assume_order(other, literal, comparison.swap_sides(), truth, weight),
                     _ => {}
                 }
             }

@@ -1,6 +1,6 @@
 //! Calls: checks values against the signatures of the function, and determines what it returns.
 
-use super::{Checker, FindingKind, Known, Reads};
+use super::{Checker, FindingKind, InferredPart, Reads};
 use crate::ast::{Call, Span};
 use crate::error::ErrorKind;
 use crate::functions::signature::{ALL, BOOL, Gives, INT, Kinds, LIST, MAP, NUMBER, OPTIONAL, STRING, Signature, TYPE, UINT};
@@ -12,12 +12,12 @@ use crate::value::{Type, Value};
 const TRIES_MAX: usize = 16;
 
 /// A value of a call, and where it is written.
-type Given = (ValueType, Span);
+type ArgumentType = (ValueType, Span);
 
 impl<'c> Checker<'c> {
-    pub(super) fn call(&mut self, call: &'c Call, receiver: Option<Given>, span: Span) -> Known {
+    pub(super) fn call(&mut self, call: &'c Call, receiver: Option<ArgumentType>, span: Span) -> InferredPart {
         let mut reads = Reads::Nothing;
-        let mut values: Vec<Given> = receiver.into_iter().collect();
+        let mut values: Vec<ArgumentType> = receiver.into_iter().collect();
         for argument in &call.arguments {
             let known = self.value(argument);
             reads = reads.max(known.reads);
@@ -25,26 +25,26 @@ impl<'c> Checker<'c> {
         }
         let value =
             if values.iter().any(|(value, _)| value.is_nothing()) { ValueType::nothing() } else { self.given_by(call, &values, span) };
-        Known { value, reads }
+        InferredPart { value, reads }
     }
 
-    fn given_by(&mut self, call: &'c Call, values: &[Given], span: Span) -> ValueType {
+    fn given_by(&mut self, call: &'c Call, values: &[ArgumentType], span: Span) -> ValueType {
         let function = call.function;
         let fitting: Vec<&Signature> = function.signatures.iter().filter(|signature| signature.fits(values.len())).collect();
         let possible: Vec<&&Signature> = fitting.iter().filter(|signature| misfit(signature, values).is_none()).collect();
         if possible.is_empty() {
             let at = fitting.iter().filter_map(|signature| misfit(signature, values)).max().unwrap_or(0);
-            self.tell_unfit(function, &fitting, values, at);
+            self.report_unfit(function, &fitting, values, at);
             return ValueType::nothing();
         }
-        if let Some(tried) = self.tried(call, values, span) {
+        if let Some(tried) = self.evaluate_constants(call, values, span) {
             return tried;
         }
         possible.into_iter().fold(ValueType::nothing(), |all, signature| all.or(gives(function, signature, values)))
     }
 
     /// Returns the result of the call if all values are known, or nothing if they are not, or are too many.
-    fn tried(&mut self, call: &'c Call, values: &[Given], span: Span) -> Option<ValueType> {
+    fn evaluate_constants(&mut self, call: &'c Call, values: &[ArgumentType], span: Span) -> Option<ValueType> {
         let mut calls: Vec<Vec<Value<'static>>> = vec![Vec::new()];
         for (value, _) in values {
             let constants = value.constants()?;
@@ -64,12 +64,12 @@ impl<'c> Checker<'c> {
             }
         }
         if let (true, Some(fault)) = (given.is_nothing(), erred) {
-            self.tell_fault(&fault, span);
+            self.report_fault(&fault, span);
         }
         Some(given)
     }
 
-    fn tell_unfit(&mut self, function: &Function, fitting: &[&Signature], values: &[Given], at: usize) {
+    fn report_unfit(&mut self, function: &Function, fitting: &[&Signature], values: &[ArgumentType], at: usize) {
         let (value, span) = &values[at];
         let taken = fitting.iter().fold(Kinds::NONE, |all, signature| all.or(signature.at(at)));
         let (message, hint) = if value.can_be(taken) {
@@ -80,7 +80,7 @@ impl<'c> Checker<'c> {
             (format!("`{}` does not accept {value}", function.name), hint)
         };
         let hint = hint.unwrap_or_else(|| format!("write `{}`", function.usage));
-        self.tell(FindingKind::Unfit, *span, message, Some(hint));
+        self.report(FindingKind::Unfit, *span, message, Some(hint));
     }
 
     /// Returns how to convert a value to what a function accepts.
@@ -104,7 +104,7 @@ impl<'c> Checker<'c> {
 }
 
 /// Returns the first value that a signature does not accept.
-fn misfit(signature: &Signature, values: &[Given]) -> Option<usize> {
+fn misfit(signature: &Signature, values: &[ArgumentType]) -> Option<usize> {
     values.iter().enumerate().position(|(index, (value, _))| {
         let is_taken = value.can_be(signature.at(index));
         let has_strangers = value.kinds().is_within(LIST)
@@ -113,19 +113,19 @@ fn misfit(signature: &Signature, values: &[Given]) -> Option<usize> {
     })
 }
 
-fn gives(function: &Function, signature: &Signature, values: &[Given]) -> ValueType {
+fn gives(function: &Function, signature: &Signature, values: &[ArgumentType]) -> ValueType {
     let first = values.first().map_or_else(ValueType::nothing, |(value, _)| value.only(signature.at(0)));
     match signature.gives {
         Gives::A(MAP) => version(),
         Gives::A(BOOL) => ValueType::boolean(),
         Gives::A(STRING) => ValueType::text(),
         Gives::A(TYPE) => ValueType::type_of(values.first().map_or(ALL, |(value, _)| value.kinds())),
-        Gives::A(kinds) => ValueType::made(kinds),
+        Gives::A(kinds) => ValueType::of_computed(kinds),
         Gives::Size => ValueType::within(INT, Range::natural()),
         Gives::Json => ValueType::json(),
         Gives::First => first,
         Gives::LikeFirst => first.another(),
-        Gives::ListOf(kinds) => ValueType::list(ValueType::made(kinds)),
+        Gives::ListOf(kinds) => ValueType::list(ValueType::of_computed(kinds)),
         Gives::Optional => ValueType::optional(first, Occurrence::Always),
         Gives::MaybeOptional => ValueType::optional(first, Occurrence::Sometimes),
         Gives::OptionalElement => {

@@ -1,19 +1,19 @@
 //! Chains: what a field, an index, a method or a macro returns for the value before it.
 
-use super::facts::Presence as Fact;
+use super::facts::PathPresence as Fact;
 use super::infer::words_optional;
 use super::missing::Suspect;
-use super::{Checker, FindingKind, Known, Reads};
+use super::{Checker, FindingKind, InferredPart, Reads};
 use crate::ast::{Chain, Expr, Flatness, Kind, Link, LinkKind, Literal, Presence, Span};
 use crate::functions::signature::{LIST, MAP, NULL, NUMBER, OPTIONAL};
-use crate::types::{Found, Occurrence, Truths, ValueType};
+use crate::types::{FieldLookup, Occurrence, Truths, ValueType};
 use crate::value::Value;
 
 /// The separator between the names of a path. No name contains it.
 pub(super) const SEPARATOR: char = '\u{1f}';
 
 /// A position in a chain: the links before it, and their path if they are one.
-struct At<'c> {
+struct ChainPosition<'c> {
     chain: &'c Chain,
     position: usize,
     path: Option<String>,
@@ -29,27 +29,27 @@ enum There {
 
 impl<'c> Checker<'c> {
     /// Returns what is known about the first `count` links of a chain.
-    pub(super) fn chain(&mut self, chain: &'c Chain, count: usize) -> Known {
-        let Known { mut value, mut reads } = self.value(&chain.base);
+    pub(super) fn chain(&mut self, chain: &'c Chain, count: usize) -> InferredPart {
+        let InferredPart { mut value, mut reads } = self.value(&chain.base);
         let mut path = root_path(&chain.base);
         for (position, link) in chain.links[..count].iter().enumerate() {
             if value.is_nothing() {
                 break;
             }
             path = path.zip(name_of(link)).map(|(path, name)| format!("{path}{SEPARATOR}{name}"));
-            let at = At { chain, position, path: path.clone() };
+            let at = ChainPosition { chain, position, path: path.clone() };
             let (next, link_reads) = self.link(value, link, &at);
             value = next;
             reads = reads.max(link_reads);
         }
-        Known { value, reads }
+        InferredPart { value, reads }
     }
 
-    fn link(&mut self, value: ValueType, link: &'c Link, at: &At<'c>) -> (ValueType, Reads) {
+    fn link(&mut self, value: ValueType, link: &'c Link, at: &ChainPosition<'c>) -> (ValueType, Reads) {
         match &link.kind {
             LinkKind::Field { name, presence } => (self.field(&value, name, *presence, at), Reads::Nothing),
             LinkKind::Index { index, presence } => {
-                let Known { value: index_value, reads } = self.value(index);
+                let InferredPart { value: index_value, reads } = self.value(index);
                 if index_value.is_nothing() {
                     return (index_value, reads);
                 }
@@ -67,7 +67,7 @@ impl<'c> Checker<'c> {
             }
             LinkKind::Loop(turns) => self.turns(&value, turns, at.before()),
             LinkKind::Or(other) => {
-                let Known { value: other_value, reads } = self.value(other);
+                let InferredPart { value: other_value, reads } = self.value(other);
                 if !self.demand_optional_at(&value, "or", at.before()) {
                     return (ValueType::nothing(), reads);
                 }
@@ -89,7 +89,7 @@ impl<'c> Checker<'c> {
                 (next, reads)
             }
             LinkKind::OrValue(other) => {
-                let Known { value: other_value, reads } = self.value(other);
+                let InferredPart { value: other_value, reads } = self.value(other);
                 if !self.demand_optional_at(&value, "orValue", at.before()) {
                     return (ValueType::nothing(), reads);
                 }
@@ -107,7 +107,7 @@ impl<'c> Checker<'c> {
                     return (ValueType::absent(), Reads::Nothing);
                 }
                 self.locals.push(inner);
-                let Known { value: given, reads } = self.value(body);
+                let InferredPart { value: given, reads } = self.value(body);
                 self.locals.pop();
                 let reads = self.outside(Reads::Nothing, reads);
                 let present = match flatness {
@@ -126,14 +126,14 @@ impl<'c> Checker<'c> {
             return false;
         }
         if !value.can_be(OPTIONAL) {
-            self.tell(FindingKind::Unfit, span, format!("`{method}` needs an optional, not {value}"), Some(words_optional()));
+            self.report(FindingKind::Unfit, span, format!("`{method}` needs an optional, not {value}"), Some(words_optional()));
             return false;
         }
         true
     }
 
     /// `value.name`
-    fn field(&mut self, value: &ValueType, name: &str, presence: Presence, at: &At<'c>) -> ValueType {
+    fn field(&mut self, value: &ValueType, name: &str, presence: Presence, at: &ChainPosition<'c>) -> ValueType {
         let mut given = ValueType::nothing();
         if value.can_be(MAP) {
             let Some((found, there)) = self.look_up(value, name, at) else {
@@ -156,7 +156,7 @@ impl<'c> Checker<'c> {
                 given = self.join(given, ValueType::absent());
             }
         } else if value.can_be(OPTIONAL) {
-            given = self.join(given, ValueType::made(OPTIONAL));
+            given = self.join(given, ValueType::of_computed(OPTIONAL));
         }
         if value.can_be(NULL) && presence == Presence::Optional {
             given = self.join(given, ValueType::absent());
@@ -164,26 +164,26 @@ impl<'c> Checker<'c> {
         if !value.can_be(MAP.or(OPTIONAL)) && given.is_nothing() {
             let owner = self.text(at.before());
             let hint = self.field_hint(value, name, owner);
-            self.tell(FindingKind::Unfit, at.through(), format!("`{owner}` is {value} and has no field `{name}`"), hint);
+            self.report(FindingKind::Unfit, at.through(), format!("`{owner}` is {value} and has no field `{name}`"), hint);
         }
         given
     }
 
     /// Returns what a map has under a name, and whether it is there, or nothing if an error was reported for
     /// it.
-    fn look_up(&mut self, value: &ValueType, name: &str, at: &At<'c>) -> Option<(ValueType, There)> {
+    fn look_up(&mut self, value: &ValueType, name: &str, at: &ChainPosition<'c>) -> Option<(ValueType, There)> {
         let (found, there, occurrence) = match value.map_known().map(|map| (map, map.find(name))) {
             None => (value.below(), There::Maybe, None),
-            Some((_, Found::Field(field))) => {
+            Some((_, FieldLookup::Field(field))) => {
                 let there = if field.occurrence == Occurrence::Always { There::Always } else { There::Maybe };
                 (field.value.clone(), there, Some(field.occurrence))
             }
-            Some((map, Found::Open(others))) => {
-                self.tell_unlikely(map, name, at.before(), at.through());
+            Some((map, FieldLookup::Open(others))) => {
+                self.report_unlikely_field(map, name, at.before(), at.through());
                 (others.clone(), There::Maybe, None)
             }
-            Some((map, Found::Unknown)) => {
-                self.tell_unknown(map, name, at.before(), at.through());
+            Some((map, FieldLookup::Unknown)) => {
+                self.report_unknown_field(map, name, at.before(), at.through());
                 return None;
             }
         };
@@ -211,7 +211,7 @@ impl<'c> Checker<'c> {
     }
 
     /// `value[index]`, if the index is not a literal name.
-    fn index(&mut self, value: &ValueType, index: &Expr, at_index: &ValueType, presence: Presence, at: &At<'c>) -> ValueType {
+    fn index(&mut self, value: &ValueType, index: &Expr, at_index: &ValueType, presence: Presence, at: &ChainPosition<'c>) -> ValueType {
         let mut given = ValueType::nothing();
         let mut is_told = false;
         if value.can_be(LIST) {
@@ -228,13 +228,13 @@ impl<'c> Checker<'c> {
                     is_told = true;
                     let list = self.text(at.before());
                     let message = format!("`{list}` has no element {}", self.text(index.span));
-                    self.tell(FindingKind::Erring, at.through(), message, Some("count elements from 0".to_owned()));
+                    self.report(FindingKind::Erring, at.through(), message, Some("count elements from 0".to_owned()));
                 }
             } else if !value.can_be(MAP.or(OPTIONAL)) {
                 is_told = true;
                 let list = self.text(at.before());
                 let message = format!("`{list}` is a list, so its index must be an integer, not {at_index}");
-                self.tell(FindingKind::Unfit, index.span, message, None);
+                self.report(FindingKind::Unfit, index.span, message, None);
             }
         }
         if value.can_be(MAP) {
@@ -251,14 +251,14 @@ impl<'c> Checker<'c> {
             given = self.join(given, below);
             given = self.join(given, ValueType::absent());
         } else if value.can_be(OPTIONAL) {
-            given = self.join(given, ValueType::made(OPTIONAL));
+            given = self.join(given, ValueType::of_computed(OPTIONAL));
         }
         if value.can_be(NULL) && presence == Presence::Optional {
             given = self.join(given, ValueType::absent());
         }
         if given.is_nothing() && !is_told && !value.can_be(MAP.or(OPTIONAL).or(LIST)) {
             let owner = self.text(at.before());
-            self.tell(
+            self.report(
                 FindingKind::Unfit,
                 at.through(),
                 format!("`{owner}` is {value} and cannot be indexed with `{}`", self.text(index.span)),
@@ -269,21 +269,21 @@ impl<'c> Checker<'c> {
     }
 
     /// `has(chain)`
-    pub(super) fn has(&mut self, chain: &'c Chain) -> Known {
+    pub(super) fn has(&mut self, chain: &'c Chain) -> InferredPart {
         let Some(position) = chain.links.len().checked_sub(1) else {
-            return Known { value: ValueType::boolean(), reads: Reads::Names };
+            return InferredPart { value: ValueType::boolean(), reads: Reads::Names };
         };
-        let Known { value, reads } = self.chain(chain, position);
+        let InferredPart { value, reads } = self.chain(chain, position);
         let link = &chain.links[position];
         let (LinkKind::Field { name, .. }, false) = (&link.kind, value.is_nothing()) else {
-            return Known { value: ValueType::nothing(), reads };
+            return InferredPart { value: ValueType::nothing(), reads };
         };
-        let at = At { chain, position, path: path_of(chain, position + 1) };
+        let at = ChainPosition { chain, position, path: path_of(chain, position + 1) };
         let mut truths = Truths::NEITHER;
         if value.can_be(MAP) {
             let suspects = self.suspects.len();
             let Some((_, there)) = self.look_up(&value, name, &at) else {
-                return Known { value: ValueType::nothing(), reads };
+                return InferredPart { value: ValueType::nothing(), reads };
             };
             self.suspects.truncate(suspects);
             truths = match there {
@@ -298,13 +298,13 @@ impl<'c> Checker<'c> {
         truths.no |= value.can_be(NULL);
         if truths == Truths::NEITHER {
             let owner = self.text(at.before());
-            self.tell(FindingKind::Unfit, at.through(), format!("`{owner}` is {value} and has no field `{name}`"), None);
+            self.report(FindingKind::Unfit, at.through(), format!("`{owner}` is {value} and has no field `{name}`"), None);
         }
-        Known { value: ValueType::truths(truths), reads }
+        InferredPart { value: ValueType::truths(truths), reads }
     }
 }
 
-impl At<'_> {
+impl ChainPosition<'_> {
     /// Returns the range of the chain before the current link.
     fn before(&self) -> Span {
         Span { start: self.chain.base.span.start, end: self.chain.links[self.position].span.start }

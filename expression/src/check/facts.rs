@@ -9,11 +9,11 @@ const FACTS_MAX: usize = 128;
 /// Facts, latest last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    stated: Vec<Stated>,
+    stated: Vec<PathFact>,
 }
 
 #[derive(Clone, Debug)]
-struct Stated {
+struct PathFact {
     path: Box<str>,
     fact: Fact,
     weight: Weight,
@@ -41,15 +41,15 @@ pub(crate) enum Weight {
 }
 
 /// What all facts together say about a path.
-pub(crate) struct Said {
+pub(crate) struct PathSummary {
     pub(crate) is: Option<ValueType>,
-    pub(crate) presence: Option<Presence>,
+    pub(crate) presence: Option<PathPresence>,
     /// The neighboring operand that says so, if any.
     pub(crate) beside: Option<Span>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Presence {
+pub(crate) enum PathPresence {
     Present,
     Absent,
 }
@@ -71,12 +71,12 @@ impl Facts {
 
     pub(crate) fn state(&mut self, path: &str, fact: Fact, weight: Weight) {
         if self.stated.len() < FACTS_MAX {
-            self.stated.push(Stated { path: path.into(), fact, weight });
+            self.stated.push(PathFact { path: path.into(), fact, weight });
         }
     }
 
-    pub(crate) fn of(&self, path: &str) -> Said {
-        let mut said = Said { is: None, presence: None, beside: None };
+    pub(crate) fn of(&self, path: &str) -> PathSummary {
+        let mut said = PathSummary { is: None, presence: None, beside: None };
         for stated in self.stated.iter().filter(|stated| *stated.path == *path) {
             match &stated.fact {
                 Fact::Is(value) => {
@@ -84,10 +84,10 @@ impl Facts {
                         Some(before) => before.and(value),
                         None => value.clone(),
                     });
-                    said.presence = said.presence.or(Some(Presence::Present));
+                    said.presence = said.presence.or(Some(PathPresence::Present));
                 }
-                Fact::Present => said.presence = said.presence.or(Some(Presence::Present)),
-                Fact::Absent => said.presence = Some(Presence::Absent),
+                Fact::Present => said.presence = said.presence.or(Some(PathPresence::Present)),
+                Fact::Absent => said.presence = Some(PathPresence::Absent),
             }
             if let Weight::Beside(span) = stated.weight {
                 said.beside = Some(span);

@@ -1,7 +1,7 @@
 //! Determines what each kind of part can return.
 
 use super::facts::Weight;
-use super::{Checker, FindingKind, Known, Reads, Truth};
+use super::{Checker, FindingKind, InferredPart, Reads, Truth};
 use crate::ast::{Choose, Element, Entry, Expr, Kind, LinkKind, Presence, Span, Times};
 use crate::error::{ErrorKind, Fault};
 use crate::evaluate::Evaluation;
@@ -11,30 +11,30 @@ use crate::types::{MapType, Occurrence, Others, Truths, ValueType};
 use crate::value::Value;
 
 impl<'c> Checker<'c> {
-    pub(super) fn value(&mut self, expr: &'c Expr) -> Known {
+    pub(super) fn value(&mut self, expr: &'c Expr) -> InferredPart {
         self.steps += 1;
         if self.steps > self.steps_max {
-            return Known { value: ValueType::anything(), reads: Reads::Names };
+            return InferredPart { value: ValueType::anything(), reads: Reads::Names };
         }
         let before = self.mark();
         match &expr.kind {
-            Kind::Literal(literal) => Known { value: ValueType::of_value(&literal.value()), reads: Reads::Nothing },
-            Kind::Type(kind) => Known { value: ValueType::of_value(&Value::Type(*kind)), reads: Reads::Nothing },
-            Kind::Root(name) => Known { value: self.root(name), reads: Reads::Names },
-            Kind::Local(index) => Known { value: self.local(*index), reads: Reads::Locals },
+            Kind::Literal(literal) => InferredPart { value: ValueType::of_value(&literal.value()), reads: Reads::Nothing },
+            Kind::Type(kind) => InferredPart { value: ValueType::of_value(&Value::Type(*kind)), reads: Reads::Nothing },
+            Kind::Root(name) => InferredPart { value: self.root(name), reads: Reads::Names },
+            Kind::Local(index) => InferredPart { value: self.local(*index), reads: Reads::Locals },
             Kind::Chain(chain) => {
                 let known = self.chain(chain, chain.links.len());
-                let known = self.folded(expr, known);
+                let known = self.fold_constant(expr, known);
                 // A field that is known to be true is not a test; a method that returns true is.
                 match chain.links.last().map(|link| &link.kind) {
-                    Some(LinkKind::Call(_) | LinkKind::Loop(_)) => self.judged(expr, known, before),
+                    Some(LinkKind::Call(_) | LinkKind::Loop(_)) => self.report_if_constant(expr, known, before),
                     _ => known,
                 }
             }
             Kind::Call(call) => {
                 let known = self.call(call, None, expr.span);
-                let known = self.folded(expr, known);
-                self.judged(expr, known, before)
+                let known = self.fold_constant(expr, known);
+                self.report_if_constant(expr, known, before)
             }
             Kind::List(elements) => self.list(elements),
             Kind::Map(entries) => self.map(entries),
@@ -42,22 +42,22 @@ impl<'c> Checker<'c> {
             Kind::Any(operands) => self.junction(expr, operands, Truth::False, before),
             Kind::Not(operand, times) => {
                 let (truths, reads) = self.condition(operand);
-                let truths = if times % 2 == 1 { truths.flipped() } else { truths };
-                Known { value: ValueType::truths(truths), reads }
+                let truths = if times % 2 == 1 { truths.negate() } else { truths };
+                InferredPart { value: ValueType::truths(truths), reads }
             }
             Kind::Negate(operand, times) => {
                 let known = self.negate(expr, operand, *times);
-                self.folded(expr, known)
+                self.fold_constant(expr, known)
             }
             Kind::Fold(fold) => {
                 let known = self.fold(fold);
-                let known = self.folded(expr, known);
-                self.judged(expr, known, before)
+                let known = self.fold_constant(expr, known);
+                self.report_if_constant(expr, known, before)
             }
             Kind::Choose(choose) => self.choose(choose),
             Kind::Has(chain) => {
                 let known = self.has(chain);
-                self.judged(expr, known, before)
+                self.report_if_constant(expr, known, before)
             }
             Kind::Bind(parts) => {
                 let bound = self.value(&parts.0);
@@ -67,33 +67,33 @@ impl<'c> Checker<'c> {
                 self.locals.push(bound.value);
                 let body = self.value(&parts.1);
                 self.locals.pop();
-                Known { value: body.value, reads: self.outside(bound.reads, body.reads) }
+                InferredPart { value: body.value, reads: self.outside(bound.reads, body.reads) }
             }
         }
     }
 
     /// Returns whether a part that must be true or false can be each of them, and what it reads.
     pub(super) fn condition(&mut self, expr: &'c Expr) -> (Truths, Reads) {
-        let Known { value, reads } = self.value(expr);
+        let InferredPart { value, reads } = self.value(expr);
         if !value.is_nothing() && !value.can_be(BOOL) {
             let hint = self.condition_hint(expr, &value);
-            self.tell(FindingKind::NotBoolean, expr.span, format!("expected true or false, not {value}"), hint);
+            self.report(FindingKind::NotBoolean, expr.span, format!("expected true or false, not {value}"), hint);
         }
         (Truths { yes: value.can_be_truth(true), no: value.can_be_truth(false) }, reads)
     }
 
     fn root(&mut self, name: &str) -> ValueType {
         let value = self.known.find(name).cloned().unwrap_or_else(ValueType::anything);
-        self.narrowed(name, value)
+        self.narrow(name, value)
     }
 
     fn local(&mut self, index: usize) -> ValueType {
         let value = self.locals.get(index).cloned().unwrap_or_else(ValueType::anything);
-        self.narrowed(&format!("#{index}"), value)
+        self.narrow(&format!("#{index}"), value)
     }
 
     /// Returns a value narrowed by the facts about its path.
-    fn narrowed(&mut self, path: &str, value: ValueType) -> ValueType {
+    fn narrow(&mut self, path: &str, value: ValueType) -> ValueType {
         let said = self.facts.of(path);
         match said.is {
             Some(is) => {
@@ -128,24 +128,24 @@ impl<'c> Checker<'c> {
     }
 
     /// Evaluates a part that reads nothing.
-    fn folded(&mut self, expr: &'c Expr, known: Known) -> Known {
+    fn fold_constant(&mut self, expr: &'c Expr, known: InferredPart) -> InferredPart {
         if known.reads != Reads::Nothing || known.value.is_nothing() || !self.locals.is_empty() {
             return known;
         }
         let scope = Scope::new();
         let given = Evaluation::new(self.source, &scope, &mut self.budget).value(expr);
         match given.map(|value| ValueType::of_value(&value)) {
-            Ok(value) => Known { value, ..known },
+            Ok(value) => InferredPart { value, ..known },
             Err(fault) if fault.kind == ErrorKind::Budget => known,
             Err(fault) => {
-                self.tell_fault(&fault, expr.span);
-                Known { value: ValueType::nothing(), ..known }
+                self.report_fault(&fault, expr.span);
+                InferredPart { value: ValueType::nothing(), ..known }
             }
         }
     }
 
     /// Reports an error that occurred when known values were evaluated.
-    pub(super) fn tell_fault(&mut self, fault: &Fault, span: Span) {
+    pub(super) fn report_fault(&mut self, fault: &Fault, span: Span) {
         let kind = match fault.kind {
             ErrorKind::Type => FindingKind::Unfit,
             ErrorKind::Missing | ErrorKind::Overflow | ErrorKind::DivisionByZero | ErrorKind::Invalid | ErrorKind::Budget => {
@@ -153,16 +153,16 @@ impl<'c> Checker<'c> {
             }
         };
         let place = if fault.span == (0..0) { span } else { Span { start: offset(fault.span.start), end: offset(fault.span.end) } };
-        self.tell(kind, place, fault.message.clone(), fault.hint.clone());
+        self.report(kind, place, fault.message.clone(), fault.hint.clone());
     }
 
     /// Reports a test that has only one outcome, unless something in it was already reported, or only a
     /// neighboring operand makes it so.
-    fn judged(&mut self, expr: &'c Expr, known: Known, before: (usize, u32)) -> Known {
+    fn report_if_constant(&mut self, expr: &'c Expr, known: InferredPart, before: (usize, u32)) -> InferredPart {
         if before == self.mark() && known.value.kinds() == BOOL {
             match (known.value.can_be_truth(true), known.value.can_be_truth(false)) {
-                (true, false) => self.tell_always(expr, Truth::True),
-                (false, true) => self.tell_always(expr, Truth::False),
+                (true, false) => self.report_constant(expr, Truth::True),
+                (false, true) => self.report_constant(expr, Truth::False),
                 _ => {}
             }
         }
@@ -170,7 +170,7 @@ impl<'c> Checker<'c> {
     }
 
     /// `&&` and `||`: the facts of one operand hold for those after it, as long as it does not fail.
-    fn junction(&mut self, expr: &'c Expr, operands: &'c [Expr], needed: Truth, before: (usize, u32)) -> Known {
+    fn junction(&mut self, expr: &'c Expr, operands: &'c [Expr], needed: Truth, before: (usize, u32)) -> InferredPart {
         let outer = self.facts.len();
         let mut reads = Reads::Nothing;
         // All operands are as needed, or one of them decides.
@@ -179,11 +179,11 @@ impl<'c> Checker<'c> {
             let mark = self.mark();
             let (truths, operand_reads) = self.condition(operand);
             reads = reads.max(operand_reads);
-            let truths = if needed == Truth::True { truths } else { truths.flipped() };
+            let truths = if needed == Truth::True { truths } else { truths.negate() };
             let is_borrowing = self.mark().1 != mark.1;
             errs |= truths == Truths::NEITHER;
             if all && !truths.yes && truths.no && is_borrowing && self.count_of_findings() == mark.0 {
-                self.tell_contradiction(operand, needed);
+                self.report_contradiction(operand, needed);
             }
             all &= truths.yes;
             decided |= truths.no || is_borrowing;
@@ -191,12 +191,12 @@ impl<'c> Checker<'c> {
         }
         self.facts.truncate(outer);
         let truths = Truths { yes: all, no: decided };
-        let truths = if needed == Truth::True { truths } else { truths.flipped() };
-        let known = Known { value: ValueType::truths(truths), reads };
-        if errs { known } else { self.judged(expr, known, before) }
+        let truths = if needed == Truth::True { truths } else { truths.negate() };
+        let known = InferredPart { value: ValueType::truths(truths), reads };
+        if errs { known } else { self.report_if_constant(expr, known, before) }
     }
 
-    fn choose(&mut self, choose: &'c Choose) -> Known {
+    fn choose(&mut self, choose: &'c Choose) -> InferredPart {
         let outer = self.facts.len();
         let mut value = ValueType::nothing();
         let mut reads = Reads::Nothing;
@@ -219,10 +219,10 @@ impl<'c> Checker<'c> {
         if is_reached {
             value = self.join(value, otherwise.value);
         }
-        Known { value, reads: reads.max(otherwise.reads) }
+        InferredPart { value, reads: reads.max(otherwise.reads) }
     }
 
-    fn list(&mut self, elements: &'c [Element]) -> Known {
+    fn list(&mut self, elements: &'c [Element]) -> InferredPart {
         let mut types = Vec::with_capacity(elements.len());
         let mut reads = Reads::Nothing;
         let mut errs = false;
@@ -241,13 +241,13 @@ impl<'c> Checker<'c> {
             }
         }
         if errs {
-            return Known { value: ValueType::nothing(), reads };
+            return InferredPart { value: ValueType::nothing(), reads };
         }
         let list = ValueType::list_of(types, |all, element| self.join(all, element));
-        Known { value: if are_all_there { list } else { list.another() }, reads }
+        InferredPart { value: if are_all_there { list } else { list.another() }, reads }
     }
 
-    fn map(&mut self, entries: &'c [Entry]) -> Known {
+    fn map(&mut self, entries: &'c [Entry]) -> InferredPart {
         let mut map = Some(MapType::new(Others::None));
         let mut reads = Reads::Nothing;
         let mut errs = false;
@@ -258,7 +258,7 @@ impl<'c> Checker<'c> {
             if !key.value.is_nothing() && !key.value.can_be(BOOL.or(INT).or(UINT).or(STRING)) {
                 errs = true;
                 let message = format!("{} cannot be a map key; keys are strings, ints, uints or bools", key.value);
-                self.tell(FindingKind::Unfit, entry.key.span, message, None);
+                self.report(FindingKind::Unfit, entry.key.span, message, None);
             }
             let (value, occurrence) = match entry.presence {
                 Presence::Required => (known.value, Occurrence::Always),
@@ -275,31 +275,31 @@ impl<'c> Checker<'c> {
         let value = match (errs, map) {
             (true, _) => ValueType::nothing(),
             (false, Some(map)) => ValueType::map(map),
-            (false, None) => ValueType::made(MAP),
+            (false, None) => ValueType::of_computed(MAP),
         };
-        Known { value, reads }
+        InferredPart { value, reads }
     }
 
     /// Returns true if the value after a `?` can be an optional, and reports it if it cannot.
     fn demand_optional(&mut self, expr: &Expr, value: &ValueType) -> bool {
         let is_fine = value.can_be(OPTIONAL);
         if !is_fine && !value.is_nothing() {
-            self.tell(FindingKind::Unfit, expr.span, format!("`?` needs an optional, not {value}"), Some(words_optional()));
+            self.report(FindingKind::Unfit, expr.span, format!("`?` needs an optional, not {value}"), Some(words_optional()));
         }
         is_fine
     }
 
-    fn negate(&mut self, expr: &Expr, operand: &'c Expr, times: Times) -> Known {
-        let Known { value, reads } = self.value(operand);
+    fn negate(&mut self, expr: &Expr, operand: &'c Expr, times: Times) -> InferredPart {
+        let InferredPart { value, reads } = self.value(operand);
         if value.is_nothing() {
-            return Known { value, reads };
+            return InferredPart { value, reads };
         }
         let negated = value.kinds().and(INT.or(DOUBLE));
         if negated.is_empty() {
-            self.tell(FindingKind::Unfit, expr.span, format!("`-` needs an int or a double, not {value}"), None);
+            self.report(FindingKind::Unfit, expr.span, format!("`-` needs an int or a double, not {value}"), None);
         }
         let value = if times == 0 { value } else { value.only(NUMBER).only(negated).another() };
-        Known { value, reads }
+        InferredPart { value, reads }
     }
 }
 

@@ -31,7 +31,7 @@ impl<'c> Checker<'c> {
         }
     }
 
-    pub(super) fn tell_what_may_be_missing(&mut self, tree: &'c Expr, purpose: Purpose) {
+    pub(super) fn report_suspects(&mut self, tree: &'c Expr, purpose: Purpose) {
         let suspects = std::mem::take(&mut self.suspects);
         let mut tried: BTreeSet<&str> = BTreeSet::new();
         let mut reported: Vec<Span> = Vec::new();
@@ -52,28 +52,28 @@ impl<'c> Checker<'c> {
             self.steps = without.steps;
             if !is_left {
                 reported.push(suspect.span);
-                self.tell_missing(tree, suspect);
+                self.report_missing(tree, suspect);
             }
         }
     }
 
-    fn tell_missing(&mut self, tree: &'c Expr, suspect: &Suspect) {
+    fn report_missing(&mut self, tree: &'c Expr, suspect: &Suspect) {
         let path = self.text(suspect.span);
         let message = match (suspect.occurrence, suspect.each) {
             (Occurrence::InSome, Some(each)) => format!("`{}` is not in {each}; where it is missing, reading it is an error", suspect.name),
             _ => format!("`{path}` may be missing; if it is, reading it is an error"),
         };
-        let place = chain_at(tree, suspect.span).filter(|place| place.reading == Reading::Value);
+        let place = chain_at(tree, suspect.span).filter(|place| place.reading == ChainRead::Value);
         let optional = place.map(|place| self.optional_form(&place, suspect));
         let hint = match optional {
             Some(optional) => format!("write `{optional}`, or check first with `has({path})`"),
             None => format!("check first with `has({path})`"),
         };
-        self.tell(FindingKind::MayBeMissing, suspect.span, message, Some(hint));
+        self.report(FindingKind::MayBeMissing, suspect.span, message, Some(hint));
     }
 
     /// Returns the path with `.?` from the possibly missing field on, and a default for it.
-    fn optional_form(&mut self, place: &Place<'c>, suspect: &Suspect) -> String {
+    fn optional_form(&mut self, place: &ChainUse<'c>, suspect: &Suspect) -> String {
         let chain = place.chain;
         let first = chain.links.iter().position(|link| link.span.end == suspect.span.end).unwrap_or(0);
         let count = first + chain.links[first..].iter().take_while(|link| is_plain(link)).count();
@@ -106,18 +106,18 @@ impl<'c> Checker<'c> {
 }
 
 /// A chain in an expression, and its purpose there.
-struct Place<'c> {
+struct ChainUse<'c> {
     chain: &'c Chain,
     end: u32,
     /// The value that it is compared with.
     beside: Option<&'c Expr>,
     is_condition: bool,
-    reading: Reading,
+    reading: ChainRead,
 }
 
 /// What is read of a chain.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
+enum ChainRead {
     /// Its value.
     Value,
     /// Whether its last field is there.
@@ -125,21 +125,21 @@ enum Reading {
 }
 
 /// Returns the chain that begins with a path, searched for from the top.
-fn chain_at(expr: &Expr, span: Span) -> Option<Place<'_>> {
+fn chain_at(expr: &Expr, span: Span) -> Option<ChainUse<'_>> {
     let mut expr = expr;
     let mut beside = None;
     let mut is_condition = true;
     loop {
         let chain = match &expr.kind {
-            Kind::Chain(chain) => Some((chain, Reading::Value)),
-            Kind::Has(chain) => Some((chain, Reading::Presence)),
+            Kind::Chain(chain) => Some((chain, ChainRead::Value)),
+            Kind::Has(chain) => Some((chain, ChainRead::Presence)),
             _ => None,
         };
         if let Some((chain, reading)) = chain
             && chain.base.span.start == span.start
             && chain.links.iter().any(|link| link.span.end == span.end)
         {
-            return Some(Place { chain, end: expr.span.end, beside, is_condition, reading });
+            return Some(ChainUse { chain, end: expr.span.end, beside, is_condition, reading });
         }
         let child = expr.children().into_iter().find(|child| child.span.start <= span.start && span.end <= child.span.end)?;
         beside = match &expr.kind {

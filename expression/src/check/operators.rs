@@ -1,12 +1,12 @@
 //! Operators: which outcomes comparisons can have, and which types arithmetic returns.
 
-use super::{Checker, FindingKind, Known, Reads};
+use super::{Checker, FindingKind, InferredPart, Reads};
 use crate::arithmetic;
 use crate::ast::{Comparison, Expr, Fold, Operator, Span};
 use crate::compare;
 use crate::error::ErrorKind;
 use crate::functions::signature::{Kinds, LIST, MAP, NULL, NUMBER, ORDERED, STRING};
-use crate::types::{Found, Holds, Occurrence, Others, Truths, ValueType, is_overlapping};
+use crate::types::{FieldLookup, Holds, Occurrence, Others, Truths, ValueType, is_overlapping};
 use crate::value::{Type, Value};
 
 /// The maximum number of pairs of known values that are tried.
@@ -24,7 +24,7 @@ pub(super) struct Operand<'c> {
 
 impl<'c> Checker<'c> {
     /// Operators of one precedence, from left to right.
-    pub(super) fn fold(&mut self, fold: &'c Fold) -> Known {
+    pub(super) fn fold(&mut self, fold: &'c Fold) -> InferredPart {
         let (mut left, mut reads) = self.operand(&fold.first);
         for (operator, operand) in &fold.rest {
             let (right, right_reads) = self.operand(operand);
@@ -32,12 +32,12 @@ impl<'c> Checker<'c> {
             reads = reads.max(right_reads);
             left = Operand { value, span: left.span.to(operand.span), expr: None, is_borrowed: left.is_borrowed || right.is_borrowed };
         }
-        Known { value: left.value, reads }
+        InferredPart { value: left.value, reads }
     }
 
     fn operand(&mut self, expr: &'c Expr) -> (Operand<'c>, Reads) {
         let borrowed = self.borrowed.0;
-        let Known { value, reads } = self.value(expr);
+        let InferredPart { value, reads } = self.value(expr);
         (Operand { value, span: expr.span, expr: Some(expr), is_borrowed: self.borrowed.0 != borrowed }, reads)
     }
 
@@ -47,7 +47,7 @@ impl<'c> Checker<'c> {
         }
         match operator {
             Operator::Equal => ValueType::truths(self.equality(operator, left, right)),
-            Operator::NotEqual => ValueType::truths(self.equality(operator, left, right).flipped()),
+            Operator::NotEqual => ValueType::truths(self.equality(operator, left, right).negate()),
             Operator::In => self.membership(left, right),
             Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => self.order(operator, left, right),
             Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Remainder => {
@@ -61,7 +61,7 @@ impl<'c> Checker<'c> {
         if !yes {
             let (left, right) = (self.by_itself(left), self.by_itself(right));
             if !is_overlapping(&left.value, &right.value) {
-                self.tell_impossible(operator, &left, &right);
+                self.report_impossible(operator, &left, &right);
             }
         }
         Truths { yes, no: !is_always_equal(&left.value, &right.value) }
@@ -87,7 +87,7 @@ impl<'c> Checker<'c> {
     fn order(&mut self, operator: Operator, left: &Operand<'c>, right: &Operand<'c>) -> ValueType {
         let kinds = comparable(left.value.kinds(), right.value.kinds());
         if kinds.is_empty() {
-            self.tell_unordered(operator, left, right);
+            self.report_unordered(operator, left, right);
             return ValueType::nothing();
         }
         if let Some(tried) = self.tried_pairs(operator, left, right) {
@@ -116,7 +116,7 @@ impl<'c> Checker<'c> {
             if !can_be && hay.value.kinds() == LIST && list.len != Some(0) {
                 let needle = self.by_itself(needle);
                 if !is_overlapping(&needle.value, &list.element) {
-                    self.tell_not_among(&needle, hay, &list.element);
+                    self.report_not_among(&needle, hay, &list.element);
                 }
             }
         } else if hay.value.can_be(LIST) {
@@ -128,7 +128,7 @@ impl<'c> Checker<'c> {
         if truths == Truths::NEITHER {
             let message = format!("`in` needs a list or a map on its right, not {}", hay.value);
             let hint = hay.value.can_be(STRING).then(|| format!("write `{}.contains({})`", self.text(hay.span), self.text(needle.span)));
-            self.tell(FindingKind::Unfit, hay.span, message, hint);
+            self.report(FindingKind::Unfit, hay.span, message, hint);
         }
         ValueType::truths(truths)
     }
@@ -145,7 +145,7 @@ impl<'c> Checker<'c> {
             }
         }
         if kinds.is_empty() {
-            self.tell_no_arithmetic(operator, left, right);
+            self.report_no_arithmetic(operator, left, right);
             return ValueType::nothing();
         }
         let is_zero = matches!(right.value.constant(), Some(Value::Int(0) | Value::Uint(0)))
@@ -153,14 +153,14 @@ impl<'c> Checker<'c> {
         if is_zero && matches!(operator, Operator::Divide | Operator::Remainder) {
             let what = if operator == Operator::Divide { "division" } else { "remainder" };
             let hint = "make sure that the divisor is not 0".to_owned();
-            self.tell(FindingKind::Erring, left.span.to(right.span), format!("{what} by zero"), Some(hint));
+            self.report(FindingKind::Erring, left.span.to(right.span), format!("{what} by zero"), Some(hint));
             return ValueType::nothing();
         }
         if let Some(tried) = self.tried_pairs(operator, left, right) {
             return tried;
         }
         let list = if is_list { ValueType::list(self.join(left.value.element(), right.value.element())) } else { ValueType::nothing() };
-        list.or(ValueType::made(kinds.without(LIST)))
+        list.or(ValueType::of_computed(kinds.without(LIST)))
     }
 
     /// Returns the operator's result if both sides are known, or nothing if they are not, or are too many.
@@ -181,12 +181,12 @@ impl<'c> Checker<'c> {
             }
         }
         if let (true, Some(fault)) = (given.is_nothing(), erred) {
-            self.tell_fault(&fault, left.span.to(right.span));
+            self.report_fault(&fault, left.span.to(right.span));
         }
         Some(given)
     }
 
-    fn tell_no_arithmetic(&mut self, operator: Operator, left: &Operand<'c>, right: &Operand<'c>) {
+    fn report_no_arithmetic(&mut self, operator: Operator, left: &Operand<'c>, right: &Operand<'c>) {
         let mut hint = None;
         for one in left.value.without(NULL).kinds().types() {
             for other in right.value.without(NULL).kinds().types() {
@@ -194,7 +194,7 @@ impl<'c> Checker<'c> {
             }
         }
         let message = format!("`{}` cannot be applied to {} and {}", operator.symbol(), left.value, right.value);
-        self.tell(FindingKind::Unfit, left.span.to(right.span), message, hint);
+        self.report(FindingKind::Unfit, left.span.to(right.span), message, hint);
     }
 }
 
@@ -202,8 +202,8 @@ impl<'c> Checker<'c> {
 fn membership_of_map(needle: &Operand<'_>, hay: &Operand<'_>, or: Truths) -> Truths {
     let known = match (needle.value.constant(), hay.value.map_known()) {
         (Some(Value::String(name)), Some(map)) => match (map.find(&name), map.others()) {
-            (Found::Field(field), _) if field.occurrence == Occurrence::Always => Truths::of(true),
-            (Found::Unknown, Others::None) => Truths::of(false),
+            (FieldLookup::Field(field), _) if field.occurrence == Occurrence::Always => Truths::of(true),
+            (FieldLookup::Unknown, Others::None) => Truths::of(false),
             _ => Truths::BOTH,
         },
         _ => Truths::BOTH,

@@ -1,13 +1,13 @@
 //! Macros over lists and maps: the types of their variables, and the outcome of their bodies.
 
 use super::infer::is_walkable;
-use super::{Checker, FindingKind, Known, Reads};
+use super::{Checker, FindingKind, InferredPart, Reads};
 use crate::ast::{Expr, Loop, LoopKind, Span, Variables};
 use crate::functions::signature::{BOOL, INT, LIST, MAP, ORDERED, STRING, UINT};
 use crate::types::{Holds, ListType, MapType, Others, Range, Truths, ValueType};
 
 /// The values of the variables in one turn.
-struct Turn {
+struct TurnTypes {
     element: ValueType,
     key: ValueType,
     value: ValueType,
@@ -17,7 +17,7 @@ impl<'c> Checker<'c> {
     pub(super) fn turns(&mut self, range: &ValueType, turns: &'c Loop, span: Span) -> (ValueType, Reads) {
         if !is_walkable(range) {
             let message = format!("a macro needs a list or a map to iterate over, not {range}");
-            self.tell(FindingKind::Unfit, span, message, None);
+            self.report(FindingKind::Unfit, span, message, None);
             return (ValueType::nothing(), Reads::Names);
         }
         let turn = self.turn_of(range);
@@ -34,11 +34,11 @@ impl<'c> Checker<'c> {
         self.locals.truncate(outer);
         let reads = self.outside(Reads::Nothing, filter.map_or(body.1, |(_, reads)| reads.max(body.1)));
         let is_run = len.is_some_and(|len| len > 0);
-        (outcome(turns, &body.0, &Over { element, len: len.filter(|_| filter.is_none()), is_run, is_text_keyed }), reads)
+        (outcome(turns, &body.0, &LoopRange { element, len: len.filter(|_| filter.is_none()), is_run, is_text_keyed }), reads)
     }
 
-    fn turn_of(&mut self, range: &ValueType) -> Turn {
-        let mut turn = Turn { element: ValueType::nothing(), key: ValueType::nothing(), value: ValueType::nothing() };
+    fn turn_of(&mut self, range: &ValueType) -> TurnTypes {
+        let mut turn = TurnTypes { element: ValueType::nothing(), key: ValueType::nothing(), value: ValueType::nothing() };
         if range.can_be(LIST) {
             turn.element = range.element();
             turn.key = ValueType::within(INT, Range::natural());
@@ -46,7 +46,7 @@ impl<'c> Checker<'c> {
         }
         if range.can_be(MAP) {
             let is_text_keyed = range.map_known().is_some() || range.below() == ValueType::json();
-            let key = if is_text_keyed { ValueType::text() } else { ValueType::made(STRING.or(INT).or(UINT).or(BOOL)) };
+            let key = if is_text_keyed { ValueType::text() } else { ValueType::of_computed(STRING.or(INT).or(UINT).or(BOOL)) };
             turn.element = self.join(turn.element, key.clone());
             turn.key = turn.key.or(key);
             let field = self.any_field(range);
@@ -73,21 +73,21 @@ impl<'c> Checker<'c> {
                 (ValueType::truths(truths), reads)
             }
             LoopKind::List | LoopKind::Map => {
-                let Known { value, reads } = self.value(body);
+                let InferredPart { value, reads } = self.value(body);
                 (value, reads)
             }
             LoopKind::Entries => {
-                let Known { value, reads } = self.value(body);
+                let InferredPart { value, reads } = self.value(body);
                 if !value.is_nothing() && !value.can_be(MAP) {
                     let message = format!("each iteration must return a map of entries, not {value}");
-                    self.tell(FindingKind::Unfit, body.span, message, Some("write `{new_key: new_value}`".to_owned()));
+                    self.report(FindingKind::Unfit, body.span, message, Some("write `{new_key: new_value}`".to_owned()));
                 }
                 (value.only(MAP), reads)
             }
             LoopKind::SortBy => {
-                let Known { value, reads } = self.value(body);
+                let InferredPart { value, reads } = self.value(body);
                 if !value.is_nothing() && !value.can_be(ORDERED) {
-                    self.tell(FindingKind::Unfit, body.span, format!("elements cannot be sorted by {value}, which has no order"), None);
+                    self.report(FindingKind::Unfit, body.span, format!("elements cannot be sorted by {value}, which has no order"), None);
                 }
                 (value.only(ORDERED), reads)
             }
@@ -96,7 +96,7 @@ impl<'c> Checker<'c> {
 }
 
 /// What a macro iterates over.
-struct Over {
+struct LoopRange {
     element: ValueType,
     /// The number of turns if all of them count and the number is known.
     len: Option<usize>,
@@ -106,7 +106,7 @@ struct Over {
     is_text_keyed: bool,
 }
 
-fn outcome(turns: &Loop, body: &ValueType, over: &Over) -> ValueType {
+fn outcome(turns: &Loop, body: &ValueType, over: &LoopRange) -> ValueType {
     let (yes, no) = (body.can_be_truth(true), body.can_be_truth(false));
     match turns.kind {
         LoopKind::All => ValueType::truths(Truths { yes: yes || !over.is_run, no }),
@@ -121,6 +121,6 @@ fn outcome(turns: &Loop, body: &ValueType, over: &Over) -> ValueType {
         }
         LoopKind::Filter | LoopKind::SortBy => ValueType::list(over.element.clone()),
         LoopKind::Map if over.is_text_keyed => ValueType::map(MapType::new(Others::Are(body.clone()))),
-        LoopKind::Map | LoopKind::Entries => ValueType::made(MAP),
+        LoopKind::Map | LoopKind::Entries => ValueType::of_computed(MAP),
     }
 }

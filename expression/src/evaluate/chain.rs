@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::Evaluation;
 use crate::ast::{Chain, Flatness, Kind, Link, LinkKind, Presence};
-use crate::bugs;
 use crate::compare::{element, look_up, made_entry};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::functions::Arguments;
 use crate::json::NodeKind;
+use crate::planted_bug;
 use crate::value::{Type, Value};
 
 impl<'a> Evaluation<'_, 'a> {
@@ -107,7 +107,7 @@ impl<'a> Evaluation<'_, 'a> {
 
     /// `value.name`
     fn field(&mut self, value: &Value<'a>, name: &'a str, presence: Presence) -> Result<Value<'a>, Fault> {
-        bugs::strike(name);
+        planted_bug::strike(name);
         let found = match value {
             Value::Json(node) if node.kind() == NodeKind::Object => look_up(*node, name, self.budget)?,
             Value::Map(map) => map.get_str(name).cloned(),

@@ -15,17 +15,17 @@ impl<'a> Evaluation<'_, 'a> {
         }
         let range = self.range(range)?;
         match turns.kind {
-            LoopKind::All => self.quantified(range, turns, Decisive::False),
-            LoopKind::Exists => self.quantified(range, turns, Decisive::True),
+            LoopKind::All => self.quantify(range, turns, Decisive::False),
+            LoopKind::Exists => self.quantify(range, turns, Decisive::True),
             LoopKind::ExistsOne => self.exists_one(range, turns),
-            LoopKind::List => self.collected(range, turns),
-            LoopKind::Filter => self.filtered(range, turns),
-            LoopKind::Map | LoopKind::Entries => self.mapped(range, turns),
+            LoopKind::List => self.collect_items(range, turns),
+            LoopKind::Filter => self.filter_items(range, turns),
+            LoopKind::Map | LoopKind::Entries => self.build_map(range, turns),
             LoopKind::SortBy => self.sorted_by(range, turns),
         }
     }
 
-    fn quantified(&mut self, range: Range<'a>, turns: &'a Loop, decisive: Decisive) -> Result<Value<'a>, Fault> {
+    fn quantify(&mut self, range: Range<'a>, turns: &'a Loop, decisive: Decisive) -> Result<Value<'a>, Fault> {
         let decisive = decisive == Decisive::True;
         let mut absorbed = None;
         for turn in range {
@@ -47,7 +47,7 @@ impl<'a> Evaluation<'_, 'a> {
         Ok(Value::Bool(count == 1))
     }
 
-    fn collected(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+    fn collect_items(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
         let mut items = Vec::new();
         for turn in range {
             if self.is_kept(&turn, turns)? {
@@ -57,7 +57,7 @@ impl<'a> Evaluation<'_, 'a> {
         Value::made_list(items)
     }
 
-    fn filtered(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+    fn filter_items(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
         let mut items = Vec::new();
         for turn in range {
             let element = turn.element.clone();
@@ -68,7 +68,7 @@ impl<'a> Evaluation<'_, 'a> {
         Value::made_list(items)
     }
 
-    fn mapped(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
+    fn build_map(&mut self, range: Range<'a>, turns: &'a Loop) -> Result<Value<'a>, Fault> {
         let mut entries = Vec::new();
         for turn in range {
             if !self.is_kept(&turn, turns)? {
@@ -94,18 +94,18 @@ impl<'a> Evaluation<'_, 'a> {
             let element = turn.element.clone();
             keyed.push((self.turn(turn, turns.variables, &turns.body)?, element));
         }
-        compare::sorted(keyed, self.budget).and_then(Value::made_list).map_err(|fault| fault.at(turns.body.span.range()))
+        compare::sort_by_keys(keyed, self.budget).and_then(Value::made_list).map_err(|fault| fault.at(turns.body.span.range()))
     }
 
     /// Returns true if the macro has no filter, or its filter keeps this turn.
-    fn is_kept(&mut self, turn: &Turn<'a>, turns: &'a Loop) -> Result<bool, Fault> {
+    fn is_kept(&mut self, turn: &LoopTurn<'a>, turns: &'a Loop) -> Result<bool, Fault> {
         match &turns.filter {
             Some(filter) => self.turn_truth(turn.clone(), turns.variables, filter),
             None => Ok(true),
         }
     }
 
-    fn turn(&mut self, turn: Turn<'a>, variables: Variables, body: &'a Expr) -> Result<Value<'a>, Fault> {
+    fn turn(&mut self, turn: LoopTurn<'a>, variables: Variables, body: &'a Expr) -> Result<Value<'a>, Fault> {
         self.budget.charge(1).and_then(|()| self.budget.charge_bytes(turn.copied_len)).map_err(|fault| fault.at(body.span.range()))?;
         if turn.is_rounded {
             self.budget.note_rounded();
@@ -116,7 +116,7 @@ impl<'a> Evaluation<'_, 'a> {
         }
     }
 
-    fn turn_truth(&mut self, turn: Turn<'a>, variables: Variables, body: &'a Expr) -> Result<bool, Fault> {
+    fn turn_truth(&mut self, turn: LoopTurn<'a>, variables: Variables, body: &'a Expr) -> Result<bool, Fault> {
         match self.turn(turn, variables, body)? {
             Value::Bool(truth) => Ok(truth),
             other => Err(super::not_boolean(&other).at(body.span.range())),
@@ -143,7 +143,7 @@ enum Decisive {
 
 /// The values of the variables in one turn.
 #[derive(Clone)]
-pub(crate) struct Turn<'a> {
+pub(crate) struct LoopTurn<'a> {
     /// The single variable: a list's element, a map's key.
     pub(crate) element: Value<'a>,
     /// The first of two variables: the index or the key.
@@ -156,7 +156,7 @@ pub(crate) struct Turn<'a> {
     is_rounded: bool,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> LoopTurn<'a> {
     /// Returns the values of the macro's variables.
     pub(crate) fn variables(self, variables: Variables) -> Vec<Value<'a>> {
         match variables {
@@ -173,9 +173,9 @@ pub(crate) enum Range<'a> {
 }
 
 impl<'a> Iterator for Range<'a> {
-    type Item = Turn<'a>;
+    type Item = LoopTurn<'a>;
 
-    fn next(&mut self) -> Option<Turn<'a>> {
+    fn next(&mut self) -> Option<LoopTurn<'a>> {
         let (value, copied_len, is_rounded, next) = match self {
             Self::List { list, next } => (list.items().get(*next)?.clone(), 0, false, next),
             Self::Json { items, next } => {
@@ -184,11 +184,11 @@ impl<'a> Iterator for Range<'a> {
             }
             Self::Map(entries) => {
                 let (key, value) = entries.next()?;
-                return Some(Turn { element: key.clone(), key, value, copied_len: 0, is_rounded: false });
+                return Some(LoopTurn { element: key.clone(), key, value, copied_len: 0, is_rounded: false });
             }
         };
         let key = Value::Int(i64::try_from(*next).unwrap_or(i64::MAX));
         *next += 1;
-        Some(Turn { element: value.clone(), key, value, copied_len, is_rounded })
+        Some(LoopTurn { element: value.clone(), key, value, copied_len, is_rounded })
     }
 }

@@ -255,7 +255,7 @@ impl<'a> Explainer<'_, 'a> {
             }
             self.depth -= 1;
         }
-        Part { elements, ..self.spanned(span, Shape::Whole, outcome, below) }
+        Part { elements, ..self.part_at(span, Shape::Whole, outcome, below) }
     }
 
     fn receiver(&mut self, chain: &'a Chain, count: usize, levels: usize) -> Part {
@@ -278,11 +278,11 @@ impl<'a> Explainer<'_, 'a> {
     /// result as the whole, or each of them if all had to.
     fn elements(&mut self, chain: &'a Chain, at: usize, turns: &'a Loop, outcome: &Outcome) -> Option<Elements> {
         let wanted = match (turns.kind, outcome) {
-            (LoopKind::Exists | LoopKind::ExistsOne, Outcome::Truth(true)) => Wanted::Truth(true),
-            (LoopKind::All, Outcome::Truth(false)) => Wanted::Truth(false),
-            (LoopKind::ExistsOne, Outcome::Truth(false)) => Wanted::TruthsOrAny,
-            (LoopKind::Exists, Outcome::Truth(false)) | (LoopKind::All, Outcome::Truth(true)) => Wanted::Any,
-            (LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne, Outcome::Erred(_)) => Wanted::Error,
+            (LoopKind::Exists | LoopKind::ExistsOne, Outcome::Truth(true)) => ElementSearch::Truth(true),
+            (LoopKind::All, Outcome::Truth(false)) => ElementSearch::Truth(false),
+            (LoopKind::ExistsOne, Outcome::Truth(false)) => ElementSearch::TruthsOrAny,
+            (LoopKind::Exists, Outcome::Truth(false)) | (LoopKind::All, Outcome::Truth(true)) => ElementSearch::Any,
+            (LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne, Outcome::Erred(_)) => ElementSearch::Error,
             _ => return None,
         };
         let over = self.evaluate(|evaluation| evaluation.links(chain, at)).ok()?;
@@ -292,7 +292,8 @@ impl<'a> Explainer<'_, 'a> {
         let mut decided: Vec<Element> = Vec::new();
         let mut passed: Vec<Element> = Vec::new();
         for turn in range {
-            if *self.steps_left == 0 || decided.len() == wanted.at_most() || (wanted == Wanted::Any && passed.len() == ELEMENTS_MAX) {
+            if *self.steps_left == 0 || decided.len() == wanted.at_most() || (wanted == ElementSearch::Any && passed.len() == ELEMENTS_MAX)
+            {
                 break;
             }
             let at = turn.key.brief();
@@ -379,10 +380,10 @@ impl<'a> Explainer<'_, 'a> {
     }
 
     fn compound(&mut self, expr: &Expr, shape: Shape, outcome: Outcome, parts: Vec<Part>) -> Part {
-        self.spanned(expr.span, shape, outcome, parts)
+        self.part_at(expr.span, shape, outcome, parts)
     }
 
-    fn spanned(&mut self, span: Span, shape: Shape, outcome: Outcome, parts: Vec<Part>) -> Part {
+    fn part_at(&mut self, span: Span, shape: Shape, outcome: Outcome, parts: Vec<Part>) -> Part {
         self.parts_left = self.parts_left.saturating_sub(1);
         let span = span.range();
         let source = on_one_line(&self.source[span.clone()]);
@@ -410,13 +411,13 @@ impl<'a> Explainer<'_, 'a> {
     }
 
     fn spend(&mut self, budget: &Budget) {
-        *self.steps_left = self.steps_left.saturating_sub(budget.spent());
+        *self.steps_left = self.steps_left.saturating_sub(budget.steps_spent());
     }
 }
 
 /// Which elements of a macro are looked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum ElementSearch {
     /// The first one whose turn has this result.
     Truth(bool),
     /// Those whose turn is true, or the first few if there are none.
@@ -427,7 +428,7 @@ enum Wanted {
     Error,
 }
 
-impl Wanted {
+impl ElementSearch {
     fn is(self, truth: &Outcome) -> bool {
         match self {
             Self::Truth(wanted) => *truth == Outcome::Truth(wanted),

@@ -24,7 +24,7 @@ impl Truth {
         if truth { Self::True } else { Self::False }
     }
 
-    fn negated(self) -> Self {
+    fn negate(self) -> Self {
         match self {
             Self::True => Self::False,
             Self::False => Self::True,
@@ -48,14 +48,14 @@ pub(super) enum Formula {
 
 /// The truths that a formula may keep: its present truth only, or that and an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
+enum AllowedTruth {
     /// This one only.
     To(Truth),
     /// This one or an error.
     ToOrErred(Truth),
 }
 
-impl Kept {
+impl AllowedTruth {
     fn allows(self, truth: Truth) -> bool {
         match self {
             Self::To(only) => truth == only,
@@ -67,10 +67,10 @@ impl Kept {
         self.allows(Truth::Erred)
     }
 
-    fn negated(self) -> Self {
+    fn negate(self) -> Self {
         match self {
-            Self::To(truth) => Self::To(truth.negated()),
-            Self::ToOrErred(truth) => Self::ToOrErred(truth.negated()),
+            Self::To(truth) => Self::To(truth.negate()),
+            Self::ToOrErred(truth) => Self::ToOrErred(truth.negate()),
         }
     }
 
@@ -93,7 +93,7 @@ impl Formula {
             Self::Leaf(leaf) => leaves[*leaf],
             Self::All(parts) => junction(parts, leaves, Truth::False),
             Self::Any(parts) => junction(parts, leaves, Truth::True),
-            Self::Not(part) => part.truth(leaves).negated(),
+            Self::Not(part) => part.truth(leaves).negate(),
             Self::Choice(branches, otherwise) => {
                 for (condition, then) in branches {
                     match condition.truth(leaves) {
@@ -110,7 +110,7 @@ impl Formula {
     /// Returns the fewest leaves that decide: as long as they stay as they are, the formula keeps its truth,
     /// whatever the others are.
     pub(super) fn decisive(&self, leaves: &[Truth]) -> Leaves {
-        self.keeping(leaves, Kept::To(self.truth(leaves))).unwrap_or_default()
+        self.keeping(leaves, AllowedTruth::To(self.truth(leaves))).unwrap_or_default()
     }
 
     /// Returns the ways to make the formula `to`, shortest first. None of them works with fewer turns. If the
@@ -124,12 +124,12 @@ impl Formula {
 
     /// Returns the fewest leaves that keep the formula within some truths, or nothing if its present truth is
     /// not one of them.
-    fn keeping(&self, leaves: &[Truth], kept: Kept) -> Option<Leaves> {
+    fn keeping(&self, leaves: &[Truth], kept: AllowedTruth) -> Option<Leaves> {
         match self {
             Self::Leaf(leaf) => kept.allows(leaves[*leaf]).then(|| vec![*leaf]),
             Self::All(parts) => junction_keeping(parts, leaves, kept, Truth::False),
             Self::Any(parts) => junction_keeping(parts, leaves, kept, Truth::True),
-            Self::Not(part) => part.keeping(leaves, kept.negated()),
+            Self::Not(part) => part.keeping(leaves, kept.negate()),
             Self::Choice(branches, otherwise) => {
                 // From last to first: whatever follows a condition is a choice itself.
                 let mut rest = otherwise.keeping(leaves, kept);
@@ -138,7 +138,7 @@ impl Formula {
                     let taken = both(condition.keeping(leaves, kept.condition(Truth::True)), then.clone());
                     let passed = both(condition.keeping(leaves, kept.condition(Truth::False)), rest.clone());
                     let (erred, either) = if kept.allows_errors() {
-                        (condition.keeping(leaves, Kept::To(Truth::Erred)), both(then, rest))
+                        (condition.keeping(leaves, AllowedTruth::To(Truth::Erred)), both(then, rest))
                     } else {
                         (None, None)
                     };
@@ -162,11 +162,11 @@ impl Formula {
                 let mut ways = Vec::new();
                 let mut passed = vec![Vec::new()];
                 for (condition, then) in branches {
-                    let taken = combined(&passed, &condition.ways(leaves, true));
-                    ways.extend(combined(&taken, &then.ways(leaves, to)));
-                    passed = combined(&passed, &condition.ways(leaves, false));
+                    let taken = combine(&passed, &condition.ways(leaves, true));
+                    ways.extend(combine(&taken, &then.ways(leaves, to)));
+                    passed = combine(&passed, &condition.ways(leaves, false));
                 }
-                ways.extend(combined(&passed, &otherwise.ways(leaves, to)));
+                ways.extend(combine(&passed, &otherwise.ways(leaves, to)));
                 shortest(ways)
             }
         }
@@ -177,13 +177,13 @@ impl Formula {
         let whole = (1_u32 << way.len()) - 1;
         (0..whole).all(|chosen| {
             let some = way.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1).map(|(_, turn)| *turn);
-            self.truth(&turned(leaves, some)) != Truth::of(to)
+            self.truth(&apply_turns(leaves, some)) != Truth::of(to)
         })
     }
 }
 
 /// Returns the leaves after some of them were turned.
-pub(super) fn turned(leaves: &[Truth], turns: impl IntoIterator<Item = (usize, bool)>) -> Vec<Truth> {
+pub(super) fn apply_turns(leaves: &[Truth], turns: impl IntoIterator<Item = (usize, bool)>) -> Vec<Truth> {
     let mut leaves = leaves.to_vec();
     for (leaf, to) in turns {
         leaves[leaf] = Truth::of(to);
@@ -200,16 +200,16 @@ fn junction(parts: &[Formula], leaves: &[Truth], decisive: Truth) -> Truth {
             Truth::True | Truth::False => {}
         }
     }
-    if erred { Truth::Erred } else { decisive.negated() }
+    if erred { Truth::Erred } else { decisive.negate() }
 }
 
-fn junction_keeping(parts: &[Formula], leaves: &[Truth], kept: Kept, decisive: Truth) -> Option<Leaves> {
-    let each = |kept: Kept| parts.iter().map(move |part| part.keeping(leaves, kept));
+fn junction_keeping(parts: &[Formula], leaves: &[Truth], kept: AllowedTruth, decisive: Truth) -> Option<Leaves> {
+    let each = |kept: AllowedTruth| parts.iter().map(move |part| part.keeping(leaves, kept));
     match kept {
-        Kept::To(Truth::Erred) => {
+        AllowedTruth::To(Truth::Erred) => {
             // None may become decisive, and one must continue to fail.
-            let undecided: Vec<Leaves> = each(Kept::ToOrErred(decisive.negated())).collect::<Option<_>>()?;
-            let erring: Vec<Option<Leaves>> = each(Kept::To(Truth::Erred)).collect();
+            let undecided: Vec<Leaves> = each(AllowedTruth::ToOrErred(decisive.negate())).collect::<Option<_>>()?;
+            let erring: Vec<Option<Leaves>> = each(AllowedTruth::To(Truth::Erred)).collect();
             let cost = |at: usize| erring[at].as_ref().map(|leaves| leaves.len().saturating_sub(undecided[at].len()));
             let chosen = (0..parts.len()).filter(|at| erring[*at].is_some()).min_by_key(|at| cost(*at))?;
             let leaves = undecided.into_iter().enumerate().map(|(at, leaves)| match &erring[at] {
@@ -219,8 +219,8 @@ fn junction_keeping(parts: &[Formula], leaves: &[Truth], kept: Kept, decisive: T
             Some(leaves.flatten().collect())
         }
         // One part is enough to decide, or to keep the junction from the opposite truth.
-        Kept::To(truth) | Kept::ToOrErred(truth) if truth == decisive => fewest(each(kept)),
-        Kept::To(_) | Kept::ToOrErred(_) => each(kept).collect::<Option<Vec<Leaves>>>().map(|leaves| leaves.concat()),
+        AllowedTruth::To(truth) | AllowedTruth::ToOrErred(truth) if truth == decisive => fewest(each(kept)),
+        AllowedTruth::To(_) | AllowedTruth::ToOrErred(_) => each(kept).collect::<Option<Vec<Leaves>>>().map(|leaves| leaves.concat()),
     }
 }
 
@@ -236,11 +236,11 @@ fn fewest(sets: impl IntoIterator<Item = Option<Leaves>>) -> Option<Leaves> {
 }
 
 fn all_ways(parts: &[Formula], leaves: &[Truth], to: bool) -> Vec<Turns> {
-    parts.iter().fold(vec![Vec::new()], |ways, part| combined(&ways, &part.ways(leaves, to)))
+    parts.iter().fold(vec![Vec::new()], |ways, part| combine(&ways, &part.ways(leaves, to)))
 }
 
 /// Combines each of the one with each of the other.
-fn combined(ones: &[Turns], others: &[Turns]) -> Vec<Turns> {
+fn combine(ones: &[Turns], others: &[Turns]) -> Vec<Turns> {
     shortest(ones.iter().flat_map(|one| others.iter().map(move |other| [one.as_slice(), other].concat())).collect())
 }
 
@@ -340,7 +340,7 @@ mod tests {
         fn flip_changes_the_result_and_no_subset_of_it_does((formula, leaves) in any_formula(), to in any::<bool>()) {
             let flips = formula.flips(&leaves, to);
             for flip in &flips {
-                prop_assert_eq!(formula.truth(&turned(&leaves, flip.iter().copied())), Truth::of(to), "{:?}", flip);
+                prop_assert_eq!(formula.truth(&apply_turns(&leaves, flip.iter().copied())), Truth::of(to), "{:?}", flip);
                 prop_assert!(formula.needs_all(&leaves, flip, to), "{:?}", flip);
             }
             // Any way at all changes at least as many leaves as the first reported one.

@@ -4,27 +4,27 @@ use chrono::{DateTime, Utc};
 
 use super::signature::{ALL, BOOL, BYTES, DOUBLE, DURATION, Gives, INT, NUMBER, SCALAR, STRING, TIMESTAMP, TYPE, UINT, takes};
 use super::time::timestamp_in_range;
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::error::Fault;
 use crate::value::{DurationError, Value, parse_duration, scalar_text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Function, "int", "int(x)", &[takes(&[NUMBER.or(TIMESTAMP).or(STRING)], Gives::A(INT))], int),
-    Function::new(Form::Function, "uint", "uint(x)", &[takes(&[NUMBER.or(STRING)], Gives::A(UINT))], uint),
-    Function::new(Form::Function, "double", "double(x)", &[takes(&[NUMBER.or(STRING)], Gives::A(DOUBLE))], double),
-    Function::new(Form::Function, "string", "string(x)", &[takes(&[SCALAR.or(BYTES)], Gives::A(STRING))], string),
-    Function::new(Form::Function, "bool", "bool(x)", &[takes(&[BOOL.or(STRING)], Gives::A(BOOL))], bool),
-    Function::new(Form::Function, "bytes", "bytes(text)", &[takes(&[BYTES.or(STRING)], Gives::A(BYTES))], bytes),
+    Function::new(CallForm::Function, "int", "int(x)", &[takes(&[NUMBER.or(TIMESTAMP).or(STRING)], Gives::A(INT))], int),
+    Function::new(CallForm::Function, "uint", "uint(x)", &[takes(&[NUMBER.or(STRING)], Gives::A(UINT))], uint),
+    Function::new(CallForm::Function, "double", "double(x)", &[takes(&[NUMBER.or(STRING)], Gives::A(DOUBLE))], double),
+    Function::new(CallForm::Function, "string", "string(x)", &[takes(&[SCALAR.or(BYTES)], Gives::A(STRING))], string),
+    Function::new(CallForm::Function, "bool", "bool(x)", &[takes(&[BOOL.or(STRING)], Gives::A(BOOL))], bool),
+    Function::new(CallForm::Function, "bytes", "bytes(text)", &[takes(&[BYTES.or(STRING)], Gives::A(BYTES))], bytes),
     Function::new(
-        Form::Function,
+        CallForm::Function,
         "timestamp",
         "timestamp(\"2026-01-31T09:00:00Z\")",
         &[takes(&[TIMESTAMP.or(INT).or(STRING)], Gives::A(TIMESTAMP))],
         timestamp,
     ),
-    Function::new(Form::Function, "duration", "duration(\"1h30m\")", &[takes(&[DURATION.or(STRING)], Gives::A(DURATION))], duration),
-    Function::new(Form::Function, "dyn", "dyn(x)", &[takes(&[ALL], Gives::First)], |arguments| Ok(arguments.value(0))),
-    Function::new(Form::Function, "type", "type(x)", &[takes(&[ALL], Gives::A(TYPE))], |arguments| {
+    Function::new(CallForm::Function, "duration", "duration(\"1h30m\")", &[takes(&[DURATION.or(STRING)], Gives::A(DURATION))], duration),
+    Function::new(CallForm::Function, "dyn", "dyn(x)", &[takes(&[ALL], Gives::First)], |arguments| Ok(arguments.value(0))),
+    Function::new(CallForm::Function, "type", "type(x)", &[takes(&[ALL], Gives::A(TYPE))], |arguments| {
         Ok(Value::Type(arguments.values[0].kind()))
     }),
 ];
@@ -92,7 +92,7 @@ fn string<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
             }
         },
     };
-    arguments.made(text)
+    arguments.charge_text(text)
 }
 
 fn bool<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

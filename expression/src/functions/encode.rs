@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::signature::{ALL, BYTES, Gives, STRING, TYPE, takes};
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::error::Fault;
 use crate::json::Document;
 use crate::value::{self, Value};
@@ -17,24 +17,30 @@ const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Function, "base64.encode", "base64.encode(bytes)", &[takes(&[STRING.or(BYTES)], Gives::A(STRING))], |arguments| {
-        let bytes = bytes_of(arguments)?;
-        arguments.made(BASE64.encode(bytes))
-    }),
-    Function::new(Form::Function, "base64.decode", "base64.decode(text)", &[takes(&[STRING], Gives::A(BYTES))], |arguments| {
+    Function::new(
+        CallForm::Function,
+        "base64.encode",
+        "base64.encode(bytes)",
+        &[takes(&[STRING.or(BYTES)], Gives::A(STRING))],
+        |arguments| {
+            let bytes = bytes_of(arguments)?;
+            arguments.charge_text(BASE64.encode(bytes))
+        },
+    ),
+    Function::new(CallForm::Function, "base64.decode", "base64.decode(text)", &[takes(&[STRING], Gives::A(BYTES))], |arguments| {
         let text = arguments.read_text(0)?;
         match BASE64.decode(text.as_bytes()) {
             Ok(bytes) => Ok(Value::Bytes(bytes.into())),
             Err(error) => Err(arguments.invalid(error)),
         }
     }),
-    Function::new(Form::Function, "json_parse", "json_parse(text)", &[takes(&[STRING], Gives::Json)], json_parse),
-    Function::new(Form::Function, "json_text", "json_text(x)", &[takes(&[ALL.without(TYPE)], Gives::A(STRING))], |arguments| {
+    Function::new(CallForm::Function, "json_parse", "json_parse(text)", &[takes(&[STRING], Gives::Json)], json_parse),
+    Function::new(CallForm::Function, "json_text", "json_text(x)", &[takes(&[ALL.without(TYPE)], Gives::A(STRING))], |arguments| {
         arguments.values[0].charge_whole(arguments.budget)?;
         let text = value::json_text(&arguments.values[0])?;
-        arguments.made(text)
+        arguments.charge_text(text)
     }),
-    Function::new(Form::Function, "sha256", "sha256(text)", &[takes(&[STRING.or(BYTES)], Gives::A(STRING))], |arguments| {
+    Function::new(CallForm::Function, "sha256", "sha256(text)", &[takes(&[STRING.or(BYTES)], Gives::A(STRING))], |arguments| {
         let digest = Sha256::digest(bytes_of(arguments)?);
         let mut text = String::with_capacity(64);
         for byte in digest {
@@ -42,7 +48,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
             }
         }
-        arguments.made(text)
+        arguments.charge_text(text)
     }),
 ];
 

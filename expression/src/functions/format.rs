@@ -82,15 +82,15 @@ fn clause_text(arguments: &mut Arguments<'_, '_>, clause: char, precision: Optio
         ('f', _) => double.map(|value| format!("{value:.digits$}")),
         ('e', _) => double.map(|value| with_exponent(value, digits)),
         ('b', Value::Bool(value)) => Some(u8::from(*value).to_string()),
-        ('b', Value::Int(value)) => Some(signed(*value, |magnitude| format!("{magnitude:b}"))),
+        ('b', Value::Int(value)) => Some(with_sign(*value, |magnitude| format!("{magnitude:b}"))),
         ('b', Value::Uint(value)) => Some(format!("{value:b}")),
-        ('o', Value::Int(value)) => Some(signed(*value, |magnitude| format!("{magnitude:o}"))),
+        ('o', Value::Int(value)) => Some(with_sign(*value, |magnitude| format!("{magnitude:o}"))),
         ('o', Value::Uint(value)) => Some(format!("{value:o}")),
-        ('x', Value::Int(value)) => Some(signed(*value, |magnitude| format!("{magnitude:x}"))),
+        ('x', Value::Int(value)) => Some(with_sign(*value, |magnitude| format!("{magnitude:x}"))),
         ('x', Value::Uint(value)) => Some(format!("{value:x}")),
         ('x', Value::String(text)) => Some(hex(arguments, text.as_bytes())?),
         ('x', Value::Bytes(bytes)) => Some(hex(arguments, bytes)?),
-        ('X', Value::Int(value)) => Some(signed(*value, |magnitude| format!("{magnitude:X}"))),
+        ('X', Value::Int(value)) => Some(with_sign(*value, |magnitude| format!("{magnitude:X}"))),
         ('X', Value::Uint(value)) => Some(format!("{value:X}")),
         ('X', Value::String(text)) => Some(hex(arguments, text.as_bytes())?.to_ascii_uppercase()),
         ('X', Value::Bytes(bytes)) => Some(hex(arguments, bytes)?.to_ascii_uppercase()),
@@ -160,7 +160,7 @@ fn with_exponent(value: f64, digits: usize) -> String {
     }
 }
 
-fn signed(value: i64, magnitude: impl Fn(u64) -> String) -> String {
+fn with_sign(value: i64, magnitude: impl Fn(u64) -> String) -> String {
     let sign = if value < 0 { "-" } else { "" };
     format!("{sign}{}", magnitude(value.unsigned_abs()))
 }

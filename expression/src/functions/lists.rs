@@ -3,32 +3,32 @@
 use std::cmp::Ordering;
 
 use super::signature::{BYTES, Gives, INT, LIST, MAP, ORDERED, STRING, takes};
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::compare;
 use crate::error::Fault;
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Either, "size", "size(x)", &[takes(&[STRING.or(BYTES).or(LIST).or(MAP)], Gives::Size)], size),
-    Function::new(Form::Method, "slice", "list.slice(from, to)", &[takes(&[LIST, INT, INT], Gives::LikeFirst)], slice),
-    Function::new(Form::Method, "flatten", "list.flatten(levels)", &[takes(&[LIST, INT], Gives::A(LIST)).or_without_last()], flatten),
-    Function::new(Form::Method, "sort", "list.sort()", &[takes(&[LIST], Gives::LikeFirst).of_elements(ORDERED)], sort),
-    Function::new(Form::Method, "distinct", "list.distinct()", &[takes(&[LIST], Gives::LikeFirst)], distinct),
-    Function::new(Form::Method, "max", "list.max()", &[takes(&[LIST], Gives::Element).of_elements(ORDERED)], |arguments| {
+    Function::new(CallForm::Either, "size", "size(x)", &[takes(&[STRING.or(BYTES).or(LIST).or(MAP)], Gives::Size)], size),
+    Function::new(CallForm::Method, "slice", "list.slice(from, to)", &[takes(&[LIST, INT, INT], Gives::LikeFirst)], slice),
+    Function::new(CallForm::Method, "flatten", "list.flatten(levels)", &[takes(&[LIST, INT], Gives::A(LIST)).or_without_last()], flatten),
+    Function::new(CallForm::Method, "sort", "list.sort()", &[takes(&[LIST], Gives::LikeFirst).of_elements(ORDERED)], sort),
+    Function::new(CallForm::Method, "distinct", "list.distinct()", &[takes(&[LIST], Gives::LikeFirst)], distinct),
+    Function::new(CallForm::Method, "max", "list.max()", &[takes(&[LIST], Gives::Element).of_elements(ORDERED)], |arguments| {
         extreme(arguments, Ordering::Greater)
     }),
-    Function::new(Form::Method, "min", "list.min()", &[takes(&[LIST], Gives::Element).of_elements(ORDERED)], |arguments| {
+    Function::new(CallForm::Method, "min", "list.min()", &[takes(&[LIST], Gives::Element).of_elements(ORDERED)], |arguments| {
         extreme(arguments, Ordering::Less)
     }),
-    Function::new(Form::Method, "first", "list.first()", &[takes(&[LIST], Gives::OptionalElement)], |arguments| {
+    Function::new(CallForm::Method, "first", "list.first()", &[takes(&[LIST], Gives::OptionalElement)], |arguments| {
         let items = arguments.list(0)?;
         items.into_iter().next().map_or(Ok(Value::NONE), Value::some)
     }),
-    Function::new(Form::Method, "last", "list.last()", &[takes(&[LIST], Gives::OptionalElement)], |arguments| {
+    Function::new(CallForm::Method, "last", "list.last()", &[takes(&[LIST], Gives::OptionalElement)], |arguments| {
         let mut items = arguments.list(0)?;
         items.pop().map_or(Ok(Value::NONE), Value::some)
     }),
-    Function::new(Form::Function, "lists.range", "lists.range(10)", &[takes(&[INT], Gives::ListOf(INT))], range),
+    Function::new(CallForm::Function, "lists.range", "lists.range(10)", &[takes(&[INT], Gives::ListOf(INT))], range),
 ];
 
 fn size<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
@@ -91,7 +91,7 @@ fn flatten<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 
 fn sort<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let keyed = arguments.list(0)?.into_iter().map(|item| (item.clone(), item)).collect();
-    Value::made_list(compare::sorted(keyed, arguments.budget)?)
+    Value::made_list(compare::sort_by_keys(keyed, arguments.budget)?)
 }
 
 /// Returns the first element that no other is greater, or less, than.

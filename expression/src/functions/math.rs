@@ -3,86 +3,85 @@
 use std::cmp::Ordering;
 
 use super::signature::{BOOL, DOUBLE, Gives, INT, LIST, NUMBER, Signature, UINT, takes};
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::compare;
 use crate::error::Fault;
 use crate::value::{Type, Value};
 
 const EXTREME: &[Signature] = &[takes(&[LIST], Gives::A(NUMBER)).of_elements(NUMBER), takes(&[NUMBER], Gives::A(NUMBER)).or_more()];
 
-pub(super) const FUNCTIONS: &[Function] =
-    &[
-        Function::new(Form::Function, "math.greatest", "math.greatest(a, b, …)", EXTREME, |arguments| {
-            extreme(arguments, Ordering::Greater)
-        }),
-        Function::new(Form::Function, "math.least", "math.least(a, b, …)", EXTREME, |arguments| extreme(arguments, Ordering::Less)),
-        Function::new(Form::Function, "math.ceil", "math.ceil(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
-            rounded(arguments, f64::ceil)
-        }),
-        Function::new(Form::Function, "math.floor", "math.floor(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
-            rounded(arguments, f64::floor)
-        }),
-        Function::new(Form::Function, "math.round", "math.round(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
-            rounded(arguments, f64::round)
-        }),
-        Function::new(Form::Function, "math.trunc", "math.trunc(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
-            rounded(arguments, f64::trunc)
-        }),
-        Function::new(Form::Function, "math.sqrt", "math.sqrt(x)", &[takes(&[NUMBER], Gives::A(DOUBLE))], sqrt),
-        Function::new(Form::Function, "math.abs", "math.abs(x)", &[takes(&[NUMBER], Gives::LikeFirst)], abs),
-        Function::new(Form::Function, "math.sign", "math.sign(x)", &[takes(&[NUMBER], Gives::LikeFirst)], sign),
-        Function::new(Form::Function, "math.isNaN", "math.isNaN(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
-            asked(arguments, f64::is_nan)
-        }),
-        Function::new(Form::Function, "math.isInf", "math.isInf(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
-            asked(arguments, f64::is_infinite)
-        }),
-        Function::new(Form::Function, "math.isFinite", "math.isFinite(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
-            asked(arguments, f64::is_finite)
-        }),
-        Function::new(
-            Form::Function,
-            "math.bitAnd",
-            "math.bitAnd(a, b)",
-            &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
-            |arguments| bits(arguments, |one, other| one & other),
-        ),
-        Function::new(
-            Form::Function,
-            "math.bitOr",
-            "math.bitOr(a, b)",
-            &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
-            |arguments| bits(arguments, |one, other| one | other),
-        ),
-        Function::new(
-            Form::Function,
-            "math.bitXor",
-            "math.bitXor(a, b)",
-            &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
-            |arguments| bits(arguments, |one, other| one ^ other),
-        ),
-        Function::new(Form::Function, "math.bitNot", "math.bitNot(a)", &[takes(&[INT.or(UINT)], Gives::LikeFirst)], |arguments| {
-            match arguments.values[0] {
-                Value::Int(value) => Ok(Value::Int(!value)),
-                Value::Uint(value) => Ok(Value::Uint(!value)),
-                _ => Err(arguments.unfit()),
-            }
-        }),
-        Function::new(
-            Form::Function,
-            "math.bitShiftLeft",
-            "math.bitShiftLeft(a, by)",
-            &[takes(&[INT.or(UINT), INT], Gives::LikeFirst)],
-            |arguments| shifted(arguments, u64::checked_shl),
-        ),
-        Function::new(
-            Form::Function,
-            "math.bitShiftRight",
-            "math.bitShiftRight(a, by)",
-            &[takes(&[INT.or(UINT), INT], Gives::LikeFirst)],
-            |arguments| shifted(arguments, u64::checked_shr),
-        ),
-    ];
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::new(CallForm::Function, "math.greatest", "math.greatest(a, b, …)", EXTREME, |arguments| {
+        extreme(arguments, Ordering::Greater)
+    }),
+    Function::new(CallForm::Function, "math.least", "math.least(a, b, …)", EXTREME, |arguments| extreme(arguments, Ordering::Less)),
+    Function::new(CallForm::Function, "math.ceil", "math.ceil(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
+        round_double(arguments, f64::ceil)
+    }),
+    Function::new(CallForm::Function, "math.floor", "math.floor(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
+        round_double(arguments, f64::floor)
+    }),
+    Function::new(CallForm::Function, "math.round", "math.round(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
+        round_double(arguments, f64::round)
+    }),
+    Function::new(CallForm::Function, "math.trunc", "math.trunc(double)", &[takes(&[DOUBLE], Gives::A(DOUBLE))], |arguments| {
+        round_double(arguments, f64::trunc)
+    }),
+    Function::new(CallForm::Function, "math.sqrt", "math.sqrt(x)", &[takes(&[NUMBER], Gives::A(DOUBLE))], sqrt),
+    Function::new(CallForm::Function, "math.abs", "math.abs(x)", &[takes(&[NUMBER], Gives::LikeFirst)], abs),
+    Function::new(CallForm::Function, "math.sign", "math.sign(x)", &[takes(&[NUMBER], Gives::LikeFirst)], sign),
+    Function::new(CallForm::Function, "math.isNaN", "math.isNaN(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
+        test_double(arguments, f64::is_nan)
+    }),
+    Function::new(CallForm::Function, "math.isInf", "math.isInf(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
+        test_double(arguments, f64::is_infinite)
+    }),
+    Function::new(CallForm::Function, "math.isFinite", "math.isFinite(double)", &[takes(&[DOUBLE], Gives::A(BOOL))], |arguments| {
+        test_double(arguments, f64::is_finite)
+    }),
+    Function::new(
+        CallForm::Function,
+        "math.bitAnd",
+        "math.bitAnd(a, b)",
+        &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
+        |arguments| bits(arguments, |one, other| one & other),
+    ),
+    Function::new(
+        CallForm::Function,
+        "math.bitOr",
+        "math.bitOr(a, b)",
+        &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
+        |arguments| bits(arguments, |one, other| one | other),
+    ),
+    Function::new(
+        CallForm::Function,
+        "math.bitXor",
+        "math.bitXor(a, b)",
+        &[takes(&[INT, INT], Gives::A(INT)), takes(&[UINT, UINT], Gives::A(UINT))],
+        |arguments| bits(arguments, |one, other| one ^ other),
+    ),
+    Function::new(CallForm::Function, "math.bitNot", "math.bitNot(a)", &[takes(&[INT.or(UINT)], Gives::LikeFirst)], |arguments| {
+        match arguments.values[0] {
+            Value::Int(value) => Ok(Value::Int(!value)),
+            Value::Uint(value) => Ok(Value::Uint(!value)),
+            _ => Err(arguments.unfit()),
+        }
+    }),
+    Function::new(
+        CallForm::Function,
+        "math.bitShiftLeft",
+        "math.bitShiftLeft(a, by)",
+        &[takes(&[INT.or(UINT), INT], Gives::LikeFirst)],
+        |arguments| shift_bits(arguments, u64::checked_shl),
+    ),
+    Function::new(
+        CallForm::Function,
+        "math.bitShiftRight",
+        "math.bitShiftRight(a, by)",
+        &[takes(&[INT.or(UINT), INT], Gives::LikeFirst)],
+        |arguments| shift_bits(arguments, u64::checked_shr),
+    ),
+];
 
 /// Returns the greatest or least of the arguments, or of the one list.
 fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Value<'a>, Fault> {
@@ -108,14 +107,14 @@ fn extreme<'a>(arguments: &mut Arguments<'_, 'a>, side: Ordering) -> Result<Valu
     Ok(best)
 }
 
-fn rounded<'a>(arguments: &mut Arguments<'_, 'a>, round: fn(f64) -> f64) -> Result<Value<'a>, Fault> {
+fn round_double<'a>(arguments: &mut Arguments<'_, 'a>, round: fn(f64) -> f64) -> Result<Value<'a>, Fault> {
     match arguments.values[0] {
         Value::Double(value) => Ok(Value::Double(round(value))),
         _ => Err(arguments.unfit()),
     }
 }
 
-fn asked<'a>(arguments: &mut Arguments<'_, 'a>, ask: fn(f64) -> bool) -> Result<Value<'a>, Fault> {
+fn test_double<'a>(arguments: &mut Arguments<'_, 'a>, ask: fn(f64) -> bool) -> Result<Value<'a>, Fault> {
     match arguments.values[0] {
         Value::Double(value) => Ok(Value::Bool(ask(value))),
         _ => Err(arguments.unfit()),
@@ -165,7 +164,7 @@ fn bits<'a>(arguments: &mut Arguments<'_, 'a>, join: fn(u64, u64) -> u64) -> Res
 }
 
 /// Shifts the bits of a number, ignoring its sign. After 64 places all bits are gone.
-fn shifted<'a>(arguments: &mut Arguments<'_, 'a>, shift: fn(u64, u32) -> Option<u64>) -> Result<Value<'a>, Fault> {
+fn shift_bits<'a>(arguments: &mut Arguments<'_, 'a>, shift: fn(u64, u32) -> Option<u64>) -> Result<Value<'a>, Fault> {
     let by = arguments.int(1)?;
     if by < 0 {
         return Err(arguments.invalid(format_args!("cannot shift by a negative number of places: {by}")));

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::signature::{BOOL, Gives, STRING, takes};
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::error::Fault;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] =
-    &[Function::new(Form::Either, "cidr", "address.cidr(\"10.0.0.0/8\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], cidr)];
+    &[Function::new(CallForm::Either, "cidr", "address.cidr(\"10.0.0.0/8\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], cidr)];
 
 /// Returns whether an address is in a network. A version 4 address in its version 6 form is the same address.
 fn cidr<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

@@ -2,17 +2,17 @@
 //! argument.
 
 use super::signature::{ALL, BOOL, Gives, LIST, OPTIONAL, takes};
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Function, "optional.of", "optional.of(x)", &[takes(&[ALL], Gives::Optional)], |arguments| {
+    Function::new(CallForm::Function, "optional.of", "optional.of(x)", &[takes(&[ALL], Gives::Optional)], |arguments| {
         Value::some(arguments.value(0))
     }),
-    Function::new(Form::Function, "optional.none", "optional.none()", &[takes(&[], Gives::Absent)], |_| Ok(Value::NONE)),
+    Function::new(CallForm::Function, "optional.none", "optional.none()", &[takes(&[], Gives::Absent)], |_| Ok(Value::NONE)),
     Function::new(
-        Form::Function,
+        CallForm::Function,
         "optional.ofNonZeroValue",
         "optional.ofNonZeroValue(x)",
         &[takes(&[ALL], Gives::MaybeOptional)],
@@ -21,25 +21,33 @@ pub(super) const FUNCTIONS: &[Function] = &[
         },
     ),
     Function::new(
-        Form::Function,
+        CallForm::Function,
         "optional.unwrap",
         "optional.unwrap(list)",
         &[takes(&[LIST], Gives::PresentElements).of_elements(OPTIONAL)],
         unwrap,
     ),
-    Function::new(Form::Method, "unwrapOpt", "list.unwrapOpt()", &[takes(&[LIST], Gives::PresentElements).of_elements(OPTIONAL)], unwrap),
-    Function::new(Form::Method, "hasValue", "optional.hasValue()", &[takes(&[OPTIONAL], Gives::A(BOOL))], |arguments| {
+    Function::new(
+        CallForm::Method,
+        "unwrapOpt",
+        "list.unwrapOpt()",
+        &[takes(&[LIST], Gives::PresentElements).of_elements(OPTIONAL)],
+        unwrap,
+    ),
+    Function::new(CallForm::Method, "hasValue", "optional.hasValue()", &[takes(&[OPTIONAL], Gives::A(BOOL))], |arguments| match &arguments
+        .values[0]
+    {
+        Value::Optional(inner) => Ok(Value::Bool(inner.is_some())),
+        _ => Err(arguments.unfit()),
+    }),
+    Function::new(CallForm::Method, "value", "optional.value()", &[takes(&[OPTIONAL], Gives::Inner)], |arguments| {
         match &arguments.values[0] {
-            Value::Optional(inner) => Ok(Value::Bool(inner.is_some())),
+            Value::Optional(Some(inner)) => Ok(Value::clone(inner)),
+            Value::Optional(None) => {
+                Err(fault(ErrorKind::Missing, "the optional is absent").hint("add a default for when it is absent: `.orValue(…)`"))
+            }
             _ => Err(arguments.unfit()),
         }
-    }),
-    Function::new(Form::Method, "value", "optional.value()", &[takes(&[OPTIONAL], Gives::Inner)], |arguments| match &arguments.values[0] {
-        Value::Optional(Some(inner)) => Ok(Value::clone(inner)),
-        Value::Optional(None) => {
-            Err(fault(ErrorKind::Missing, "the optional is absent").hint("add a default for when it is absent: `.orValue(…)`"))
-        }
-        _ => Err(arguments.unfit()),
     }),
 ];
 

@@ -6,7 +6,7 @@
 mod automaton;
 
 use super::signature::{BOOL, Gives, STRING, takes};
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::error::{ErrorKind, Fault, fault};
 use crate::value::Value;
 use automaton::{PATTERN_BYTES_MAX, Regex};
@@ -23,9 +23,9 @@ const PATTERNS_KEPT_MAX: usize = 8;
 const COMPILED_BYTES_PER_STEP: usize = 16;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Either, "matches", "text.matches(regular_expression)", &[takes(&[STRING, STRING], Gives::A(BOOL))], matches)
+    Function::new(CallForm::Either, "matches", "text.matches(regular_expression)", &[takes(&[STRING, STRING], Gives::A(BOOL))], matches)
         .with_pattern(Syntax::Regex),
-    Function::new(Form::Either, "glob", "text.glob(\"src/**/*.rs\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], matches)
+    Function::new(CallForm::Either, "glob", "text.glob(\"src/**/*.rs\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], matches)
         .with_pattern(Syntax::Glob),
 ];
 
@@ -75,14 +75,14 @@ fn matches<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let text = arguments.read_text(0)?;
     let pattern = match arguments.pattern {
         Some(pattern) => pattern.clone(),
-        None => compiled(arguments)?,
+        None => cached_pattern(arguments)?,
     };
     arguments.budget.charge(pattern.regex.steps(text.len()))?;
     Ok(Value::Bool(pattern.regex.is_match(&text)))
 }
 
 /// Returns the pattern of the last argument, compiled at most once in this evaluation.
-fn compiled(arguments: &mut Arguments<'_, '_>) -> Result<Pattern, Fault> {
+fn cached_pattern(arguments: &mut Arguments<'_, '_>) -> Result<Pattern, Fault> {
     let source = arguments.read_text(1)?;
     let syntax = arguments.function.pattern.unwrap_or(Syntax::Regex);
     let kept = &arguments.patterns.kept;

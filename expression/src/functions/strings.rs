@@ -1,13 +1,13 @@
 //! Functions on text; positions count characters (code points), from 0.
 
 use super::signature::{BOOL, Gives, INT, LIST, STRING, takes};
-use super::{Arguments, Form, Function, format};
+use super::{Arguments, CallForm, Function, format};
 use crate::error::Fault;
 use crate::value::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
-        Form::Method,
+        CallForm::Method,
         "startsWith",
         "text.startsWith(\"refs/tags/\")",
         &[takes(&[STRING, STRING], Gives::A(BOOL))],
@@ -16,73 +16,73 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(Value::Bool(text.starts_with(&*start)))
         },
     ),
-    Function::new(Form::Method, "endsWith", "text.endsWith(\".rs\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], |arguments| {
+    Function::new(CallForm::Method, "endsWith", "text.endsWith(\".rs\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], |arguments| {
         let (text, end) = (arguments.text(0)?, arguments.read_text(1)?);
         Ok(Value::Bool(text.ends_with(&*end)))
     }),
-    Function::new(Form::Method, "contains", "text.contains(\"part\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], |arguments| {
+    Function::new(CallForm::Method, "contains", "text.contains(\"part\")", &[takes(&[STRING, STRING], Gives::A(BOOL))], |arguments| {
         let (text, part) = (arguments.read_text(0)?, arguments.read_text(1)?);
         Ok(Value::Bool(text.contains(&*part)))
     }),
-    Function::new(Form::Method, "charAt", "text.charAt(0)", &[takes(&[STRING, INT], Gives::A(STRING))], char_at),
+    Function::new(CallForm::Method, "charAt", "text.charAt(0)", &[takes(&[STRING, INT], Gives::A(STRING))], char_at),
     Function::new(
-        Form::Method,
+        CallForm::Method,
         "indexOf",
         "text.indexOf(\"part\", from)",
         &[takes(&[STRING, STRING, INT], Gives::A(INT)).or_without_last()],
         index_of,
     ),
     Function::new(
-        Form::Method,
+        CallForm::Method,
         "lastIndexOf",
         "text.lastIndexOf(\"part\", up_to)",
         &[takes(&[STRING, STRING, INT], Gives::A(INT)).or_without_last()],
         last_index_of,
     ),
-    Function::new(Form::Method, "lowerAscii", "text.lowerAscii()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
+    Function::new(CallForm::Method, "lowerAscii", "text.lowerAscii()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
         let text = arguments.read_text(0)?.to_ascii_lowercase();
-        arguments.made(text)
+        arguments.charge_text(text)
     }),
-    Function::new(Form::Method, "upperAscii", "text.upperAscii()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
+    Function::new(CallForm::Method, "upperAscii", "text.upperAscii()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
         let text = arguments.read_text(0)?.to_ascii_uppercase();
-        arguments.made(text)
+        arguments.charge_text(text)
     }),
     Function::new(
-        Form::Method,
+        CallForm::Method,
         "replace",
         "text.replace(\"old\", \"new\", at_most)",
         &[takes(&[STRING, STRING, STRING, INT], Gives::A(STRING)).or_without_last()],
         replace,
     ),
     Function::new(
-        Form::Method,
+        CallForm::Method,
         "split",
         "text.split(\",\", at_most)",
         &[takes(&[STRING, STRING, INT], Gives::ListOf(STRING)).or_without_last()],
         split,
     ),
     Function::new(
-        Form::Method,
+        CallForm::Method,
         "join",
         "list.join(\", \")",
         &[takes(&[LIST, STRING], Gives::A(STRING)).of_elements(STRING).or_without_last()],
         join,
     ),
     Function::new(
-        Form::Method,
+        CallForm::Method,
         "substring",
         "text.substring(from, to)",
         &[takes(&[STRING, INT, INT], Gives::A(STRING)).or_without_last()],
         substring,
     ),
-    Function::new(Form::Method, "trim", "text.trim()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
+    Function::new(CallForm::Method, "trim", "text.trim()", &[takes(&[STRING], Gives::A(STRING))], |arguments| {
         let text = arguments.read_text(0)?.trim_matches(is_space).to_owned();
-        arguments.made(text)
+        arguments.charge_text(text)
     }),
-    Function::new(Form::Method, "reverse", "text.reverse(), list.reverse()", &[takes(&[STRING.or(LIST)], Gives::LikeFirst)], reverse),
-    Function::new(Form::Function, "strings.quote", "strings.quote(text)", &[takes(&[STRING], Gives::A(STRING))], quote),
+    Function::new(CallForm::Method, "reverse", "text.reverse(), list.reverse()", &[takes(&[STRING.or(LIST)], Gives::LikeFirst)], reverse),
+    Function::new(CallForm::Function, "strings.quote", "strings.quote(text)", &[takes(&[STRING], Gives::A(STRING))], quote),
     Function::new(
-        Form::Method,
+        CallForm::Method,
         "format",
         "\"%s has %d\".format([name, count])",
         &[takes(&[STRING, LIST], Gives::A(STRING))],
@@ -97,9 +97,9 @@ fn is_space(character: char) -> bool {
 
 fn char_at<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let (text, position) = (arguments.read_text(0)?, arguments.int(1)?);
-    let at = bounded(arguments, position, text.chars().count())?;
+    let at = check_position(arguments, position, text.chars().count())?;
     let character = text.chars().nth(at).map(String::from).unwrap_or_default();
-    arguments.made(character)
+    arguments.charge_text(character)
 }
 
 fn index_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
@@ -107,7 +107,7 @@ fn index_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     let from = match arguments.len() {
         3 => {
             let from = arguments.int(2)?;
-            bounded(arguments, from, text.chars().count())?
+            check_position(arguments, from, text.chars().count())?
         }
         _ => 0,
     };
@@ -122,7 +122,7 @@ fn last_index_of<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fau
         3 => {
             // The last position at which the part may begin.
             let up_to = arguments.int(2)?;
-            let up_to = bounded(arguments, up_to, text.chars().count())?;
+            let up_to = check_position(arguments, up_to, text.chars().count())?;
             (byte_at(&text, up_to) + part.len()).min(text.len())
         }
         _ => text.len(),
@@ -172,7 +172,7 @@ fn split<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
 
 fn part<'a>(arguments: &mut Arguments<'_, 'a>, text: &str) -> Result<Value<'a>, Fault> {
     arguments.budget.charge(2)?;
-    arguments.made(text.to_owned())
+    arguments.charge_text(text.to_owned())
 }
 
 fn join<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
@@ -200,11 +200,11 @@ fn substring<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> 
     let text = arguments.read_text(0)?;
     let characters = text.chars().count();
     let from = arguments.int(1)?;
-    let from = bounded(arguments, from, characters)?;
+    let from = check_position(arguments, from, characters)?;
     let to = match arguments.len() {
         3 => {
             let to = arguments.int(2)?;
-            bounded(arguments, to, characters)?
+            check_position(arguments, to, characters)?
         }
         _ => characters,
     };
@@ -212,7 +212,7 @@ fn substring<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> 
         return Err(arguments.out_of_range(format_args!("the start {from} is after the end {to}")));
     }
     let text = text[byte_at(&text, from)..byte_at(&text, to)].to_owned();
-    arguments.made(text)
+    arguments.charge_text(text)
 }
 
 fn reverse<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
@@ -222,7 +222,7 @@ fn reverse<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         return Value::made_list(items);
     }
     let text = arguments.read_text(0)?.chars().rev().collect();
-    arguments.made(text)
+    arguments.charge_text(text)
 }
 
 fn quote<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
@@ -244,11 +244,11 @@ fn quote<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
         }
     }
     out.push('"');
-    arguments.made(out)
+    arguments.charge_text(out)
 }
 
 /// Returns a position that must be in a text of this many characters, or at its end.
-fn bounded(arguments: &Arguments<'_, '_>, position: i64, characters: usize) -> Result<usize, Fault> {
+fn check_position(arguments: &Arguments<'_, '_>, position: i64, characters: usize) -> Result<usize, Fault> {
     usize::try_from(position)
         .ok()
         .filter(|&position| position <= characters)

@@ -8,7 +8,7 @@ use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, Timelike, Utc};
 use chrono_tz::Tz;
 
 use super::signature::{DURATION, Gives, INT, STRING, Signature, TIMESTAMP, takes};
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::error::Fault;
 use crate::value::{Value, in_range};
 
@@ -19,34 +19,34 @@ const CALENDAR: &[Signature] = &[takes(&[TIMESTAMP, STRING], Gives::A(INT)).or_w
 const CLOCK: &[Signature] = &[takes(&[TIMESTAMP, STRING], Gives::A(INT)).or_without_last(), takes(&[DURATION], Gives::A(INT))];
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new(Form::Method, "getFullYear", "timestamp.getFullYear(\"Europe/Berlin\")", CALENDAR, |arguments| {
+    Function::new(CallForm::Method, "getFullYear", "timestamp.getFullYear(\"Europe/Berlin\")", CALENDAR, |arguments| {
         calendar(arguments, |local| i64::from(local.year()))
     }),
-    Function::new(Form::Method, "getMonth", "timestamp.getMonth(\"Europe/Berlin\")", CALENDAR, |arguments| {
+    Function::new(CallForm::Method, "getMonth", "timestamp.getMonth(\"Europe/Berlin\")", CALENDAR, |arguments| {
         calendar(arguments, |local| i64::from(local.month0()))
     }),
-    Function::new(Form::Method, "getDate", "timestamp.getDate(\"Europe/Berlin\")", CALENDAR, |arguments| {
+    Function::new(CallForm::Method, "getDate", "timestamp.getDate(\"Europe/Berlin\")", CALENDAR, |arguments| {
         calendar(arguments, |local| i64::from(local.day()))
     }),
-    Function::new(Form::Method, "getDayOfMonth", "timestamp.getDayOfMonth(\"Europe/Berlin\")", CALENDAR, |arguments| {
+    Function::new(CallForm::Method, "getDayOfMonth", "timestamp.getDayOfMonth(\"Europe/Berlin\")", CALENDAR, |arguments| {
         calendar(arguments, |local| i64::from(local.day0()))
     }),
-    Function::new(Form::Method, "getDayOfWeek", "timestamp.getDayOfWeek(\"Europe/Berlin\")", CALENDAR, |arguments| {
+    Function::new(CallForm::Method, "getDayOfWeek", "timestamp.getDayOfWeek(\"Europe/Berlin\")", CALENDAR, |arguments| {
         calendar(arguments, |local| i64::from(local.weekday().num_days_from_sunday()))
     }),
-    Function::new(Form::Method, "getDayOfYear", "timestamp.getDayOfYear(\"Europe/Berlin\")", CALENDAR, |arguments| {
+    Function::new(CallForm::Method, "getDayOfYear", "timestamp.getDayOfYear(\"Europe/Berlin\")", CALENDAR, |arguments| {
         calendar(arguments, |local| i64::from(local.ordinal0()))
     }),
-    Function::new(Form::Method, "getHours", "timestamp.getHours(\"Europe/Berlin\")", CLOCK, |arguments| {
+    Function::new(CallForm::Method, "getHours", "timestamp.getHours(\"Europe/Berlin\")", CLOCK, |arguments| {
         clock(arguments, 3_600_000 * NANOSECONDS_PER_MILLISECOND, |local| i64::from(local.hour()))
     }),
-    Function::new(Form::Method, "getMinutes", "timestamp.getMinutes(\"Europe/Berlin\")", CLOCK, |arguments| {
+    Function::new(CallForm::Method, "getMinutes", "timestamp.getMinutes(\"Europe/Berlin\")", CLOCK, |arguments| {
         clock(arguments, 60_000 * NANOSECONDS_PER_MILLISECOND, |local| i64::from(local.minute()))
     }),
-    Function::new(Form::Method, "getSeconds", "timestamp.getSeconds(\"Europe/Berlin\")", CLOCK, |arguments| {
+    Function::new(CallForm::Method, "getSeconds", "timestamp.getSeconds(\"Europe/Berlin\")", CLOCK, |arguments| {
         clock(arguments, 1_000 * NANOSECONDS_PER_MILLISECOND, |local| i64::from(local.second()))
     }),
-    Function::new(Form::Method, "getMilliseconds", "timestamp.getMilliseconds(\"Europe/Berlin\")", CLOCK, milliseconds),
+    Function::new(CallForm::Method, "getMilliseconds", "timestamp.getMilliseconds(\"Europe/Berlin\")", CLOCK, milliseconds),
 ];
 
 /// Returns a part that only a timestamp has.

@@ -3,20 +3,20 @@
 use semver::{Version, VersionReq};
 
 use super::signature::{BOOL, Gives, INT, MAP, STRING, takes};
-use super::{Arguments, Form, Function};
+use super::{Arguments, CallForm, Function};
 use crate::error::Fault;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
-        Form::Either,
+        CallForm::Either,
         "semver",
         "semver(version, \"^1.2\")",
         &[takes(&[STRING], Gives::A(MAP)), takes(&[STRING, STRING], Gives::A(BOOL))],
         semver,
     ),
     Function::new(
-        Form::Function,
+        CallForm::Function,
         "semver.compare",
         "semver.compare(one, other)",
         &[takes(&[STRING, STRING], Gives::A(INT))],

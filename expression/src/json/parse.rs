@@ -62,11 +62,11 @@ struct Parser<'b> {
 #[derive(Clone, Copy)]
 struct Open {
     slot: usize,
-    shape: Shape,
+    shape: ContainerKind,
 }
 
 #[derive(Clone, Copy)]
-enum Shape {
+enum ContainerKind {
     Array,
     Object {
         /// The slot of the latest key.
@@ -100,31 +100,31 @@ impl Parser<'_> {
                     }
                     return Ok(self.slots);
                 };
-                if let Shape::Object { key, .. } = open.shape {
+                if let ContainerKind::Object { key, .. } = open.shape {
                     let next = index(self.slots.len());
                     self.slots[key].next = next | (self.slots[key].next & ESCAPED);
                 }
                 match (self.peek(), open.shape) {
-                    (Some(b','), Shape::Array) => {
+                    (Some(b','), ContainerKind::Array) => {
                         self.at += 1;
                         break;
                     }
-                    (Some(b','), Shape::Object { .. }) => {
+                    (Some(b','), ContainerKind::Object { .. }) => {
                         self.at += 1;
                         self.key()?;
                         break;
                     }
-                    (Some(b']'), Shape::Array) | (Some(b'}'), Shape::Object { .. }) => {
+                    (Some(b']'), ContainerKind::Array) | (Some(b'}'), ContainerKind::Object { .. }) => {
                         self.close(open)?;
                     }
-                    (None, Shape::Array) => return Err(self.error("the array is not closed")),
-                    (None, Shape::Object { .. }) => {
+                    (None, ContainerKind::Array) => return Err(self.error("the array is not closed")),
+                    (None, ContainerKind::Object { .. }) => {
                         return Err(self.error("the object is not closed"));
                     }
-                    (Some(_), Shape::Array) => {
+                    (Some(_), ContainerKind::Array) => {
                         return Err(self.error("expected `,` or `]` after an element"));
                     }
-                    (Some(_), Shape::Object { .. }) => {
+                    (Some(_), ContainerKind::Object { .. }) => {
                         return Err(self.error("expected `,` or `}` after a field"));
                     }
                 }
@@ -149,7 +149,8 @@ impl Parser<'_> {
     }
 
     fn open_object(&mut self) -> Result<bool> {
-        let shape = Shape::Object { key: self.slots.len() + 1, first_fingerprint: self.fingerprints.len(), check: KeyCheck::AtOnce };
+        let shape =
+            ContainerKind::Object { key: self.slots.len() + 1, first_fingerprint: self.fingerprints.len(), check: KeyCheck::AtOnce };
         let open = Open { slot: self.slots.len(), shape };
         self.begin(open)?;
         if self.peek() == Some(b'}') {
@@ -159,7 +160,7 @@ impl Parser<'_> {
     }
 
     fn open_array(&mut self) -> Result<bool> {
-        let open = Open { slot: self.slots.len(), shape: Shape::Array };
+        let open = Open { slot: self.slots.len(), shape: ContainerKind::Array };
         self.begin(open)?;
         if self.peek() == Some(b']') {
             return self.close(open).map(|()| true);
@@ -184,7 +185,7 @@ impl Parser<'_> {
         self.slots[open.slot].end = index(self.at);
         self.slots[open.slot].next = next;
         self.open.pop();
-        if let Shape::Object { first_fingerprint, check, .. } = open.shape {
+        if let ContainerKind::Object { first_fingerprint, check, .. } = open.shape {
             if check == KeyCheck::AtItsEnd {
                 self.refuse_duplicates(open.slot)?;
             }
@@ -206,7 +207,7 @@ impl Parser<'_> {
         let slot = self.slots.len();
         self.string()?;
         let fingerprint = self.fingerprint(self.slots[slot]);
-        let Some(Open { slot: object, shape: Shape::Object { key, first_fingerprint, check } }) = self.open.last_mut() else {
+        let Some(Open { slot: object, shape: ContainerKind::Object { key, first_fingerprint, check } }) = self.open.last_mut() else {
             return Err(self.error("a key outside an object"));
         };
         *key = slot;

@@ -3,7 +3,7 @@
 use super::{Parser, Result, Tree};
 use crate::ast::{Call, Expr, Flatness, Kind, LinkKind, Literal, Loop, LoopKind, Presence, Span, Variables};
 use crate::error::CompileError;
-use crate::functions::{self, Form, Function, PATTERNS_BYTES_MAX, Pattern, Syntax};
+use crate::functions::{self, CallForm, Function, PATTERNS_BYTES_MAX, Pattern, Syntax};
 use crate::lex::Token;
 use crate::nearest::nearest;
 use crate::parse::LiteralPatterns;
@@ -37,7 +37,7 @@ impl Parser<'_> {
             return self.has(start);
         }
         let name_span = start.to(self.last);
-        let Some(function) = functions::find(name, Form::Function) else {
+        let Some(function) = functions::find(name, CallForm::Function) else {
             return Err(unknown_function(name, name_span));
         };
         let (call, height) = self.call(function, name_span, 0)?;
@@ -60,7 +60,7 @@ impl Parser<'_> {
             "or" => self.alternative(span).map(|(other, height)| (LinkKind::Or(other), height)),
             "orValue" => self.alternative(span).map(|(other, height)| (LinkKind::OrValue(other), height)),
             _ => {
-                let Some(function) = functions::find(name, Form::Method) else {
+                let Some(function) = functions::find(name, CallForm::Method) else {
                     return Err(unknown_method(name, span));
                 };
                 let (call, height) = self.call(function, span, 1)?;
@@ -166,7 +166,7 @@ impl Parser<'_> {
                 }
                 Err(CompileError::new("a macro's variable must be a plain name", span.to(self.span).range()))
             }
-            _ => Err(self.unexpected("the name of the macro's variable")),
+            _ => Err(self.unexpected_token("the name of the macro's variable")),
         }
     }
 
@@ -227,13 +227,13 @@ impl Parser<'_> {
 
 fn unknown_function(name: &str, span: Span) -> Box<CompileError> {
     let error = CompileError::new(format!("unknown function `{name}`"), span.range());
-    if let Some(method) = functions::find(name, Form::Method) {
+    if let Some(method) = functions::find(name, CallForm::Method) {
         return error.hint(format!("write `{}`", method.usage));
     }
     if let Some((_, usage)) = MACRO_METHODS.iter().find(|(known, _)| *known == name) {
         return error.hint(format!("write `{usage}`"));
     }
-    let known = functions::names(Form::Function).chain(MACRO_FUNCTIONS.iter().map(|(name, _)| *name));
+    let known = functions::names(CallForm::Function).chain(MACRO_FUNCTIONS.iter().map(|(name, _)| *name));
     match (name, nearest(name, known)) {
         ("now", _) => error.hint("expressions cannot read the clock; use `event.time` or `execution.started_at`"),
         (_, Some(near)) => error.hint(format!("did you mean `{near}`?")),
@@ -243,10 +243,10 @@ fn unknown_function(name: &str, span: Span) -> Box<CompileError> {
 
 fn unknown_method(name: &str, span: Span) -> Box<CompileError> {
     let error = CompileError::new(format!("unknown method `{name}`"), span.range());
-    if let Some(function) = functions::find(name, Form::Function) {
+    if let Some(function) = functions::find(name, CallForm::Function) {
         return error.hint(format!("write `{}`", function.usage));
     }
-    let known = functions::names(Form::Method).chain(MACRO_METHODS.iter().map(|(name, _)| *name));
+    let known = functions::names(CallForm::Method).chain(MACRO_METHODS.iter().map(|(name, _)| *name));
     match nearest(name, known) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,

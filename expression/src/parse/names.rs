@@ -3,7 +3,7 @@
 use super::{Parser, Result, Tree};
 use crate::ast::{Expr, Kind, Span};
 use crate::error::CompileError;
-use crate::functions::{self, Form};
+use crate::functions::{self, CallForm};
 use crate::lex::{Lexer, Token};
 use crate::nearest::nearest;
 use crate::scope::LookUp;
@@ -36,7 +36,7 @@ const DOTTED_NAMES_MAX: u32 = 8;
 
 impl Parser<'_> {
     /// Parses a name: a variable, a root, a type, a function, or a macro.
-    pub(super) fn named(&mut self) -> Result<Tree<Expr>> {
+    pub(super) fn name_expression(&mut self) -> Result<Tree<Expr>> {
         let start = self.span;
         let name = self.name()?;
         let local = self.locals.iter().rposition(|local| **local == *name);
@@ -58,15 +58,15 @@ impl Parser<'_> {
     fn root_or_function(&mut self, start: Span, name: Box<str>, at: LookUp) -> Result<Tree<Expr>> {
         let roots = self.roots;
         if self.token == Token::Mark("(") {
-            if let Some(asked) = self.asked(&name)? {
+            if let Some(asked) = self.root_call(&name)? {
                 return self.node(start.to(self.last), Kind::Root(asked), 0);
             }
-            let whole = roots.resolve(&name, at, |whole| functions::find(whole, Form::Function).is_some());
+            let whole = roots.resolve(&name, at, |whole| functions::find(whole, CallForm::Function).is_some());
             return self.function(start, &whole.unwrap_or(name));
         }
         if roots.has_dotted(&name) || Type::named_in(&name) {
-            let is_known = |whole: &str| roots.contains(whole) || Type::named(whole).is_some();
-            if let Some(dotted) = self.dotted(&name, at, is_known)? {
+            let is_known = |whole: &str| roots.contains(whole) || Type::from_name(whole).is_some();
+            if let Some(dotted) = self.dotted_name(&name, at, is_known)? {
                 return self.root(start.to(self.last), dotted);
             }
         }
@@ -74,7 +74,7 @@ impl Parser<'_> {
             return self.root(start, whole);
         }
         // `math.least(1, 2)`: the names before the bracket belong to the function.
-        if let Some(whole) = self.dotted(&name, at, |whole| functions::is_namespaced(whole) || is_bind(whole))? {
+        if let Some(whole) = self.dotted_name(&name, at, |whole| functions::is_namespaced(whole) || is_bind(whole))? {
             if is_bind(&whole) {
                 return self.bind(start);
             }
@@ -85,7 +85,7 @@ impl Parser<'_> {
 
     /// Parses a function without arguments whose name is among the roots, declared there with its brackets.
     /// The brackets come next.
-    fn asked(&mut self, name: &str) -> Result<Option<Box<str>>> {
+    fn root_call(&mut self, name: &str) -> Result<Option<Box<str>>> {
         let asked = format!("{name}()");
         if !self.roots.contains(&asked) {
             return Ok(None);
@@ -99,7 +99,7 @@ impl Parser<'_> {
         if self.roots.contains(&name) {
             return self.node(span, Kind::Root(name), 0);
         }
-        if let Some(kind) = Type::named(&name) {
+        if let Some(kind) = Type::from_name(&name) {
             return self.node(span, Kind::Type(kind), 0);
         }
         let error = CompileError::new(format!("unknown name `{name}`"), span.range());
@@ -111,7 +111,7 @@ impl Parser<'_> {
     }
 
     /// Parses the longest `name.more.names` from here that is `known`. Parses nothing if there is none.
-    fn dotted(&mut self, name: &str, at: LookUp, known: impl Fn(&str) -> bool) -> Result<Option<Box<str>>> {
+    fn dotted_name(&mut self, name: &str, at: LookUp, known: impl Fn(&str) -> bool) -> Result<Option<Box<str>>> {
         if self.token != Token::Mark(".") {
             return Ok(None);
         }
@@ -143,7 +143,7 @@ impl Parser<'_> {
 
     pub(super) fn name(&mut self) -> Result<Box<str>> {
         let Token::Name(name) = &self.token else {
-            return Err(self.unexpected("a name"));
+            return Err(self.unexpected_token("a name"));
         };
         if RESERVED.contains(&&**name) {
             return Err(CompileError::new(format!("`{name}` is a reserved word"), self.span.range()));

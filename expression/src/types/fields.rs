@@ -47,7 +47,7 @@ pub enum Others {
 }
 
 /// The result of looking up a name in a map.
-pub(crate) enum Found<'m> {
+pub(crate) enum FieldLookup<'m> {
     Field(&'m FieldType),
     /// The name is not declared, and need not be.
     Open(&'m ValueType),
@@ -71,7 +71,7 @@ impl MapType {
     /// Sets what its fields are called in messages, and what each of the maps is called that it was joined
     /// from.
     #[must_use]
-    pub fn called(mut self, fields: &'static str, each: Option<&'static str>) -> Self {
+    pub fn with_wording(mut self, fields: &'static str, each: Option<&'static str>) -> Self {
         (self.called, self.each) = (Some(fields), each);
         self
     }
@@ -104,11 +104,11 @@ impl MapType {
         Self { fields, others, called: self.called.or(other.called), each: self.each.or(other.each) }
     }
 
-    pub(crate) fn find(&self, name: &str) -> Found<'_> {
+    pub(crate) fn find(&self, name: &str) -> FieldLookup<'_> {
         match (self.fields.get(name), &self.others) {
-            (Some(field), _) => Found::Field(field),
-            (None, Others::Are(value)) => Found::Open(value),
-            (None, Others::None | Others::Undeclared) => Found::Unknown,
+            (Some(field), _) => FieldLookup::Field(field),
+            (None, Others::Are(value)) => FieldLookup::Open(value),
+            (None, Others::None | Others::Undeclared) => FieldLookup::Unknown,
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct Range {
     low: Bound,
     high: Bound,
     except: Vec<f64>,
-    undefined: Undefined,
+    undefined: NanPresence,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +31,7 @@ enum Edge {
 
 /// Whether NaN is among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Undefined {
+enum NanPresence {
     Never,
     Maybe,
 }
@@ -40,12 +40,12 @@ impl Range {
     /// Returns all numbers that JSON can write.
     pub(crate) fn json() -> Self {
         let bound = |at| Bound { at, edge: Edge::In };
-        Self { low: bound(f64::NEG_INFINITY), high: bound(f64::INFINITY), except: Vec::new(), undefined: Undefined::Never }
+        Self { low: bound(f64::NEG_INFINITY), high: bound(f64::INFINITY), except: Vec::new(), undefined: NanPresence::Never }
     }
 
     /// Returns all numbers that can be computed.
-    pub(crate) fn computed() -> Self {
-        Self { undefined: Undefined::Maybe, ..Self::json() }
+    pub(crate) fn all_computable() -> Self {
+        Self { undefined: NanPresence::Maybe, ..Self::json() }
     }
 
     /// Returns the numbers from zero.
@@ -57,7 +57,7 @@ impl Range {
     pub(crate) fn of(value: &Value<'_>) -> Self {
         match exact(value) {
             Some(at) => Self { low: Bound { at, edge: Edge::In }, high: Bound { at, edge: Edge::In }, ..Self::json() },
-            None => Self::computed(),
+            None => Self::all_computable(),
         }
     }
 
@@ -75,24 +75,24 @@ impl Range {
 
     /// Returns the range with NaN added.
     pub(crate) fn or_undefined(self) -> Self {
-        Self { undefined: Undefined::Maybe, ..self }
+        Self { undefined: NanPresence::Maybe, ..self }
     }
 
     /// Returns all numbers except one.
     pub(crate) fn all_but(value: &Value<'_>) -> Self {
-        Self { except: exact(value).into_iter().collect(), ..Self::computed() }
+        Self { except: exact(value).into_iter().collect(), ..Self::all_computable() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         let is_point = self.low.at == self.high.at;
         let has_none = self.low.at > self.high.at
             || (is_point && (self.low.edge == Edge::Out || self.high.edge == Edge::Out || self.except.contains(&self.low.at)));
-        has_none && self.undefined == Undefined::Never
+        has_none && self.undefined == NanPresence::Never
     }
 
     pub(crate) fn has(&self, value: &Value<'_>) -> bool {
         let at = match value {
-            Value::Double(value) if value.is_nan() => return self.undefined == Undefined::Maybe,
+            Value::Double(value) if value.is_nan() => return self.undefined == NanPresence::Maybe,
             other => match exact(other) {
                 Some(at) => at,
                 // A number too large to be exact is beyond all bounds except the infinite ones.
@@ -111,7 +111,7 @@ impl Range {
             low: if other.low.is_before(self.low) { other.low } else { self.low },
             high: if self.high.is_before_end(other.high) { other.high } else { self.high },
             except,
-            undefined: if self.undefined == Undefined::Maybe { self.undefined } else { other.undefined },
+            undefined: if self.undefined == NanPresence::Maybe { self.undefined } else { other.undefined },
         }
     }
 
@@ -124,7 +124,7 @@ impl Range {
             low: if other.low.is_before(self.low) { self.low } else { other.low },
             high: if self.high.is_before_end(other.high) { self.high } else { other.high },
             except,
-            undefined: if self.undefined == Undefined::Never { self.undefined } else { other.undefined },
+            undefined: if self.undefined == NanPresence::Never { self.undefined } else { other.undefined },
         }
     }
 
@@ -145,13 +145,13 @@ impl Range {
     }
 
     fn may_be_undefined(&self, other: &Self) -> bool {
-        self.undefined == Undefined::Maybe || other.undefined == Undefined::Maybe
+        self.undefined == NanPresence::Maybe || other.undefined == NanPresence::Maybe
     }
 
     /// Returns the only number of a kind in the range.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number is whole, in range, and exact")]
     pub(crate) fn only(&self, kind: Type) -> Option<Option<Value<'static>>> {
-        if self.low.at != self.high.at || self.undefined == Undefined::Maybe {
+        if self.low.at != self.high.at || self.undefined == NanPresence::Maybe {
             return None;
         }
         let at = self.low.at;

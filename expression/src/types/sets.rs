@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    FieldType, Found, Holds, JSON, ListType, MapType, Occurrence, OptionalType, Origin, Others, Range, TYPE_SIZE_MAX, Texts, ValueType,
+    FieldLookup, FieldType, Holds, JSON, ListType, MapType, Occurrence, OptionalType, Others, Range, TYPE_SIZE_MAX, Texts, UnknownContents,
+    ValueType,
 };
 use crate::functions::signature::{BOOL, NUMBER, STRING, TYPE};
 use crate::json::NodeKind;
@@ -43,7 +44,7 @@ impl ValueType {
         };
         let list = match either(Type::List) {
             (true, true) => match (&self.list, &other.list) {
-                (Some(one), Some(another)) => Some(joined(one, another, ListType::or)),
+                (Some(one), Some(another)) => Some(join_shared(one, another, ListType::or)),
                 (Some(one), None) => Some(Arc::new(one.or(&ListType::of_unknown(&other)))),
                 (None, Some(another)) => Some(Arc::new(another.or(&ListType::of_unknown(&self)))),
                 (None, None) => None,
@@ -52,7 +53,7 @@ impl ValueType {
             _ => self.list.clone(),
         };
         let map = match either(Type::Map) {
-            (true, true) => self.map.as_ref().zip(other.map.as_ref()).map(|(one, other)| joined(one, other, MapType::or)),
+            (true, true) => self.map.as_ref().zip(other.map.as_ref()).map(|(one, other)| join_shared(one, other, MapType::or)),
             (false, true) => other.map.clone(),
             _ => self.map.clone(),
         };
@@ -61,9 +62,11 @@ impl ValueType {
             ((true, true), Some(known), None) | ((true, true), None, Some(known)) => Some(known),
             _ => None,
         };
-        let origin = if lost.is_none_or(|map| map.is_json()) { self.origin.max(other.origin) } else { Origin::Made };
+        let origin = if lost.is_none_or(|map| map.is_json()) { self.origin.max(other.origin) } else { UnknownContents::Made };
         let optional = match either(Type::Optional) {
-            (true, true) => self.optional.as_ref().zip(other.optional.as_ref()).map(|(one, other)| joined(one, other, OptionalType::or)),
+            (true, true) => {
+                self.optional.as_ref().zip(other.optional.as_ref()).map(|(one, other)| join_shared(one, other, OptionalType::or))
+            }
             (false, true) => other.optional.clone(),
             _ => self.optional.clone(),
         };
@@ -75,7 +78,7 @@ impl ValueType {
         let size = sizes.iter().fold(1_u32, |all, one| all.saturating_add(*one));
         let plain = Self { truth, numbers, texts, types, ..Self::of(self.kinds.or(other.kinds)) };
         if size > TYPE_SIZE_MAX {
-            return Self { origin: Origin::Made, ..plain };
+            return Self { origin: UnknownContents::Made, ..plain };
         }
         Self { list, map, optional, origin, depth: self.depth.max(other.depth), size, ..plain }
     }
@@ -123,9 +126,9 @@ impl ValueType {
         for part in pointer.split('/').skip(1) {
             let part = part.replace("~1", "/").replace("~0", "~");
             let below = match here.map_known().map(|map| map.find(&part)) {
-                Some(Found::Field(field)) => Some(field.value.clone()),
-                Some(Found::Open(value)) => Some(value.clone()),
-                Some(Found::Unknown) => None,
+                Some(FieldLookup::Field(field)) => Some(field.value.clone()),
+                Some(FieldLookup::Open(value)) => Some(value.clone()),
+                Some(FieldLookup::Unknown) => None,
                 None => here.list_known().map(|list| list.element.clone()),
             };
             here = below?;
@@ -135,7 +138,7 @@ impl ValueType {
 
     /// Returns true if JSON can hold each of its values.
     fn is_json(&self) -> bool {
-        let is_within = |known: Option<bool>, kind: Type| known.unwrap_or(!self.kinds.has(kind) || self.origin == Origin::Json);
+        let is_within = |known: Option<bool>, kind: Type| known.unwrap_or(!self.kinds.has(kind) || self.origin == UnknownContents::Json);
         self.kinds.is_within(JSON)
             && (!self.can_be(NUMBER) || self.numbers.or(&Range::json()) == Range::json())
             && is_within(self.list_known().map(|list| list.element.is_json()), Type::List)
@@ -170,7 +173,7 @@ impl ValueType {
 }
 
 /// Joins what is known of two. What is known of the same is that.
-fn joined<T>(one: &Arc<T>, other: &Arc<T>, or: impl FnOnce(&T, &T) -> T) -> Arc<T> {
+fn join_shared<T>(one: &Arc<T>, other: &Arc<T>, or: impl FnOnce(&T, &T) -> T) -> Arc<T> {
     if Arc::ptr_eq(one, other) { Arc::clone(one) } else { Arc::new(or(one, other)) }
 }
 

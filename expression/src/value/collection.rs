@@ -9,14 +9,14 @@ use crate::error::{ErrorKind, Fault, fault};
 
 /// A list that was made by an expression or by its caller.
 #[derive(Clone, Debug)]
-pub struct List<'a>(Arc<Body<Value<'a>>>);
+pub struct List<'a>(Arc<MeasuredItems<Value<'a>>>);
 
 /// A map that was made by an expression or by its caller. Its entries are in key order.
 #[derive(Clone, Debug)]
-pub struct Map<'a>(Arc<Body<(Value<'a>, Value<'a>)>>);
+pub struct Map<'a>(Arc<MeasuredItems<(Value<'a>, Value<'a>)>>);
 
 #[derive(Debug)]
-struct Body<T> {
+struct MeasuredItems<T> {
     items: Vec<T>,
     measure: Measure,
 }
@@ -43,7 +43,7 @@ impl Measure {
         whole
     }
 
-    pub(crate) fn checked(self) -> Result<Measure, Fault> {
+    pub(crate) fn check_depth(self) -> Result<Measure, Fault> {
         if self.depth > VALUE_DEPTH_MAX {
             return Err(fault(ErrorKind::Budget, format!("the value nests deeper than {VALUE_DEPTH_MAX} levels")));
         }
@@ -54,7 +54,7 @@ impl Measure {
 impl<'a> List<'a> {
     pub(super) fn new(items: Vec<Value<'a>>) -> Self {
         let measure = Measure::around(items.iter().map(Value::measure));
-        Self(Arc::new(Body { items, measure }))
+        Self(Arc::new(MeasuredItems { items, measure }))
     }
 
     pub(super) fn measure(&self) -> Measure {
@@ -72,7 +72,7 @@ impl<'a> Map<'a> {
     pub(super) fn new(items: Vec<(Value<'a>, Value<'a>)>) -> Self {
         let measures = items.iter().flat_map(|(key, value)| [key.measure(), value.measure()]);
         let measure = Measure::around(measures);
-        Self(Arc::new(Body { items, measure }))
+        Self(Arc::new(MeasuredItems { items, measure }))
     }
 
     pub(super) fn measure(&self) -> Measure {

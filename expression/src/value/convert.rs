@@ -84,7 +84,7 @@ pub(super) fn json_at(value: &Value<'_>, depth: usize, foreign: Foreign) -> Resu
         Value::Json(node) => {
             shallow_enough(*node, depth)?;
             if foreign == Foreign::Refused && node.holds_rounded() {
-                return Err(rounded());
+                return Err(rounding_fault());
             }
             node.to_value()
         }
@@ -113,7 +113,7 @@ pub(super) fn shallow_enough(node: crate::json::Node<'_>, depth: usize) -> Resul
 }
 
 /// Returns the error for a whole number that would become another one.
-pub(crate) fn rounded() -> Fault {
+pub(crate) fn rounding_fault() -> Fault {
     fault(ErrorKind::Invalid, "an integer does not fit in 64 bits and would be rounded").hint("have it sent as a string, or do not read it")
 }
 

@@ -48,7 +48,7 @@ fn over(name: &'static str, event: impl Into<String>, source: impl Into<String>,
 }
 
 /// Repeats `part` as often as a source may be long.
-fn filled(part: &str, room: usize) -> String {
+fn fill_source(part: &str, room: usize) -> String {
     part.repeat((SOURCE_BYTES_MAX - room) / part.len())
 }
 
@@ -92,22 +92,22 @@ fn sources() -> Vec<Case> {
         case("source: 8,000 nots before a value", "!".repeat(8_000) + "true", Then::Gives(json!(true))),
         case("source: 8,000 minuses before a value", "-".repeat(8_000) + "1", Then::Gives(json!(1))),
         case("source: conditions within conditions", "true ? ".repeat(1_000), Then::Refused("nested deeper")),
-        case("source: conditions after conditions", filled("true ? 1 : ", 20) + "1", Then::Gives(json!(1))),
+        case("source: conditions after conditions", fill_source("true ? 1 : ", 20) + "1", Then::Gives(json!(1))),
         case("source: 10,000 fields in a row", format!("event{}", ".b".repeat(10_000)), Then::Refused("longer than")),
         case("source: 4,000 fields in a row", format!("event{}", ".b".repeat(4_000)), Then::Erred(ErrorKind::Missing)),
         case("source: a literal of a megabyte", format!("'{}'", "a".repeat(1 << 20)), Then::Refused("longer than")),
         case("source: 100,000 times `|| true`", format!("true{}", "|| true".repeat(100_000)), Then::Refused("longer than")),
-        case("source: as many `|| false` as there is room for", format!("false{}", filled("||false", 20)), Then::Gives(json!(false))),
+        case("source: as many `|| false` as there is room for", format!("false{}", fill_source("||false", 20)), Then::Gives(json!(false))),
         case("source: macros in macros", "[1].map(x,".repeat(700), Then::Refused("nested deeper")),
-        case("source: as many `has` as there is room for", format!("true{}", filled("&&has(event.a)", 20)), Then::Gives(json!(false))),
+        case("source: as many `has` as there is room for", format!("true{}", fill_source("&&has(event.a)", 20)), Then::Gives(json!(false))),
         case("source: an unknown name of 8 KB", "a".repeat(8_000), Then::Refused("unknown name")),
         case("source: an unknown function of 8 KB", "a".repeat(8_000) + "()", Then::Refused("unknown")),
         case("source: an unknown method of 8 KB", format!("1.0.{}()", "a".repeat(8_000)), Then::Refused("unknown")),
         case("source: an unknown name with 4,000 dots", format!("a{}", ".b".repeat(4_000)), Then::Refused("unknown name")),
-        case("source: dotted names looked ahead for", format!("google{}", filled(".google", 20)), Then::Refused("unknown name")),
+        case("source: dotted names looked ahead for", format!("google{}", fill_source(".google", 20)), Then::Refused("unknown name")),
         case("source: one list of 4,000 elements", format!("[{}]", "1,".repeat(4_000)), Then::Ends),
-        case("source: one map of equal keys", format!("{{{}}}", filled("1:1,", 20)), Then::Erred(ErrorKind::Invalid)),
-        case("source: 1,000 fields read in one part", format!("event.f{}", filled("+event.f", 20)), Then::Erred(ErrorKind::Missing)),
+        case("source: one map of equal keys", format!("{{{}}}", fill_source("1:1,", 20)), Then::Erred(ErrorKind::Invalid)),
+        case("source: 1,000 fields read in one part", format!("event.f{}", fill_source("+event.f", 20)), Then::Erred(ErrorKind::Missing)),
         over(
             "source: 1,000 fields read and explained",
             format!("{{{}}}", (0..750).map(|at| format!("\"a{at}\":{at}")).collect::<Vec<_>>().join(",")),

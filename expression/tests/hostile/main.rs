@@ -35,7 +35,7 @@ const TURNS: usize = 3;
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The costs of one input.
-struct Taken {
+struct InputCosts {
     name: &'static str,
     steps: u64,
     peak_bytes: usize,
@@ -65,7 +65,7 @@ fn hostile_inputs_stay_within_budget_memory_and_a_small_stack() {
     drop(alone);
     table.sort_by_key(|taken| std::cmp::Reverse(taken.times.evaluate));
     println!("{:<60} {:>7} {:>8} {:>8} {:>9} {:>8}  outcome", "input", "steps", "peak KB", "read µs", "evaluate", "explain");
-    for Taken { name, steps, peak_bytes, times, outcome } in table {
+    for InputCosts { name, steps, peak_bytes, times, outcome } in table {
         let [read, evaluate, explain] = [times.read, times.evaluate, times.explain].map(|time| time.as_micros());
         println!("{name:<60} {steps:>7} {:>8} {read:>8} {evaluate:>9} {explain:>8}  {outcome}", peak_bytes / 1_000);
     }
@@ -74,9 +74,9 @@ fn hostile_inputs_stay_within_budget_memory_and_a_small_stack() {
 
 /// Runs the input [`TURNS`] times. Returns the costs and everything that exceeds a limit or is not as
 /// required.
-fn take(case: &Case) -> (Taken, Vec<String>) {
+fn take(case: &Case) -> (InputCosts, Vec<String>) {
     let mut findings = Vec::new();
-    let mut taken = Taken { name: case.name, steps: 0, peak_bytes: 0, times: Times::default(), outcome: String::new() };
+    let mut taken = InputCosts { name: case.name, steps: 0, peak_bytes: 0, times: Times::default(), outcome: String::new() };
     for turn in 0..TURNS {
         let document = Bytes::copy_from_slice(case.event.as_bytes());
         let before = MEMORY.current_usage();
@@ -134,10 +134,10 @@ fn outcome(source: &str, event: Bytes) -> (Outcome, u64, Times) {
     let outcome = match result {
         Ok(value) => Outcome::Gave(value),
         Err(error) => {
-            Outcome::Erred { is_over: budget.spent() > EVALUATION_STEPS_MAX || budget.bytes_spent() > EVALUATION_BYTES_MAX, error }
+            Outcome::Erred { is_over: budget.steps_spent() > EVALUATION_STEPS_MAX || budget.bytes_spent() > EVALUATION_BYTES_MAX, error }
         }
     };
-    (outcome, budget.spent(), times)
+    (outcome, budget.steps_spent(), times)
 }
 
 impl Outcome {

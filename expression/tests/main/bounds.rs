@@ -36,7 +36,7 @@ fn exhausts(source: &str, event: &Json) {
     let error = result.expect_err(source);
     assert_eq!(error.kind, ErrorKind::Budget, "{source}: {error}");
     // An operation is charged before it runs, and its cost may be large.
-    let is_bounded = budget.spent() > EVALUATION_STEPS_MAX || budget.bytes_spent() > EVALUATION_BYTES_MAX;
+    let is_bounded = budget.steps_spent() > EVALUATION_STEPS_MAX || budget.bytes_spent() > EVALUATION_BYTES_MAX;
     assert!(is_bounded || error.message.contains("nests deeper"), "{source}: {error}");
 }
 
@@ -233,7 +233,7 @@ fn patterns_run_in_linear_time_and_bounded_memory() {
     let text = "a".repeat(100 << 10) + "!";
     let (result, budget) = evaluate("event.text.matches('(a+)+$')", &json!({"text": text}));
     assert_eq!(result, Ok(json!(false)));
-    assert!(budget.spent() > 100, "a match costs by length");
+    assert!(budget.steps_spent() > 100, "a match costs by length");
     let error = Expression::compile("'a'.matches('(\\\\w{1000}){1000}')", &roots()).unwrap_err();
     assert!(error.message.contains("needs more than"), "{error}");
     let (result, _) = evaluate("'a'.matches(event.pattern)", &json!({"pattern": "(\\w{1000}){1000}"}));
@@ -272,7 +272,7 @@ fn evaluations_may_share_a_budget() {
     let mut budget = Budget::steps(1_000);
     let scope = Scope::new();
     assert_eq!(expression.holds(&scope, &mut budget), Ok(true));
-    let once = budget.spent();
+    let once = budget.steps_spent();
     assert!((300..1_000).contains(&once), "{once}");
     assert_eq!(expression.holds(&scope, &mut budget).unwrap_err().kind, ErrorKind::Budget);
 }

@@ -50,7 +50,7 @@ fn source_of(definition: &Definition, number: usize) -> String {
     }
 }
 
-fn inferred(source: &str, known: &Knowledge, budget: &mut CheckBudget) -> ValueType {
+fn infer_type(source: &str, known: &Knowledge, budget: &mut CheckBudget) -> ValueType {
     let expression = Expression::compile(source, &known.roots()).unwrap_or_else(|error| panic!("{source}: {error}"));
     expression.infer(known, Purpose::Value, budget).value
 }
@@ -61,13 +61,13 @@ proptest! {
         let mut known = Knowledge::new().with("e", ValueType::json()).with("a0", ValueType::json());
         let mut budget = CheckBudget::default();
         for (definition, number) in chain.iter().zip(1..) {
-            let value = inferred(&source_of(definition, number), &known, &mut budget);
+            let value = infer_type(&source_of(definition, number), &known, &mut budget);
             prop_assert!(value.size() <= TYPE_SIZE_MAX, "a{number} has {} types within", value.size());
             known = known.with(format!("a{number}"), value);
         }
         let last = chain.len();
         for condition in ["{} == {}", "{}.f0 == {}.f1", "{} in [{}]", "{} != [{}][0]", "[{}, {}].exists(x, x == 1)"] {
-            inferred(&condition.replace("{}", &format!("a{last}")), &known, &mut budget);
+            infer_type(&condition.replace("{}", &format!("a{last}")), &known, &mut budget);
         }
     }
 }

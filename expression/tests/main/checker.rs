@@ -5,7 +5,7 @@ use ensue_expression::{CheckBudget, Expression, FindingKind, Knowledge, MapType,
 use FindingKind::{AlwaysFalse, AlwaysTrue, Erring, Impossible, MayBeMissing, NotBoolean, Unfit, UnknownField, UnlikelyField};
 use Occurrence::{Always, Sometimes};
 
-fn known() -> Knowledge {
+fn sample_knowledge() -> Knowledge {
     let label = MapType::new(Others::Are(ValueType::json())).with("name", ValueType::text(), Always);
     let payload = MapType::new(Others::Undeclared)
         .with("action", ValueType::one_of(["opened", "labeled"]), Always)
@@ -24,29 +24,29 @@ fn known() -> Knowledge {
 }
 
 /// The findings of a condition: the kind, and the part of the source.
-fn found(source: &str) -> Vec<(FindingKind, String)> {
+fn findings_of(source: &str) -> Vec<(FindingKind, String)> {
     let source = source.replace("p.", "event.payload.");
-    let expression = Expression::compile(&source, &known().roots()).unwrap_or_else(|error| panic!("{source}: {error}"));
-    let findings = expression.infer(&known(), Purpose::Condition, &mut CheckBudget::default()).findings;
+    let expression = Expression::compile(&source, &sample_knowledge().roots()).unwrap_or_else(|error| panic!("{source}: {error}"));
+    let findings = expression.infer(&sample_knowledge(), Purpose::Condition, &mut CheckBudget::default()).findings;
     findings.into_iter().map(|finding| (finding.kind, source[finding.span].replace("event.payload.", "p."))).collect()
 }
 
 #[track_caller]
 fn finds(source: &str, kind: FindingKind, part: &str) {
-    assert_eq!(found(source), [(kind, part.to_owned())], "{source}");
+    assert_eq!(findings_of(source), [(kind, part.to_owned())], "{source}");
 }
 
 #[track_caller]
 fn finds_nothing(sources: &[&str]) {
     for source in sources {
-        assert_eq!(found(source), [], "{source}");
+        assert_eq!(findings_of(source), [], "{source}");
     }
 }
 
 fn hint(source: &str) -> String {
     let source = source.replace("p.", "event.payload.");
-    let expression = Expression::compile(&source, &known().roots()).unwrap_or_else(|error| panic!("{source}: {error}"));
-    let findings = expression.infer(&known(), Purpose::Condition, &mut CheckBudget::default()).findings;
+    let expression = Expression::compile(&source, &sample_knowledge().roots()).unwrap_or_else(|error| panic!("{source}: {error}"));
+    let findings = expression.infer(&sample_knowledge(), Purpose::Condition, &mut CheckBudget::default()).findings;
     findings.into_iter().filter_map(|finding| finding.hint).collect::<Vec<_>>().join("; ").replace("event.payload.", "p.")
 }
 
@@ -199,9 +199,9 @@ fn one_error_is_reported_once() {
 
 #[test]
 fn condition_narrows_the_types_after_it() {
-    let when =
-        Expression::compile("event.payload.action == \"opened\" && has(event.payload.label)", &known().roots()).expect("it compiles");
-    let after = known().assuming(&when);
+    let when = Expression::compile("event.payload.action == \"opened\" && has(event.payload.label)", &sample_knowledge().roots())
+        .expect("it compiles");
+    let after = sample_knowledge().assuming(&when);
     let infer = |source: &str| {
         Expression::compile(source, &after.roots()).expect("it compiles").infer(&after, Purpose::Value, &mut CheckBudget::default())
     };
@@ -217,6 +217,6 @@ fn hostile_expression_is_checked_within_bounds() {
     let built = format!("[{}]{}.size() > 0", "1", ".map(a, [a])".repeat(60));
     let opened = ".a".repeat(900);
     for source in [nested, long, built, format!("local{opened} == 1")] {
-        found(&source);
+        findings_of(&source);
     }
 }

@@ -4,7 +4,7 @@
 //! `target/npm`. If it is not installed, the test is skipped by name; if `CI` is `true`, it fails.
 
 mod case;
-mod left_out;
+mod exclusions;
 mod values;
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ use ensue_expression::{
     Value, ValueType,
 };
 
-use case::{Case, Expected, Source};
-use left_out::LeftOut;
+use case::{Case, Expectation, Source};
+use exclusions::LeftOut;
 
 use crate::skipped::not_installed;
 
@@ -92,9 +92,9 @@ fn conformance_cases_of_the_specification_pass() {
 fn check(case: &Case) -> Result<(), String> {
     let expression = match Expression::compile(&case.source, &case.roots()) {
         Ok(expression) => expression,
-        Err(error) => return refused(case, &error),
+        Err(error) => return check_refusal(case, &error),
     };
-    let made: Option<Vec<_>> = case.bindings.iter().map(|(name, value)| Some((name, values::made(value)?))).collect();
+    let made: Option<Vec<_>> = case.bindings.iter().map(|(name, value)| Some((name, values::parse_value(value)?))).collect();
     let Some(made) = made else {
         return Err("has a binding that is no value of the language".to_owned());
     };
@@ -117,10 +117,10 @@ fn check(case: &Case) -> Result<(), String> {
 
 /// A source that does not compile is right only if the specification expects an error: what the specification
 /// finds during evaluation is then found earlier here. Our own limits never count as the expected error.
-fn refused(case: &Case, error: &CompileError) -> Result<(), String> {
+fn check_refusal(case: &Case, error: &CompileError) -> Result<(), String> {
     let is_bound = error.message.contains("longer than") || error.message.contains("nested");
     match &case.expected {
-        Expected::Errors(_) if !is_bound => Ok(()),
+        Expectation::Errors(_) if !is_bound => Ok(()),
         _ => Err(format!("does not compile: {error}")),
     }
 }
@@ -132,24 +132,24 @@ fn judge<'a>(case: &Case, expression: &'a Expression, scope: &Scope<'a>) -> Resu
         return Err(format!("gives {given:?}, and is explained by {:?}", explained.outcome()));
     }
     if let Ok(value) = &given {
-        admitted(case, expression, value)?;
+        check_admission(case, expression, value)?;
     }
     match (&case.expected, given) {
-        (Expected::Value(expected), Ok(value)) if values::equals(expected, &value) => Ok(()),
-        (Expected::Value(expected), Ok(value)) => Err(format!("gives {value:?}, not {expected}")),
-        (Expected::Value(_), Err(error)) => Err(format!("errs: {error}")),
-        (Expected::Errors(messages), Err(error)) => is_meant(messages, &error),
-        (Expected::Errors(messages), Ok(value)) => Err(format!("gives {value:?}, not an error: {messages:?}")),
-        (Expected::Nothing, _) => Err("asks for no value".to_owned()),
+        (Expectation::Value(expected), Ok(value)) if values::equals(expected, &value) => Ok(()),
+        (Expectation::Value(expected), Ok(value)) => Err(format!("gives {value:?}, not {expected}")),
+        (Expectation::Value(_), Err(error)) => Err(format!("errs: {error}")),
+        (Expectation::Errors(messages), Err(error)) => is_meant(messages, &error),
+        (Expectation::Errors(messages), Ok(value)) => Err(format!("gives {value:?}, not an error: {messages:?}")),
+        (Expectation::Nothing, _) => Err("asks for no value".to_owned()),
     }
 }
 
 /// Checks that the checker inferred this value as possible, both with and without knowing the bindings.
-fn admitted(case: &Case, expression: &Expression, value: &Value<'_>) -> Result<(), String> {
+fn check_admission(case: &Case, expression: &Expression, value: &Value<'_>) -> Result<(), String> {
     let (mut unknown, mut known) = (Knowledge::new(), Knowledge::new());
     for (name, bound) in &case.bindings {
         unknown = unknown.with(name, ValueType::anything());
-        known = known.with(name, values::made(bound).map_or_else(ValueType::anything, |bound| ValueType::of_value(&bound)));
+        known = known.with(name, values::parse_value(bound).map_or_else(ValueType::anything, |bound| ValueType::of_value(&bound)));
     }
     for knowledge in [unknown, known] {
         let inferred = expression.infer(&knowledge, Purpose::Value, &mut CheckBudget::default());
@@ -202,7 +202,7 @@ impl Tally {
                 return Err(format!("calls a function that nobody has, and the parser says: {why}"));
             }
             // An error may have any cause; a value would not be right by chance.
-            (Some(rule), Ok(())) if !matches!(case.expected, Expected::Errors(_)) => {
+            (Some(rule), Ok(())) if !matches!(case.expected, Expectation::Errors(_)) => {
                 return Err(format!("is left out because of {rule}, and holds"));
             }
             (Some(rule), _) => *left_out.entry(rule).or_default() += 1,

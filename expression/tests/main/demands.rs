@@ -1,6 +1,6 @@
 //! The conditions under which an expression can be anything but false.
 
-use ensue_expression::{Budget, Check, Demand, Document, Expression, Known, Literal, Reach, Scope, Test, Value, Wanted};
+use ensue_expression::{Budget, Check, Demand, Document, Expression, KnownBindings, Literal, Reach, ReadType, Scope, Test, Value};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
@@ -17,7 +17,7 @@ const NAMED: [(&str, &str); 5] = [
     ("same", "local.is_x || local.part == 'y'"),
 ];
 
-fn named() -> Vec<(String, Expression)> {
+fn named_expressions() -> Vec<(String, Expression)> {
     NAMED.iter().map(|(name, source)| ((*name).to_owned(), compile(source))).collect()
 }
 
@@ -31,12 +31,12 @@ fn config() -> Value<'static> {
 }
 
 fn demand(source: &str) -> Demand {
-    let named = named();
-    compile(source).demand(&Known { constants: Scope::new().with("config", config()), named: Some(("local", &named)) })
+    let named = named_expressions();
+    compile(source).demand(&KnownBindings { constants: Scope::new().with("config", config()), named: Some(("local", &named)) })
 }
 
-fn shown(demand: &Demand) -> String {
-    let joined = |parts: &[Demand], by: &str| parts.iter().map(shown).collect::<Vec<_>>().join(by);
+fn render_demand(demand: &Demand) -> String {
+    let joined = |parts: &[Demand], by: &str| parts.iter().map(render_demand).collect::<Vec<_>>().join(by);
     match demand {
         Demand::Anything => "anything".to_owned(),
         Demand::Nothing => "nothing".to_owned(),
@@ -63,9 +63,9 @@ fn shown_test(test: &Test) -> String {
             let steps = test.path.iter().enumerate().skip(1);
             let path: String = steps.map(|(at, name)| format!("{}{name}", if lenient.contains(&at) { ".?" } else { "." })).collect();
             match wanted {
-                Wanted::Anything => format!("{path} errs"),
-                Wanted::Truth => format!("{path} errs as a truth"),
-                Wanted::Text => format!("{path} errs as a text"),
+                ReadType::Anything => format!("{path} errs"),
+                ReadType::Truth => format!("{path} errs as a truth"),
+                ReadType::Text => format!("{path} errs as a text"),
             }
         }
     }
@@ -73,7 +73,7 @@ fn shown_test(test: &Test) -> String {
 
 #[track_caller]
 fn demands(source: &str, expected: &str) {
-    assert_eq!(shown(&demand(source)), expected, "{source}");
+    assert_eq!(render_demand(&demand(source)), expected, "{source}");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn demand_that_grows_too_large_is_dropped() {
     for step in 1..64 {
         named.push((format!("l{step}"), compile(&format!("local.l{0} && local.l{0}", step - 1))));
     }
-    let whole = compile("local.l63").demand(&Known { constants: Scope::new(), named: Some(("local", &named)) });
+    let whole = compile("local.l63").demand(&KnownBindings { constants: Scope::new(), named: Some(("local", &named)) });
     assert_eq!(whole, Demand::Anything);
     let choice = (0..40).fold("event.a == 1".to_owned(), |choice, _| format!("({choice} ? event.b == 1 : event.c == 1)"));
     assert_ne!(demand(&choice), Demand::Nothing);
@@ -236,7 +236,7 @@ fn any_test() -> impl Strategy<Value = String> {
     ]
 }
 
-fn joined(test: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
+fn compound_tests(test: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
     test.prop_recursive(4, 12, 3, |inner| {
         prop_oneof![
             3 => (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("({one}) && ({other})")),
@@ -247,7 +247,7 @@ fn joined(test: impl Strategy<Value = String> + 'static) -> impl Strategy<Value 
 }
 
 fn joined_any_way(test: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
-    joined(test).prop_recursive(2, 6, 3, |inner| {
+    compound_tests(test).prop_recursive(2, 6, 3, |inner| {
         prop_oneof![
             (inner.clone(), inner.clone(), inner.clone()).prop_map(|(one, two, three)| format!("({one}) ? ({two}) : ({three})")),
             (any_path(), inner.clone()).prop_map(|(path, inner)| format!("cel.bind(v, {path}, v == 'x' || ({inner}))")),
@@ -258,7 +258,7 @@ fn joined_any_way(test: impl Strategy<Value = String> + 'static) -> impl Strateg
 
 /// Returns true if an expression is false for an event, with the named values that can be computed.
 fn is_false(source: &str, event: &Document) -> bool {
-    let (expression, named, mut budget) = (compile(source), named(), Budget::default());
+    let (expression, named, mut budget) = (compile(source), named_expressions(), Budget::default());
     let mut scope = Scope::new().with("config", config()).with("event", event.root()).with("local", Value::map([]));
     let mut values = Vec::new();
     for (name, value) in &named {
@@ -287,13 +287,13 @@ proptest! {
     fn expression_is_false_if_its_demand_is_not_met(source in joined_any_way(any_test()), event in any_event()) {
         let document = Document::from_value(&event);
         let demand = demand(&source);
-        prop_assert!(is_met(&demand, &document) || is_false(&source, &document), "`{}` on {}: {}", source, event, shown(&demand));
+        prop_assert!(is_met(&demand, &document) || is_false(&source, &document), "`{}` on {}: {}", source, event, render_demand(&demand));
     }
 
     #[test]
-    fn demand_of_plain_tests_is_met_exactly_if_the_expression_is_not_false(source in joined(any_exact_test()), event in any_event()) {
+    fn demand_of_plain_tests_is_met_exactly_if_the_expression_is_not_false(source in compound_tests(any_exact_test()), event in any_event()) {
         let document = Document::from_value(&event);
         let demand = demand(&source);
-        prop_assert_eq!(is_met(&demand, &document), !is_false(&source, &document), "`{}` on {}: {}", source, event, shown(&demand));
+        prop_assert_eq!(is_met(&demand, &document), !is_false(&source, &document), "`{}` on {}: {}", source, event, render_demand(&demand));
     }
 }

@@ -48,7 +48,7 @@ impl Case<'_> {
         Difference::ALL.into_iter().filter(|difference| difference.explains(self)).collect()
     }
 
-    fn described(&self) -> String {
+    fn describe(&self) -> String {
         let ours = self.ours.as_ref().map(Value::brief);
         format!("`{}` gives {ours:?} here, and {:?} by the crate", self.source, self.theirs)
     }
@@ -137,7 +137,7 @@ fn choices() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..120)
 }
 
-fn made(choices: &[u8]) -> (String, Json) {
+fn generate_case(choices: &[u8]) -> (String, Json) {
     let mut choices = Choices::new(choices);
     (generate::expression(&mut choices), generate::document(&mut choices))
 }
@@ -162,7 +162,7 @@ proptest! {
     #[test]
     fn cel_crate_agrees_or_a_rule_explains_the_difference(choices in choices()) {
         thread_local!(static ORACLE: Oracle = Oracle::new());
-        let (source, event) = made(&choices);
+        let (source, event) = generate_case(&choices);
         let unexplained = ORACLE.with(|oracle| {
             compare(oracle, &source, &event, |case| {
                 let is_explained = case.agrees()
@@ -170,7 +170,7 @@ proptest! {
                     || hides_an_explained_error(oracle, case, &event)
                     || rounds_a_formatted_duration(oracle, case, &event)
                     || rounds_a_large_uint(oracle, case, &event);
-                (!is_explained).then(|| case.described())
+                (!is_explained).then(|| case.describe())
             })
         });
         prop_assert_eq!(unexplained, None, "over {}", event);
@@ -183,8 +183,8 @@ fn each_difference_is_explained_by_its_own_rule_alone() {
     for difference in Difference::ALL {
         for source in difference.examples() {
             compare(&oracle, source, &event(), |case| {
-                assert!(!case.agrees(), "{difference:?} no longer differs, remove it: {}", case.described());
-                assert_eq!(case.explanations(), [difference], "{}", case.described());
+                assert!(!case.agrees(), "{difference:?} no longer differs, remove it: {}", case.describe());
+                assert_eq!(case.explanations(), [difference], "{}", case.describe());
             });
         }
     }
@@ -205,7 +205,7 @@ fn crate_rounds_a_formatted_duration() {
     let oracle = Oracle::new();
     let is_rounded = |source: &str| {
         compare(&oracle, source, &event(), |case| {
-            assert!(!case.agrees() && case.explanations().is_empty(), "{}", case.described());
+            assert!(!case.agrees() && case.explanations().is_empty(), "{}", case.describe());
             rounds_a_formatted_duration(&oracle, case, &event())
         })
     };
@@ -223,7 +223,7 @@ fn crate_compares_a_uint_with_a_double_as_doubles() {
     let (event, small) = (json!({"big": u64::MAX}), json!({"big": 8}));
     let is_rounded = |source: &str, event: &Json| compare(&oracle, source, event, |case| rounds_a_large_uint(&oracle, case, event));
     let same = "18446744073709551615u == double(event.big)";
-    compare(&oracle, same, &event, |case| assert!(!case.agrees() && case.explanations().is_empty(), "{}", case.described()));
+    compare(&oracle, same, &event, |case| assert!(!case.agrees() && case.explanations().is_empty(), "{}", case.describe()));
     assert!(is_rounded(same, &event));
     assert!(!is_rounded("8u == double(event.big)", &small), "the uint is small");
     assert!(!is_rounded(&format!("[{same}, null in {{}}]"), &event), "something else differs too");
@@ -235,7 +235,7 @@ fn most_generated_expressions_agree_without_a_rule() {
     let mut runner = TestRunner::deterministic();
     let (mut values, mut explained) = (0, 0);
     for _ in 0..2_000 {
-        let (source, event) = made(&choices().new_tree(&mut runner).expect("choices are made").current());
+        let (source, event) = generate_case(&choices().new_tree(&mut runner).expect("choices are made").current());
         compare(&oracle, &source, &event, |case| {
             values += u32::from(case.agrees() && case.ours.is_ok());
             explained += u32::from(!case.agrees());

@@ -266,7 +266,7 @@ fn verdict(source: &str) -> Option<bool> {
 }
 
 /// The source with a part overwritten in place, including parentheses.
-fn replaced(source: &str, part: &Part, by: Leaf) -> String {
+fn replace_part(source: &str, part: &Part, by: Leaf) -> String {
     assert_eq!(part.span.len(), by.source().len(), "each leaf is of one length: {}", part.source);
     format!("{}{}{}", &source[..part.span.start], by.source(), &source[part.span.end..])
 }
@@ -293,7 +293,7 @@ proptest! {
         let explanation = expression.explain(&Scope::new(), &mut Budget::default());
         let mut source = source;
         for (other, leaf) in explanation.others().into_iter().zip(chosen) {
-            source = replaced(&source, other, LEAVES[leaf]);
+            source = replace_part(&source, other, LEAVES[leaf]);
         }
         prop_assert_eq!(verdict(&source), before, "{}", source);
     }
@@ -310,7 +310,7 @@ proptest! {
             for chosen in 0..1_u32 << flip.turns.len().min(10) {
                 let mut turned = source.clone();
                 for (_, turn) in flip.turns.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1) {
-                    turned = replaced(&turned, turn.part, if turn.to { Leaf::True } else { Leaf::False });
+                    turned = replace_part(&turned, turn.part, if turn.to { Leaf::True } else { Leaf::False });
                 }
                 let is_whole = chosen.count_ones() as usize == flip.turns.len();
                 prop_assert_eq!(verdict(&turned) == Some(flip.to), is_whole, "{} is {}", turned, flip.to);

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::{document, roots};
 
 #[track_caller]
-fn refused(text: impl AsRef<[u8]>, at: (usize, usize), message: &str) {
+fn expect_refusal(text: impl AsRef<[u8]>, at: (usize, usize), message: &str) {
     let error = Document::parse(Bytes::copy_from_slice(text.as_ref())).expect_err("it is not JSON");
     assert!(error.message.contains(message), "`{}` does not say `{message}`", error.message);
     assert_eq!((error.line, error.column), at, "{error}");
@@ -61,43 +61,43 @@ fn integer_is_exact_within_64_bits() {
 
 #[test]
 fn invalid_json_is_rejected_with_its_place() {
-    refused("", (1, 1), "ends where a value");
-    refused("{\"a\": 1,\n \"é\": 2, \"a\": 3}", (2, 10), "duplicate key `a`");
-    refused(r#"{"a": 1, "\u0061": 2}"#, (1, 10), "duplicate key `a`");
-    refused("[1, 2", (1, 6), "the array is not closed");
-    refused("{\"a\": 1", (1, 8), "the object is not closed");
-    refused("[1,]", (1, 4), "expected a value");
-    refused("{\"a\":1,}", (1, 8), "unexpected comma before `}`");
-    refused("{a: 1}", (1, 2), "a key in double quotes");
-    refused("{\"a\" 1}", (1, 6), "expected `:`");
-    refused("[1 2]", (1, 4), "expected `,` or `]`");
-    refused("[1}", (1, 3), "expected `,` or `]`");
-    refused("1 2", (1, 3), "after the end");
-    refused("\u{feff}1", (1, 1), "byte order mark");
-    refused(b"\"\xff\"", (1, 2), "invalid UTF-8");
-    refused("\"a\nb\"", (1, 3), "unescaped control character");
-    refused("\"abc", (1, 1), "the string is not closed");
-    refused(r#""\x""#, (1, 2), "unknown escape");
-    refused(r#""\ud800""#, (1, 2), "lone surrogate");
-    refused(r#""\udc00\ud800""#, (1, 2), "lone surrogate");
-    refused(r#""\ud800\u0061""#, (1, 2), "lone surrogate");
-    refused("01", (1, 1), "an extra zero");
-    refused("-", (1, 2), "expected a digit");
-    refused("1.", (1, 3), "after a decimal point");
-    refused("1e", (1, 3), "after an exponent");
-    refused("1e400", (1, 1), "too large");
-    refused("9".repeat(400), (1, 1), "too large");
-    refused("tru", (1, 1), "expected a value");
-    refused("nul", (1, 1), "expected a value");
-    refused("NaN", (1, 1), "expected a value");
+    expect_refusal("", (1, 1), "ends where a value");
+    expect_refusal("{\"a\": 1,\n \"é\": 2, \"a\": 3}", (2, 10), "duplicate key `a`");
+    expect_refusal(r#"{"a": 1, "\u0061": 2}"#, (1, 10), "duplicate key `a`");
+    expect_refusal("[1, 2", (1, 6), "the array is not closed");
+    expect_refusal("{\"a\": 1", (1, 8), "the object is not closed");
+    expect_refusal("[1,]", (1, 4), "expected a value");
+    expect_refusal("{\"a\":1,}", (1, 8), "unexpected comma before `}`");
+    expect_refusal("{a: 1}", (1, 2), "a key in double quotes");
+    expect_refusal("{\"a\" 1}", (1, 6), "expected `:`");
+    expect_refusal("[1 2]", (1, 4), "expected `,` or `]`");
+    expect_refusal("[1}", (1, 3), "expected `,` or `]`");
+    expect_refusal("1 2", (1, 3), "after the end");
+    expect_refusal("\u{feff}1", (1, 1), "byte order mark");
+    expect_refusal(b"\"\xff\"", (1, 2), "invalid UTF-8");
+    expect_refusal("\"a\nb\"", (1, 3), "unescaped control character");
+    expect_refusal("\"abc", (1, 1), "the string is not closed");
+    expect_refusal(r#""\x""#, (1, 2), "unknown escape");
+    expect_refusal(r#""\ud800""#, (1, 2), "lone surrogate");
+    expect_refusal(r#""\udc00\ud800""#, (1, 2), "lone surrogate");
+    expect_refusal(r#""\ud800\u0061""#, (1, 2), "lone surrogate");
+    expect_refusal("01", (1, 1), "an extra zero");
+    expect_refusal("-", (1, 2), "expected a digit");
+    expect_refusal("1.", (1, 3), "after a decimal point");
+    expect_refusal("1e", (1, 3), "after an exponent");
+    expect_refusal("1e400", (1, 1), "too large");
+    expect_refusal("9".repeat(400), (1, 1), "too large");
+    expect_refusal("tru", (1, 1), "expected a value");
+    expect_refusal("nul", (1, 1), "expected a value");
+    expect_refusal("NaN", (1, 1), "expected a value");
 }
 
 #[test]
 fn document_nesting_is_limited() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     document(&nested(JSON_DEPTH_MAX));
-    refused(nested(JSON_DEPTH_MAX + 1), (1, JSON_DEPTH_MAX + 1), "nested deeper");
-    refused("[".repeat(1_000_000), (1, JSON_DEPTH_MAX + 1), "nested deeper");
+    expect_refusal(nested(JSON_DEPTH_MAX + 1), (1, JSON_DEPTH_MAX + 1), "nested deeper");
+    expect_refusal("[".repeat(1_000_000), (1, JSON_DEPTH_MAX + 1), "nested deeper");
 }
 
 #[test]

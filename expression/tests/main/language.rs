@@ -1,6 +1,6 @@
 //! The results of expressions, one rule per sentence.
 
-use ensue_expression::bugs::BUGGY_FIELD;
+use ensue_expression::planted_bug::BUGGY_FIELD;
 use ensue_expression::{Budget, ErrorKind, Expression, Roots, Scope};
 use serde_json::json;
 

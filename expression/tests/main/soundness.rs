@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use Occurrence::{Always, Sometimes};
 
 /// The declared type of the documents below.
-fn declared() -> ValueType {
+fn document_type() -> ValueType {
     let inner = MapType::new(Others::None).with("name", ValueType::text(), Always).with("size", ValueType::integer(), Sometimes);
     let fields = MapType::new(Others::None)
         .with("text", ValueType::text(), Always)
@@ -29,7 +29,7 @@ fn declared() -> ValueType {
 }
 
 fn names() -> Knowledge {
-    Knowledge::new().with("e", declared())
+    Knowledge::new().with("e", document_type())
 }
 
 fn document() -> impl Strategy<Value = Json> {
@@ -184,7 +184,7 @@ fn fitting() -> impl Strategy<Value = String> {
     })
 }
 
-fn evaluated<T>(expression: &Expression, document: &Json, act: impl FnOnce(Result<Value<'_>, ErrorKind>) -> T) -> T {
+fn evaluate_with<T>(expression: &Expression, document: &Json, act: impl FnOnce(Result<Value<'_>, ErrorKind>) -> T) -> T {
     let document = Document::from_value(document);
     let scope = Scope::new().with("e", document.root());
     act(expression.evaluate(&scope, &mut Budget::default()).map_err(|error| error.kind))
@@ -193,7 +193,7 @@ fn evaluated<T>(expression: &Expression, document: &Json, act: impl FnOnce(Resul
 /// The truth value of a part of the source on its own.
 fn truth_of(source: &str, document: &Json) -> Option<bool> {
     let expression = Expression::compile(source, &names().roots()).ok()?;
-    evaluated(&expression, document, |value| value.ok().and_then(|value| value.as_bool()))
+    evaluate_with(&expression, document, |value| value.ok().and_then(|value| value.as_bool()))
 }
 
 /// The document without the field that is written as `e.label`.
@@ -214,7 +214,7 @@ proptest! {
     fn every_value_is_among_those_that_were_inferred(source in wild(), document in document()) {
         let Ok(expression) = Expression::compile(&source, &names().roots()) else { return Ok(()) };
         let inferred = expression.infer(&names(), Purpose::Value, &mut CheckBudget::default());
-        evaluated(&expression, &document, |value| {
+        evaluate_with(&expression, &document, |value| {
             if let Ok(value) = value {
                 prop_assert!(inferred.value.admits(&value), "{source} gives {value:?} with {document}, inferred was {:?}", inferred.value);
             }
@@ -248,7 +248,7 @@ proptest! {
         if inferred.findings.iter().any(|finding| finding.kind.is_never_right()) {
             return Ok(());
         }
-        evaluated(&expression, &document, |value| {
+        evaluate_with(&expression, &document, |value| {
             prop_assert_ne!(value.as_ref().err(), Some(&ErrorKind::Type), "{} with {}", source, document);
             Ok(())
         })?;
@@ -260,7 +260,7 @@ proptest! {
         for finding in expression.infer(&names(), Purpose::Value, &mut CheckBudget::default()).findings {
             if finding.kind == FindingKind::MayBeMissing {
                 let path = &source[finding.span.clone()];
-                evaluated(&expression, &without(&document, path), |value| {
+                evaluate_with(&expression, &without(&document, path), |value| {
                     prop_assert!(value.is_err(), "{source} without {path} gives {value:?} with {document}");
                     Ok(())
                 })?;
@@ -283,7 +283,7 @@ fn list_or_map_of_json_or_of_other_values_may_hold_those_values() {
     ] {
         let expression = Expression::compile(source, &knowledge.roots()).unwrap();
         let inferred = expression.infer(&knowledge, Purpose::Value, &mut CheckBudget::default()).value;
-        evaluated(&expression, &document, |value| {
+        evaluate_with(&expression, &document, |value| {
             let value = value.unwrap();
             assert!(inferred.admits(&value), "`{source}` is {}, and was to be {inferred}", value.brief());
         });

@@ -5,7 +5,7 @@ use url::form_urlencoded;
 use super::LoginRefusal;
 use crate::discovery::ResponseIssuer;
 use crate::issuers::BrowserLogin;
-use crate::refusal::shown;
+use crate::refusal::to_short_line;
 
 /// The maximum length of the query, in bytes.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
@@ -60,8 +60,8 @@ impl Callback {
         }
         match (self.error, self.code) {
             (Some(error), _) => {
-                let description = self.description.map(|text| format!(": {}", shown(&text))).unwrap_or_default();
-                Err(refused(format!("{}{description}", shown(&error))))
+                let description = self.description.map(|text| format!(": {}", to_short_line(&text))).unwrap_or_default();
+                Err(refused(format!("{}{description}", to_short_line(&error))))
             }
             (None, Some(code)) if !code.is_empty() => Ok(code),
             (None, _) => Err(refused("the response has no code".to_owned())),

@@ -11,7 +11,7 @@ use super::LoginRefusal;
 use crate::discovery::ClientAuthentication;
 use crate::fetch::{FETCH_BYTES_MAX, Fetch, Method, Request, Response};
 use crate::issuers::BrowserLogin;
-use crate::refusal::{Refusal, shown};
+use crate::refusal::{Refusal, to_short_line};
 
 /// What the issuer sends.
 pub(super) struct Tokens {
@@ -71,7 +71,7 @@ pub(super) fn exchange(
         method: Method::Post { form: Secret::new(form.finish().into_bytes()), authorization },
         ca: login.settings.ca.clone(),
     };
-    let response = fetch.fetch(&request).map_err(|error| unavailable(format!("{}: {}", request.url, shown(&error.to_string()))))?;
+    let response = fetch.fetch(&request).map_err(|error| unavailable(format!("{}: {}", request.url, to_short_line(&error.to_string()))))?;
     match response.status {
         200 => read(response).ok_or_else(|| unavailable("its response has no access token".to_owned())),
         400..=499 => Err(error_of(response)),
@@ -106,7 +106,7 @@ fn read(response: Response) -> Option<Tokens> {
 fn error_of(response: Response) -> NoTokens {
     let status = response.status;
     let document = document(response);
-    let text = |name: &str| document.as_ref().and_then(|document| document.root().get(name)?.as_str().map(|text| shown(&text)));
+    let text = |name: &str| document.as_ref().and_then(|document| document.root().get(name)?.as_str().map(|text| to_short_line(&text)));
     let code = text("error");
     let why = match (&code, text("error_description")) {
         (Some(error), Some(description)) => format!("{error}: {description}"),

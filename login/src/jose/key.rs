@@ -93,7 +93,7 @@ impl Key {
         let public = Public::read(node, &kty)?;
         let algorithm = match text(node, "alg")? {
             None => None,
-            Some(name) => Some(Algorithm::named(&name).filter(|named| public.fits(*named)).ok_or(KeyFault::WrongAlgorithm)?),
+            Some(name) => Some(Algorithm::from_name(&name).filter(|named| public.fits(*named)).ok_or(KeyFault::WrongAlgorithm)?),
         };
         Ok(Self { id: text(node, "kid")?, algorithm, public })
     }

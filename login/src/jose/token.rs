@@ -95,7 +95,7 @@ impl<'t> Token<'t> {
             None => Ok(None),
             Some(value) => value.as_str().map(|text| Some(text.into_owned())).ok_or(TokenFault::Malformed(name)),
         };
-        let algorithm = text_of("alg")?.as_deref().and_then(Algorithm::named).ok_or(TokenFault::Algorithm)?;
+        let algorithm = text_of("alg")?.as_deref().and_then(Algorithm::from_name).ok_or(TokenFault::Algorithm)?;
         let key_id = text_of("kid")?;
         if key_id.as_ref().is_some_and(|id| id.len() > KEY_ID_BYTES_MAX) {
             return Err(TokenFault::Malformed("kid"));
@@ -129,7 +129,7 @@ impl<'t> Token<'t> {
     }
 
     /// Returns the claims, which nobody has verified yet.
-    pub fn unverified(&self) -> &Document {
+    pub fn unverified_claims(&self) -> &Document {
         &self.claims
     }
 
@@ -137,7 +137,7 @@ impl<'t> Token<'t> {
     ///
     /// # Errors
     /// If the key does not fit the algorithm, or the signature is not of this token.
-    pub fn verified(self, key: &Key) -> Result<Document, TokenFault> {
+    pub fn verify(self, key: &Key) -> Result<Document, TokenFault> {
         if key.verifies(self.algorithm, self.message.as_bytes(), &self.signature) { Ok(self.claims) } else { Err(TokenFault::Signature) }
     }
 }

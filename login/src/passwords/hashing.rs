@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{NewPassword, Typed};
+use super::{NewPassword, TypedPassword};
 
 /// The memory of one hash, in KiB.
 pub const MEMORY_KIB: u32 = 19_456;
@@ -43,7 +43,7 @@ pub struct PasswordHash {
 
 /// Whether a password is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checked {
+pub enum PasswordCheck {
     /// It is right.
     Right,
     /// It is right, but was hashed with older parameters: hash it again and store that.
@@ -61,13 +61,13 @@ pub struct Busy;
 /// Computes hashes: [`AT_ONCE_MAX`] at once, while at most [`WAITING_MAX`] callers wait.
 #[derive(Default)]
 pub struct Hashing {
-    turns: Mutex<Turns>,
+    turns: Mutex<HashQueue>,
     turn_ended: Condvar,
     computed: AtomicU64,
 }
 
 #[derive(Default)]
-struct Turns {
+struct HashQueue {
     running: usize,
     waiting: usize,
     /// The memory of hashes that have ended, for the next ones.
@@ -89,7 +89,7 @@ impl PasswordHash {
     }
 
     /// Returns the text that the vault stores.
-    pub fn stored(&self) -> Secret {
+    pub fn to_stored(&self) -> Secret {
         Secret::new(self.text.clone().into_bytes())
     }
 
@@ -107,11 +107,11 @@ impl Hashing {
         self.rehash(&password.0, salt)
     }
 
-    /// Hashes a password that was just found [`Checked::RightButOld`], with a random salt.
+    /// Hashes a password that was just found [`PasswordCheck::RightButOld`], with a random salt.
     ///
     /// # Errors
     /// If too many callers wait.
-    pub fn rehash(&self, typed: &Typed, salt: [u8; SALT_BYTES]) -> Result<PasswordHash, Busy> {
+    pub fn rehash(&self, typed: &TypedPassword, salt: [u8; SALT_BYTES]) -> Result<PasswordHash, Busy> {
         let hash = self.compute(typed, &salt, MEMORY_KIB, PASSES)?;
         let encode = |bytes: &[u8]| base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, bytes);
         let text = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${}${}", encode(&salt), encode(&hash));
@@ -122,26 +122,26 @@ impl Hashing {
     ///
     /// # Errors
     /// If too many callers wait.
-    pub fn check(&self, stored: Option<&PasswordHash>, typed: &Typed) -> Result<Checked, Busy> {
+    pub fn check(&self, stored: Option<&PasswordHash>, typed: &TypedPassword) -> Result<PasswordCheck, Busy> {
         let Some(stored) = stored else {
             self.compute(typed, &NOBODY, MEMORY_KIB, PASSES)?;
-            return Ok(Checked::Wrong);
+            return Ok(PasswordCheck::Wrong);
         };
         let hash = self.compute(typed, &stored.salt, stored.memory_kib, stored.passes)?;
         Ok(match (bool::from(hash.ct_eq(&stored.hash)), stored.is_old()) {
-            (false, _) => Checked::Wrong,
-            (true, false) => Checked::Right,
-            (true, true) => Checked::RightButOld,
+            (false, _) => PasswordCheck::Wrong,
+            (true, false) => PasswordCheck::Right,
+            (true, true) => PasswordCheck::RightButOld,
         })
     }
 
     /// Returns the number of hashes that were computed.
-    pub fn computed(&self) -> u64 {
+    pub fn hash_count(&self) -> u64 {
         self.computed.load(Ordering::Relaxed)
     }
 
-    fn compute(&self, typed: &Typed, salt: &[u8], memory_kib: u32, passes: u32) -> Result<Zeroizing<Vec<u8>>, Busy> {
-        let mut turn = Turn::wait(self)?;
+    fn compute(&self, typed: &TypedPassword, salt: &[u8], memory_kib: u32, passes: u32) -> Result<Zeroizing<Vec<u8>>, Busy> {
+        let mut turn = HashPermit::wait(self)?;
         let params = Params::new(memory_kib, passes, LANES, Some(HASH_BYTES)).expect("the parameters were checked when they were read");
         turn.memory.resize(params.block_count().max(turn.memory.len()), Block::new());
         let mut hash = Zeroizing::new(vec![0; HASH_BYTES]);
@@ -153,18 +153,18 @@ impl Hashing {
         Ok(hash)
     }
 
-    fn turns(&self) -> MutexGuard<'_, Turns> {
+    fn turns(&self) -> MutexGuard<'_, HashQueue> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The right to compute one hash, with its memory.
-struct Turn<'h> {
+struct HashPermit<'h> {
     hashing: &'h Hashing,
     memory: Vec<Block>,
 }
 
-impl<'h> Turn<'h> {
+impl<'h> HashPermit<'h> {
     fn wait(hashing: &'h Hashing) -> Result<Self, Busy> {
         let mut turns = hashing.turns();
         if turns.running >= AT_ONCE_MAX {
@@ -181,7 +181,7 @@ impl<'h> Turn<'h> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for HashPermit<'_> {
     fn drop(&mut self) {
         let mut memory = std::mem::take(&mut self.memory);
         memory.iter_mut().for_each(Zeroize::zeroize);

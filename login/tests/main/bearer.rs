@@ -6,9 +6,9 @@ use ensue_login::{Groups, Kind, Refusal, is_signed_token};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{AUDIENCE, ISSUER, NOW, Signer, Web, at, claims, claims_with, corp, encode, issuers, now, said, settings};
+use crate::support::{AUDIENCE, ISSUER, NOW, Signer, Web, at, claims, claims_with, corp, encode, issuer_groups, issuers, now, settings};
 
-fn admit(token: &str) -> Result<ensue_login::Admitted, Refusal> {
+fn admit(token: &str) -> Result<ensue_login::IssuerIdentity, Refusal> {
     corp().admit(token, now(), &Web::new())
 }
 
@@ -28,7 +28,7 @@ fn token_of_each_algorithm_admits_its_identity() {
         assert!(is_signed_token(&token));
         let ana = admit(&token).unwrap();
         assert_eq!((ana.issuer.as_str(), ana.subject.as_str(), ana.name.as_str(), ana.kind), ("corp", "4711", "ana", Kind::Person));
-        assert_eq!(ana.groups, said(&["corp:ops", "corp:release"]));
+        assert_eq!(ana.groups, issuer_groups(&["corp:ops", "corp:release"]));
         assert_eq!(ana.until, at(NOW + 600));
     }
 }
@@ -55,7 +55,7 @@ fn service_is_identified_by_its_rendered_name() {
     let web = Web::new();
     let site = ci.admit(&of("refs/heads/main"), now(), &web).unwrap();
     assert_eq!((site.kind, site.subject.as_str(), site.name.as_str()), (Kind::Service, "gha.site", "gha.site"));
-    assert_eq!(site.groups, said(&["ci"]));
+    assert_eq!(site.groups, issuer_groups(&["ci"]));
     let refusal = ci.admit(&of("refs/heads/other"), now(), &web).unwrap_err();
     assert_eq!(refusal.to_string(), "`allow` of the issuer `github` does not admit these claims: it is false");
     assert_eq!(refusal.slug(), "claims-refused");
@@ -82,7 +82,7 @@ fn token_without_an_algorithm_of_the_list_is_refused_without_a_request() {
 fn public_key_is_never_used_as_a_shared_secret() {
     use hmac::{Hmac, KeyInit, Mac};
     let signer = Signer::ed_dsa();
-    let published = signer.published();
+    let published = signer.public_jwk();
     let secrets = [published.to_string(), published["x"].as_str().unwrap().to_owned(), "-----BEGIN PUBLIC KEY-----".to_owned()];
     for secret in secrets {
         for kid in ["ed", "rsa"] {
@@ -102,7 +102,7 @@ fn header_that_points_to_a_key_or_changes_the_form_is_refused_without_a_request(
         ("jku", json!("https://evil.example.test/keys")),
         ("x5u", json!("https://evil.example.test/cert")),
         ("x5c", json!(["MII="])),
-        ("jwk", stranger.published()),
+        ("jwk", stranger.public_jwk()),
         ("crit", json!(["exp"])),
         ("crit", json!([])),
         ("zip", json!("DEF")),
@@ -320,7 +320,7 @@ fn groups_that_are_absent_are_not_the_same_as_none() {
     let groups = |changes: Value| admit(&signer.token(&claims_with(&changes))).map(|admitted| admitted.groups);
     assert_eq!(groups(json!({ "groups": null })).unwrap(), Groups::NotSaid);
     assert_eq!(groups(json!({ "groups": [] })).unwrap(), Groups::Said(Vec::new()));
-    assert_eq!(groups(json!({ "groups": ["b", "a", "b"] })).unwrap(), said(&["corp:a", "corp:b"]));
+    assert_eq!(groups(json!({ "groups": ["b", "a", "b"] })).unwrap(), issuer_groups(&["corp:a", "corp:b"]));
     let many = |count: usize| json!((0..count).map(|n| format!("g{n}")).collect::<Vec<_>>());
     assert!(matches!(groups(json!({ "groups": many(200) })).unwrap(), Groups::Said(said) if said.len() == 200));
     let overage = groups(json!({ "groups": many(201) })).unwrap_err();

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
-use ensue_login::flow::{IdTokenFault, LoggedIn, LoginRandom, LoginRefusal, NotRenewed, Pending, RenewRefusal, Renewed, challenge_of};
+use ensue_login::flow::{IdTokenFault, LoggedIn, LoginRandom, LoginRefusal, LoginRenewal, NotRenewed, Pending, RenewRefusal, challenge_of};
 use ensue_login::jose::TokenFault;
 use ensue_login::{Groups, Issuers};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{ISSUER, NOW, Signer, Web, at, claims_with, encode, failed, issuers, now, ok, said};
+use crate::support::{ISSUER, NOW, Signer, Web, at, claims_with, encode, error_answer, issuer_groups, issuers, now, ok};
 
 const CALLBACK: &str = "https://ensue.example.test/api/v1/auth/oidc/callback/corp";
 /// The nonce of the login of the tests.
@@ -71,7 +71,7 @@ fn issues(web: &Web, changes: &Value) {
 }
 
 /// Starts a login. Returns what the node keeps, and the query of the callback.
-fn started(node: &Issuers, web: &Web) -> (Pending, String) {
+fn start_login(node: &Issuers, web: &Web) -> (Pending, String) {
     let random = LoginRandom { state: [1; 16], nonce: NONCE, verifier: [3; 32] };
     let started = node.start_login(&"corp".parse().unwrap(), &CALLBACK.parse().unwrap(), &random, now(), web).unwrap();
     (started.pending, format!("code=c&state={}", encode([1; 16])))
@@ -81,7 +81,7 @@ fn started(node: &Issuers, web: &Web) -> (Pending, String) {
 fn log_in(web: &Web, id_token: &str) -> Result<LoggedIn, LoginRefusal> {
     issues(web, &json!({ "id_token": id_token }));
     let node = corp();
-    let (pending, query) = started(&node, web);
+    let (pending, query) = start_login(&node, web);
     node.finish_login(&"corp".parse().unwrap(), pending, &query, None, now(), web)
 }
 
@@ -94,7 +94,7 @@ fn fault(result: Result<LoggedIn, LoginRefusal>) -> IdTokenFault {
 }
 
 /// Renews the login of the person `4711`.
-fn renew(node: &Issuers, web: &Web, now: Timestamp) -> Result<Renewed, NotRenewed> {
+fn renew(node: &Issuers, web: &Web, now: Timestamp) -> Result<LoginRenewal, NotRenewed> {
     node.renew_login(&"corp".parse().unwrap(), "4711", &Secret::new(b"first\n".to_vec()), None, now, web)
 }
 
@@ -104,7 +104,7 @@ fn text(secret: Option<&Secret>) -> Option<&str> {
 
 /// Returns why the login ended.
 #[track_caller]
-fn end(renewed: Result<Renewed, NotRenewed>) -> String {
+fn end(renewed: Result<LoginRenewal, NotRenewed>) -> String {
     match renewed.err().expect("it is not renewed").why {
         RenewRefusal::Ended { why, .. } => why,
         other => panic!("{other:?}"),
@@ -126,7 +126,7 @@ fn login_exchanges_the_code_with_its_own_verifier() {
     issues(&web, &json!({ "id_token": id_token(&json!({ "sid": "s1" })) }));
     let query = format!("code=c&state={}", encode([1; 16]));
     let ana = node.finish_login(&"corp".parse().unwrap(), started.pending, &query, None, now(), &web).unwrap();
-    assert_eq!((ana.admitted.name.as_str(), ana.admitted.groups), ("ana", said(&["corp:ops", "corp:release"])));
+    assert_eq!((ana.admitted.name.as_str(), ana.admitted.groups), ("ana", issuer_groups(&["corp:ops", "corp:release"])));
     assert_eq!((ana.issuer_session.as_deref(), text(ana.refresh_token.as_ref())), (Some("s1"), Some("second")));
     let [post] = &web.posts()[..] else { panic!("the code is exchanged once") };
     let expected = [("grant_type", "authorization_code"), ("code", "c"), ("redirect_uri", CALLBACK), ("code_verifier", &encode([3; 32]))];
@@ -171,7 +171,7 @@ fn id_token_must_be_there_and_be_signed_by_the_issuer() {
     let web = web();
     issues(&web, &json!({}));
     let node = corp();
-    let (pending, query) = started(&node, &web);
+    let (pending, query) = start_login(&node, &web);
     assert_eq!(fault(node.finish_login(&"corp".parse().unwrap(), pending, &query, None, now(), &web)), IdTokenFault::Missing);
 }
 
@@ -199,7 +199,7 @@ fn callback_that_does_not_belong_to_the_login_reaches_nobody() {
     let corp = "corp".parse().unwrap();
     let state = encode([1; 16]);
     let finish = |query: &str, at: Timestamp| {
-        let (pending, _) = started(&node, &web);
+        let (pending, _) = start_login(&node, &web);
         let before = web.requests();
         let refused = node.finish_login(&corp, pending, query, None, at, &web).err().expect("it is refused");
         assert_eq!(web.requests(), before, "{query}");
@@ -225,7 +225,7 @@ fn callback_that_does_not_belong_to_the_login_reaches_nobody() {
     ] {
         assert_eq!(finish(&query, now()), LoginRefusal::ByIssuer { issuer: "corp".parse().unwrap(), why: why.to_owned() }, "{query}");
     }
-    let (pending, query) = started(&node, &web);
+    let (pending, query) = start_login(&node, &web);
     assert!(pending.is_for(&corp, &query, at(NOW + 599)) && !pending.is_for(&corp, &query, at(NOW + 600)));
     assert!(!pending.is_for(&"other".parse().unwrap(), &query, now()));
 }
@@ -235,10 +235,10 @@ fn issuer_that_promises_its_name_must_say_it() {
     let node = corp();
     let web = web_with(&json!({ "authorization_response_iss_parameter_supported": true }));
     issues(&web, &json!({ "id_token": id_token(&json!({})) }));
-    let (pending, query) = started(&node, &web);
+    let (pending, query) = start_login(&node, &web);
     let refused = node.finish_login(&"corp".parse().unwrap(), pending, &query, None, now(), &web).err().unwrap();
     assert!(refused.to_string().contains("the response does not name its issuer"), "{refused}");
-    let (pending, query) = started(&node, &web);
+    let (pending, query) = start_login(&node, &web);
     assert!(node.finish_login(&"corp".parse().unwrap(), pending, &format!("{query}&iss={ISSUER}"), None, now(), &web).is_ok());
 }
 
@@ -248,7 +248,7 @@ fn client_with_a_secret_sends_it_as_the_issuer_takes_it() {
     let finish = |web: &Web, secret: Option<&Secret>| {
         issues(web, &json!({ "id_token": id_token(&json!({ "aud": "en sue" })) }));
         let node = corp_with(&settings);
-        let (pending, query) = started(&node, web);
+        let (pending, query) = start_login(&node, web);
         node.finish_login(&"corp".parse().unwrap(), pending, &query, secret, now(), web)
     };
     let secret = Secret::new(b"s3cr:t&\n".to_vec());
@@ -274,7 +274,7 @@ fn renewal_says_who_the_person_is_now() {
     issues(&web, &json!({ "id_token": id_token(&json!({ "nonce": null, "groups": ["guests"] })) }));
     let renewed = renew(&node, &web, now()).ok().unwrap();
     let ana = renewed.admitted.unwrap();
-    assert_eq!((ana.subject.as_str(), ana.name.as_str(), ana.groups), ("4711", "ana", said(&["corp:guests"])));
+    assert_eq!((ana.subject.as_str(), ana.name.as_str(), ana.groups), ("4711", "ana", issuer_groups(&["corp:guests"])));
     assert_eq!(text(renewed.refresh_token.as_ref()), Some("second"));
     let [post] = &web.posts()[..] else { panic!("the issuer is asked once") };
     assert_eq!(post.fields(), [("grant_type", "refresh_token"), ("refresh_token", "first"), ("client_id", "ensue")]);
@@ -314,7 +314,7 @@ fn login_ends_if_its_renewal_is_for_another_person_or_is_not_admitted() {
         let ended = end(renew(&node, &web, now()));
         assert!(ended.contains(why), "{why}: {ended}");
     }
-    web.answer(&format!("{ISSUER}/token"), failed(400, &json!({ "error": "invalid_grant", "error_description": "it was revoked" })));
+    web.answer(&format!("{ISSUER}/token"), error_answer(400, &json!({ "error": "invalid_grant", "error_description": "it was revoked" })));
     assert_eq!(end(renew(&node, &web, now())), "invalid_grant: it was revoked");
 }
 
@@ -322,12 +322,12 @@ fn login_ends_if_its_renewal_is_for_another_person_or_is_not_admitted() {
 fn login_continues_while_the_issuer_cannot_say_whether_it_does() {
     let (node, web) = (corp(), web());
     for answer in [
-        failed(400, &json!({ "error": "invalid_client" })),
-        failed(400, &json!({ "error": "invalid_request" })),
-        failed(401, &json!({})),
-        failed(429, &json!({ "error": "slow_down" })),
-        failed(500, &json!({ "error": "invalid_grant" })),
-        failed(302, &json!({})),
+        error_answer(400, &json!({ "error": "invalid_client" })),
+        error_answer(400, &json!({ "error": "invalid_request" })),
+        error_answer(401, &json!({})),
+        error_answer(429, &json!({ "error": "slow_down" })),
+        error_answer(500, &json!({ "error": "invalid_grant" })),
+        error_answer(302, &json!({})),
         ok("<html>"),
         ok(json!({ "token_type": "Bearer", "id_token": id_token(&json!({})) }).to_string()),
         ok(json!({ "token_type": "mac", "access_token": "access", "id_token": id_token(&json!({})) }).to_string()),
@@ -349,7 +349,7 @@ fn new_refresh_token_is_returned_even_if_the_keys_of_the_id_token_are_not_known_
     assert!(renew(&node, &web, now()).is_ok());
     let rotated = Signer::stranger("rotated");
     issues(&web, &json!({ "id_token": rotated.token(&id_claims(&json!({}))), "refresh_token": "third" }));
-    web.publish(&[rotated.published()]);
+    web.publish(&[rotated.public_jwk()]);
     // The issuer was asked for its keys less than 30 seconds ago.
     let unverified = renew(&node, &web, at(NOW + 29)).err().expect("it is not renewed");
     assert!(matches!(unverified.why, RenewRefusal::NotNow(_)), "{:?}", unverified.why);

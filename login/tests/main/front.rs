@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::support::said;
+use crate::support::issuer_groups;
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Secret;
 use ensue_login::Groups;
 use ensue_login::certificates::{Certificate, CertificateSettings};
-use ensue_login::proxy::{Named, ProxyRefusal, ProxySettings};
+use ensue_login::proxy::{ProxyIdentity, ProxyRefusal, ProxySettings};
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -25,14 +25,14 @@ fn proxy(changes: &Value) -> Result<ProxySettings, String> {
     ProxySettings::check(serde_json::from_value(settings).unwrap()).map_err(|error| error.to_string())
 }
 
-fn named(peer: &str, headers: &[(&str, &str)]) -> Result<Option<Named>, ProxyRefusal> {
+fn identify(peer: &str, headers: &[(&str, &str)]) -> Result<Option<ProxyIdentity>, ProxyRefusal> {
     named_with(SECRET, peer, headers)
 }
 
-fn named_with(secret: &str, peer: &str, headers: &[(&str, &str)]) -> Result<Option<Named>, ProxyRefusal> {
+fn named_with(secret: &str, peer: &str, headers: &[(&str, &str)]) -> Result<Option<ProxyIdentity>, ProxyRefusal> {
     let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let peer: IpAddr = peer.parse().unwrap();
-    proxy(&json!({})).unwrap().named(peer, &headers, &Secret::new(secret.as_bytes().to_vec()))
+    proxy(&json!({})).unwrap().identify(peer, &headers, &Secret::new(secret.as_bytes().to_vec()))
 }
 
 const USER: (&str, &str) = ("x-forwarded-user", "ana");
@@ -42,13 +42,13 @@ const KEY: (&str, &str) = ("x-ensue-proxy-secret", SECRET);
 fn identity_is_named_by_a_proxy_that_knows_the_secret() {
     let groups = ("x-forwarded-groups", "release, ops,,release");
     for peer in ["10.0.0.7", "::ffff:10.0.0.7", "fd00::5"] {
-        let ana = named(peer, &[USER, KEY, groups]).unwrap().unwrap();
-        assert_eq!((ana.name.as_str(), ana.groups), ("ana", said(&["proxy:ops", "proxy:release"])));
+        let ana = identify(peer, &[USER, KEY, groups]).unwrap().unwrap();
+        assert_eq!((ana.name.as_str(), ana.groups), ("ana", issuer_groups(&["proxy:ops", "proxy:release"])));
     }
-    assert_eq!(named("10.0.0.7", &[USER, KEY]).unwrap().unwrap().groups, Groups::NotSaid);
+    assert_eq!(identify("10.0.0.7", &[USER, KEY]).unwrap().unwrap().groups, Groups::NotSaid);
     let none = ("x-forwarded-groups", "");
-    assert_eq!(named("10.0.0.7", &[USER, KEY, none]).unwrap().unwrap().groups, Groups::Said(Vec::new()));
-    assert_eq!(named("192.0.2.1", &[("x-other", "ana")]).unwrap(), None);
+    assert_eq!(identify("10.0.0.7", &[USER, KEY, none]).unwrap().unwrap().groups, Groups::Said(Vec::new()));
+    assert_eq!(identify("192.0.2.1", &[("x-other", "ana")]).unwrap(), None);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn header_of_a_proxy_is_refused_from_anyone_else() {
         ("192.0.2.1", vec![("x-forwarded-groups", "admin")]),
         ("192.0.2.1", vec![KEY]),
     ] {
-        let refusal = named(peer, &headers).unwrap_err();
+        let refusal = identify(peer, &headers).unwrap_err();
         assert!(matches!(refusal, ProxyRefusal::NotAProxy { .. }), "{peer} {headers:?}: {refusal:?}");
         assert_eq!(refusal.slug(), "proxy-header-refused");
     }
@@ -76,21 +76,21 @@ fn header_of_a_proxy_is_refused_from_anyone_else() {
 
 #[test]
 fn headers_of_a_proxy_must_be_there_once_and_be_valid() {
-    assert_eq!(named("10.0.0.7", &[KEY]), Ok(None), "the proxy names nobody");
-    assert!(matches!(named("10.0.0.7", &[KEY, ("x-forwarded-groups", "admin")]), Err(ProxyRefusal::NotOnce { .. })));
+    assert_eq!(identify("10.0.0.7", &[KEY]), Ok(None), "the proxy names nobody");
+    assert!(matches!(identify("10.0.0.7", &[KEY, ("x-forwarded-groups", "admin")]), Err(ProxyRefusal::NotOnce { .. })));
     // A proxy that removes `x-forwarded-user` from the requests of its clients may let these names pass.
     for smuggled in ["x_forwarded_user", "x-forwarded_user", "x_forwarded_groups", "x_ensue_proxy_secret"] {
-        let refusal = named("10.0.0.7", &[KEY, USER, (smuggled, "admin")]).unwrap_err();
+        let refusal = identify("10.0.0.7", &[KEY, USER, (smuggled, "admin")]).unwrap_err();
         assert_eq!(refusal, ProxyRefusal::NotAProxy { header: smuggled.to_owned() });
     }
-    assert!(matches!(named("10.0.0.7", &[KEY, USER, USER]), Err(ProxyRefusal::NotOnce { .. })));
+    assert!(matches!(identify("10.0.0.7", &[KEY, USER, USER]), Err(ProxyRefusal::NotOnce { .. })));
     let groups = ("x-forwarded-groups", "a");
-    assert!(matches!(named("10.0.0.7", &[KEY, USER, groups, groups]), Err(ProxyRefusal::NotOnce { .. })));
+    assert!(matches!(identify("10.0.0.7", &[KEY, USER, groups, groups]), Err(ProxyRefusal::NotOnce { .. })));
     for name in ["", " ana", "a\u{7}na", &"a".repeat(65)] {
-        assert!(matches!(named("10.0.0.7", &[KEY, ("x-forwarded-user", name)]), Err(ProxyRefusal::Invalid { .. })), "{name:?}");
+        assert!(matches!(identify("10.0.0.7", &[KEY, ("x-forwarded-user", name)]), Err(ProxyRefusal::Invalid { .. })), "{name:?}");
     }
     let many = (0..201).map(|n| format!("g{n}")).collect::<Vec<_>>().join(",");
-    assert!(matches!(named("10.0.0.7", &[KEY, USER, ("x-forwarded-groups", &many)]), Err(ProxyRefusal::Invalid { .. })));
+    assert!(matches!(identify("10.0.0.7", &[KEY, USER, ("x-forwarded-groups", &many)]), Err(ProxyRefusal::Invalid { .. })));
 }
 
 #[test]

@@ -39,12 +39,12 @@ fn signatures_of_the_standard_are_verified_with_their_keys_and_with_no_other() {
     for (key, text, algorithm) in cases {
         let token = Token::read(text).unwrap();
         assert_eq!((token.algorithm(), token.key_id()), (algorithm, None));
-        let claims = token.verified(keys(key).find(None, algorithm).unwrap()).unwrap();
+        let claims = token.verify(keys(key).find(None, algorithm).unwrap()).unwrap();
         assert_eq!(claims.root().get("iss").unwrap().as_str().unwrap(), "joe");
     }
     let (rsa, ec) = (keys(RS256_KEY), keys(ES256_KEY));
     assert!(rsa.find(None, Algorithm::Es256).is_none() && ec.find(None, Algorithm::Rs256).is_none());
-    let wrong = Token::read(RS256_TOKEN).unwrap().verified(ec.find(None, Algorithm::Es256).unwrap());
+    let wrong = Token::read(RS256_TOKEN).unwrap().verify(ec.find(None, Algorithm::Es256).unwrap());
     assert_eq!(wrong.unwrap_err(), TokenFault::Signature);
 }
 

@@ -34,7 +34,7 @@ fn logout_with(changes: &Value) -> Value {
     claims
 }
 
-fn sent(node: &Issuers, token: &str) -> Result<Logout, LogoutRefusal> {
+fn send_logout(node: &Issuers, token: &str) -> Result<Logout, LogoutRefusal> {
     sent_at(node, token, NOW)
 }
 
@@ -43,7 +43,7 @@ fn sent_at(node: &Issuers, token: &str, seconds: i64) -> Result<Logout, LogoutRe
 }
 
 fn fault(token: &str) -> LogoutFault {
-    match sent(&corp(), token) {
+    match send_logout(&corp(), token) {
         Err(refusal @ LogoutRefusal::Invalid(_)) => {
             assert_eq!((refusal.slug(), refusal.to_string().as_str()), ("logout-token-invalid", "the logout token is not valid"));
             let LogoutRefusal::Invalid(fault) = refusal else { unreachable!() };
@@ -63,7 +63,7 @@ fn logout_token_names_a_session_a_person_or_both() {
         let signer = Signer::es256();
         let header = json!({ "alg": "ES256", "kid": signer.id, "typ": "logout+jwt" }).to_string();
         for token in [signer.token(&logout_with(&changes)), signer.sign(&header, &logout_with(&changes).to_string())] {
-            let logout = sent(&corp(), &token).unwrap();
+            let logout = send_logout(&corp(), &token).unwrap();
             assert_eq!((logout.issuer.as_str(), logout.subject.as_deref(), logout.session.as_deref()), ("corp", subject, session));
         }
     }
@@ -112,11 +112,11 @@ fn token_that_is_not_a_logout_of_this_client_is_refused() {
 fn logout_token_counts_once_unless_the_logout_could_not_be_done() {
     let node = corp();
     let token = Signer::es256().token(&logout_with(&json!({})));
-    let logout = sent(&node, &token).unwrap();
-    assert_eq!(sent(&node, &token), Err(LogoutRefusal::Invalid(LogoutFault::Repeated)));
-    assert!(sent(&node, &Signer::es256().token(&logout_with(&json!({ "jti": "j2" })))).is_ok());
+    let logout = send_logout(&node, &token).unwrap();
+    assert_eq!(send_logout(&node, &token), Err(LogoutRefusal::Invalid(LogoutFault::Repeated)));
+    assert!(send_logout(&node, &Signer::es256().token(&logout_with(&json!({ "jti": "j2" })))).is_ok());
     node.not_logged_out(&logout);
-    assert!(sent(&node, &token).is_ok());
+    assert!(send_logout(&node, &token).is_ok());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 mod bearer;
 mod browser;
 mod front;
-mod keys;
+mod issuer_keys;
 mod known_answers;
 mod logout;
 mod one_time;

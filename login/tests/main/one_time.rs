@@ -43,7 +43,7 @@ fn code_counts_one_step_before_and_after_its_own() {
 fn older_code_does_not_count_after_a_newer_one_even_over_a_restart() {
     let mut app = authenticator();
     app.check("050471", at(1_111_111_111)).unwrap();
-    let mut restored = Authenticator::restore(&app.stored()).unwrap();
+    let mut restored = Authenticator::restore(&app.to_stored()).unwrap();
     assert_eq!(restored.check("050471", at(1_111_111_111)), Err(OtpRequired));
     assert_eq!(restored.check("081804", at(1_111_111_111)), Err(OtpRequired), "the code of the step before");
 }
@@ -72,18 +72,18 @@ fn each_recovery_code_counts_once_in_any_spelling() {
     let random: [[u8; 10]; RECOVERY_CODES] = std::array::from_fn(|n| [n as u8 * 17 + 1; 10]);
     let (mut codes, shown) = RecoveryCodes::new(&random);
     let shown: Vec<String> = shown.iter().map(text).collect();
-    assert_eq!((shown.len(), codes.left()), (10, 10));
+    assert_eq!((shown.len(), codes.count_left()), (10, 10));
     assert!(shown.iter().all(|code| code.len() == 19 && code.split('-').count() == 4), "{shown:?}");
     codes.take(&shown[3].to_uppercase().replace('-', " ")).unwrap();
-    assert_eq!((codes.take(&shown[3]), codes.left()), (Err(OtpRequired), 9));
-    let mut restored = RecoveryCodes::restore(&codes.stored()).unwrap();
+    assert_eq!((codes.take(&shown[3]), codes.count_left()), (Err(OtpRequired), 9));
+    let mut restored = RecoveryCodes::restore(&codes.to_stored()).unwrap();
     assert_eq!(restored.take(&shown[3]), Err(OtpRequired));
     for code in shown.iter().enumerate().filter(|(n, _)| *n != 3).map(|(_, code)| code) {
         restored.take(code).unwrap();
     }
-    assert_eq!((restored.left(), restored.take("")), (0, Err(OtpRequired)));
+    assert_eq!((restored.count_left(), restored.take("")), (0, Err(OtpRequired)));
     assert!(RecoveryCodes::restore(&Secret::new(vec![0; 33])).is_none());
-    for secret in codes.stored().reveal().chunks(32).zip(&shown) {
+    for secret in codes.to_stored().reveal().chunks(32).zip(&shown) {
         assert_ne!(secret.0, secret.1.as_bytes(), "only hashes are stored");
     }
 }

@@ -1,7 +1,7 @@
 //! Passwords: which may be set, and that they are checked with bounded work and memory.
 
 use ensue_engine::explain::Explain;
-use ensue_login::passwords::{Checked, Hashing, NewPassword, PasswordHash, PasswordRefusal, Typed};
+use ensue_login::passwords::{Hashing, NewPassword, PasswordCheck, PasswordHash, PasswordRefusal, TypedPassword};
 
 const GOOD: &str = "correct horse battery";
 
@@ -9,31 +9,31 @@ fn set(text: &str) -> Result<NewPassword, PasswordRefusal> {
     NewPassword::new(text, "ana")
 }
 
-fn typed(text: &str) -> Typed {
-    Typed::new(text).unwrap()
+fn typed_password(text: &str) -> TypedPassword {
+    TypedPassword::new(text).unwrap()
 }
 
-fn hashed(text: &str) -> PasswordHash {
+fn hash_password(text: &str) -> PasswordHash {
     Hashing::default().hash(&set(text).unwrap(), [7; 16]).unwrap()
 }
 
 #[test]
 fn password_is_right_and_every_other_one_wrong() {
     let hashing = Hashing::default();
-    let stored = hashed(GOOD);
-    assert_eq!(hashing.check(Some(&stored), &typed(GOOD)).unwrap(), Checked::Right);
+    let stored = hash_password(GOOD);
+    assert_eq!(hashing.check(Some(&stored), &typed_password(GOOD)).unwrap(), PasswordCheck::Right);
     for wrong in ["", "correct horse batterz", "Correct horse battery", "correct horse battery ", "correct horse battery\0"] {
-        assert_eq!(hashing.check(Some(&stored), &typed(wrong)).unwrap(), Checked::Wrong, "{wrong:?}");
+        assert_eq!(hashing.check(Some(&stored), &typed_password(wrong)).unwrap(), PasswordCheck::Wrong, "{wrong:?}");
     }
 }
 
 #[test]
 fn stored_text_has_the_parameters_and_is_read_back() {
-    let stored = hashed(GOOD).stored();
+    let stored = hash_password(GOOD).to_stored();
     let text = std::str::from_utf8(stored.reveal()).unwrap();
     assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$BwcHBwcHBwcHBwcHBwcHBw$"), "{text}");
     let read = PasswordHash::read(text).unwrap();
-    assert_eq!(Hashing::default().check(Some(&read), &typed(GOOD)).unwrap(), Checked::Right);
+    assert_eq!(Hashing::default().check(Some(&read), &typed_password(GOOD)).unwrap(), PasswordCheck::Right);
     for other in [
         "",
         "correct horse battery",
@@ -53,18 +53,18 @@ fn known_answer_of_argon2id_is_computed() {
     // Computed with the reference implementation: `argon2 somesalt -id -t 2 -k 256 -p 1`, password `password`.
     let text = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
     let old = PasswordHash::read(text).unwrap();
-    assert_eq!(Hashing::default().check(Some(&old), &typed("password")).unwrap(), Checked::RightButOld);
-    assert_eq!(Hashing::default().check(Some(&old), &typed("passwore")).unwrap(), Checked::Wrong);
-    let new = Hashing::default().rehash(&typed("password"), [1; 16]).unwrap();
-    assert_eq!(Hashing::default().check(Some(&new), &typed("password")).unwrap(), Checked::Right);
+    assert_eq!(Hashing::default().check(Some(&old), &typed_password("password")).unwrap(), PasswordCheck::RightButOld);
+    assert_eq!(Hashing::default().check(Some(&old), &typed_password("passwore")).unwrap(), PasswordCheck::Wrong);
+    let new = Hashing::default().rehash(&typed_password("password"), [1; 16]).unwrap();
+    assert_eq!(Hashing::default().check(Some(&new), &typed_password("password")).unwrap(), PasswordCheck::Right);
 }
 
 #[test]
 fn composed_and_decomposed_forms_are_one_password() {
     let hashing = Hashing::default();
-    let stored = hashed("caf\u{e9} in \u{c5}rhus");
+    let stored = hash_password("caf\u{e9} in \u{c5}rhus");
     for same in ["cafe\u{301} in A\u{30a}rhus", "caf\u{e9} in \u{212b}rhus", "\u{ff43}af\u{e9} in \u{c5}rhus"] {
-        assert_eq!(hashing.check(Some(&stored), &typed(same)).unwrap(), Checked::Right, "{same}");
+        assert_eq!(hashing.check(Some(&stored), &typed_password(same)).unwrap(), PasswordCheck::Right, "{same}");
     }
 }
 
@@ -76,10 +76,10 @@ fn length_is_that_of_the_normalized_bytes() {
     set(&long(1_024)).unwrap();
     for length in [1_025, 5_000, 1 << 20] {
         assert_eq!(set(&long(length)).err(), Some(PasswordRefusal::TooLong), "{length}");
-        assert_eq!(Typed::new(&long(length)).err(), Some(PasswordRefusal::TooLong), "{length}");
+        assert_eq!(TypedPassword::new(&long(length)).err(), Some(PasswordRefusal::TooLong), "{length}");
     }
     // One letter of three bytes that becomes 33 bytes.
-    assert_eq!(Typed::new(&"\u{fdfa}".repeat(40)).err(), Some(PasswordRefusal::TooLong));
+    assert_eq!(TypedPassword::new(&"\u{fdfa}".repeat(40)).err(), Some(PasswordRefusal::TooLong));
     set("a\0b\0c\0d\0e\0f\0g\0").unwrap();
     let refusal = set("short").err().unwrap();
     assert_eq!((refusal.to_string().as_str(), refusal.slug()), ("a password must have at least 12 bytes", "password-weak"));
@@ -116,10 +116,10 @@ fn common_passwords_their_variations_and_the_name_are_refused() {
 #[test]
 fn unknown_account_costs_the_same_work_as_a_wrong_password() {
     let hashing = Hashing::default();
-    let stored = hashed(GOOD);
-    assert_eq!(hashing.check(Some(&stored), &typed("a wrong password")).unwrap(), Checked::Wrong);
-    assert_eq!(hashing.computed(), 1);
-    assert_eq!(hashing.check(None, &typed("a wrong password")).unwrap(), Checked::Wrong);
-    assert_eq!(hashing.computed(), 2);
-    assert_eq!(hashing.check(None, &typed("nobody has this!")).unwrap(), Checked::Wrong);
+    let stored = hash_password(GOOD);
+    assert_eq!(hashing.check(Some(&stored), &typed_password("a wrong password")).unwrap(), PasswordCheck::Wrong);
+    assert_eq!(hashing.hash_count(), 1);
+    assert_eq!(hashing.check(None, &typed_password("a wrong password")).unwrap(), PasswordCheck::Wrong);
+    assert_eq!(hashing.hash_count(), 2);
+    assert_eq!(hashing.check(None, &typed_password("nobody has this!")).unwrap(), PasswordCheck::Wrong);
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::openid::{Provider, SECRET};
-use crate::support::{AUDIENCE, Signer, encode, issuers, said};
+use crate::support::{AUDIENCE, Signer, encode, issuer_groups, issuers};
 use http::{Browser, Port, send};
 
 const CALLBACK: &str = "https://ensue.example.test/api/v1/auth/oidc/callback/corp";
@@ -84,7 +84,7 @@ fn secret() -> Secret {
 }
 
 /// Starts a login and logs `ana` in. Returns what the node keeps, and the query of the callback.
-fn started(provider: &Provider, node: &Issuers, port: &dyn Fetch) -> (Pending, String) {
+fn start_login(provider: &Provider, node: &Issuers, port: &dyn Fetch) -> (Pending, String) {
     let started = node.start_login(&"corp".parse().unwrap(), &CALLBACK.parse().unwrap(), &random(1), now(), port).unwrap();
     let back = provider.log_in(&started.url, "ana");
     assert!(back.as_str().starts_with(CALLBACK), "{back}");
@@ -109,10 +109,10 @@ fn person_logs_in_through_a_real_provider_with_each_algorithm_and_kind_of_client
     let Some(provider) = Provider::start("person_logs_in_through_a_real_provider_with_each_algorithm_and_kind_of_client") else { return };
     for client in ALGORITHMS.into_iter().chain(["posts", "public"]) {
         let node = provider.node(client);
-        let (pending, query) = started(&provider, &node, &Port::default());
+        let (pending, query) = start_login(&provider, &node, &Port::default());
         let ana = finish(&node, pending, &query, now()).unwrap_or_else(|refusal| panic!("{client}: {refusal:?}"));
         assert_eq!((ana.admitted.subject.as_str(), ana.admitted.name.as_str(), ana.admitted.kind), ("ana", "ana", Kind::Person));
-        assert_eq!(ana.admitted.groups, said(&["corp:ops", "corp:release"]));
+        assert_eq!(ana.admitted.groups, issuer_groups(&["corp:ops", "corp:release"]));
         assert_eq!(ana.session_max.unwrap().as_secs(), 12 * 3600);
     }
 }
@@ -122,7 +122,7 @@ fn code_is_exchanged_once_and_only_for_the_login_that_started_it() {
     let Some(provider) = Provider::start("code_is_exchanged_once_and_only_for_the_login_that_started_it") else { return };
     let node = provider.node("RS256");
     let corp = "corp".parse().unwrap();
-    let (pending, query) = started(&provider, &node, &Port::default());
+    let (pending, query) = start_login(&provider, &node, &Port::default());
     assert!(query.contains("iss="), "the provider names itself: {query}");
     let port = Port::default();
     let attempt =
@@ -164,7 +164,7 @@ fn code_is_exchanged_once_and_only_for_the_login_that_started_it() {
 fn verifier_of_another_login_does_not_redeem_the_code() {
     let Some(provider) = Provider::start("verifier_of_another_login_does_not_redeem_the_code") else { return };
     let node = provider.node("ES256");
-    let (pending, query) = started(&provider, &node, &Port::default());
+    let (pending, query) = start_login(&provider, &node, &Port::default());
     let mut stolen = serde_json::to_value(&pending).unwrap();
     stolen["verifier"] = json!(encode([9; 32]));
     let refused = refusal(finish(&node, serde_json::from_value(stolen).unwrap(), &query, now()));
@@ -175,7 +175,7 @@ fn verifier_of_another_login_does_not_redeem_the_code() {
 fn nonce_of_another_login_is_refused() {
     let Some(provider) = Provider::start("nonce_of_another_login_is_refused") else { return };
     let node = provider.node("ES256");
-    let (pending, query) = started(&provider, &node, &Port::default());
+    let (pending, query) = start_login(&provider, &node, &Port::default());
     let mut replayed = serde_json::to_value(&pending).unwrap();
     replayed["nonce"] = json!(encode([9; 16]));
     let refused = refusal(finish(&node, serde_json::from_value(replayed).unwrap(), &query, now()));
@@ -199,7 +199,7 @@ fn clocks_may_differ_by_thirty_seconds() {
     let Some(provider) = Provider::start("clocks_may_differ_by_thirty_seconds") else { return };
     let node = provider.node("ES256");
     let login = |at: fn(Timestamp) -> Timestamp| {
-        let (pending, query) = started(&provider, &node, &Port::default());
+        let (pending, query) = start_login(&provider, &node, &Port::default());
         finish(&node, pending, &query, at(now()))
     };
     login(|now| now.minus_millis(25_000)).unwrap();
@@ -249,7 +249,7 @@ fn id_token_of_a_login_is_no_bearer_token() {
     settings["audience"] = json!("ES256");
     let node = issuers(&[("corp", settings)]);
     let port = Keeps(Port::default(), std::sync::Mutex::default());
-    let (pending, query) = started(&provider, &node, &port);
+    let (pending, query) = start_login(&provider, &node, &port);
     node.finish_login(&"corp".parse().unwrap(), pending, &query, Some(&secret()), now(), &port).unwrap();
     let tokens: Value = serde_json::from_slice(&port.1.lock().unwrap()).unwrap();
     let refused = node.admit(tokens["id_token"].as_str().unwrap(), now(), &Port::default()).unwrap_err();
@@ -261,19 +261,19 @@ fn login_is_renewed_with_new_groups_until_the_provider_ends_it() {
     let Some(mut provider) = Provider::start("login_is_renewed_with_new_groups_until_the_provider_ends_it") else { return };
     let corp = "corp".parse().unwrap();
     let node = provider.node("ES256");
-    let (pending, query) = started(&provider, &node, &Port::default());
+    let (pending, query) = start_login(&provider, &node, &Port::default());
     let first = finish(&node, pending, &query, now()).unwrap().refresh_token.unwrap();
     let renew = |subject: &str, token: &Secret| node.renew_login(&corp, subject, token, Some(&secret()), now(), &Port::default());
-    provider.tell("regroup");
+    provider.send_command("regroup");
     let renewed = renew("ana", &first).ok().unwrap();
-    assert_eq!(renewed.admitted.unwrap().groups, said(&["corp:guests"]));
+    assert_eq!(renewed.admitted.unwrap().groups, issuer_groups(&["corp:guests"]));
     let second = renewed.refresh_token.unwrap();
     let other = renew("ben", &second).err().unwrap().why;
     assert!(matches!(&other, RenewRefusal::Ended { why, .. } if why.contains("another person")), "{other:?}");
-    provider.tell("down");
+    provider.send_command("down");
     let down = renew("ana", &second).err().unwrap().why;
     assert!(matches!(&down, RenewRefusal::NotNow(_)) && down.slug() == "issuer-unavailable", "{down:?}");
-    provider.tell("up");
+    provider.send_command("up");
     let reused = renew("ana", &first).err().unwrap().why;
     assert!(matches!(&reused, RenewRefusal::Ended { why, .. } if why.contains("invalid_grant")), "{reused:?}");
 }
@@ -286,7 +286,7 @@ fn new_refresh_token_is_returned_even_if_the_id_token_cannot_be_verified() {
         fn fetch(&self, request: &ensue_login::fetch::Request) -> Result<ensue_login::fetch::Response, ensue_login::fetch::FetchError> {
             let mut response = self.0.fetch(request)?;
             if request.url.path().ends_with("/jwks") {
-                response.body = json!({ "keys": [Signer::stranger("old").published()] }).to_string().into();
+                response.body = json!({ "keys": [Signer::stranger("old").public_jwk()] }).to_string().into();
             }
             Ok(response)
         }
@@ -296,7 +296,7 @@ fn new_refresh_token_is_returned_even_if_the_id_token_cannot_be_verified() {
         }
     }
     let Some(provider) = Provider::start("new_refresh_token_is_returned_even_if_the_id_token_cannot_be_verified") else { return };
-    let (pending, query) = started(&provider, &provider.node("ES256"), &Port::default());
+    let (pending, query) = start_login(&provider, &provider.node("ES256"), &Port::default());
     let first = finish(&provider.node("ES256"), pending, &query, now()).unwrap().refresh_token.unwrap();
     let node = provider.node("ES256");
     let renew = |token: &Secret, at, port: &dyn Fetch| node.renew_login(&"corp".parse().unwrap(), "ana", token, Some(&secret()), at, port);
@@ -312,14 +312,14 @@ fn keys_that_rotate_are_found_and_old_ones_refused() {
     let node = provider.node("ES256");
     let old = provider.access_token("ES256");
     node.admit(&old, now(), &Port::default()).unwrap();
-    provider.tell("rotate");
+    provider.send_command("rotate");
     let new = provider.access_token("ES256");
     assert_eq!(node.admit(&new, now(), &Port::default()).unwrap_err(), Refusal::TokenInvalid(TokenFault::UnknownKey));
     node.admit(&old, now(), &Port::default()).unwrap();
     let later = now().plus_millis(31_000);
     node.admit(&new, later, &Port::default()).unwrap();
     assert_eq!(node.admit(&old, later, &Port::default()).unwrap_err(), Refusal::TokenInvalid(TokenFault::UnknownKey));
-    let (pending, query) = started(&provider, &node, &Port::default());
+    let (pending, query) = start_login(&provider, &node, &Port::default());
     finish(&node, pending, &query, now()).unwrap();
 }
 
@@ -329,8 +329,8 @@ fn provider_that_is_down_keeps_nobody_out_whose_keys_are_known() {
     let node = provider.node("ES256");
     let (first, second) = (provider.access_token("ES256"), provider.access_token("RS256"));
     node.admit(&first, now(), &Port::default()).unwrap();
-    let (pending, query) = started(&provider, &node, &Port::default());
-    provider.tell("down");
+    let (pending, query) = start_login(&provider, &node, &Port::default());
+    provider.send_command("down");
     node.admit(&second, now(), &Port::default()).unwrap();
     node.refresh(now().plus_millis(3_600_000), &Port::default());
     assert_eq!(node.troubles().len(), 1);
@@ -342,7 +342,7 @@ fn provider_that_is_down_keeps_nobody_out_whose_keys_are_known() {
     let start = fresh.start_login(&"corp".parse().unwrap(), &CALLBACK.parse().unwrap(), &random(1), now(), &Port::default());
     assert_eq!(start.err().unwrap().slug(), "issuer-unavailable");
 
-    provider.tell("up");
+    provider.send_command("up");
     finish(&node, pending, &query, now()).unwrap();
     fresh.admit(&first, now().plus_millis(31_000), &Port::default()).unwrap();
 }

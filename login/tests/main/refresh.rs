@@ -3,7 +3,7 @@
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
-use ensue_login::refresh::{Family, Presented, RefreshRefusal, RefreshToken};
+use ensue_login::refresh::{Family, RefreshOutcome, RefreshRefusal, RefreshToken};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ fn text(secret: &Secret) -> String {
     String::from_utf8(secret.reveal().to_vec()).unwrap()
 }
 
-fn present(family: &Family, token: &str, now: Timestamp) -> Result<Presented, RefreshRefusal> {
+fn present(family: &Family, token: &str, now: Timestamp) -> Result<RefreshOutcome, RefreshRefusal> {
     family.present(&RefreshToken::read(token).expect("it has the form of a token"), now)
 }
 
@@ -52,28 +52,28 @@ fn token_names_its_session_and_generation_and_has_one_spelling() {
 #[test]
 fn newest_token_returns_its_successor_and_again_within_ten_seconds() {
     let first = text(&family().token());
-    let Ok(Presented::Next { family, successor }) = present(&family(), &first, at(NOW + 600)) else { panic!("it is the newest") };
+    let Ok(RefreshOutcome::Next { family, successor }) = present(&family(), &first, at(NOW + 600)) else { panic!("it is the newest") };
     let successor = text(&successor);
     assert_ne!(first, successor);
     assert_eq!((text(&family.token()), family.since()), (successor.clone(), at(NOW + 600)));
     for seconds in [600, 605, 610] {
         match present(&family, &first, at(NOW + seconds)) {
-            Ok(Presented::Again { successor: again }) => assert_eq!(text(&again), successor),
+            Ok(RefreshOutcome::Again { successor: again }) => assert_eq!(text(&again), successor),
             _ => panic!("the answer was lost, so it is repeated"),
         }
     }
     let late = present(&family, &first, at(NOW + 611)).err().unwrap();
     assert_eq!((late, late.slug()), (RefreshRefusal::Reused, "refresh-reused"));
-    assert!(matches!(present(&family, &successor, at(NOW + 611)), Ok(Presented::Next { .. })));
+    assert!(matches!(present(&family, &successor, at(NOW + 611)), Ok(RefreshOutcome::Next { .. })));
 }
 
 #[test]
 fn token_is_reused_once_its_successor_was_used_even_within_ten_seconds() {
     let first = text(&family().token());
-    let Ok(Presented::Next { family, successor }) = present(&family(), &first, now()) else { panic!("it is the newest") };
-    let Ok(Presented::Next { family, .. }) = present(&family, &text(&successor), at(NOW + 1)) else { panic!("it is the newest") };
+    let Ok(RefreshOutcome::Next { family, successor }) = present(&family(), &first, now()) else { panic!("it is the newest") };
+    let Ok(RefreshOutcome::Next { family, .. }) = present(&family, &text(&successor), at(NOW + 1)) else { panic!("it is the newest") };
     assert_eq!(present(&family, &first, at(NOW + 2)).err(), Some(RefreshRefusal::Reused));
-    assert!(matches!(present(&family, &text(&successor), at(NOW + 2)), Ok(Presented::Again { .. })));
+    assert!(matches!(present(&family, &text(&successor), at(NOW + 2)), Ok(RefreshOutcome::Again { .. })));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn invented_token_is_unknown_and_ends_no_session() {
 #[test]
 fn family_is_restored_from_what_the_vault_stores() {
     let family = family();
-    let restored = Family::restore(SESSION, &family.stored()).unwrap();
+    let restored = Family::restore(SESSION, &family.to_stored()).unwrap();
     assert_eq!((text(&restored.token()), restored.since()), (text(&family.token()), now()));
     for stored in [vec![], vec![0; 43], vec![0; 45]] {
         assert!(Family::restore(SESSION, &Secret::new(stored)).is_none());
@@ -126,11 +126,11 @@ proptest! {
             seconds += pause;
             let token = received[which.index(received.len())].clone();
             match present(&family, &token, at(seconds)) {
-                Ok(Presented::Next { family: next, successor }) => {
+                Ok(RefreshOutcome::Next { family: next, successor }) => {
                     if matches!(fate, Fate::NotStored) {
                         continue;
                     }
-                    family = Family::restore(SESSION, &next.stored()).unwrap();
+                    family = Family::restore(SESSION, &next.to_stored()).unwrap();
                     let child = text(&successor);
                     let known = children.insert(token, child.clone());
                     prop_assert!(known.is_none(), "a token became the newest twice");
@@ -138,7 +138,7 @@ proptest! {
                         received.push(child);
                     }
                 }
-                Ok(Presented::Again { successor }) => {
+                Ok(RefreshOutcome::Again { successor }) => {
                     let child = text(&successor);
                     prop_assert_eq!(children.get(&token), Some(&child), "the same answer again");
                     if matches!(fate, Fate::Answered) && !received.contains(&child) {
@@ -152,7 +152,7 @@ proptest! {
                     break;
                 }
             }
-            let newest = received.iter().filter(|token| matches!(present(&family, token, at(seconds)), Ok(Presented::Next { .. })));
+            let newest = received.iter().filter(|token| matches!(present(&family, token, at(seconds)), Ok(RefreshOutcome::Next { .. })));
             prop_assert!(newest.count() <= 1);
         }
     }

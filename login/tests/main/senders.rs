@@ -83,6 +83,6 @@ fn keys_are_fetched_once_and_come_from_where_the_pack_says() {
     let elsewhere = JwtVerify { jwks: Some("https://keys.example.test/jwks".to_owned()), ..hook() };
     let web = Web::default();
     assert!(matches!(senders.verify(&elsewhere, &token, now(), &web), Err(Refusal::IssuerUnavailable { .. })));
-    web.answer("https://keys.example.test/jwks", ok(json!({ "keys": [Signer::es256().published()] }).to_string()));
+    web.answer("https://keys.example.test/jwks", ok(json!({ "keys": [Signer::es256().public_jwk()] }).to_string()));
     assert!(senders.verify(&elsewhere, &token, at(NOW + 31), &web).is_ok());
 }

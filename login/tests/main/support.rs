@@ -131,7 +131,7 @@ impl Signer {
     }
 
     /// Returns the public key as an issuer publishes it.
-    pub(crate) fn published(&self) -> Value {
+    pub(crate) fn public_jwk(&self) -> Value {
         let mut key = match &self.pair {
             Pair::Rsa(pair) => {
                 let public: PublicKeyComponents<Vec<u8>> = pair.public().into();
@@ -203,7 +203,7 @@ pub(crate) fn corp() -> Issuers {
 }
 
 /// Returns groups as an issuer says them.
-pub(crate) fn said(names: &[&str]) -> Groups {
+pub(crate) fn issuer_groups(names: &[&str]) -> Groups {
     Groups::Said(names.iter().map(|name| name.parse().unwrap()).collect())
 }
 
@@ -235,7 +235,7 @@ pub(crate) struct Web {
 impl Web {
     /// Returns a web in which the issuer publishes the keys of all signers.
     pub(crate) fn new() -> Self {
-        Self::with_keys(&Signer::all().iter().map(Signer::published).collect::<Vec<_>>())
+        Self::with_keys(&Signer::all().iter().map(Signer::public_jwk).collect::<Vec<_>>())
     }
 
     pub(crate) fn with_keys(keys: &[Value]) -> Self {
@@ -276,7 +276,7 @@ pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Answer {
 }
 
 /// An answer with another status than 200.
-pub(crate) fn failed(status: u16, body: &Value) -> Answer {
+pub(crate) fn error_answer(status: u16, body: &Value) -> Answer {
     Ok(Response { status, cache_control: None, body: body.to_string().into_bytes() })
 }
 

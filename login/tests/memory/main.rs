@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ensue_engine::explain::Explain;
-use ensue_login::passwords::{AT_ONCE_MAX, Checked, Hashing, NewPassword, Typed, WAITING_MAX};
+use ensue_login::passwords::{AT_ONCE_MAX, Hashing, NewPassword, PasswordCheck, TypedPassword, WAITING_MAX};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -20,14 +20,14 @@ fn peak_kib() -> u64 {
 fn five_hundred_logins_at_once_use_bounded_memory_and_the_rest_is_refused_as_busy() {
     let hashing = Hashing::default();
     let stored = hashing.hash(&NewPassword::new(PASSWORD, "ana").unwrap(), [7; 16]).unwrap();
-    let typed = || Typed::new(PASSWORD).unwrap();
+    let typed = || TypedPassword::new(PASSWORD).unwrap();
     let before = peak_kib();
     let (right, busy) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..500 {
             scope.spawn(|| match hashing.check(Some(&stored), &typed()) {
                 Ok(checked) => {
-                    assert_eq!(checked, Checked::Right);
+                    assert_eq!(checked, PasswordCheck::Right);
                     right.fetch_add(1, Ordering::SeqCst);
                 }
                 Err(refusal) => {
@@ -42,5 +42,5 @@ fn five_hundred_logins_at_once_use_bounded_memory_and_the_rest_is_refused_as_bus
     assert!(right >= AT_ONCE_MAX + WAITING_MAX, "{right} were checked");
     assert!(busy > 0, "at least one had to be refused");
     assert!(peak_kib() - before <= 200 * 1_024, "{} KiB", peak_kib() - before);
-    assert_eq!(hashing.check(Some(&stored), &typed()).unwrap(), Checked::Right, "the turns were returned");
+    assert_eq!(hashing.check(Some(&stored), &typed()).unwrap(), PasswordCheck::Right, "the turns were returned");
 }

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Bed, told};
+use super::{Bed, summarize};
 
 const PASSWORD: &str = "seven brave otters swim";
 /// An account has ten attempts in 15 minutes.
@@ -46,7 +46,7 @@ pub(super) async fn measure(bed: &Bed) {
             times
         });
     }
-    println!("  logins by password, two at a time: {}", told(two.join_all().await.concat()));
+    println!("  logins by password, two at a time: {}", summarize(two.join_all().await.concat()));
     let token = bed.identity("bo", &[], "viewer", &json!(null)).await;
     let mut times = Vec::new();
     for _ in 0..REQUESTS {
@@ -54,7 +54,7 @@ pub(super) async fn measure(bed: &Bed) {
         bed.request(Method::GET, "/me", &token).send().await.unwrap().error_for_status().unwrap();
         times.push(begun.elapsed());
     }
-    println!("  requests by token, one at a time: {}", told(times));
+    println!("  requests by token, one at a time: {}", summarize(times));
 }
 
 /// Returns a public request of a caller from an address.

@@ -130,7 +130,7 @@ fn config(folder: &Path) -> Config {
 }
 
 /// Describes how long something took.
-fn told(mut times: Vec<Duration>) -> String {
+fn summarize(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)];
     format!("{} times, p50 {:.1?}, p95 {:.1?}, longest {:.1?}", times.len(), at(50), at(95), at(100))

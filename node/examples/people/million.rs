@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ensue_node::long_log::{self, Plan};
+use ensue_node::long_log::{self, LongLogPlan};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Bed, config, told};
+use super::{Bed, config, summarize};
 
 /// The number of records of a million executions, with their events, enforcements and attempts.
 const RECORDS: u64 = 5_600_000;
@@ -22,7 +22,7 @@ pub(super) async fn measure(folder: &Path) {
     let config = config(folder);
     // The first start installs the pack.
     Bed::start(folder).await.node.stop().await.unwrap();
-    let plan = Plan {
+    let plan = LongLogPlan {
         records: RECORDS,
         trigger: "people.tick".parse().unwrap(),
         payload_bytes: PAYLOAD_BYTES,
@@ -64,7 +64,7 @@ pub(super) async fn measure(folder: &Path) {
                 answer(&bed, &path, token).await;
                 times.push(begun.elapsed());
             }
-            println!("  {path}, {who}: {}", told(times));
+            println!("  {path}, {who}: {}", summarize(times));
         }
     }
     bed.node.stop().await.unwrap();

@@ -15,13 +15,13 @@ const TURNS: usize = 9;
 
 /// What sending events as fast as they are answered came to.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Sent {
+pub(super) struct SendStats {
     events: u64,
     took: Duration,
     processor: Duration,
 }
 
-impl Sent {
+impl SendStats {
     fn per_event(self) -> Duration {
         self.processor.div_f64(self.events.max(1) as f64)
     }
@@ -31,7 +31,7 @@ impl Sent {
     }
 }
 
-impl std::fmt::Display for Sent {
+impl std::fmt::Display for SendStats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rate = self.events as f64 / self.took.as_secs_f64();
         write!(f, "{rate:.0} events a second, {:.2?} of the processor each", self.per_event())
@@ -39,7 +39,7 @@ impl std::fmt::Display for Sent {
 }
 
 /// Sends events as fast as they are answered.
-pub(super) async fn send_events(bed: &Bed, token: &str, for_as_long: Duration) -> Sent {
+pub(super) async fn send_events(bed: &Bed, token: &str, for_as_long: Duration) -> SendStats {
     let (begun, used, sent) = (Instant::now(), processor_time(), AtomicU64::new(0));
     let send = async || {
         while begun.elapsed() < for_as_long {
@@ -47,7 +47,7 @@ pub(super) async fn send_events(bed: &Bed, token: &str, for_as_long: Duration) -
         }
     };
     at_once(CONNECTIONS, &send).await;
-    Sent { events: sent.load(Ordering::Relaxed), took: begun.elapsed(), processor: processor_time().saturating_sub(used) }
+    SendStats { events: sent.load(Ordering::Relaxed), took: begun.elapsed(), processor: processor_time().saturating_sub(used) }
 }
 
 /// Returns the processor time of the client and the node; zero if the machine has no `/proc`.
@@ -74,7 +74,7 @@ pub(super) async fn measure_quotas(bed: &Bed) {
     let without = bed.identity("free", &[], "ingester", &json!(null)).await;
     let with = bed.identity("metered", &["metered"], "ingester", &json!(null)).await;
     send_events(bed, &without, A_TURN).await;
-    let (mut all_without, mut all_with) = (Sent::default(), Sent::default());
+    let (mut all_without, mut all_with) = (SendStats::default(), SendStats::default());
     for turn in 0..TURNS * 2 {
         // Each goes first in turn.
         if turn % 4 == 0 || turn % 4 == 3 {

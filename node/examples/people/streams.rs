@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::quotas::send_events;
-use super::{Bed, told};
+use super::{Bed, summarize};
 
 /// How many events are sent while changes are followed, and how long after another.
 const EVENTS: u64 = 200;
@@ -34,8 +34,8 @@ pub(super) async fn measure_changes(bed: &Bed) {
         let (end, ending) = watch::channel(None);
         let mut tasks = JoinSet::new();
         for token in &tokens[..callers] {
-            let stream = opened(bed, token, "/changes?of=events").await;
-            tasks.spawn(followed(stream, ending.clone()));
+            let stream = open_stream(bed, token, "/changes?of=events").await;
+            tasks.spawn(follow_events(stream, ending.clone()));
         }
         let sent_at_speed = send_events(bed, &sender, AT_FULL_SPEED).await;
         // What was sent at full speed has arrived before the rest.
@@ -50,13 +50,13 @@ pub(super) async fn measure_changes(bed: &Bed) {
         let arrived = tasks.join_all().await;
         let times = arrived.iter().flat_map(|one| sent.iter().filter_map(|(id, at)| Some(*one.get(id)? - *at))).collect::<Vec<_>>();
         let lost = callers * sent.len() - times.len();
-        println!("  {callers} callers: {lost} of {} ids lost; each arrived after: {}", callers * sent.len(), told(times));
+        println!("  {callers} callers: {lost} of {} ids lost; each arrived after: {}", callers * sent.len(), summarize(times));
         println!("    events at full speed meanwhile: {}", sent_at_speed);
     }
 }
 
 /// Follows a stream of changes until an event arrived, and returns when each did.
-async fn followed(mut stream: Response, mut ending: watch::Receiver<Option<String>>) -> BTreeMap<String, Instant> {
+async fn follow_events(mut stream: Response, mut ending: watch::Receiver<Option<String>>) -> BTreeMap<String, Instant> {
     let (mut arrived, mut unread) = (BTreeMap::new(), Vec::new());
     loop {
         let last = ending.borrow_and_update().clone();
@@ -82,7 +82,7 @@ async fn followed(mut stream: Response, mut ending: watch::Receiver<Option<Strin
 }
 
 /// Opens a stream, and waits until it has begun.
-async fn opened(bed: &Bed, token: &str, path: &str) -> Response {
+async fn open_stream(bed: &Bed, token: &str, path: &str) -> Response {
     let mut stream = bed.request(Method::GET, path, token).send().await.unwrap().error_for_status().unwrap();
     stream.chunk().await.unwrap();
     stream
@@ -107,7 +107,7 @@ pub(super) async fn measure_revocation(bed: &Bed) {
         let ended = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for token in tokens.iter().flat_map(|token| std::iter::repeat_n(token, STREAMS_OF_ONE)) {
-            let (mut stream, ended) = (opened(bed, token, path).await, ended.clone());
+            let (mut stream, ended) = (open_stream(bed, token, path).await, ended.clone());
             tasks.spawn(async move {
                 while let Ok(Some(_)) = stream.chunk().await {}
                 ended.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +122,7 @@ pub(super) async fn measure_revocation(bed: &Bed) {
         println!(
             "  {path}: {before} of {} had ended before; answered after {answered:.1?}; each ended after: {}",
             times.len(),
-            told(times)
+            summarize(times)
         );
     }
 }

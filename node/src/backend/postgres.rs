@@ -26,8 +26,8 @@ use ensue_store::vault::SealedVault;
 use uuid::Uuid;
 
 use super::{Backend, Folder, KeptBlobs, KeptOutputs, PackArchive, Places, StorageError, Views};
-use crate::clock::Clock;
-use crate::seat::standby::Standby;
+use crate::clock::SteppedClock;
+use crate::log_runtime::standby::Standby;
 
 /// The storage of a log in a database, with what is local in a data directory.
 pub struct InDatabase {
@@ -50,13 +50,13 @@ impl InDatabase {
     pub fn open(
         (address, objects): (&str, Option<&BucketAddress>),
         folder: &Folder,
-        clock: &dyn Clock,
+        clock: &dyn SteppedClock,
         standby: Arc<Standby>,
     ) -> Result<Self, StorageError> {
         let database = Database::at(address)?;
         database.prepare()?;
         standby.has_found_its_database();
-        let bucket = objects.map(opened).transpose()?;
+        let bucket = objects.map(open_bucket).transpose()?;
         let machine = rustix::system::uname();
         let name = format!("{} (process {})", machine.nodename().to_string_lossy(), std::process::id());
         // A new one at each start: a copy of the data directory must not be taken for the same node.
@@ -69,10 +69,10 @@ impl InDatabase {
 
     /// Fails if the data directory belongs to another log than the database.
     fn demand_same(&self, found: Option<LogId>) -> Result<(), StorageError> {
-        let noted = noted(&self.note)?;
+        let noted = read_note(&self.note)?;
         let local = self.local.logs()?.first().copied();
         match [noted, local].into_iter().flatten().find(|known| Some(*known) != found) {
-            Some(directory) => Err(StorageError::OtherLog { at: self.database.shown().to_owned(), directory, found }),
+            Some(directory) => Err(StorageError::OtherLog { at: self.database.display_name().to_owned(), directory, found }),
             None if noted.is_some() => Ok(()),
             None => local.map_or(Ok(()), |log| self.demand_copied(log)),
         }
@@ -96,14 +96,14 @@ impl InDatabase {
         let head = |reader: Box<dyn LogReader>| reader.head().map(|head| head.position).map_err(unreadable);
         let (local, found) = (head(self.local.reader(log)?)?, head(self.reader(log)?)?);
         if local > found {
-            return Err(StorageError::Newer { at: self.database.shown().to_owned(), local, found });
+            return Err(StorageError::Newer { at: self.database.display_name().to_owned(), local, found });
         }
         Ok(())
     }
 }
 
 /// Opens and checks a bucket. One that does not answer is used all the same: the log does not depend on it.
-fn opened(address: &BucketAddress) -> Result<Bucket, StorageError> {
+fn open_bucket(address: &BucketAddress) -> Result<Bucket, StorageError> {
     let unusable = |why: String| StorageError::Objects { at: address.to_string(), why };
     let bucket = Bucket::open(address).map_err(|error| unusable(error.to_string()))?;
     match bucket.check() {
@@ -117,7 +117,7 @@ fn opened(address: &BucketAddress) -> Result<Bucket, StorageError> {
 }
 
 /// Reads the note of the log that a data directory belongs to, if that log is in a database.
-pub(super) fn noted(note: &Path) -> Result<Option<LogId>, StorageError> {
+pub(super) fn read_note(note: &Path) -> Result<Option<LogId>, StorageError> {
     match std::fs::read_to_string(note) {
         Ok(text) => match text.trim().parse() {
             Ok(id) => Ok(Some(LogId(id))),
@@ -136,7 +136,7 @@ impl Backend for InDatabase {
     fn log(&self) -> Result<Option<LogId>, StorageError> {
         let logs = self.logs()?;
         if logs.len() > 1 {
-            return Err(DatabaseError::Several { at: self.database.shown().to_owned(), count: logs.len() }.into());
+            return Err(DatabaseError::Several { at: self.database.display_name().to_owned(), count: logs.len() }.into());
         }
         let found = logs.first().copied();
         self.demand_same(found)?;
@@ -179,8 +179,8 @@ impl Backend for InDatabase {
         Ok(Box::new(led))
     }
 
-    fn confirmed(&self, log: LogId) -> Result<Option<Box<dyn LogReader>>, StorageError> {
-        Ok(Some(Box::new(PostgresLogReader::confirmed(&self.database, log)?)))
+    fn open_confirmed(&self, log: LogId) -> Result<Option<Box<dyn LogReader>>, StorageError> {
+        Ok(Some(Box::new(PostgresLogReader::open_confirmed(&self.database, log)?)))
     }
 
     fn lead_watch(&self) -> Option<LeadWatch> {
@@ -256,17 +256,17 @@ impl ArchiveInDatabase {
 impl PackArchive for ArchiveInDatabase {
     fn keep(&self, source: &PackSource) -> Result<(), String> {
         let mut packs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        packs.put(&source.digest(), &stored(source)).map_err(|error| error.to_string())
+        packs.put(&source.digest(), &to_stored_files(source)).map_err(|error| error.to_string())
     }
 
     fn exchange(&self, copies: &Path) -> Result<(), String> {
         let mut packs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let archived: BTreeSet<Digest> = packs.packs().map_err(|error| error.to_string())?.into_iter().collect();
-        let local = copied(copies).map_err(|error| format!("the folder {} cannot be listed: {error}", copies.display()))?;
+        let local = list_copies(copies).map_err(|error| format!("the folder {} cannot be listed: {error}", copies.display()))?;
         let mut new = NewCopies::in_folder(copies);
         for digest in archived.iter().filter(|digest| !local.contains(digest)) {
             let files = packs.files(digest).map_err(|error| error.to_string())?;
-            let source = unstored(&files);
+            let source = to_pack_source(&files);
             if source.digest() != *digest {
                 return Err(format!("the files of the pack {digest} in the database are not those that were written"));
             }
@@ -275,7 +275,7 @@ impl PackArchive for ArchiveInDatabase {
         new.keep().map_err(|error| error.to_string())?;
         for digest in local.iter().filter(|digest| !archived.contains(digest)) {
             match PackSource::read_copy(copies, *digest) {
-                Ok(source) => packs.put(digest, &stored(&source)).map_err(|error| error.to_string())?,
+                Ok(source) => packs.put(digest, &to_stored_files(&source)).map_err(|error| error.to_string())?,
                 // The log may no longer need it. If it does, its first use fails.
                 Err(error) => tracing::warn!(%digest, %error, "a damaged copy of a pack is not in the database"),
             }
@@ -285,7 +285,7 @@ impl PackArchive for ArchiveInDatabase {
 }
 
 /// Lists the copies of packs in a folder, which may be missing.
-fn copied(copies: &Path) -> io::Result<BTreeSet<Digest>> {
+fn list_copies(copies: &Path) -> io::Result<BTreeSet<Digest>> {
     let entries = match std::fs::read_dir(copies) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         entries => entries?,
@@ -298,7 +298,7 @@ fn copied(copies: &Path) -> io::Result<BTreeSet<Digest>> {
     Ok(found)
 }
 
-fn stored(source: &PackSource) -> Vec<StoredFile> {
+fn to_stored_files(source: &PackSource) -> Vec<StoredFile> {
     let file = |(path, file): (&String, &PackFile)| StoredFile {
         path: path.clone(),
         is_program: file.mode == FileMode::Executable,
@@ -307,7 +307,7 @@ fn stored(source: &PackSource) -> Vec<StoredFile> {
     source.files.iter().map(file).collect()
 }
 
-fn unstored(files: &[StoredFile]) -> PackSource {
+fn to_pack_source(files: &[StoredFile]) -> PackSource {
     let file = |file: &StoredFile| {
         let mode = if file.is_program { FileMode::Executable } else { FileMode::Plain };
         (file.path.clone(), PackFile { bytes: Bytes::copy_from_slice(&file.content), mode })
@@ -323,12 +323,12 @@ mod tests {
     fn folder_of_copies_may_be_missing_but_not_unreadable() {
         let folder = tempfile::tempdir().unwrap();
         let digest = Digest::of(b"pack");
-        assert!(copied(&folder.path().join("missing")).unwrap().is_empty());
+        assert!(list_copies(&folder.path().join("missing")).unwrap().is_empty());
         std::fs::create_dir(folder.path().join(digest.to_string())).unwrap();
         std::fs::create_dir(folder.path().join("new")).unwrap();
-        assert_eq!(copied(folder.path()).unwrap(), BTreeSet::from([digest]));
+        assert_eq!(list_copies(folder.path()).unwrap(), BTreeSet::from([digest]));
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert!(copied(&file).is_err());
+        assert!(list_copies(&file).is_err());
     }
 }

@@ -11,8 +11,8 @@ use ensue_engine::ports::{Log, LogReader, OutputError, Vault};
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::master_key::MasterKeys;
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
-use ensue_store::settled::Settled;
-use ensue_store::sqlite::Place;
+use ensue_store::settling_log::SettlingLog;
+use ensue_store::sqlite::SqliteFile;
 use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
 use ensue_store::sqlite::vault::{SqliteEnvelopes, SqliteVault};
 use ensue_store::sqlite::views::SqliteViews;
@@ -21,7 +21,7 @@ use ensue_store::transfer::{Source, TransferError, transfer};
 use ensue_store::vault::SealedVault;
 use ensue_views::{ViewError, ViewReader};
 
-use super::postgres::noted;
+use super::postgres::read_note;
 use super::{Backend, KeptBlobs, KeptOutputs, Look, StorageError, Views};
 
 /// The data directory of a node, held exclusively by this process.
@@ -75,7 +75,7 @@ pub enum FillError {
 }
 
 /// Creates the file of a log that is copied from another store, and returns a reader of the copy.
-pub fn filled(path: &Path, log: LogId, from: &dyn Source, progress: impl FnMut(u64)) -> Result<Box<dyn LogReader>, FillError> {
+pub fn fill_log(path: &Path, log: LogId, from: &dyn Source, progress: impl FnMut(u64)) -> Result<Box<dyn LogReader>, FillError> {
     let mut target = SqliteLog::open(path, log).map_err(FillError::Open)?;
     transfer(from, &mut target, progress).map_err(FillError::Transfer)?;
     drop(target);
@@ -86,11 +86,11 @@ pub fn filled(path: &Path, log: LogId, from: &dyn Source, progress: impl FnMut(u
 #[derive(Clone, Debug)]
 pub struct Places {
     /// The log.
-    pub log: Place,
+    pub log: SqliteFile,
     /// The vault.
-    pub vault: Place,
+    pub vault: SqliteFile,
     /// The read models.
-    pub views: Place,
+    pub views: SqliteFile,
     /// The folder of the outputs.
     pub outputs: PathBuf,
     /// The folder of the artifacts.
@@ -117,8 +117,8 @@ impl Places {
         FolderBlobs::open(&self.blobs, limits, now)
     }
 
-    fn views_beside(&self) -> Place {
-        Place { path: self.views.path.with_extension("rebuilt.sqlite"), ..self.views.clone() }
+    fn views_beside(&self) -> SqliteFile {
+        SqliteFile { path: self.views.path.with_extension("rebuilt.sqlite"), ..self.views.clone() }
     }
 }
 
@@ -128,11 +128,11 @@ impl Backend for Places {
     }
 
     fn log(&self) -> Result<Option<LogId>, StorageError> {
-        if let Some(log) = noted(&self.note)? {
+        if let Some(log) = read_note(&self.note)? {
             return Err(StorageError::InDatabase { log });
         }
         let known = self.logs()?.first().copied();
-        let is_there = |place: &Place| (place.files.exists)(&place.path);
+        let is_there = |place: &SqliteFile| (place.files.exists)(&place.path);
         if known.is_none() && is_there(&self.log) && is_there(&self.vault) {
             // The vault is created after the log, so a log must have existed.
             let why = "it contains no log, but the vault next to it belongs to one".to_owned();
@@ -146,7 +146,7 @@ impl Backend for Places {
     }
 
     fn writer(&self, log: LogId) -> Result<Box<dyn Log>, StorageError> {
-        Ok(Box::new(Settled::of(SqliteLog::open_at(self.log.clone(), log)?)))
+        Ok(Box::new(SettlingLog::of(SqliteLog::open_at(self.log.clone(), log)?)))
     }
 
     fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, StorageError> {

@@ -88,9 +88,9 @@ pub(super) struct ToRead<'a> {
 
 /// A part of a run.
 #[derive(Default)]
-pub(super) struct Part {
+pub(super) struct RunPart {
     /// What the backtest takes, in order.
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<BacktestInput>,
     /// How many events the rule does not match.
     pub(super) passed_over: u64,
     /// How many events can no longer be read.
@@ -100,13 +100,13 @@ pub(super) struct Part {
     /// The position up to which it was read; none if nothing was.
     pub(super) at: Option<Position>,
     /// What comes after it.
-    pub(super) next: Next,
+    pub(super) next: AfterPart,
     bytes: usize,
 }
 
 /// What comes after a part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum AfterPart {
     /// The next part of the same run.
     #[default]
     Part,
@@ -117,7 +117,7 @@ pub(super) enum Next {
 }
 
 /// Something that the backtest takes, and the clock at that time.
-pub(super) struct Item {
+pub(super) struct BacktestInput {
     pub(super) clock: RunClock,
     pub(super) what: What,
 }
@@ -125,7 +125,7 @@ pub(super) struct Item {
 /// Something that the backtest takes.
 pub(super) enum What {
     /// The rule matches an event, or may.
-    Event(Box<Judged>),
+    Event(Box<EventJudgement>),
     /// The rule decided something about a match.
     Happened(Box<Record>),
     /// A var was set or removed.
@@ -133,7 +133,7 @@ pub(super) enum What {
 }
 
 /// An event with the judgement of the rule.
-pub(super) struct Judged {
+pub(super) struct EventJudgement {
     pub(super) position: Position,
     pub(super) id: EventId,
     pub(super) fact: EventReceived,
@@ -152,12 +152,12 @@ impl Payload {
     pub(super) fn document(self) -> Option<Document> {
         match self {
             Self::Parsed(document) => Some(document),
-            Self::Stored(body) => parsed(&body),
+            Self::Stored(body) => parse_body(&body),
         }
     }
 }
 
-fn parsed(body: &Body) -> Option<Document> {
+fn parse_body(body: &Body) -> Option<Document> {
     Document::parse(plain(body).ok().flatten()?).ok()
 }
 
@@ -213,21 +213,21 @@ impl LogClock {
 }
 
 /// Threads that read.
-pub(super) struct Reading<'scope> {
-    threads: Vec<Running<'scope>>,
+pub(super) struct ReaderThreads<'scope> {
+    threads: Vec<ReaderThread<'scope>>,
     /// The thread that has the current run.
     current: usize,
     is_over: &'scope AtomicBool,
 }
 
 /// A thread that reads.
-struct Running<'scope> {
-    parts: Receiver<Result<Part, BacktestError>>,
+struct ReaderThread<'scope> {
+    parts: Receiver<Result<RunPart, BacktestError>>,
     /// None once it was joined.
     handle: Option<ScopedJoinHandle<'scope, ()>>,
 }
 
-impl<'scope> Reading<'scope> {
+impl<'scope> ReaderThreads<'scope> {
     /// Starts the threads. They end when everything is read, or soon after this is dropped.
     pub(super) fn start(
         scope: &'scope Scope<'scope, '_>,
@@ -243,18 +243,18 @@ impl<'scope> Reading<'scope> {
                 .name("backtest".to_owned())
                 .spawn_scoped(scope, move || thread.read())
                 .map_err(BacktestError::NoThread)?;
-            reading.threads.push(Running { parts: receive, handle: Some(handle) });
+            reading.threads.push(ReaderThread { parts: receive, handle: Some(handle) });
         }
         Ok(reading)
     }
 
     /// Returns the next part of the log.
-    pub(super) fn next(&mut self) -> Result<Part, BacktestError> {
-        let Running { parts, handle } = &mut self.threads[self.current];
+    pub(super) fn next(&mut self) -> Result<RunPart, BacktestError> {
+        let ReaderThread { parts, handle } = &mut self.threads[self.current];
         match parts.recv() {
             Ok(part) => {
                 let part = part?;
-                if part.next == Next::Run {
+                if part.next == AfterPart::Run {
                     self.current = (self.current + 1) % self.threads.len();
                 }
                 Ok(part)
@@ -268,7 +268,7 @@ impl<'scope> Reading<'scope> {
     }
 }
 
-impl Drop for Reading<'_> {
+impl Drop for ReaderThreads<'_> {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
@@ -280,19 +280,19 @@ struct Thread<'a> {
     judge: Judge,
     division: Division,
     number: u64,
-    send: SyncSender<Result<Part, BacktestError>>,
+    send: SyncSender<Result<RunPart, BacktestError>>,
     is_over: &'a AtomicBool,
 }
 
 /// Why a thread reads no further.
-enum End {
+enum ReadEnd {
     /// Everything is read, or nobody wants the rest.
     Over,
     /// It cannot.
     Failed(BacktestError),
 }
 
-impl<E: Into<BacktestError>> From<E> for End {
+impl<E: Into<BacktestError>> From<E> for ReadEnd {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
@@ -307,14 +307,14 @@ impl Thread<'_> {
             Ok(ended) => ended,
             Err(error) => Err(error.into()),
         };
-        if let Err(End::Failed(error)) = ended {
+        if let Err(ReadEnd::Failed(error)) = ended {
             // Nobody wants it if the backtest has failed already.
             let _ = self.send.send(Err(error));
         }
     }
 
     /// Reads the thread's runs.
-    fn runs(&self, reader: &dyn LogReader) -> Result<(), End> {
+    fn runs(&self, reader: &dyn LogReader) -> Result<(), ReadEnd> {
         let (run, threads) = (self.division.run.max(1), self.division.threads.max(1) as u64);
         let first = self.what.after.0.saturating_add(self.number.saturating_mul(run));
         let mut from = Position(first);
@@ -326,18 +326,18 @@ impl Thread<'_> {
         Ok(())
     }
 
-    fn run(&self, reader: &dyn LogReader, from: Position, to: Position) -> Result<(), End> {
-        let (mut part, mut at) = (Part::default(), from);
+    fn run(&self, reader: &dyn LogReader, from: Position, to: Position) -> Result<(), ReadEnd> {
+        let (mut part, mut at) = (RunPart::default(), from);
         while at < to {
             let records = usize::try_from(to.0 - at.0).unwrap_or(usize::MAX);
             let limit = ReadLimit::default();
             let records = reader.read(at, ReadLimit { records: records.min(limit.records), ..limit })?;
             if records.is_empty() {
-                return self.pass_on(&mut part, Next::Nothing);
+                return self.pass_on(&mut part, AfterPart::Nothing);
             }
             for record in records {
                 if self.what.until.is_some_and(|until| record.time >= until) {
-                    return self.pass_on(&mut part, Next::Nothing);
+                    return self.pass_on(&mut part, AfterPart::Nothing);
                 }
                 self.what.patience.demand()?;
                 at = record.position;
@@ -345,24 +345,24 @@ impl Thread<'_> {
                 part.at = Some(at);
                 self.take(record, &mut part);
                 if part.bytes >= self.division.part_bytes {
-                    self.pass_on(&mut part, Next::Part)?;
+                    self.pass_on(&mut part, AfterPart::Part)?;
                 }
             }
         }
-        let next = if to == self.what.head { Next::Nothing } else { Next::Run };
+        let next = if to == self.what.head { AfterPart::Nothing } else { AfterPart::Run };
         self.pass_on(&mut part, next)
     }
 
-    fn pass_on(&self, part: &mut Part, next: Next) -> Result<(), End> {
-        let fresh = Part { clock: part.clock, ..Part::default() };
-        let part = Part { next, ..std::mem::replace(part, fresh) };
+    fn pass_on(&self, part: &mut RunPart, next: AfterPart) -> Result<(), ReadEnd> {
+        let fresh = RunPart { clock: part.clock, ..RunPart::default() };
+        let part = RunPart { next, ..std::mem::replace(part, fresh) };
         if self.is_over.load(Ordering::Relaxed) {
-            return Err(End::Over);
+            return Err(ReadEnd::Over);
         }
-        self.send.send(Ok(part)).map_err(|_| End::Over)
+        self.send.send(Ok(part)).map_err(|_| ReadEnd::Over)
     }
 
-    fn take(&self, record: Record, part: &mut Part) {
+    fn take(&self, record: Record, part: &mut RunPart) {
         let stream = record.stream.clone();
         match (&record.fact, stream) {
             (Fact::EventReceived(fact), StreamId::Event(id)) => {
@@ -387,12 +387,12 @@ impl Thread<'_> {
         }
     }
 
-    fn judge(&self, record: Record, id: EventId, part: &mut Part) {
+    fn judge(&self, record: Record, id: EventId, part: &mut RunPart) {
         let Record { position, fact: Fact::EventReceived(fact), body: Some(body), .. } = record else {
             part.unreadable += 1;
             return;
         };
-        let Some(payload) = parsed(&body) else {
+        let Some(payload) = parse_body(&body) else {
             part.unreadable += 1;
             return;
         };
@@ -406,13 +406,13 @@ impl Thread<'_> {
         } else {
             (payload.memory(), Payload::Parsed(payload))
         };
-        part.put(size_of::<Judged>() + bytes, What::Event(Box::new(Judged { position, id, fact, payload, judgement })));
+        part.put(size_of::<EventJudgement>() + bytes, What::Event(Box::new(EventJudgement { position, id, fact, payload, judgement })));
     }
 }
 
-impl Part {
+impl RunPart {
     fn put(&mut self, bytes: usize, what: What) {
-        self.bytes += size_of::<Item>() + bytes;
-        self.items.push(Item { clock: self.clock, what });
+        self.bytes += size_of::<BacktestInput>() + bytes;
+        self.items.push(BacktestInput { clock: self.clock, what });
     }
 }

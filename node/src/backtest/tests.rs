@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::made_catalog::{catalog_with, installing};
+use crate::test_catalog::{catalog_with, installing};
 
 const RULE: &str = "demo.rule";
 
@@ -124,7 +124,7 @@ impl Past {
         let (id, now) = (EventId(Id::root(self.spec.now(), self.events)), self.spec.now());
         let (trigger, payload): (TriggerRef, _) = (trigger.parse().unwrap(), Document::from_value(payload));
         let view = EventView { id, trigger: &trigger, source: "api", time: now, payload: &payload, only: None };
-        let event = ObservedEvent::judged(&view, judge(&self.catalog, &view));
+        let event = ObservedEvent::from_view(&view, judge(&self.catalog, &view));
         self.spec.when(command(Ask::ReceiveEvents(vec![event]))).answer();
     }
 
@@ -157,8 +157,8 @@ fn command(ask: Ask) -> Command {
 }
 
 /// Does the same as [`over_log`], one record after the other.
-fn in_sequence(log: &Arc<LogReaders>, catalog: &Catalog, asked: &ToBacktest) -> Backtested {
-    let mut over = Over::new(Backtest::of(catalog, &asked.rule, log.clone()).unwrap());
+fn in_sequence(log: &Arc<LogReaders>, catalog: &Catalog, asked: &ToBacktest) -> BacktestResult {
+    let mut over = BacktestRun::new(Backtest::of(catalog, &asked.rule, log.clone()).unwrap());
     let after = asked.after.unwrap_or_default();
     over.begin_at(after, log).unwrap();
     let (mut now, mut stepped, mut at) = (Timestamp::from_micros(0), 0, after);
@@ -174,10 +174,10 @@ fn in_sequence(log: &Arc<LogReaders>, catalog: &Catalog, asked: &ToBacktest) -> 
         take_one(&mut over, &record, now);
     }
     over.backtest.pass_time(now).unwrap();
-    over.told((after, at), log).unwrap()
+    over.finish((after, at), log).unwrap()
 }
 
-fn take_one(over: &mut Over, record: &Record, now: Timestamp) {
+fn take_one(over: &mut BacktestRun, record: &Record, now: Timestamp) {
     match (&record.fact, &record.stream) {
         (Fact::EventReceived(fact), StreamId::Event(id)) if fact.trigger.as_str() == "demo.ping" => {
             let Some(plain) = record.body.as_ref().and_then(|body| plain(body).unwrap()) else {
@@ -206,14 +206,14 @@ fn take_one(over: &mut Over, record: &Record, now: Timestamp) {
     }
 }
 
-fn asked() -> ToBacktest {
+fn sample_request() -> ToBacktest {
     ToBacktest { rule: RULE.parse().unwrap(), file: None, after: None, since: None, until: None }
 }
 
-fn by_threads(log: &Arc<LogReaders>, catalog: &Catalog, asked: &ToBacktest, division: Division) -> Result<Backtested, BacktestError> {
+fn by_threads(log: &Arc<LogReaders>, catalog: &Catalog, asked: &ToBacktest, division: Division) -> Result<BacktestResult, BacktestError> {
     let (patience, _waiting) = Patience::of(Duration::from_secs(3_600));
     // What is reported on the way changes nothing.
-    over_log(log, catalog, (asked, &patience, &Progress::watched()), division)
+    over_log(log, catalog, (asked, &patience, &Progress::with_reader()), division)
 }
 
 fn pings(count: i64) -> Past {
@@ -240,7 +240,7 @@ proptest! {
         happened.iter().for_each(|happens| past.happen(happens));
         let log = past.log(&erased);
         let until = until.map(|seconds| NOON.plus_millis(seconds * 1_000));
-        let asked = ToBacktest { after: after.map(Position), until, ..asked() };
+        let asked = ToBacktest { after: after.map(Position), until, ..sample_request() };
         let division = Division { threads, run, part_bytes, parsed_bytes };
         let told = by_threads(&log, &catalog(tested), &asked, division).unwrap();
         prop_assert_eq!(format!("{told:?}"), format!("{:?}", in_sequence(&log, &catalog(tested), &asked)));
@@ -251,9 +251,9 @@ proptest! {
 fn backtest_reports_how_much_it_has_read_and_what_it_found() {
     let past = pings(20);
     let (patience, _waiting) = Patience::of(Duration::from_secs(3_600));
-    let progress = Progress::watched();
+    let progress = Progress::with_reader();
     let division = Division { run: 2, ..Division::of_this_machine() };
-    let asked = ToBacktest { until: Some(NOON.plus_millis(10_000)), ..asked() };
+    let asked = ToBacktest { until: Some(NOON.plus_millis(10_000)), ..sample_request() };
     let told = over_log(&past.log(&[]), &past.catalog, (&asked, &patience, &progress), division).unwrap();
     let reported = progress.latest();
     let so_far = reported.so_far.unwrap();
@@ -267,7 +267,7 @@ fn backtest_without_a_waiting_caller_ends_with_an_error() {
     let (patience, waiting) = Patience::of(Duration::from_secs(3_600));
     drop(waiting);
     let division = Division { run: 2, ..Division::of_this_machine() };
-    let ended = over_log(&past.log(&[]), &past.catalog, (&asked(), &patience, &Progress::unwatched()), division);
+    let ended = over_log(&past.log(&[]), &past.catalog, (&sample_request(), &patience, &Progress::without_reader()), division);
     assert!(matches!(ended, Err(BacktestError::GaveUp(Impatience::Gone))), "{ended:?}");
 }
 
@@ -280,6 +280,6 @@ fn backtest_over_a_log_that_cannot_be_read_ends_with_an_error() {
         _ => Err(LogError::Store("it is broken".to_owned())),
     };
     let division = Division { threads: 2, run: 2, ..Division::of_this_machine() };
-    let ended = by_threads(&Arc::new(LogReaders::new(Box::new(reader))), &past.catalog, &asked(), division);
+    let ended = by_threads(&Arc::new(LogReaders::new(Box::new(reader))), &past.catalog, &sample_request(), division);
     assert!(matches!(ended, Err(BacktestError::Log(_))), "{ended:?}");
 }

@@ -50,7 +50,7 @@ const PARTS_MAX: usize = 64;
 
 /// Applies the variables to the trace settings, which already contain Ensue's own settings, and returns the warnings.
 pub(super) fn read(variables: &BTreeMap<String, String>, to: &mut TraceSettings) -> Vec<String> {
-    let mut reading = Reading { variables, warnings: Vec::new() };
+    let mut reading = VariableReader { variables, warnings: Vec::new() };
     if reading.is_disabled() {
         if to.collector.take().is_some() {
             reading.warnings.push(format!("no traces are sent, because {DISABLED} is true"));
@@ -68,12 +68,12 @@ pub(super) fn read(variables: &BTreeMap<String, String>, to: &mut TraceSettings)
     reading.warnings
 }
 
-struct Reading<'v> {
+struct VariableReader<'v> {
     variables: &'v BTreeMap<String, String>,
     warnings: Vec<String>,
 }
 
-impl<'v> Reading<'v> {
+impl<'v> VariableReader<'v> {
     /// Returns the first of these variables that is set, with its value.
     fn first(&self, names: &[&'static str]) -> Option<(&'static str, &'v str)> {
         names.iter().find_map(|name| Some((*name, self.variables.get(*name)?.trim())))

@@ -38,7 +38,7 @@ impl NamedPaths {
     }
 
     /// Returns the hidden paths.
-    pub(crate) fn hidden(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn hidden_paths(&self) -> impl Iterator<Item = &Path> {
         self.hidden.iter().map(PathBuf::as_path)
     }
 }

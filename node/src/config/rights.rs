@@ -9,7 +9,7 @@ use ensue_engine::executions::scope::SCOPE_LABELS_MAX;
 use ensue_engine::names::{GroupName, LabelName, TierName};
 use serde::Deserialize;
 
-use super::declared::{self, DeclaredRights, WrittenGrant, WrittenRoles};
+use super::declared_rights::{self, DeclaredRights, WrittenGrant, WrittenRoles};
 
 /// What the packs of the folder may do with other packs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -89,7 +89,7 @@ impl WrittenRights {
         let named = tiers.into_iter().map(|(name, tier)| (name, tier.into())).collect();
         let of_groups = self.tiers.into_iter().map(|WrittenTierOf { group, tier }| (group, tier)).collect();
         let tiers = Tiers::new(named, of_groups).map_err(|why| format!("`access.tiers`: {why}"))?;
-        let declared = declared::read(self.roles, self.grants)?;
+        let declared = declared_rights::read(self.roles, self.grants)?;
         Ok(Rights { labels: self.labels, packs: self.packs, tiers, declared })
     }
 }

@@ -44,11 +44,11 @@ struct Abyss {
     at: Position,
     stumble: Position,
     way: String,
-    begun: Option<Begun>,
+    begun: Option<FoldMode>,
 }
 
 /// How the record is being folded.
-enum Begun {
+enum FoldMode {
     /// With all others.
     All,
     /// Alone.
@@ -56,7 +56,7 @@ enum Begun {
 }
 
 /// Panics without a message: printing its location takes longer than the patience used here.
-fn stumbled() -> ! {
+fn panic_silently() -> ! {
     std::panic::resume_unwind(Box::new("a bug that is contained"))
 }
 
@@ -81,10 +81,10 @@ impl Onlooker for Abyss {
         if last < self.at {
             return;
         }
-        self.begun = Some(Begun::All);
+        self.begun = Some(FoldMode::All);
         match self.way.as_str() {
             "writing rows down" => {}
-            "a panic first" => stumbled(),
+            "a panic first" => panic_silently(),
             _ => self.fall(),
         }
     }
@@ -95,13 +95,13 @@ impl Onlooker for Abyss {
             return why;
         }
         if position == self.at {
-            self.begun = Some(Begun::One);
+            self.begun = Some(FoldMode::One);
             if self.way != "writing rows down" {
                 self.fall();
             }
         }
         if position == self.stumble && self.way == "a panic first" {
-            stumbled();
+            panic_silently();
         }
         None
     }
@@ -110,9 +110,9 @@ impl Onlooker for Abyss {
         let begun = self.begun.take().filter(|_| self.way == "writing rows down");
         match begun {
             // It is the last part of the fold,
-            Some(Begun::One) => self.fall(),
+            Some(FoldMode::One) => self.fall(),
             // and the store does not have the records after it yet.
-            Some(Begun::All) => {
+            Some(FoldMode::All) => {
                 self.guard.end();
                 self.fall();
             }
@@ -120,8 +120,8 @@ impl Onlooker for Abyss {
         }
     }
 
-    fn kept(&mut self, through: Position) {
-        self.guard.kept(through);
+    fn note_stored(&mut self, through: Position) {
+        self.guard.note_stored(through);
     }
 }
 
@@ -134,7 +134,7 @@ fn live(folder: &Path, way: String) {
     let story = story();
     let views = Box::new(views(folder));
     let at = views.position();
-    let guard = FoldGuard::open(&folder.join("views-crash.json"), at).watched(SHORT).unwrap();
+    let guard = FoldGuard::open(&folder.join("views-crash.json"), at).with_watch(SHORT).unwrap();
     let (reached, _) = watch::channel(at);
     let log = Arc::new(LogReaders::new(Box::new(|| Err(LogError::Store("nobody reads it".to_owned())))));
     let onlooker = Abyss { guard, at: abyss(&story), stumble: stumble(&story), way, begun: None };
@@ -193,7 +193,7 @@ fn a_fold_is_found_that_ends_the_process_by(way: &str, passed_over_beside: &[(Po
     assert_eq!(told, expected.iter().map(|(position, why)| (ViewName::Executions, *position, *why)).collect::<Vec<_>>());
     assert_eq!(rows(&views), without(folder, &expected.iter().map(|(position, _)| *position).collect::<Vec<_>>()));
     // The record is remembered for the next rebuild of the views; nothing else is suspected any longer.
-    let guard = FoldGuard::open(&folder.join("views-crash.json"), views.position()).watched(SHORT).unwrap();
+    let guard = FoldGuard::open(&folder.join("views-crash.json"), views.position()).with_watch(SHORT).unwrap();
     assert_eq!(guard.suspect_until, None);
     assert_eq!(*guard.left_out().list(), [LeftOut { view: ViewName::Executions.as_str().to_owned(), position: abyss.0 }]);
 }
@@ -233,7 +233,7 @@ fn usual_run_writes_one_note_and_leaves_none() {
         assert_eq!(guard.care(Position(last - 2), Position(last)), Care::AtOnce);
         guard.begin_all(Position(last));
         guard.end();
-        guard.kept(Position(last));
+        guard.note_stored(Position(last));
         assert!(!path.exists());
     }
 }
@@ -244,11 +244,11 @@ fn unsaved_folds_and_rebuilds_do_not_count_as_progress() {
     let mut guard = FoldGuard::open(&path, Position(7));
     guard.begin_all(Position(10));
     guard.end();
-    guard.kept(Position(7));
+    guard.note_stored(Position(7));
     std::mem::forget(guard);
     let mut next = FoldGuard::open(&path, Position(7));
     assert_eq!(next.care(Position(8), Position(10)), Care::OneByOne);
-    next.kept(Position(10));
+    next.note_stored(Position(10));
     std::mem::forget(next);
     assert_eq!(FoldGuard::open(&path, Position(7)).care(Position(8), Position(10)), Care::AtOnce);
 }

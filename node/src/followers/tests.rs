@@ -14,11 +14,11 @@ use super::*;
 struct Stumbles {
     steps: Arc<AtomicU32>,
     releases: u32,
-    way: Way,
+    way: FailureMode,
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum FailureMode {
     ErrsAlways,
     PanicsFirst,
 }
@@ -34,9 +34,9 @@ impl Follow for Stumbles {
 
     fn follow_all(&mut self, _: &[&[Record]]) -> Result<(), String> {
         match (self.steps.fetch_add(1, Ordering::Relaxed), self.way) {
-            (_, Way::ErrsAlways) => Err("the disk is gone".to_owned()),
-            (0, Way::PanicsFirst) => panic!("it stumbled"),
-            (_, Way::PanicsFirst) => Ok(()),
+            (_, FailureMode::ErrsAlways) => Err("the disk is gone".to_owned()),
+            (0, FailureMode::PanicsFirst) => panic!("it stumbled"),
+            (_, FailureMode::PanicsFirst) => Ok(()),
         }
     }
 
@@ -45,7 +45,7 @@ impl Follow for Stumbles {
     }
 }
 
-fn begin(way: Way) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<FollowerHealth>, Arc<AtomicU32>) {
+fn begin(way: FailureMode) -> (FollowerHandle, JoinHandle<Stumbles>, Arc<FollowerHealth>, Arc<AtomicU32>) {
     let log = MemoryLog::new(LogId(Id::root(Timestamp::from_micros(1), 1)));
 
     let waiting = Waiting { batches: Queue::new(QueueName::ViewBatches, 64), bytes: Queue::new(QueueName::ViewBatchBytes, 1 << 20) };
@@ -69,7 +69,7 @@ fn until(mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn failing_follower_is_reported_and_ends_on_request() {
-    let (handle, thread, health, _) = begin(Way::ErrsAlways);
+    let (handle, thread, health, _) = begin(FailureMode::ErrsAlways);
     until(|| health.trouble().is_some());
     assert_eq!((health.trouble().as_deref(), health.bugs()), (Some("the disk is gone"), 0));
     handle.stop();
@@ -78,7 +78,7 @@ fn failing_follower_is_reported_and_ends_on_request() {
 
 #[test]
 fn follower_continues_after_a_panic_which_stays_counted() {
-    let (handle, thread, health, steps) = begin(Way::PanicsFirst);
+    let (handle, thread, health, steps) = begin(FailureMode::PanicsFirst);
     until(|| steps.load(Ordering::Relaxed) > 1 && health.trouble().is_none());
     assert_eq!(health.bugs(), 1);
     handle.stop();
@@ -114,7 +114,7 @@ fn follower_that_hurried_just_now_rests_as_long_as_usual() {
 
 #[test]
 fn follower_releases_its_caches_when_asked() {
-    let (handle, thread, _, steps) = begin(Way::PanicsFirst);
+    let (handle, thread, _, steps) = begin(FailureMode::PanicsFirst);
     until(|| steps.load(Ordering::Relaxed) > 1);
     handle.release_caches();
     handle.stop();

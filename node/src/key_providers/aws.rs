@@ -16,7 +16,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::exchange::{Exchange, Told};
+use super::exchange::{Exchange, ServerAnswer};
 use super::{KeyProvider, ProviderError, field_of};
 use crate::config::AwsSecrets;
 use credentials::CredentialSource;
@@ -45,7 +45,7 @@ impl AwsProvider {
         Self { secrets, exchange, credentials }
     }
 
-    fn ask(&self, path: &str, now: Timestamp) -> Result<Told, ProviderError> {
+    fn ask(&self, path: &str, now: Timestamp) -> Result<ServerAnswer, ProviderError> {
         let body = Bytes::from(json!({ "SecretId": path }).to_string());
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
@@ -106,7 +106,7 @@ fn value(body: &Value, field: Option<&str>) -> Result<Secret, ProviderError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exchange::fake::{FakeServer, Seen};
+    use super::super::exchange::fake::{FakeServer, SeenRequest};
     use super::*;
     use crate::config::AwsCredentials;
 
@@ -127,7 +127,7 @@ mod tests {
         AwsProvider { secrets, credentials: CredentialSource::new(credentials, exchange.clone(), environment), exchange }
     }
 
-    fn asks_for_the_secret(seen: &Seen, key_id: &str) {
+    fn asks_for_the_secret(seen: &SeenRequest, key_id: &str) {
         assert_eq!((seen.method.as_str(), seen.url.as_str()), ("POST", "https://secretsmanager.eu-central-1.amazonaws.com/"));
         assert_eq!(seen.header("x-amz-target"), Some("secretsmanager.GetSecretValue"));
         assert_eq!(seen.body, json!({ "SecretId": "team/release" }));

@@ -23,7 +23,7 @@ pub(super) struct Exchange {
 }
 
 /// An answer of a server.
-pub(super) struct Told {
+pub(super) struct ServerAnswer {
     pub(super) status: StatusCode,
     /// The body; empty if it is not JSON.
     pub(super) body: Value,
@@ -37,8 +37,8 @@ impl Exchange {
     }
 
     /// Sends a request, and returns its answer. Blocking.
-    pub(super) fn send(&self, letter: Letter) -> Result<Told, ProviderError> {
-        let asked = async { tokio::time::timeout(ANSWER_WITHIN, self.sent(letter)).await };
+    pub(super) fn send(&self, letter: Letter) -> Result<ServerAnswer, ProviderError> {
+        let asked = async { tokio::time::timeout(ANSWER_WITHIN, self.exchange(letter)).await };
         // On a thread of its own, so that the caller may be on a thread of the runtime.
         let answered = std::thread::scope(|scope| scope.spawn(|| self.runtime.block_on(asked)).join());
         match answered {
@@ -48,7 +48,7 @@ impl Exchange {
         }
     }
 
-    async fn sent(&self, letter: Letter) -> Result<Told, ProviderError> {
+    async fn exchange(&self, letter: Letter) -> Result<ServerAnswer, ProviderError> {
         let way = self.web.way(&letter.url).await.map_err(|error| ProviderError(format!("the server {error}")))?;
         let broken = |error: BrokenOff| ProviderError(format!("the exchange broke off: {error}"));
         let mut answered = way.send(letter).await.map_err(broken)?;
@@ -59,7 +59,7 @@ impl Exchange {
                 return Err(ProviderError(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes")));
             }
         }
-        Ok(Told { status: answered.status, body: serde_json::from_slice(&bytes).unwrap_or_default(), bytes })
+        Ok(ServerAnswer { status: answered.status, body: serde_json::from_slice(&bytes).unwrap_or_default(), bytes })
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) mod fake {
 
     use bytes::Bytes;
     use ensue_executor::programs::Pending;
-    use ensue_executor::web::{Answered, AnsweredBody, NoWay, Way};
+    use ensue_executor::web::{AnsweredBody, HttpAnswer, HttpTransport, NoWay};
     use reqwest::header::HeaderMap;
     use reqwest::{Method, Url};
     use tokio::runtime::Runtime;
@@ -79,24 +79,24 @@ pub(super) mod fake {
     use super::*;
 
     /// A request as the server saw it.
-    pub(in super::super) struct Seen {
+    pub(in super::super) struct SeenRequest {
         pub(in super::super) method: Method,
         pub(in super::super) url: Url,
         pub(in super::super) body: Value,
         headers: HeaderMap,
     }
 
-    impl Seen {
+    impl SeenRequest {
         pub(in super::super) fn header(&self, name: &str) -> Option<&str> {
             self.headers.get(name).map(|value| value.to_str().unwrap())
         }
     }
 
     /// Checks a request, and returns the status and the body of the answer. A text is sent as it is.
-    type Expected = Box<dyn FnOnce(&Seen) -> (u16, Value) + Send>;
+    type RequestCheck = Box<dyn FnOnce(&SeenRequest) -> (u16, Value) + Send>;
 
     #[derive(Clone, Default)]
-    struct Queue(Arc<Mutex<VecDeque<Expected>>>);
+    struct Queue(Arc<Mutex<VecDeque<RequestCheck>>>);
 
     pub(in super::super) struct FakeServer {
         queue: Queue,
@@ -110,7 +110,7 @@ pub(super) mod fake {
         }
 
         /// Expects another request, after those that are expected already.
-        pub(in super::super) fn expect(&self, check: impl FnOnce(&Seen) -> (u16, Value) + Send + 'static) {
+        pub(in super::super) fn expect(&self, check: impl FnOnce(&SeenRequest) -> (u16, Value) + Send + 'static) {
             self.queue.0.lock().unwrap().push_back(Box::new(check));
         }
 
@@ -124,30 +124,30 @@ pub(super) mod fake {
         }
     }
 
-    struct Body(Option<Bytes>);
+    struct FakeBody(Option<Bytes>);
 
-    impl AnsweredBody for Body {
+    impl AnsweredBody for FakeBody {
         fn piece(&mut self) -> Pending<'_, Result<Option<Bytes>, BrokenOff>> {
             Box::pin(async move { Ok(self.0.take()) })
         }
     }
 
     impl Web for Queue {
-        fn way<'a>(&'a self, _: &'a Url) -> Pending<'a, Result<Box<dyn Way>, NoWay>> {
-            Box::pin(async move { Ok(Box::new(self.clone()) as Box<dyn Way>) })
+        fn way<'a>(&'a self, _: &'a Url) -> Pending<'a, Result<Box<dyn HttpTransport>, NoWay>> {
+            Box::pin(async move { Ok(Box::new(self.clone()) as Box<dyn HttpTransport>) })
         }
     }
 
-    impl Way for Queue {
-        fn send(&self, letter: Letter) -> Pending<'_, Result<Answered, BrokenOff>> {
+    impl HttpTransport for Queue {
+        fn send(&self, letter: Letter) -> Pending<'_, Result<HttpAnswer, BrokenOff>> {
             let expected = self.0.lock().unwrap().pop_front().expect("no request is expected");
             let body = letter.body.map_or(Value::Null, |body| serde_json::from_slice(&body).unwrap());
-            let (status, body) = expected(&Seen { method: letter.method, url: letter.url, headers: letter.headers, body });
+            let (status, body) = expected(&SeenRequest { method: letter.method, url: letter.url, headers: letter.headers, body });
             let body = if let Value::String(text) = body { text } else { body.to_string() };
-            let answered = Answered {
+            let answered = HttpAnswer {
                 status: StatusCode::from_u16(status).unwrap(),
                 headers: HeaderMap::new(),
-                body: Box::new(Body(Some(body.into()))),
+                body: Box::new(FakeBody(Some(body.into()))),
             };
             Box::pin(async move { Ok(answered) })
         }

@@ -13,7 +13,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::exchange::{Exchange, Told};
+use super::exchange::{Exchange, ServerAnswer};
 use super::{KeyProvider, ProviderError, field_of};
 use crate::config::{AppRole, Hashicorp, HashicorpLogin, KubernetesRole, SecretIdForm, read_secret};
 
@@ -21,12 +21,12 @@ use crate::config::{AppRole, Hashicorp, HashicorpLogin, KubernetesRole, SecretId
 pub(super) struct HashicorpProvider {
     server: Hashicorp,
     exchange: Exchange,
-    login: Mutex<Login>,
+    login: Mutex<LoginState>,
 }
 
 /// What the node has from its logins.
 #[derive(Default)]
-struct Login {
+struct LoginState {
     token: Option<Token>,
     /// The secret id that was unwrapped: that works once.
     secret_id: Option<Secret>,
@@ -50,7 +50,7 @@ impl HashicorpProvider {
             match token.renewed_at {
                 Some(at) if Instant::now() >= at => {
                     let renewed = self.ask(Method::POST, "auth/token/renew-self", Some(&token.value), Some(&json!({})));
-                    if let Ok(Told { status, body, .. }) = renewed
+                    if let Ok(ServerAnswer { status, body, .. }) = renewed
                         && status.is_success()
                     {
                         let value = token.value.clone();
@@ -67,12 +67,12 @@ impl HashicorpProvider {
         Ok(value)
     }
 
-    fn logged_in(&self, login: &mut Login) -> Result<Token, ProviderError> {
+    fn logged_in(&self, login: &mut LoginState) -> Result<Token, ProviderError> {
         let (mount, credentials) = match &self.server.login {
             HashicorpLogin::TokenFile(file) => {
                 let value = Arc::new(content(file)?);
                 let told = self.ask(Method::GET, "auth/token/lookup-self", Some(&value), None)?;
-                let renewed_at = half_life(&accepted(told, "the token was not accepted")?["data"], "ttl");
+                let renewed_at = half_life(&success_body(told, "the token was not accepted")?["data"], "ttl");
                 return Ok(Token { value, renewed_at });
             }
             HashicorpLogin::Approle(role) => (&role.mount, json!({ "role_id": role.role_id, "secret_id": self.secret_id(role, login)? })),
@@ -81,12 +81,12 @@ impl HashicorpProvider {
             }
         };
         let told = self.ask(Method::POST, &format!("auth/{mount}/login"), None, Some(&credentials))?;
-        let auth = accepted(told, "the login was not accepted")?["auth"].take();
+        let auth = success_body(told, "the login was not accepted")?["auth"].take();
         let value = auth["client_token"].as_str().ok_or_else(|| ProviderError("the login returned no token".to_owned()))?;
         Ok(Token { value: Arc::new(Secret::new(value.as_bytes().to_vec())), renewed_at: half_life(&auth, "lease_duration") })
     }
 
-    fn secret_id(&self, role: &AppRole, login: &mut Login) -> Result<String, ProviderError> {
+    fn secret_id(&self, role: &AppRole, login: &mut LoginState) -> Result<String, ProviderError> {
         if let Some(unwrapped) = &login.secret_id {
             return text(unwrapped);
         }
@@ -95,7 +95,7 @@ impl HashicorpProvider {
             SecretIdForm::Plain => text(&stored),
             SecretIdForm::Wrapped => {
                 let told = self.ask(Method::POST, "sys/wrapping/unwrap", Some(&stored), Some(&json!({})))?;
-                let unwrapped = accepted(told, "the secret id could not be unwrapped; somebody may have unwrapped it before")?;
+                let unwrapped = success_body(told, "the secret id could not be unwrapped; somebody may have unwrapped it before")?;
                 let unwrapped = unwrapped["data"]["secret_id"].as_str().map(str::to_owned);
                 let unwrapped = unwrapped.ok_or_else(|| ProviderError("the wrapped secret has no `secret_id`".to_owned()))?;
                 login.secret_id = Some(Secret::new(unwrapped.clone().into_bytes()));
@@ -104,7 +104,7 @@ impl HashicorpProvider {
         }
     }
 
-    fn ask(&self, method: Method, path: &str, token: Option<&Secret>, body: Option<&Value>) -> Result<Told, ProviderError> {
+    fn ask(&self, method: Method, path: &str, token: Option<&Secret>, body: Option<&Value>) -> Result<ServerAnswer, ProviderError> {
         let mut url = self.server.url.clone();
         let no_path = || ProviderError("the address of the server cannot have a path".to_owned());
         url.path_segments_mut().map_err(|()| no_path())?.pop_if_empty().push("v1").extend(path.split('/'));
@@ -139,14 +139,14 @@ impl KeyProvider for HashicorpProvider {
         let body = match told.status {
             StatusCode::NOT_FOUND => return Err(ProviderError(format!("there is no secret at `{path}`"))),
             StatusCode::FORBIDDEN => return Err(ProviderError(format!("the node may not read `{path}`"))),
-            _ => accepted(told, "the secret was not returned")?,
+            _ => success_body(told, "the secret was not returned")?,
         };
         field_of(body["data"]["data"].as_object().unwrap_or(&missing), field)
     }
 }
 
 /// Returns the body of a successful answer. Bodies of failures are dropped: they may repeat what was sent.
-fn accepted(told: Told, otherwise: &str) -> Result<Value, ProviderError> {
+fn success_body(told: ServerAnswer, otherwise: &str) -> Result<Value, ProviderError> {
     if told.status.is_success() { Ok(told.body) } else { Err(ProviderError(format!("{otherwise} (status {})", told.status.as_u16()))) }
 }
 
@@ -175,7 +175,7 @@ mod tests {
     use crate::config::KubernetesRole;
 
     /// A request that the server expects, and its answer.
-    struct Expected {
+    struct ExpectedRequest {
         request: &'static str,
         token: Option<&'static str>,
         body: Value,
@@ -183,8 +183,8 @@ mod tests {
     }
 
     /// Makes the server expect these requests, in order.
-    fn expect(server: &FakeServer, expected: Vec<Expected>) {
-        for Expected { request, token, body, answer } in expected {
+    fn expect(server: &FakeServer, expected: Vec<ExpectedRequest>) {
+        for ExpectedRequest { request, token, body, answer } in expected {
             server.expect(move |seen| {
                 assert_eq!(seen.url.origin().ascii_serialization(), "https://vault.example.test:8200");
                 assert_eq!(format!("{} {}", seen.method, seen.url.path()), request);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     /// Reads the same value as often as given, and returns the outcomes. All expected requests must come.
-    fn read(login: HashicorpLogin, expected: Vec<Expected>, times: usize) -> Vec<Result<String, String>> {
+    fn read(login: HashicorpLogin, expected: Vec<ExpectedRequest>, times: usize) -> Vec<Result<String, String>> {
         let server = FakeServer::start();
         expect(&server, expected);
         let provider = provider(&server, login);
@@ -223,19 +223,19 @@ mod tests {
         outcomes
     }
 
-    fn login(mount: &str, body: Value, (token, seconds): (&'static str, u64)) -> Expected {
+    fn login(mount: &str, body: Value, (token, seconds): (&'static str, u64)) -> ExpectedRequest {
         let request = match mount {
             "approle" => "POST /v1/auth/approle/login",
             _ => "POST /v1/auth/cluster/login",
         };
         let auth = json!({ "auth": { "client_token": token, "lease_duration": seconds, "renewable": true } });
-        Expected { request, token: None, body, answer: (200, auth) }
+        ExpectedRequest { request, token: None, body, answer: (200, auth) }
     }
 
-    fn secret(token: &'static str, status: u16) -> Expected {
+    fn secret(token: &'static str, status: u16) -> ExpectedRequest {
         let data = json!({ "data": { "data": { "token": "s3cret", "other": "x" }, "metadata": { "version": 3 } } });
         let answer = if status == 200 { data } else { json!({ "errors": ["s3cret"] }) };
-        Expected { request: "GET /v1/secret/data/release/deploy", token: Some(token), body: Value::Null, answer: (status, answer) }
+        ExpectedRequest { request: "GET /v1/secret/data/release/deploy", token: Some(token), body: Value::Null, answer: (status, answer) }
     }
 
     fn approle(file: std::path::PathBuf, secret_id: SecretIdForm) -> HashicorpLogin {
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn wrapped_secret_id_is_unwrapped_once() {
         let folder = tempfile::tempdir().unwrap();
-        let unwrap = Expected {
+        let unwrap = ExpectedRequest {
             request: "POST /v1/sys/wrapping/unwrap",
             token: Some("wr4pped"),
             body: json!({}),
@@ -288,13 +288,13 @@ mod tests {
     #[test]
     fn token_is_renewed_at_half_of_its_life() {
         let folder = tempfile::tempdir().unwrap();
-        let lookup = |ttl: u64| Expected {
+        let lookup = |ttl: u64| ExpectedRequest {
             request: "GET /v1/auth/token/lookup-self",
             token: Some("t0"),
             body: Value::Null,
             answer: (200, json!({ "data": { "ttl": ttl } })),
         };
-        let renewed = Expected {
+        let renewed = ExpectedRequest {
             request: "POST /v1/auth/token/renew-self",
             token: Some("t0"),
             body: json!({}),
@@ -322,7 +322,7 @@ mod tests {
             let [Err(said)] = &read(approle(file(&folder, "1d"), SecretIdForm::Plain), expected, 1)[..] else { panic!("{status}") };
             assert!(said.contains(why) && !said.contains("s3cret") && !said.contains("1d") && !said.contains("t1"), "{said}");
         }
-        let refused = Expected { answer: (400, json!({ "errors": ["1d"] })), ..login("approle", credentials(), ("t1", 60)) };
+        let refused = ExpectedRequest { answer: (400, json!({ "errors": ["1d"] })), ..login("approle", credentials(), ("t1", 60)) };
         let [Err(said)] = &read(approle(file(&folder, "1d"), SecretIdForm::Plain), vec![refused], 1)[..] else { panic!("accepted") };
         assert!(said.contains("the login was not accepted") && !said.contains("1d"), "{said}");
     }

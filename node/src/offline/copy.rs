@@ -17,7 +17,7 @@ use ensue_store::verify::verify;
 use super::OfflineError;
 pub use crate::backend::Format;
 use crate::backend::postgres::ArchiveInDatabase;
-use crate::backend::{CopiedLog, FillError, Folder, LogSource, PackArchive as _, filled, new_secrets, secrets_in, sources_in};
+use crate::backend::{CopiedLog, FillError, Folder, LogSource, PackArchive as _, fill_log, new_secrets, secrets_in, sources_in};
 use crate::config::{DatabaseAddress, DatabaseAddressError};
 use crate::start_error::{StartError, machine};
 
@@ -58,12 +58,12 @@ pub fn copy_log(
 ) -> Result<Vec<CopiedLog>, OfflineError> {
     match (from, to) {
         (Location::Directory(from), Location::Directory(to)) => {
-            let from = stopped(from)?;
+            let from = open_stopped(from)?;
             Ok(copy(&from, to, format, &mut progress)?)
         }
         (Location::Directory(_) | Location::Database(_), _) if format != Format::Current => Err(OfflineError::FormatOfDatabase),
         (Location::Directory(from), Location::Database(to)) => {
-            let from = stopped(from)?;
+            let from = open_stopped(from)?;
             let beside = |log: LogId, mut secrets: PostgresEnvelopes, packs: PostgresPacks| {
                 if let Some(mut sealed) = secrets_in(&from, log).map_err(|error| VaultError::Store(error.to_string()))? {
                     copy_envelopes(&mut *sealed, &mut secrets)?;
@@ -103,7 +103,7 @@ pub fn copy_log(
 }
 
 /// Opens a data directory without a running node and without programs that are still running.
-fn stopped(data: &Path) -> Result<Folder, OfflineError> {
+fn open_stopped(data: &Path) -> Result<Folder, OfflineError> {
     let folder = Folder::open(data).map_err(StartError::from)?;
     let programs = count_left(&folder.supervisors()).map_err(|why| machine("counting the programs that the node left", &why))?;
     if programs > 0 {
@@ -152,7 +152,7 @@ fn into_file(from: &[LogSource], to: &Path, progress: &mut dyn FnMut(CopyStage, 
     for (id, source) in from {
         let known = head(&**source)?;
         let end = known.position.0;
-        let reader = filled(to, *id, &**source, |done| progress(CopyStage::Copying, done, end)).map_err(|error| match error {
+        let reader = fill_log(to, *id, &**source, |done| progress(CopyStage::Copying, done, end)).map_err(|error| match error {
             FillError::Open(error) => OfflineError::from(error),
             FillError::Transfer(error) => error.into(),
         })?;

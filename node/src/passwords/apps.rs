@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ensue_api::ports::{Declined, Noted, RefusedAttempt};
+use ensue_api::ports::{PortError, RefusalNote, RefusedAttempt};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::IdentityId;
-use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError, Vault, VaultError};
+use ensue_engine::ports::{CommitReceipt, SealedKind, Secret, SubmitError, Vault, VaultError};
 use ensue_engine::time::Timestamp;
 use ensue_login::one_time::{Authenticator, OTP_SECRET_BYTES, OtpRequired, RECOVERY_CODE_BYTES, RECOVERY_CODES, RecoveryCodes};
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ pub(super) enum AppFault {
 
 /// The form of an app in the vault.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct SealedApp {
     app: String,
     recovery: String,
 }
@@ -57,13 +57,14 @@ struct App {
 }
 
 impl App {
-    fn stored(&self) -> Secret {
-        let stored = Stored { app: hex::encode(self.app.stored().reveal()), recovery: hex::encode(self.recovery.stored().reveal()) };
+    fn sealed_form(&self) -> Secret {
+        let stored =
+            SealedApp { app: hex::encode(self.app.to_stored().reveal()), recovery: hex::encode(self.recovery.to_stored().reveal()) };
         Secret::new(serde_json::to_vec(&stored).expect("texts always have a JSON form"))
     }
 
     fn restore(stored: &Secret) -> Option<Self> {
-        let Stored { app, recovery } = serde_json::from_slice(stored.reveal()).ok()?;
+        let SealedApp { app, recovery } = serde_json::from_slice(stored.reveal()).ok()?;
         let secret = |text: String| hex::decode(text).ok().map(Secret::new);
         Some(Self { app: Authenticator::restore(&secret(app)?)?, recovery: RecoveryCodes::restore(&secret(recovery)?)? })
     }
@@ -92,12 +93,12 @@ impl Apps {
             let app = App::restore(&stored).ok_or_else(|| VaultError::Integrity(format!("otp {name}")))?;
             confirmed.insert(id, app);
         }
-        Ok(Self { vault, node: shown(url), confirmed: Mutex::new(confirmed), waiting: Mutex::default() })
+        Ok(Self { vault, node: node_label(url), confirmed: Mutex::new(confirmed), waiting: Mutex::default() })
     }
 
     /// Returns true if a person has an app.
     pub(super) fn has(&self, id: IdentityId) -> bool {
-        self.confirmed().contains_key(&id)
+        self.confirmed_apps().contains_key(&id)
     }
 
     /// Checks that a person has an app.
@@ -107,22 +108,23 @@ impl Apps {
 
     /// Checks the code of a person that has an app, and uses it up: the vault has that before this returns.
     pub(super) fn demand(&self, id: IdentityId, code: Option<&Secret>, now: Timestamp) -> Result<(), RefusedAttempt> {
-        let mut confirmed = self.confirmed();
+        let mut confirmed = self.confirmed_apps();
         let Some(known) = confirmed.get(&id) else { return Ok(()) };
         // A login without a code asks for it first.
         let code = code.ok_or(OtpRequired)?;
         let code = std::str::from_utf8(code.reveal()).unwrap_or_default();
-        let mut next = App::restore(&known.stored()).ok_or_else(|| VaultError::Integrity(format!("otp {id}"))).map_err(Declined::from)?;
+        let mut next =
+            App::restore(&known.sealed_form()).ok_or_else(|| VaultError::Integrity(format!("otp {id}"))).map_err(PortError::from)?;
         if next.app.check(code, now).is_err() && next.recovery.take(code).is_err() {
-            return Err(RefusedAttempt { noted: Noted::Refused(Some(id)), ..OtpRequired.into() });
+            return Err(RefusedAttempt { noted: RefusalNote::Refused(Some(id)), ..OtpRequired.into() });
         }
-        self.put(id, &next).map_err(Declined::from)?;
+        self.put(id, &next).map_err(PortError::from)?;
         confirmed.insert(id, next);
         Ok(())
     }
 
     /// Begins a new app, and returns its URL. It counts once it is confirmed.
-    pub(super) fn begin(&self, id: IdentityId, name: &str, now: Timestamp) -> Result<Secret, Declined> {
+    pub(super) fn begin(&self, id: IdentityId, name: &str, now: Timestamp) -> Result<Secret, PortError> {
         if self.has(id) {
             return Err(AppFault::There.into());
         }
@@ -145,8 +147,8 @@ impl Apps {
         id: IdentityId,
         code: &Secret,
         now: Timestamp,
-        record: impl FnOnce() -> Result<Committed, SubmitError>,
-    ) -> Result<(Vec<Secret>, Committed), Declined> {
+        record: impl FnOnce() -> Result<CommitReceipt, SubmitError>,
+    ) -> Result<(Vec<Secret>, CommitReceipt), PortError> {
         let mut waiting = self.waiting();
         let (new, _) = waiting.get_mut(&id).filter(|(_, until)| *until > now).ok_or(AppFault::NotBegun)?;
         new.check(std::str::from_utf8(code.reveal()).unwrap_or_default(), now).map_err(|_| AppFault::Wrong)?;
@@ -155,7 +157,7 @@ impl Apps {
         let mut random = [[0; RECOVERY_CODE_BYTES]; RECOVERY_CODES];
         getrandom::fill(random.as_flattened_mut()).map_err(|_| SessionRefusal::NoRandomness)?;
         let (recovery, shown) = RecoveryCodes::new(&random);
-        let mut confirmed = self.confirmed();
+        let mut confirmed = self.confirmed_apps();
         if confirmed.contains_key(&id) {
             return Err(AppFault::There.into());
         }
@@ -175,18 +177,18 @@ impl Apps {
     }
 
     /// Removes the app of a person.
-    pub(super) fn remove(&self, id: IdentityId) -> Result<(), Declined> {
-        let mut confirmed = self.confirmed();
+    pub(super) fn remove(&self, id: IdentityId) -> Result<(), PortError> {
+        let mut confirmed = self.confirmed_apps();
         self.vault.destroy(SealedKind::Otp, &id.to_string())?;
         confirmed.remove(&id);
         Ok(())
     }
 
     fn put(&self, id: IdentityId, app: &App) -> Result<(), VaultError> {
-        self.vault.put_all(SealedKind::Otp, &[(id.to_string(), app.stored())])
+        self.vault.put_all(SealedKind::Otp, &[(id.to_string(), app.sealed_form())])
     }
 
-    fn confirmed(&self) -> MutexGuard<'_, BTreeMap<IdentityId, App>> {
+    fn confirmed_apps(&self) -> MutexGuard<'_, BTreeMap<IdentityId, App>> {
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -196,7 +198,7 @@ impl Apps {
 }
 
 /// Returns what apps show for a node: the host of its address.
-fn shown(url: &str) -> String {
+fn node_label(url: &str) -> String {
     let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
     host.filter(|host| !host.is_empty() && !host.contains(':')).unwrap_or_else(|| NAMELESS.to_owned())
 }

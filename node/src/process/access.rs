@@ -18,7 +18,7 @@ use ensue_engine::record::Actor;
 
 use crate::catalogs::NodeCatalogs;
 use crate::config::{AdminToken, Config, DeclaredRights, DeclaredSubject, KeySource, read_secret};
-use crate::keys::NodeKeys;
+use crate::key_ring::NodeKeys;
 use crate::start_error::{StartError, machine};
 use crate::tokens::NodeTokens;
 
@@ -88,7 +88,7 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
         }
         return Ok(None);
     }
-    let lost = tokens.table.lost();
+    let lost = tokens.table.lost_tokens();
     if !lost.is_empty() {
         return Err(StartError::Refused {
             doing: "adding the tokens",
@@ -116,7 +116,7 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
     }
 }
 
-fn declined_start(doing: &'static str, declined: &ensue_api::ports::Declined) -> StartError {
+fn declined_start(doing: &'static str, declined: &ensue_api::ports::PortError) -> StartError {
     StartError::Refused { doing, why: declined.why.to_string(), hint: declined.why.hint() }
 }
 

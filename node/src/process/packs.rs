@@ -9,7 +9,7 @@ use ensue_engine::names::PackName;
 use serde_json::Value;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use super::refused;
+use super::to_start_error;
 use crate::catalogs::{FoundPacks, find_packs};
 use crate::config::{Config, Reread};
 use crate::packs_folder::{FolderChanges, PacksFolder, PacksNews, PacksRead, TakeInError, WatchedFolder};
@@ -31,7 +31,7 @@ impl LookedFor {
     pub(super) fn begin(config: &Config) -> Result<Self, StartError> {
         let changing = match config.reread {
             Reread::AtStart => None,
-            Reread::OnChange => Some(FolderChanges::of(&config.packs).map_err(|why| unwatched(&config.packs, &why))?),
+            Reread::OnChange => Some(FolderChanges::of(&config.packs).map_err(|why| watch_error(&config.packs, &why))?),
         };
         let (path, settings) = (config.packs.clone(), pack_values(config));
         let finding = std::thread::Builder::new().name("packs-find".into()).spawn(move || find_packs(&path, &settings));
@@ -39,7 +39,7 @@ impl LookedFor {
     }
 
     /// Waits for the packs that were found, and returns them with the watcher of later changes.
-    pub(super) fn found(self) -> (FoundPacks, Option<FolderChanges>) {
+    pub(super) fn wait_for_packs(self) -> (FoundPacks, Option<FolderChanges>) {
         match self.finding.join() {
             Ok(found) => (found, self.changing),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -54,7 +54,7 @@ pub(super) fn pack_values(config: &Config) -> BTreeMap<PackName, Value> {
 pub(super) fn not_taken_in(error: TakeInError) -> StartError {
     match error {
         TakeInError::Catalog(error) => error.into(),
-        TakeInError::Refused(error) => refused("installing the packs", &error),
+        TakeInError::Refused(error) => to_start_error("installing the packs", &error),
     }
 }
 
@@ -66,13 +66,13 @@ pub(super) fn watch_packs(
 ) -> Result<(WatchedFolder, mpsc::Receiver<PacksNews>), StartError> {
     let (sender, news) = mpsc::channel(NEWS_WAITING_MAX);
     let path = folder.path.clone();
-    let tell = Box::new(move |one| tell(&sender, one));
-    let watched = folder.watch(changes, at_start, tell).map_err(|why| unwatched(&path, &why))?;
+    let tell = Box::new(move |one| send_news(&sender, one));
+    let watched = folder.watch(changes, at_start, tell).map_err(|why| watch_error(&path, &why))?;
     Ok((watched, news))
 }
 
 /// Sends a report about the folder to whoever prints it, without waiting.
-fn tell(to: &mpsc::Sender<PacksNews>, news: PacksNews) {
+fn send_news(to: &mpsc::Sender<PacksNews>, news: PacksNews) {
     match to.try_send(news) {
         Ok(()) => {}
         // The node is stopping, and nobody needs the last report about the folder.
@@ -83,7 +83,7 @@ fn tell(to: &mpsc::Sender<PacksNews>, news: PacksNews) {
     }
 }
 
-fn unwatched(folder: &Path, why: &notify::Error) -> StartError {
+fn watch_error(folder: &Path, why: &notify::Error) -> StartError {
     machine(&format!("watching the packs folder `{}`", folder.display()), why)
 }
 
@@ -128,7 +128,7 @@ mod tests {
         let warnings = Warnings::default();
         tracing::subscriber::with_default(warnings.clone(), || {
             for _ in 0..2 {
-                tell(to, PacksNews::Failed("the folder is gone".to_owned()));
+                send_news(to, PacksNews::Failed("the folder is gone".to_owned()));
             }
         });
         warnings.0.load(Ordering::Relaxed)

@@ -5,30 +5,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ensue_api::server::{Ended, Tls};
+use ensue_api::server::{ServerEnd, Tls};
 use ensue_api::{Addresses, Cors, Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::access::quota::Tiers;
 use ensue_engine::names::PackName;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::Edges;
+use super::Services;
 use super::access::cursor_key;
-use super::waiting::Waiting;
+use super::standby_server::StandbyServer;
 use crate::about::AboutNode;
 use crate::backtest::NodeBacktests;
 use crate::catalogs::NodeCatalogs;
 use crate::config::Config;
 use crate::connections::NodeConnections;
-use crate::memory::Memory;
+use crate::log_runtime::RuntimeContext;
+use crate::log_runtime::follow::Following;
+use crate::log_runtime::lead::Leading;
+use crate::log_runtime::stores::Stores;
+use crate::log_runtime::work::Working;
+use crate::memory_limits::Memory;
 use crate::passwords::NodePasswords;
 use crate::release::RELEASE;
 use crate::replays::NodeReplays;
-use crate::seat::Around;
-use crate::seat::follow::Following;
-use crate::seat::lead::Leading;
-use crate::seat::stores::Stores;
-use crate::seat::work::Working;
 use crate::sequencer::SequencerHandle;
 use crate::sessions::NodeSessions;
 use crate::start_error::{StartError, machine};
@@ -43,20 +43,20 @@ pub(super) struct Serving {
     /// The signal that stops it.
     pub(super) stop: oneshot::Sender<()>,
     /// The task that finishes when it ends.
-    pub(super) ended: tokio::task::JoinHandle<Ended>,
+    pub(super) ended: tokio::task::JoinHandle<ServerEnd>,
 }
 
 /// The earlier stages.
-type Seat<'s> = (&'s Stores, &'s Following, &'s Working, &'s Leading);
+type LogRuntime<'s> = (&'s Stores, &'s Following, &'s Working, &'s Leading);
 
 impl Serving {
     /// Listens, on the socket of a node that has waited or on a new one, and serves requests from then on.
     pub(super) async fn start(
         config: &Config,
-        (waiting, tls): (Option<Waiting>, Option<Tls>),
-        seat: Seat<'_>,
-        edges: &Edges,
-        (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
+        (waiting, tls): (Option<StandbyServer>, Option<Tls>),
+        seat: LogRuntime<'_>,
+        edges: &Services,
+        (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &RuntimeContext),
     ) -> Result<Self, StartError> {
         let listener = match waiting {
             Some(waiting) => waiting.end().await,
@@ -108,8 +108,8 @@ impl Serving {
 }
 
 fn ports(
-    (stores, following, working, _): Seat<'_>,
-    (edges, sessions, passwords): (&Edges, &Arc<NodeSessions>, Arc<NodePasswords>),
+    (stores, following, working, _): LogRuntime<'_>,
+    (edges, sessions, passwords): (&Services, &Arc<NodeSessions>, Arc<NodePasswords>),
     handle: &SequencerHandle,
     (about, tiers): (AboutNode, Tiers),
 ) -> Ports {
@@ -151,9 +151,9 @@ fn ports(
 
 fn about(
     config: &Config,
-    (stores, following, working, leading): Seat<'_>,
-    edges: &Edges,
-    (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
+    (stores, following, working, leading): LogRuntime<'_>,
+    edges: &Services,
+    (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &RuntimeContext),
 ) -> AboutNode {
     let (views, telemetry) = (&following.views, &following.telemetry);
     AboutNode {
@@ -205,7 +205,7 @@ fn about(
     }
 }
 
-impl ensue_api::ports::Installed for NodeCatalogs {
+impl ensue_api::ports::InstalledCatalogs for NodeCatalogs {
     fn current(&self) -> Arc<ensue_engine::catalog::Catalog> {
         self.current()
     }
@@ -218,11 +218,11 @@ impl ensue_api::ports::Installed for NodeCatalogs {
         self.findings()
     }
 
-    fn source(&self, pack: &PackName) -> Result<Option<ensue_packs::PackSource>, ensue_api::ports::Declined> {
+    fn source(&self, pack: &PackName) -> Result<Option<ensue_packs::PackSource>, ensue_api::ports::PortError> {
         Ok(self.source_of(pack)?)
     }
 
-    fn copy(&self, pack: &PackName, digest: &ensue_engine::record::Digest) -> Result<ensue_packs::PackSource, ensue_api::ports::Declined> {
+    fn copy(&self, pack: &PackName, digest: &ensue_engine::record::Digest) -> Result<ensue_packs::PackSource, ensue_api::ports::PortError> {
         Ok(self.version_of(pack, digest)?)
     }
 
@@ -230,7 +230,7 @@ impl ensue_api::ports::Installed for NodeCatalogs {
         &self,
         digest: &ensue_engine::record::Digest,
         path: &str,
-    ) -> Result<ensue_packs::CopiedFile, ensue_api::ports::Declined> {
+    ) -> Result<ensue_packs::CopiedFile, ensue_api::ports::PortError> {
         Ok(self.copied_file(digest, path)?)
     }
 
@@ -238,7 +238,7 @@ impl ensue_api::ports::Installed for NodeCatalogs {
         &self,
         rule: &ensue_engine::names::RuleRef,
         file: &ensue_api::ports::FileText,
-    ) -> Result<Arc<ensue_engine::catalog::Catalog>, ensue_api::ports::Declined> {
+    ) -> Result<Arc<ensue_engine::catalog::Catalog>, ensue_api::ports::PortError> {
         Ok(Arc::new(self.with_file(rule, &file.path, &file.text)?))
     }
 }

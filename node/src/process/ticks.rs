@@ -10,10 +10,10 @@ use ensue_engine::command::{Ask, Command};
 use ensue_engine::record::Actor;
 use ensue_executor::connections::Connections;
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::kept_deliveries::KeptDeliveries;
-use crate::keys::KeyRing;
-use crate::outside::OutsideWriter;
+use crate::key_ring::KeyRing;
+use crate::outside_writer::OutsideWriter;
 use crate::refusals::NodeRefusals;
 use crate::sequencer::SequencerHandle;
 use crate::sessions::NodeSessions;
@@ -28,7 +28,7 @@ const SESSIONS_SECONDS: u64 = 30;
 /// deliveries, and records due sums and uses of keys. Once a minute, destroys the values of keys whose overlap has ended. Every half a
 /// minute, ends the sessions whose time is over.
 pub(super) async fn tick(
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     handle: SequencerHandle,
     outside: OutsideWriter,
     (keys, sessions): (Arc<KeyRing>, Arc<NodeSessions>),
@@ -45,8 +45,8 @@ pub(super) async fn tick(
         let (outside, keys, sessions, now) = (outside.clone(), keys.clone(), sessions.clone(), clock.now());
         let deliveries = deliveries.clone();
         // After a step of the clock, overlaps end only once it is known that the clock is right.
-        let is_due = second % KEYS_SECONDS == KEYS_SECONDS - 1 && handle.gauges().held(now).is_none();
-        let are_swept = second % SESSIONS_SECONDS == SESSIONS_SECONDS - 1 && handle.gauges().held(now).is_none();
+        let is_due = second % KEYS_SECONDS == KEYS_SECONDS - 1 && handle.gauges().clock_hold(now).is_none();
+        let are_swept = second % SESSIONS_SECONDS == SESSIONS_SECONDS - 1 && handle.gauges().clock_hold(now).is_none();
         // All of it may wait for the disk.
         let work = move || {
             outside.flush();
@@ -67,7 +67,7 @@ pub(super) async fn tick(
 
 /// Wakes the sequencer if the wall clock has stepped; called about once a second. The sequencer itself records the
 /// step in the log before anything else.
-pub fn note_clock_step(clock: &dyn Clock, log: &dyn ensue_engine::ports::Submit) {
+pub fn note_clock_step(clock: &dyn SteppedClock, log: &dyn ensue_engine::ports::Submit) {
     if let Some(step) = clock.tick() {
         tracing::warn!(from = %step.from, to = %step.to, "the wall clock stepped");
         let command = Command { actor: Actor::Engine, trace: None, ask: Ask::FireTimers };

@@ -30,7 +30,7 @@ pub(crate) struct Users {
 
 impl Users {
     /// Determines which users programs run as, with a data directory. Blocks.
-    pub(crate) fn found(settings: &ActionSettings, data: &Path) -> Result<Self, StartError> {
+    pub(crate) fn detect(settings: &ActionSettings, data: &Path) -> Result<Self, StartError> {
         let is_root = rustix::process::geteuid().is_root();
         let accounts = || fs::read_to_string(ACCOUNTS).unwrap_or_default();
         Self::of(settings, is_root, accounts, |users| why_not_in(users, data)).map_err(|why| StartError::NoUsers { why })

@@ -10,7 +10,7 @@ use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Body;
 use ensue_engine::sensors::decide::SENSOR_BATCH_DRAFTS_MAX;
-use ensue_sensors::pulled::{Made, events_of};
+use ensue_sensors::pulled_messages::{MessageResult, events_of};
 
 use crate::edge::Edge;
 
@@ -66,7 +66,7 @@ pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages
     let stops = sensor.source.reading().is_some_and(|reading| reading.on_poison == OnPoison::Stop);
     for message in messages {
         let mut is_passed = false;
-        let made = judged(edge, catalog, sensor, message, events_of(sensor, message)).map(|events| {
+        let made = judge_message(edge, catalog, sensor, message, events_of(sensor, message)).map(|events| {
             is_passed = events.is_none();
             events.unwrap_or_default()
         });
@@ -80,7 +80,7 @@ pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages
             Ok(events) => batch.events.extend(events),
             Err((trigger, reason)) => {
                 let body = Body::raw(content(message));
-                let with = kept(message);
+                let with = retry_data(message);
                 batch.refused_at.push(batch.read);
                 batch.refused.push(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with });
             }
@@ -97,20 +97,20 @@ pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages
 pub(super) type Unmade = (Option<TriggerRef>, String);
 
 /// Returns the judged events of a message, or `None` if no `emits` matches it.
-pub(super) fn judged(
+pub(super) fn judge_message(
     edge: &Edge,
     catalog: &Catalog,
     sensor: &Sensor,
     message: &Message,
-    made: Made,
+    made: MessageResult,
 ) -> Result<Option<Vec<ObservedEvent>>, Unmade> {
     let events = match made {
-        Made::Events(emitted) => {
-            edge.pulled(catalog, sensor, message, emitted).map_err(|(trigger, why)| (Some(trigger), why.to_string()))?
+        MessageResult::Events(emitted) => {
+            edge.events_of_message(catalog, sensor, message, emitted).map_err(|(trigger, why)| (Some(trigger), why.to_string()))?
         }
-        Made::Passed => return Ok(None),
-        Made::Nothing => Vec::new(),
-        Made::Refused(refusal) => return Err((refusal.trigger().cloned(), refusal.to_string())),
+        MessageResult::Passed => return Ok(None),
+        MessageResult::Nothing => Vec::new(),
+        MessageResult::Refused(refusal) => return Err((refusal.trigger().cloned(), refusal.to_string())),
     };
     if events.len() > SENSOR_BATCH_DRAFTS_MAX {
         return Err((None, format!("the message makes {} events; the limit is {SENSOR_BATCH_DRAFTS_MAX}", events.len())));
@@ -119,8 +119,8 @@ pub(super) fn judged(
 }
 
 /// Returns what is kept of a message beside its content, so that it can be retried.
-fn kept(message: &Message) -> Option<DeliveredWith> {
-    message.kept().map(|message| DeliveredWith { message: Some(message), ..DeliveredWith::default() })
+fn retry_data(message: &Message) -> Option<DeliveredWith> {
+    message.to_kept().map(|message| DeliveredWith { message: Some(message), ..DeliveredWith::default() })
 }
 
 /// Returns the content of a message as it is kept in a dead letter.

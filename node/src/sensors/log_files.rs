@@ -42,7 +42,7 @@ enum Todo {
 
 /// A line as it is on disk.
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct StoredLine {
     number: u64,
     time: Timestamp,
     text: String,
@@ -94,9 +94,9 @@ impl LogFiles {
             let Ok(file) = File::open(self.folder.join(id.to_string()).join(name)) else { continue };
             // A line that was cut off by the end of the node is invalid JSON.
             let written = BufReader::new(file).split(b'\n').map_while(Result::ok);
-            let read = written.filter_map(|line| serde_json::from_slice::<Written>(&line).ok());
+            let read = written.filter_map(|line| serde_json::from_slice::<StoredLine>(&line).ok());
             let wanted = read.filter(|line| line.number > after && line.number < before);
-            lines.extend(wanted.map(|Written { number, time, text }| SensorLine { number, time, text }));
+            lines.extend(wanted.map(|StoredLine { number, time, text }| SensorLine { number, time, text }));
         }
         lines.sort_by_key(|line| line.number);
         lines
@@ -141,7 +141,7 @@ impl Writer {
 
     fn add(&mut self, id: SensorId, line: SensorLine) -> io::Result<()> {
         let SensorLine { number, time, text } = line;
-        let mut bytes = serde_json::to_vec(&Written { number, time, text })?;
+        let mut bytes = serde_json::to_vec(&StoredLine { number, time, text })?;
         bytes.push(b'\n');
         let mut current = match self.open.remove(&id) {
             Some(current) => current,
@@ -184,7 +184,7 @@ impl Current {
 fn first_number(path: &Path) -> Option<u64> {
     let mut line = Vec::new();
     BufReader::new(File::open(path).ok()?).read_until(b'\n', &mut line).ok()?;
-    serde_json::from_slice::<Written>(&line).ok().map(|line| line.number)
+    serde_json::from_slice::<StoredLine>(&line).ok().map(|line| line.number)
 }
 
 fn remove(folder: &Path, id: SensorId) {

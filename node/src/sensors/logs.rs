@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_api::ports::SensorLine;
-use ensue_connectors::world::Lines;
+use ensue_connectors::world::LineSink;
 use ensue_engine::ids::SensorId;
 
 use super::log_files::LogFiles;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 
 /// The maximum number of lines of a sensor that are kept in memory.
 pub(super) const LINES_MAX: usize = 1_000;
@@ -18,14 +18,14 @@ pub(super) const LINE_BYTES_MAX: usize = 4 * 1024;
 
 /// The last lines of a sensor.
 pub(super) struct SensorLog {
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     lines: Mutex<VecDeque<SensorLine>>,
     /// Where its lines are kept on disk, unless they are only for a test of the sensor.
     on_disk: Option<(SensorId, LogFiles)>,
 }
 
 impl SensorLog {
-    pub(super) fn new(clock: Arc<dyn Clock>, on_disk: Option<(SensorId, LogFiles)>) -> Arc<Self> {
+    pub(super) fn new(clock: Arc<dyn SteppedClock>, on_disk: Option<(SensorId, LogFiles)>) -> Arc<Self> {
         Arc::new(Self { clock, lines: Mutex::default(), on_disk })
     }
 
@@ -36,7 +36,7 @@ impl SensorLog {
     }
 }
 
-impl Lines for SensorLog {
+impl LineSink for SensorLog {
     fn add(&self, line: String) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         // The number grows with time, so that it also grows over restarts.
@@ -45,7 +45,7 @@ impl Lines for SensorLog {
         if lines.len() >= LINES_MAX {
             lines.pop_front();
         }
-        let line = SensorLine { number, time, text: shortened(line) };
+        let line = SensorLine { number, time, text: shorten(line) };
         if let Some((id, files)) = &self.on_disk {
             files.add(*id, line.clone());
         }
@@ -54,7 +54,7 @@ impl Lines for SensorLog {
 }
 
 /// Cuts a line at a character boundary.
-fn shortened(mut line: String) -> String {
+fn shorten(mut line: String) -> String {
     if line.len() > LINE_BYTES_MAX {
         let end = (0..=LINE_BYTES_MAX).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
         line.truncate(end);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ensue_connectors::world::{Clock, Lines as _, PartReport, PartState, Parts};
+use ensue_connectors::world::{Clock, LineSink as _, PartReport, PartState, Parts};
 use ensue_engine::ids::SensorId;
 use ensue_engine::sensors::state::{FAILING_PARTS_MAX, Sensors};
 use ensue_engine::time::Timestamp;
@@ -72,7 +72,7 @@ impl RunParts {
     /// Completes when something is to be recorded, and may be.
     pub(super) async fn are_due(&self) {
         loop {
-            let wait = self.locked().due_at().map(|at| {
+            let wait = self.lock().due_at().map(|at| {
                 let micros = at.micros_since(self.clock.now()).max(0);
                 Duration::from_micros(u64::try_from(micros).unwrap_or(0))
             });
@@ -108,7 +108,7 @@ impl RunParts {
 
     /// Notes that the log has answered what was said of these parts. What it does not have now is recorded later.
     pub(super) fn note_answer(&self, parts: &[String]) {
-        let mut inner = self.locked();
+        let mut inner = self.lock();
         let Inner { due, on_its_way, .. } = &mut *inner;
         for name in parts {
             if let Some(count) = on_its_way.get_mut(name) {
@@ -124,13 +124,13 @@ impl RunParts {
 
     /// Notes that a try has failed. A part that works again has to be reported again, since nothing is read meanwhile.
     pub(super) fn note_failed_try(&self) {
-        for due in self.locked().due.values_mut().filter(|due| !fails(&due.state)) {
+        for due in self.lock().due.values_mut().filter(|due| !fails(&due.state)) {
             due.from = None;
         }
     }
 
     fn take(&self, is_due: impl Fn(&str, &Due, Timestamp) -> bool) -> BTreeMap<String, PartState> {
-        let (now, mut inner) = (self.clock.now(), self.locked());
+        let (now, mut inner) = (self.clock.now(), self.lock());
         let due = inner.due.iter().filter(|(name, due)| is_due(name, due, now));
         let taken: BTreeMap<String, PartState> = due.map(|(name, due)| (name.clone(), due.state.clone())).collect();
         for name in taken.keys() {
@@ -141,7 +141,7 @@ impl RunParts {
     }
 
     fn note(&self, name: String, state: PartState) {
-        let (now, mut inner) = (self.clock.now(), self.locked());
+        let (now, mut inner) = (self.clock.now(), self.lock());
         if !inner.on_its_way.contains_key(&name) && !self.is_news(&self.known.sensors(), &name, &state) {
             // It changed back before it was recorded.
             inner.due.remove(&name);
@@ -166,7 +166,7 @@ impl RunParts {
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -186,7 +186,7 @@ fn fails(state: &PartState) -> bool {
 
 impl Parts for RunParts {
     fn begin(&self) {
-        self.locked().has_said_too_many = false;
+        self.lock().has_said_too_many = false;
     }
 
     fn report(&self, part: PartReport) {
@@ -196,7 +196,7 @@ impl Parts for RunParts {
                 PartFailure::Known => {}
                 PartFailure::New => self.log.add(format!("the part `{name}` fails: {error}")),
                 PartFailure::TooMany => {
-                    let mut inner = self.locked();
+                    let mut inner = self.lock();
                     // If it worked until now, that is over.
                     inner.due.retain(|other, due| *other != name || fails(&due.state));
                     let has_said = std::mem::replace(&mut inner.has_said_too_many, true);
@@ -248,9 +248,9 @@ mod tests {
 
     /// A log that knows nothing but parts: the run in which each was last recorded as failing.
     #[derive(Default)]
-    struct Written(Mutex<BTreeMap<String, u64>>);
+    struct RecordedParts(Mutex<BTreeMap<String, u64>>);
 
-    impl KnownSensors for Written {
+    impl KnownSensors for RecordedParts {
         fn sensors(&self) -> Sensors {
             let parts = self.0.lock().unwrap();
             let part = |(name, run): (&String, &u64)| (name.clone(), json!({ "since": Timestamp::from_micros(0), "run": run }));
@@ -286,14 +286,14 @@ mod tests {
         status: Arc<RunStatus>,
         log: Arc<SensorLog>,
         clock: Arc<Hand>,
-        written: Arc<Written>,
+        written: Arc<RecordedParts>,
     }
 
     impl Site {
         fn new() -> Self {
             let machine = Arc::new(SystemClock::default());
             let (status, log) = (RunStatus::new(machine.clone()), SensorLog::new(machine, None));
-            let (clock, written) = (Arc::new(Hand(Mutex::new(Timestamp::from_micros(0)))), Arc::new(Written::default()));
+            let (clock, written) = (Arc::new(Hand(Mutex::new(Timestamp::from_micros(0)))), Arc::new(RecordedParts::default()));
             let parts = RunParts::new((id(), RUN), written.clone(), clock.clone(), (status.clone(), log.clone()));
             parts.begin();
             Self { parts, status, log, clock, written }
@@ -313,7 +313,7 @@ mod tests {
         }
 
         /// Records what is due, as the engine does, and returns what is recorded.
-        fn recorded(&self) -> Vec<String> {
+        fn record_due(&self) -> Vec<String> {
             self.record(&self.parts.take_due())
         }
 
@@ -340,11 +340,11 @@ mod tests {
         /// Returns what is recorded after this long.
         fn recorded_after(&self, millis: u64) -> Vec<String> {
             self.clock.pass(millis);
-            self.recorded()
+            self.record_due()
         }
 
-        fn shown(&self) -> Vec<String> {
-            self.status.shown().parts.into_keys().collect()
+        fn shown_parts(&self) -> Vec<String> {
+            self.status.snapshot().parts.into_keys().collect()
         }
 
         fn lines(&self) -> Vec<String> {
@@ -356,15 +356,15 @@ mod tests {
     fn part_that_fails_is_recorded_once_and_shown_with_its_newest_error() {
         let site = Site::new();
         site.works("a");
-        assert_eq!(site.recorded(), [""; 0], "nothing failed");
+        assert_eq!(site.record_due(), [""; 0], "nothing failed");
         site.fails_with("a", "no route");
         site.fails_with("a", "refused");
-        assert_eq!(site.recorded(), ["a fails"]);
+        assert_eq!(site.record_due(), ["a fails"]);
         site.fails_with("a", "refused");
         assert_eq!(site.recorded_after(MINUTE), [""; 0]);
-        assert_eq!(site.status.shown().parts["a"].error, "refused");
+        assert_eq!(site.status.snapshot().parts["a"].error, "refused");
         site.works("a");
-        assert_eq!(site.shown(), [""; 0]);
+        assert_eq!(site.shown_parts(), [""; 0]);
         assert_eq!(site.recorded_after(MINUTE), ["a works"]);
         assert_eq!(site.lines(), ["the part `a` fails: no route", "the part `a` fails: refused", "the part `a` works again"]);
     }
@@ -400,14 +400,14 @@ mod tests {
     fn part_stays_failing_over_starts_of_the_program_until_it_is_reported_as_running() {
         let site = Site::new();
         site.fails("a");
-        assert_eq!(site.recorded(), ["a fails"]);
+        assert_eq!(site.record_due(), ["a fails"]);
         site.parts.begin();
-        assert_eq!(site.shown(), ["a"], "the log has it as failing, too");
+        assert_eq!(site.shown_parts(), ["a"], "the log has it as failing, too");
         site.fails("a");
         assert_eq!(site.recorded_after(MINUTE), [""; 0], "it is the same failure");
         site.parts.begin();
         site.works("a");
-        assert_eq!(site.shown(), [""; 0]);
+        assert_eq!(site.shown_parts(), [""; 0]);
         assert_eq!(site.recorded_after(MINUTE), ["a works"]);
         site.fails("a");
         assert_eq!(site.recorded_after(SECOND), ["a fails"], "it is another one");
@@ -417,7 +417,7 @@ mod tests {
     fn time_in_which_the_program_is_down_does_not_count_as_working() {
         let site = Site::new();
         site.fails("a");
-        assert_eq!(site.recorded(), ["a fails"]);
+        assert_eq!(site.record_due(), ["a fails"]);
         site.works("a");
         site.parts.note_failed_try();
         assert_eq!(site.recorded_after(MINUTE), [""; 0]);
@@ -433,10 +433,10 @@ mod tests {
         let site = Site::new();
         site.written.0.lock().unwrap().extend([("a".to_owned(), RUN - 1), ("b".to_owned(), RUN - 1)]);
         site.parts.begin();
-        assert_eq!(site.shown(), [""; 0], "the run does not know of them");
+        assert_eq!(site.shown_parts(), [""; 0], "the run does not know of them");
         site.fails("a");
         site.works("b");
-        assert_eq!(site.recorded(), ["a fails"]);
+        assert_eq!(site.record_due(), ["a fails"]);
         assert_eq!(site.recorded_after(MINUTE), ["b works"]);
     }
 
@@ -482,7 +482,7 @@ mod tests {
     fn recovery_of_a_part_is_recorded_at_once_if_its_source_has_ended() {
         let site = Site::new();
         site.fails("a");
-        assert_eq!(site.recorded(), ["a fails"]);
+        assert_eq!(site.record_due(), ["a fails"]);
         site.works("a");
         assert_eq!(site.record(&site.parts.take_all()), ["a works"]);
     }
@@ -492,7 +492,7 @@ mod tests {
         let site = Site::new();
         site.written.0.lock().unwrap().insert("a".to_owned(), RUN - 1);
         site.fails("b");
-        assert_eq!(site.recorded(), ["b fails"]);
+        assert_eq!(site.record_due(), ["b fails"]);
         site.works("a");
         site.works("b");
         assert_eq!(site.record(&site.parts.take_at_end()), ["a works"], "the next run knows of the other one");
@@ -502,10 +502,10 @@ mod tests {
     fn part_that_had_no_room_in_the_log_is_recorded_once_another_one_works() {
         let site = Site::new();
         (0..FAILING_PARTS_MAX).for_each(|number| site.fails(&format!("{number:03}")));
-        assert_eq!(site.recorded().len(), FAILING_PARTS_MAX);
+        assert_eq!(site.record_due().len(), FAILING_PARTS_MAX);
         site.works("050");
         site.fails("further");
-        assert!(site.shown().contains(&"further".to_owned()));
+        assert!(site.shown_parts().contains(&"further".to_owned()));
         assert_eq!(site.recorded_after(SECOND), [""; 0], "the log still has the other one");
         assert_eq!(site.recorded_after(MINUTE), ["050 works", "further fails"]);
     }
@@ -522,7 +522,7 @@ mod tests {
             site.works("x");
             (0..FAILING_PARTS_MAX).for_each(|number| site.fails(&format!("{number:03}")));
             site.fails("x");
-            assert!(!site.shown().contains(&"x".to_owned()));
+            assert!(!site.shown_parts().contains(&"x".to_owned()));
             if is_on_its_way {
                 assert_eq!(site.record(&taken), ["x fails"]);
             }
@@ -536,7 +536,7 @@ mod tests {
         let site = Site::new();
         let report_all = || (0..FAILING_PARTS_MAX + 5).for_each(|number| site.fails(&format!("{number:03}")));
         (0..3).for_each(|_| report_all());
-        assert_eq!((site.shown().len(), site.recorded().len()), (FAILING_PARTS_MAX, FAILING_PARTS_MAX));
+        assert_eq!((site.shown_parts().len(), site.record_due().len()), (FAILING_PARTS_MAX, FAILING_PARTS_MAX));
         let lines_beyond = || site.lines().iter().filter(|line| line.contains("no more of them")).count();
         assert_eq!(lines_beyond(), 1);
         site.parts.begin();
@@ -549,10 +549,10 @@ mod tests {
         let site = Site::new();
         site.fails("a");
         site.parts.are_due().await;
-        assert_eq!(site.recorded(), ["a fails"]);
+        assert_eq!(site.record_due(), ["a fails"]);
         site.works("a");
         site.parts.are_due().await;
-        assert_eq!(site.recorded(), ["a works"]);
+        assert_eq!(site.record_due(), ["a works"]);
         assert_eq!(site.clock.now(), Timestamp::from_micros(0).plus_millis(MINUTE));
     }
 }

@@ -5,7 +5,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::status::Shown;
+use super::status::StatusSnapshot;
 use super::supervisor::SensorSupervisor;
 use crate::machine::{bad, good, note};
 
@@ -53,7 +53,7 @@ impl SensorSupervisor {
     /// Registers the metrics of the sensors.
     pub(crate) fn register(&self, metrics: &mut Registry) {
         let shown = self.all_shown();
-        let mut of_each = |name: &str, help: &str, figure: fn(&Shown) -> u64| {
+        let mut of_each = |name: &str, help: &str, figure: fn(&StatusSnapshot) -> u64| {
             let family = Family::<Vec<(String, String)>, Gauge>::default();
             for (sensor, shown) in &shown {
                 let figure = i64::try_from(figure(shown)).unwrap_or(i64::MAX);

@@ -11,13 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_api::Queue;
 use ensue_api::ports::SensorState;
-use ensue_connectors::world::{Lines, PartState};
-use ensue_connectors::{Connect, Message, Pending, Pulled, Room, Source, SourceError, Token, World};
+use ensue_connectors::world::{LineSink, PartState};
+use ensue_connectors::{Connect, Message, MessageSource, Pending, PullOutcome, Room, SourceError, Token, World};
 use ensue_engine::catalog::{OnPoison, PoisonLimit, Sensor};
 use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, SensorBatch, SensorParts};
 use ensue_engine::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use ensue_engine::ids::SensorId;
-use ensue_engine::ports::{Committed, Submit, SubmitError};
+use ensue_engine::ports::{CommitReceipt, Submit, SubmitError};
 use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::{Cursor, NewCursor};
 use ensue_engine::sensors::facts::{SensorError, SensorErrorKind, SensorFailed};
@@ -27,7 +27,7 @@ use ensue_expression::Document;
 use tokio::sync::{oneshot, watch};
 
 use super::batches::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, batch_of};
-use super::held::Held;
+use super::held_messages::HeldMessages;
 use super::logs::SensorLog;
 use super::parts::RunParts;
 use super::status::RunStatus;
@@ -54,7 +54,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a run ended without a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum RunEnd {
     /// It was asked to stop.
     Stopped,
     /// The log has begun another run, or the log itself ends.
@@ -65,7 +65,7 @@ pub(super) enum Ended {
 
 /// Everything that a run uses.
 #[derive(Clone)]
-pub(super) struct Means {
+pub(super) struct RunContext {
     /// Where batches go.
     pub(super) submit: Arc<dyn Submit>,
     /// The catalogs that judge events.
@@ -93,8 +93,8 @@ pub(super) struct Means {
 }
 
 /// One run of a sensor.
-pub(super) struct Run {
-    pub(super) means: Means,
+pub(super) struct SensorRun {
+    pub(super) means: RunContext,
     pub(super) id: SensorId,
     pub(super) run: u64,
     pub(super) sensor: Arc<Sensor>,
@@ -107,18 +107,18 @@ pub(super) struct Run {
     /// What becomes of refused messages.
     pub(super) letters: Letters,
     /// The messages that were pulled and are not in the log.
-    pub(super) held: Held,
+    pub(super) held: HeldMessages,
     /// The first of them make nothing, and only their cursor is to be written: the batch, and the cursor after it.
     pub(super) passed: Option<(Batch, Cursor)>,
     /// Completes when such a cursor may be written; `None` if it may be now.
     pub(super) quiet: Option<Pending<'static, ()>>,
 }
 
-impl Run {
+impl SensorRun {
     /// Runs until it is stopped or fails.
-    pub(super) async fn go(mut self) -> Result<Ended, SourceError> {
+    pub(super) async fn go(mut self) -> Result<RunEnd, SourceError> {
         if self.intake_opened(None).await? == Goes::No {
-            return Ok(Ended::Stopped);
+            return Ok(RunEnd::Stopped);
         }
         self.means.status.begin();
         let cursor = self.cursor.as_ref().map(document).transpose()?;
@@ -127,15 +127,15 @@ impl Run {
             let opening = self.means.connect.open(self.sensor.clone(), self.means.world.clone(), cursor);
             tokio::select! {
                 biased;
-                () = stopped(&mut stop) => return Ok(Ended::Stopped),
+                () = wait_for_stop(&mut stop) => return Ok(RunEnd::Stopped),
                 opened = opening => opened?,
             }
         };
         let ended = self.read(&mut *source).await;
         let ended = self.advance_at_end(&mut *source, ended).await;
         self.note_parts(match ended {
-            Ok(Ended::Done) => self.means.parts.take_all(),
-            Ok(Ended::Stopped | Ended::Superseded) => self.means.parts.take_at_end(),
+            Ok(RunEnd::Done) => self.means.parts.take_all(),
+            Ok(RunEnd::Stopped | RunEnd::Superseded) => self.means.parts.take_at_end(),
             Err(_) => self.means.parts.take_due(),
         });
         let held = self.held.take_all();
@@ -156,12 +156,12 @@ impl Run {
         ended
     }
 
-    async fn read(&mut self, source: &mut dyn Source) -> Result<Ended, SourceError> {
+    async fn read(&mut self, source: &mut dyn MessageSource) -> Result<RunEnd, SourceError> {
         let clock = self.means.world.clock.clone();
         let mut healthy = Some(clock.sleep(STARTED_AFTER));
         loop {
             if self.intake_opened(Some(&mut *source)).await? == Goes::No {
-                return Ok(Ended::Stopped);
+                return Ok(RunEnd::Stopped);
             }
             let room = Room { messages: BATCH_MESSAGES_MAX, bytes: BATCH_BYTES_MAX };
             let mut stop = self.stopped.clone();
@@ -170,35 +170,35 @@ impl Run {
                 loop {
                     tokio::select! {
                         biased;
-                        () = stopped(&mut stop) => return Ok(Ended::Stopped),
-                        () = self.held.is_due() => break Next::Keep,
-                        () = self.means.parts.are_due() => break Next::NoteParts,
-                        pulled = &mut next => break Next::Pulled(pulled?),
-                        () = is_over(&mut self.quiet), if self.passed.is_some() => break Next::Advance,
-                        () = is_over(&mut healthy), if !self.is_started && !self.refusals.is_failing() => self.started(),
+                        () = wait_for_stop(&mut stop) => return Ok(RunEnd::Stopped),
+                        () = self.held.is_due() => break NextMove::Keep,
+                        () = self.means.parts.are_due() => break NextMove::NoteParts,
+                        pulled = &mut next => break NextMove::Pulled(pulled?),
+                        () = is_over(&mut self.quiet), if self.passed.is_some() => break NextMove::Advance,
+                        () = is_over(&mut healthy), if !self.is_started && !self.refusals.is_failing() => self.note_started(),
                     }
                 }
             };
             self.means.status.set_lag(source.lag());
             let ended = match next {
-                Next::Keep => {
+                NextMove::Keep => {
                     self.held.keep(source).await?;
                     None
                 }
-                Next::NoteParts => {
+                NextMove::NoteParts => {
                     self.note_parts(self.means.parts.take_due());
                     None
                 }
-                Next::Advance => self.advance(source).await?,
-                Next::Pulled(Pulled::Messages(messages)) if messages.is_empty() => None,
-                Next::Pulled(Pulled::Messages(messages)) => {
+                NextMove::Advance => self.advance(source).await?,
+                NextMove::Pulled(PullOutcome::Messages(messages)) if messages.is_empty() => None,
+                NextMove::Pulled(PullOutcome::Messages(messages)) => {
                     let ended = self.take(source, messages).await?;
                     if ended.is_none() && !self.refusals.is_failing() {
-                        self.started();
+                        self.note_started();
                     }
                     ended
                 }
-                Next::Pulled(Pulled::Done) => Some(Ended::Done),
+                NextMove::Pulled(PullOutcome::Done) => Some(RunEnd::Done),
             };
             if let Some(ended) = ended {
                 return Ok(ended);
@@ -207,21 +207,21 @@ impl Run {
     }
 
     /// Commits messages and settles them, batch by batch. Returns how the run ended, if it did.
-    async fn take(&mut self, source: &mut dyn Source, messages: Vec<Message>) -> Result<Option<Ended>, SourceError> {
+    async fn take(&mut self, source: &mut dyn MessageSource, messages: Vec<Message>) -> Result<Option<RunEnd>, SourceError> {
         let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
         let _held = self.means.bytes.enter_anyway(bytes as u64);
         self.held.add(source, messages.iter().map(|message| message.token));
         let messages: Arc<[Message]> = messages.into();
         let mut from = 0;
         while from < messages.len() {
-            let judged = self.judged(messages.clone(), from);
+            let judged = self.make_batch(messages.clone(), from);
             let bug = || SourceError::new(SensorErrorKind::Bug, "making events stopped at an internal error");
             let batch = self.held.during(source, judged).await?.ok_or_else(bug)?;
             from += batch.read;
             let Some(last) = messages[..from].last().filter(|_| batch.read > 0).map(|message| message.token) else {
                 return Err(SourceError::new(SensorErrorKind::Bug, "a batch of messages holds no message"));
             };
-            let cursor = source.cursor_at(last).map(|cursor| stored(&cursor)).transpose()?;
+            let cursor = source.cursor_at(last).map(|cursor| to_cursor(&cursor)).transpose()?;
             self.check_poison(&batch)?;
             let (batch, cursor) = self.behind_passed(batch, cursor);
             match cursor {
@@ -264,7 +264,7 @@ impl Run {
 
     /// Writes the cursor after messages that make nothing, if there are any. They are settled only then: a source that
     /// forgets what is settled must never be asked for something older.
-    async fn advance(&mut self, source: &mut dyn Source) -> Result<Option<Ended>, SourceError> {
+    async fn advance(&mut self, source: &mut dyn MessageSource) -> Result<Option<RunEnd>, SourceError> {
         match self.passed.take() {
             Some((batch, cursor)) => self.write(source, &batch, Some(cursor)).await,
             None => Ok(None),
@@ -272,21 +272,26 @@ impl Run {
     }
 
     /// Writes that cursor at the end of a run, however it ended.
-    async fn advance_at_end(&mut self, source: &mut dyn Source, ended: Result<Ended, SourceError>) -> Result<Ended, SourceError> {
-        if matches!(ended, Ok(Ended::Superseded)) {
+    async fn advance_at_end(&mut self, source: &mut dyn MessageSource, ended: Result<RunEnd, SourceError>) -> Result<RunEnd, SourceError> {
+        if matches!(ended, Ok(RunEnd::Superseded)) {
             return ended;
         }
         let advanced = self.advance(source).await;
         match (ended, advanced) {
-            (Ok(Ended::Done), Ok(Some(early))) => Ok(early),
-            (Ok(Ended::Done), Err(error)) => Err(error),
+            (Ok(RunEnd::Done), Ok(Some(early))) => Ok(early),
+            (Ok(RunEnd::Done), Err(error)) => Err(error),
             // Without that cursor the messages are read again.
             (ended, _) => ended,
         }
     }
 
     /// Commits the first messages that are held, and settles them. Returns how the run ended, if it did.
-    async fn write(&mut self, source: &mut dyn Source, batch: &Batch, cursor: Option<Cursor>) -> Result<Option<Ended>, SourceError> {
+    async fn write(
+        &mut self,
+        source: &mut dyn MessageSource,
+        batch: &Batch,
+        cursor: Option<Cursor>,
+    ) -> Result<Option<RunEnd>, SourceError> {
         let unkept = match self.commit(source, batch, cursor.as_ref()).await? {
             Committing::Taken { unkept } => unkept,
             Committing::Ended(ended) => return Ok(Some(ended)),
@@ -307,16 +312,16 @@ impl Run {
     }
 
     /// Settles messages. If the run is asked to stop, it waits for the peer only for a while: the messages are in the log.
-    async fn settle(&mut self, source: &mut dyn Source, tokens: &[Token]) -> Result<Option<Ended>, SourceError> {
+    async fn settle(&mut self, source: &mut dyn MessageSource, tokens: &[Token]) -> Result<Option<RunEnd>, SourceError> {
         let (clock, stop) = (self.means.world.clock.clone(), &mut self.stopped);
         let patience = async {
-            stopped(stop).await;
+            wait_for_stop(stop).await;
             clock.sleep(STOP_PATIENCE).await;
         };
         tokio::select! {
             biased;
             settled = source.settle(tokens) => settled.map(|()| None),
-            () = patience => Ok(Some(Ended::Stopped)),
+            () = patience => Ok(Some(RunEnd::Stopped)),
         }
     }
 
@@ -350,7 +355,7 @@ impl Run {
 
     /// Shows and records that nothing is accepted, although the run continues.
     fn note_poisoned(&mut self, error: &SourceError, now: Timestamp) {
-        let error = recorded(error);
+        let error = to_recorded_error(error);
         self.means.log.add(error.message.clone());
         self.refusals.error = Some(error.clone());
         self.show_reading();
@@ -368,13 +373,13 @@ impl Run {
     }
 
     /// Makes a batch on a thread for long computations. Returns none at an internal error.
-    fn judged(&self, messages: Arc<[Message]>, from: usize) -> impl Future<Output = Option<Batch>> + use<> {
+    fn make_batch(&self, messages: Arc<[Message]>, from: usize) -> impl Future<Output = Option<Batch>> + use<> {
         let (edge, catalog, sensor) = (self.means.edge.clone(), self.means.catalogs.current(), self.sensor.clone());
-        self.means.blocking.done(move || batch_of(&edge, &catalog, &sensor, &messages[from..]))
+        self.means.blocking.run(move || batch_of(&edge, &catalog, &sensor, &messages[from..]))
     }
 
     /// Offers a batch until the node takes it. While the node is busy, the peer learns that the messages are worked on.
-    async fn commit(&mut self, source: &mut dyn Source, batch: &Batch, cursor: Option<&Cursor>) -> Result<Committing, SourceError> {
+    async fn commit(&mut self, source: &mut dyn MessageSource, batch: &Batch, cursor: Option<&Cursor>) -> Result<Committing, SourceError> {
         let after: Option<Digest> = cursor.and(self.cursor.as_ref()).map(Cursor::digest);
         let mut ask = SensorBatch {
             sensor: self.id,
@@ -398,7 +403,7 @@ impl Run {
         let mut waited = Duration::ZERO;
         loop {
             let command = Command { actor: Actor::Sensor(self.sensor.name.clone()), trace: None, ask: Ask::TakeSensorBatch(ask.clone()) };
-            let busy = match self.answered(source, command).await? {
+            let busy = match self.submit_batch(source, command).await? {
                 Ok(committed) => {
                     self.count(batch, &committed);
                     if waited >= WAIT_SHOWN_AFTER {
@@ -413,7 +418,7 @@ impl Run {
                 Err(SubmitError::StorageFull) => "the disk is full".to_owned(),
                 Err(SubmitError::Refused(refusal @ Refusal::TooMuchOpen { .. })) => refusal.to_string(),
                 Err(SubmitError::Refused(Refusal::StaleRun { .. }) | SubmitError::Stopping) => {
-                    return Ok(Committing::Ended(Ended::Superseded));
+                    return Ok(Committing::Ended(RunEnd::Superseded));
                 }
                 Err(SubmitError::Refused(refusal @ Refusal::TooManyDeadLetters { open, .. })) if !ask.refused.is_empty() => {
                     let room = usize::try_from(SENSOR_DEAD_LETTERS_MAX.saturating_sub(open)).unwrap_or(usize::MAX);
@@ -441,12 +446,12 @@ impl Run {
             let wait = async {
                 tokio::select! {
                     biased;
-                    () = stopped(&mut stop) => Goes::No,
+                    () = wait_for_stop(&mut stop) => Goes::No,
                     () = clock.sleep(again) => Goes::On,
                 }
             };
             if self.held.during(source, wait).await? == Goes::No {
-                return Ok(Committing::Ended(Ended::Stopped));
+                return Ok(Committing::Ended(RunEnd::Stopped));
             }
             again = (again * 2).min(OFFER_AGAIN_MAX);
         }
@@ -454,7 +459,11 @@ impl Run {
 
     /// Submits a batch and waits for the answer. What was submitted may be in the log even if the run is stopped, so it
     /// waits for the answer in any case.
-    async fn answered(&mut self, source: &mut dyn Source, command: Command) -> Result<Result<Committed, SubmitError>, SourceError> {
+    async fn submit_batch(
+        &mut self,
+        source: &mut dyn MessageSource,
+        command: Command,
+    ) -> Result<Result<CommitReceipt, SubmitError>, SourceError> {
         let (tell, mut told) = oneshot::channel();
         let reply = move |outcome| {
             // A task that was aborted needs no answer.
@@ -472,7 +481,7 @@ impl Run {
     }
 
     /// Waits until the intake is open and there is room for bytes.
-    async fn intake_opened(&mut self, mut source: Option<&mut dyn Source>) -> Result<Goes, SourceError> {
+    async fn intake_opened(&mut self, mut source: Option<&mut dyn MessageSource>) -> Result<Goes, SourceError> {
         let clock = self.means.world.clock.clone();
         let (intake, mut waited) = (self.means.intake.clone(), Duration::ZERO);
         loop {
@@ -493,7 +502,7 @@ impl Run {
             let wait = async {
                 tokio::select! {
                     biased;
-                    () = stopped(&mut stop) => None,
+                    () = wait_for_stop(&mut stop) => None,
                     // The room for bytes tells nobody that it has changed.
                     () = clock.sleep(OFFER_AGAIN_MAX) => Some(OFFER_AGAIN_MAX),
                     () = intake.is_not(seen) => Some(Duration::ZERO),
@@ -509,7 +518,7 @@ impl Run {
     }
 
     /// Notes, once in a run, that it works.
-    fn started(&mut self) {
+    fn note_started(&mut self) {
         if self.is_started {
             return;
         }
@@ -530,7 +539,7 @@ impl Run {
         self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(move |_| of_source.note_answer(&names)));
     }
 
-    fn count(&self, batch: &Batch, committed: &Committed) {
+    fn count(&self, batch: &Batch, committed: &CommitReceipt) {
         let Answer::Events(received) = &committed.answer else { return };
         let made = received.iter().filter(|event| event.novelty == Novelty::New).count();
         self.means.status.count(|read| {
@@ -591,9 +600,9 @@ impl Refusals {
 }
 
 /// What a run does next.
-enum Next {
+enum NextMove {
     /// It takes what it pulled.
-    Pulled(Pulled),
+    Pulled(PullOutcome),
     /// It asks the source to keep messages.
     Keep,
     /// It records which parts of the source fail.
@@ -610,7 +619,7 @@ enum Committing {
         unkept: usize,
     },
     /// The run is over.
-    Ended(Ended),
+    Ended(RunEnd),
 }
 
 /// Whether a run continues.
@@ -629,13 +638,13 @@ async fn is_over(wait: &mut Option<Pending<'_, ()>>) {
 }
 
 /// Completes when a run is asked to stop.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(super) async fn wait_for_stop(stop: &mut watch::Receiver<bool>) {
     // A supervisor that is gone can no longer stop it, and nobody needs the run.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Returns the error as it is recorded.
-pub(super) fn recorded(error: &SourceError) -> SensorError {
+pub(super) fn to_recorded_error(error: &SourceError) -> SensorError {
     SensorError::new(error.kind, error.message.clone())
 }
 
@@ -644,7 +653,7 @@ pub(super) fn document(cursor: &Cursor) -> Result<Document, SourceError> {
     Document::parse(Bytes::copy_from_slice(cursor.as_str().as_bytes())).map_err(|why| broken(why.to_string()))
 }
 
-pub(super) fn stored(cursor: &Document) -> Result<Cursor, SourceError> {
+pub(super) fn to_cursor(cursor: &Document) -> Result<Cursor, SourceError> {
     let too_large = |why: String| SourceError::new(SensorErrorKind::Limit, why);
     Cursor::of_bytes(cursor.bytes()).map_err(|why| too_large(why.to_string()))
 }

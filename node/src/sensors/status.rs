@@ -9,17 +9,17 @@ use ensue_engine::sensors::facts::SensorError;
 use ensue_engine::sensors::state::FAILING_PARTS_MAX;
 use ensue_engine::time::Timestamp;
 
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 
 /// The status of a sensor's runs, shared by its task and its readers.
 pub(super) struct RunStatus {
-    clock: Arc<dyn Clock>,
-    shown: Mutex<Shown>,
+    clock: Arc<dyn SteppedClock>,
+    shown: Mutex<StatusSnapshot>,
 }
 
 /// What is shown of a sensor's runs.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct StatusSnapshot {
     /// What the run does.
     pub(super) state: SensorState,
     /// Since when.
@@ -78,8 +78,8 @@ pub(super) struct Read {
 }
 
 impl RunStatus {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        let shown = Shown {
+    pub(super) fn new(clock: Arc<dyn SteppedClock>) -> Arc<Self> {
+        let shown = StatusSnapshot {
             state: SensorState::Starting,
             since: clock.now(),
             failing_since: None,
@@ -95,13 +95,13 @@ impl RunStatus {
     }
 
     /// Returns what is shown now.
-    pub(super) fn shown(&self) -> Shown {
-        self.locked().clone()
+    pub(super) fn snapshot(&self) -> StatusSnapshot {
+        self.lock().clone()
     }
 
     /// Shows another state, which has neither an error nor a reason to wait.
     pub(super) fn set(&self, state: SensorState) {
-        let mut shown = self.locked();
+        let mut shown = self.lock();
         if shown.state != state {
             (shown.state, shown.since) = (state, self.clock.now());
         }
@@ -114,7 +114,7 @@ impl RunStatus {
 
     /// Shows that a run begins. After a failure the sensor is still failing, until a run works.
     pub(super) fn begin(&self) {
-        let mut shown = self.locked();
+        let mut shown = self.lock();
         if shown.state == SensorState::Failing {
             shown.retry_at = None;
             return;
@@ -126,12 +126,12 @@ impl RunStatus {
     /// Shows that the run waits, and why.
     pub(super) fn wait_for(&self, why: &str) {
         self.set(SensorState::Waiting);
-        self.locked().waits_for = Some(why.to_owned());
+        self.lock().waits_for = Some(why.to_owned());
     }
 
     /// Shows a failure, and when it is tried again, unless the run continues. The time of the first failure in a row stays.
     pub(super) fn fail(&self, error: SensorError, retry_at: Option<Timestamp>) {
-        let mut shown = self.locked();
+        let mut shown = self.lock();
         shown.since = *shown.failing_since.get_or_insert_with(|| self.clock.now());
         shown.state = SensorState::Failing;
         (shown.error, shown.waits_for, shown.retry_at) = (Some(error), None, retry_at);
@@ -139,23 +139,23 @@ impl RunStatus {
 
     /// Counts another try.
     pub(super) fn count_restart(&self) {
-        self.locked().restarts += 1;
+        self.lock().restarts += 1;
     }
 
     /// Shows how far the source is behind.
     pub(super) fn set_lag(&self, lag: Lag) {
-        self.locked().lag = lag;
+        self.lock().lag = lag;
     }
 
     /// Adds to what was read.
     pub(super) fn count(&self, change: impl FnOnce(&mut Read)) {
-        change(&mut self.locked().read);
+        change(&mut self.lock().read);
     }
 
     /// Shows that a part fails.
     pub(super) fn show_failing_part(&self, name: &str, error: &str) -> PartFailure {
         let error = error.to_owned();
-        let mut shown = self.locked();
+        let mut shown = self.lock();
         let many = shown.parts.len();
         match shown.parts.get_mut(name) {
             Some(part) if part.error == error => PartFailure::Known,
@@ -173,15 +173,15 @@ impl RunStatus {
 
     /// Shows a part that fails no longer. Returns true if it was shown.
     pub(super) fn hide_part(&self, name: &str) -> bool {
-        self.locked().parts.remove(name).is_some()
+        self.lock().parts.remove(name).is_some()
     }
 
     /// Shows no part that fails any longer.
     pub(super) fn hide_parts(&self) {
-        self.locked().parts.clear();
+        self.lock().parts.clear();
     }
 
-    fn locked(&self) -> MutexGuard<'_, Shown> {
+    fn lock(&self) -> MutexGuard<'_, StatusSnapshot> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,14 +197,14 @@ mod tests {
     fn sensor_is_failing_until_a_run_works() {
         let status = RunStatus::new(Arc::new(SystemClock::default()));
         status.begin();
-        assert_eq!(status.shown().state, SensorState::Starting);
+        assert_eq!(status.snapshot().state, SensorState::Starting);
         let error = SensorError { kind: SensorErrorKind::Connect, message: "nobody answers".to_owned() };
         status.fail(error.clone(), Some(Timestamp::from_micros(1)));
         status.begin();
-        let shown = status.shown();
+        let shown = status.snapshot();
         assert_eq!((shown.state, shown.error, shown.retry_at), (SensorState::Failing, Some(error), None));
         status.set(SensorState::Running);
-        assert_eq!((status.shown().state, status.shown().error), (SensorState::Running, None));
+        assert_eq!((status.snapshot().state, status.snapshot().error), (SensorState::Running, None));
     }
 
     #[test]
@@ -212,10 +212,10 @@ mod tests {
         let status = RunStatus::new(Arc::new(SystemClock::default()));
         let error = SensorError { kind: SensorErrorKind::Poisoned, message: "nothing is accepted".to_owned() };
         status.fail(error.clone(), None);
-        let since = status.shown().since;
+        let since = status.snapshot().since;
         status.wait_for("the disk is full");
-        assert_eq!(status.shown().state, SensorState::Waiting);
+        assert_eq!(status.snapshot().state, SensorState::Waiting);
         status.fail(error, None);
-        assert_eq!((status.shown().state, status.shown().since), (SensorState::Failing, since));
+        assert_eq!((status.snapshot().state, status.snapshot().since), (SensorState::Failing, since));
     }
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_api::Queue;
 use ensue_api::ports::{
-    Declined, FailingPart, FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, TestedFrom, Testing,
+    FailingPart, FindingEnd, PortError, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, TestedFrom, Testing,
 };
-use ensue_connectors::world::{Lines, Parts};
+use ensue_connectors::world::{LineSink, Parts};
 use ensue_connectors::{Connect, Lag, SensorErrorKind, SourceError, World, check_cursor};
 use ensue_engine::catalog::{Pack, Sensor};
 use ensue_engine::command::{Ask, Command, ObservedEvent, Refusal};
@@ -38,16 +38,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::back_off::{HEALTHY_AFTER, wait_after};
-use super::held::Held;
+use super::held_messages::HeldMessages;
 use super::log_files::LogFiles;
 use super::logs::SensorLog;
 use super::parts::RunParts;
-use super::run::{Ended, Letters, Means, Refusals, Run, recorded, stopped};
-use super::status::{RunStatus, Shown};
+use super::run::{Letters, Refusals, RunContext, RunEnd, SensorRun, to_recorded_error, wait_for_stop};
+use super::status::{RunStatus, StatusSnapshot};
 use super::trial::{TestRefusal, Tests, Trial};
 use super::world::SourceClock;
 use crate::catalogs::NodeCatalogs;
-use crate::clock::Clock;
+use crate::clock::SteppedClock;
 use crate::edge::Edge;
 use crate::intake::{IntakeWatch, KnownSensors};
 
@@ -72,7 +72,7 @@ struct ForeignCursor {
 pub trait SensorWorlds: Send + Sync {
     /// Returns the world of a sensor, whose lines go to its own log, and what it says of its parts to `parts`. `seed` is
     /// drawn from the sensor's id.
-    fn world(&self, sensor: &SensorRef, seed: u64, lines: Arc<dyn Lines>, parts: Arc<dyn Parts>) -> World;
+    fn world(&self, sensor: &SensorRef, seed: u64, lines: Arc<dyn LineSink>, parts: Arc<dyn Parts>) -> World;
 
     /// Returns the names of the connections that use a key.
     fn connections_with(&self, key: &KeyRef) -> Vec<ConnectionName>;
@@ -95,7 +95,7 @@ pub struct SupervisorParts {
     /// What sources reach.
     pub worlds: Arc<dyn SensorWorlds>,
     /// The node's clock.
-    pub clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn SteppedClock>,
     /// Whether anything may be read.
     pub intake: IntakeWatch,
     /// The bytes that were read and are not committed.
@@ -114,13 +114,13 @@ pub struct SupervisorParts {
 /// The tasks of the pulling sensors. A clone is the same supervisor.
 #[derive(Clone)]
 pub struct SensorSupervisor {
-    shared: Arc<Shared>,
+    shared: Arc<SupervisorState>,
 }
 
-struct Shared {
+struct SupervisorState {
     parts: SupervisorParts,
     runtime: Handle,
-    tasks: Mutex<BTreeMap<SensorId, Task>>,
+    tasks: Mutex<BTreeMap<SensorId, SensorTask>>,
     starts: Mutex<Starts>,
     tests: Tests,
     /// The logs on disk; none if their folder cannot be used.
@@ -130,7 +130,7 @@ struct Shared {
 }
 
 /// The task of a sensor, and what is known of it.
-struct Task {
+struct SensorTask {
     wanted: RunSensor,
     definition: Option<Definition>,
     stop: watch::Sender<bool>,
@@ -156,7 +156,7 @@ impl SensorSupervisor {
                 .inspect_err(|why| tracing::warn!(folder = %folder.display(), %why, "the logs of sensors are only kept in memory"))
                 .ok()
         });
-        let shared = Shared { parts, runtime: Handle::current(), tasks, starts, tests, files, stop };
+        let shared = SupervisorState { parts, runtime: Handle::current(), tasks, starts, tests, files, stop };
         Self { shared: Arc::new(shared) }
     }
 
@@ -250,7 +250,7 @@ impl SensorSupervisor {
             }
         });
         let definition = shared.definition(&wanted.sensor);
-        tasks.insert(wanted.id, Task { wanted, definition, stop, handle, status, log });
+        tasks.insert(wanted.id, SensorTask { wanted, definition, stop, handle, status, log });
     }
 
     fn halt(&self, id: SensorId) {
@@ -268,8 +268,8 @@ impl SensorSupervisor {
     }
 }
 
-impl Shared {
-    fn tasks(&self) -> MutexGuard<'_, BTreeMap<SensorId, Task>> {
+impl SupervisorState {
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<SensorId, SensorTask>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -279,7 +279,7 @@ impl Shared {
             return short.map_err(unusable);
         }
         let bodies = self.parts.bodies.clone();
-        let read = self.parts.blocking.done(move || read_cursor(&stored, &*bodies));
+        let read = self.parts.blocking.run(move || read_cursor(&stored, &*bodies));
         read.await.ok_or_else(|| SourceError::new(SensorErrorKind::Bug, "reading the cursor stopped at an internal error"))?
     }
 
@@ -291,7 +291,7 @@ impl Shared {
 
 /// The runs of one task, one after the other.
 struct Course {
-    shared: Arc<Shared>,
+    shared: Arc<SupervisorState>,
     wanted: RunSensor,
     stopped: watch::Receiver<bool>,
     status: Arc<RunStatus>,
@@ -315,13 +315,13 @@ impl Course {
             let ticket = self.shared.starts.lock().unwrap_or_else(PoisonError::into_inner).ticket(world.clock.now());
             tokio::select! {
                 biased;
-                () = stopped(&mut self.stopped) => return,
+                () = wait_for_stop(&mut self.stopped) => return,
                 () = world.clock.sleep(ticket) => {}
             }
             let began = world.clock.now();
             let error = match self.once(&world, &parts).await {
-                Ok(Ended::Stopped | Ended::Superseded) => return,
-                Ok(Ended::Done) => {
+                Ok(RunEnd::Stopped | RunEnd::Superseded) => return,
+                Ok(RunEnd::Done) => {
                     self.log.add("the source has ended".to_owned());
                     return self.status.set(SensorState::Done);
                 }
@@ -332,7 +332,7 @@ impl Course {
                 failures = 0;
             }
             failures = failures.saturating_add(1);
-            let shown = recorded(&error);
+            let shown = to_recorded_error(&error);
             let wait = wait_after(failures, shown.kind, (id, self.wanted.run)).max(error.retry_after.unwrap_or_default());
             let retry_at = world.clock.now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
             self.log.add(format!("failure {failures} in a row: {}", shown.message));
@@ -343,15 +343,15 @@ impl Course {
             self.shared.parts.submit.submit(command, Box::new(|_| {}));
             tokio::select! {
                 biased;
-                () = stopped(&mut self.stopped) => return,
+                () = wait_for_stop(&mut self.stopped) => return,
                 () = world.clock.sleep(wait) => self.status.count_restart(),
             }
         }
     }
 
     /// Runs the sensor once, from the cursor in the log. A panic is an error.
-    async fn once(&self, world: &Arc<World>, of_source: &Arc<RunParts>) -> Result<Ended, SourceError> {
-        let Some(sensor) = self.definition() else { return Ok(Ended::Superseded) };
+    async fn once(&self, world: &Arc<World>, of_source: &Arc<RunParts>) -> Result<RunEnd, SourceError> {
+        let Some(sensor) = self.definition() else { return Ok(RunEnd::Superseded) };
         let identity = sensor.identity();
         let stored = {
             // A copy of the table that a run kept would keep all rows as they were then.
@@ -360,7 +360,7 @@ impl Course {
             // With another identity the cursor means nothing. The log sets another sensor as a consequence of the new catalog.
             match pulling.filter(|pulling| pulling.identity == identity) {
                 Some(pulling) => pulling.cursor.clone(),
-                None => return Ok(Ended::Superseded),
+                None => return Ok(RunEnd::Superseded),
             }
         };
         let cursor = match stored {
@@ -368,7 +368,7 @@ impl Course {
             None => None,
         };
         let parts = &self.shared.parts;
-        let means = Means {
+        let means = RunContext {
             submit: parts.submit.clone(),
             catalogs: parts.catalogs.clone(),
             edge: parts.edge.clone(),
@@ -382,7 +382,7 @@ impl Course {
             log: self.log.clone(),
             parts: of_source.clone(),
         };
-        let run = Run {
+        let run = SensorRun {
             means,
             id: self.wanted.id,
             run: self.wanted.run,
@@ -392,7 +392,7 @@ impl Course {
             is_started: false,
             refusals: Refusals::default(),
             letters: Letters::default(),
-            held: Held::new(world.clock.clone()),
+            held: HeldMessages::new(world.clock.clone()),
             passed: None,
             quiet: None,
         };
@@ -466,7 +466,7 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
         let known = self.shared.parts.known.sensors();
         let (id, pulling) = known.of(sensor)?;
         let mode = known.mode(sensor);
-        let shown = self.shared.tasks().get(&id).map(|task| task.status.shown());
+        let shown = self.shared.tasks().get(&id).map(|task| task.status.snapshot());
         let state = match (mode, &shown) {
             (SensorMode::Disabled, _) => SensorState::Disabled,
             (SensorMode::Enabled, Some(shown)) => shown.state,
@@ -484,7 +484,7 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
         let failing_parts = of_source.collect();
         let (cursor, broken) = match pulling.cursor.as_ref().and_then(StoredCursor::short) {
             Some(Ok(cursor)) => (Some(cursor.into_text()), None),
-            Some(Err(why)) => (None, Some(recorded(&unusable(why)))),
+            Some(Err(why)) => (None, Some(to_recorded_error(&unusable(why)))),
             None => (None, None),
         };
         Some(SensorStatus {
@@ -534,7 +534,7 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
         })
     }
 
-    fn check_cursor(&self, sensor: &SensorRef, cursor: &Cursor) -> Result<(), Declined> {
+    fn check_cursor(&self, sensor: &SensorRef, cursor: &Cursor) -> Result<(), PortError> {
         let catalog = self.shared.parts.catalogs.current();
         // One that the catalog does not have is refused by the core.
         let Some(known) = catalog.sensors().get(sensor) else { return Ok(()) };
@@ -552,13 +552,13 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
         })
     }
 
-    fn read_again(&self, sensor: &SensorRef, message: KeptMessage, body: Bytes) -> Result<Vec<ObservedEvent>, Declined> {
+    fn read_again(&self, sensor: &SensorRef, message: KeptMessage, body: Bytes) -> Result<Vec<ObservedEvent>, PortError> {
         let parts = &self.shared.parts;
         parts.edge.read_again(&parts.catalogs.current(), sensor, message, body)
     }
 }
 
-impl Shared {
+impl SupervisorState {
     /// Returns the parts of a test of a sensor, whatever its run does.
     async fn trial(&self, asked: SensorTest) -> Result<Trial, TestRefusal> {
         let absent = || TestRefusal::NotPulling(Refusal::SensorDoesNotPull(asked.sensor.clone()));
@@ -593,8 +593,8 @@ impl SensorSupervisor {
     }
 
     /// Returns what is shown of each sensor that has a task.
-    pub(super) fn all_shown(&self) -> Vec<(SensorRef, Shown)> {
-        self.shared.tasks().values().map(|task| (task.wanted.sensor.clone(), task.status.shown())).collect()
+    pub(super) fn all_shown(&self) -> Vec<(SensorRef, StatusSnapshot)> {
+        self.shared.tasks().values().map(|task| (task.wanted.sensor.clone(), task.status.snapshot())).collect()
     }
 }
 

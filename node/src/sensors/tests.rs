@@ -2,7 +2,7 @@
 
 mod parts;
 mod peers;
-mod seeded;
+mod seeded_random;
 mod site;
 mod suite;
 mod trials;
@@ -122,7 +122,7 @@ fn busy_node_is_offered_the_batch_again() {
     site.be_busy(20);
     peer.add(numbers(0..5));
     site.pass(MINUTE);
-    assert_eq!((site.items(), peer.settled()), (numbers(0..5), numbers(0..5)));
+    assert_eq!((site.items(), peer.settled_in_order()), (numbers(0..5), numbers(0..5)));
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn message_that_is_held_for_longer_than_its_claim_is_not_delivered_again() {
     site.be_busy(30);
     peer.add_twos(numbers(0..500));
     site.pass(15 * SECOND);
-    assert_eq!((site.items().len(), peer.claimed()), (0, 500), "the node is still busy");
+    assert_eq!((site.items().len(), peer.claimed_count()), (0, 500), "the node is still busy");
     site.pass(MINUTE);
-    assert_eq!((site.items().len(), peer.settled()), (1_000, numbers(0..500)));
-    assert_eq!(peer.expired(), [0; 0]);
+    assert_eq!((site.items().len(), peer.settled_in_order()), (1_000, numbers(0..500)));
+    assert_eq!(peer.expired_numbers(), [0; 0]);
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn message_is_kept_while_the_disk_is_full() {
     site.pass(Duration::from_millis(150));
     site.set_room(false);
     site.pass(20 * SECOND);
-    assert_eq!((site.items().len(), peer.claimed()), (0, 1));
+    assert_eq!((site.items().len(), peer.claimed_count()), (0, 1));
     site.set_room(true);
     site.pass(10 * SECOND);
-    assert_eq!((site.items(), peer.settled(), peer.expired()), (numbers(0..1), numbers(0..1), vec![]));
+    assert_eq!((site.items(), peer.settled_in_order(), peer.expired_numbers()), (numbers(0..1), numbers(0..1), vec![]));
 }
 
 #[test]
@@ -164,8 +164,8 @@ fn later_messages_of_a_pull_are_kept_while_the_first_ones_are_settled() {
     peer.fail_next(Fault::SettleIsSlow);
     peer.add_twos(numbers(0..500));
     site.pass(MINUTE);
-    assert_eq!((site.items().len(), peer.settled()), (1_000, numbers(0..500)));
-    assert_eq!(peer.expired(), [0; 0]);
+    assert_eq!((site.items().len(), peer.settled_in_order()), (1_000, numbers(0..500)));
+    assert_eq!(peer.expired_numbers(), [0; 0]);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn run_that_cannot_keep_its_messages_fails_and_reads_them_again() {
     peer.fail_next(Fault::KeepFails);
     peer.add(numbers(0..5));
     site.pass(2 * MINUTE);
-    assert_eq!((site.failures(), site.items(), peer.settled()), (vec!["connect".to_owned()], numbers(0..5), numbers(0..5)));
+    assert_eq!((site.failures(), site.items(), peer.settled_in_order()), (vec!["connect".to_owned()], numbers(0..5), numbers(0..5)));
 }
 
 #[test]
@@ -188,9 +188,9 @@ fn stopped_run_gives_back_what_is_not_in_the_log() {
     site.be_busy(1_000);
     peer.add(numbers(3..8));
     site.pass(10 * SECOND);
-    assert_eq!((peer.waiting(), peer.claimed()), (0, 5));
+    assert_eq!((peer.waiting(), peer.claimed_count()), (0, 5));
     site.stop();
-    assert_eq!((peer.settled(), peer.waiting(), peer.claimed()), (numbers(0..3), 5, 0));
+    assert_eq!((peer.settled_in_order(), peer.waiting(), peer.claimed_count()), (numbers(0..3), 5, 0));
 }
 
 /// Returns how often the cursor moved, and how many messages it moved over.
@@ -214,7 +214,7 @@ fn messages_that_make_nothing_move_the_cursor_once_a_second() {
     site.pass(3 * SECOND);
     let (count, read) = advances(&site);
     assert!((5..=12).contains(&count), "the cursor moved {count} times in 10 s");
-    assert_eq!((read, site.status().cursor, peer.settled()), (700, Some("700".to_owned()), numbers(0..700)));
+    assert_eq!((read, site.status().cursor, peer.settled_in_order()), (700, Some("700".to_owned()), numbers(0..700)));
     assert_eq!(site.items().len(), 0);
 }
 
@@ -250,10 +250,10 @@ fn message_that_makes_nothing_is_settled_with_its_cursor() {
     site.pass(Duration::from_millis(300));
     peer.add_passed(1..2);
     site.pass(Duration::from_millis(300));
-    assert_eq!((site.status().cursor, peer.settled()), (Some("1".to_owned()), numbers(0..1)), "the second one waits");
+    assert_eq!((site.status().cursor, peer.settled_in_order()), (Some("1".to_owned()), numbers(0..1)), "the second one waits");
     site.kill();
     site.pass(10 * SECOND);
-    assert_eq!((site.status().cursor, peer.settled()), (Some("2".to_owned()), numbers(0..2)));
+    assert_eq!((site.status().cursor, peer.settled_in_order()), (Some("2".to_owned()), numbers(0..2)));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn event_takes_the_messages_before_it_along() {
     site.pass(Duration::from_millis(150));
     peer.add(6..7);
     site.pass(Duration::from_millis(150));
-    assert_eq!((advances(&site), site.items(), peer.settled()), ((2, 7), vec![6], numbers(0..7)));
+    assert_eq!((advances(&site), site.items(), peer.settled_in_order()), ((2, 7), vec![6], numbers(0..7)));
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn cursor_that_waits_is_written_when_the_sensor_is_stopped() {
     site.pass(Duration::from_millis(150));
     assert_eq!(advances(&site), (1, 1));
     site.stop();
-    assert_eq!((advances(&site), peer.settled()), ((2, 3), numbers(0..3)));
+    assert_eq!((advances(&site), peer.settled_in_order()), ((2, 3), numbers(0..3)));
 }
 
 /// Has the sensor read nothing but refused messages for an hour, and more of them than it may have open dead letters.
@@ -299,7 +299,7 @@ fn check_hour_of_poison(peer: &Peer) {
         assert_eq!((status.retry_at, status.refused), (None, next - 1), "it reads on");
         assert!(status.since >= began && status.since < began.plus_millis(60_000));
     }
-    assert_eq!((site.letters() as u64, peer.settled()), (SENSOR_DEAD_LETTERS_MAX, numbers(0..next)));
+    assert_eq!((site.letters() as u64, peer.settled_in_order()), (SENSOR_DEAD_LETTERS_MAX, numbers(0..next)));
     let limits = site.lines().iter().filter(|line| line.contains("only counted")).count();
     assert_eq!(limits, 1, "{:?}", site.lines());
     assert_eq!(site.failures(), ["poisoned"; 6], "the 1st, 2nd, 4th … 32nd minute is recorded");
@@ -359,7 +359,7 @@ fn orderly_stop_settles_what_is_in_the_log() {
     peer.add(numbers(0..2_000));
     site.pass(Duration::from_millis(5));
     site.stop();
-    assert_eq!(peer.settled(), site.items());
+    assert_eq!(peer.settled_in_order(), site.items());
     assert_eq!(peer.closes(), peer.opens());
 }
 

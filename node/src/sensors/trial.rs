@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{
-    Declined, SensorTest, SensorTested, SourceEnd, TESTED_BYTES_MAX, TestEnd, TestedBody, TestedEvent, TestedFrom, TestedMessage,
+    PortError, SensorTest, SensorTested, SourceEnd, TESTED_BYTES_MAX, TestEnd, TestedBody, TestedEvent, TestedFrom, TestedMessage,
     TestedOutcome,
 };
-use ensue_connectors::world::{Lines, Purpose};
-use ensue_connectors::{Body, Connect, Message, Pending, Pulled, Room, Source, SourceError, Token, World};
+use ensue_connectors::world::{LineSink, SourcePurpose};
+use ensue_connectors::{Body, Connect, Message, MessageSource, Pending, PullOutcome, Room, SourceError, Token, World};
 use ensue_engine::catalog::{Sensor, Source as Kind};
 use ensue_engine::command::{Answer, Ask, Command, Novelty, ObservedEvent, ReceivedEvent, Refusal};
 use ensue_engine::explain::Explain;
@@ -23,14 +23,14 @@ use ensue_engine::rules::judge::Verdict;
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_engine::sensors::facts::{SensorError, SensorErrorKind};
 use ensue_expression::Document;
-use ensue_sensors::pulled::{Made, events_of};
+use ensue_sensors::pulled_messages::{MessageResult, events_of};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::batches::{BATCH_BYTES_MAX, judged};
+use super::batches::{BATCH_BYTES_MAX, judge_message};
 use super::logs::SensorLog;
-use super::run::{document, stopped, stored};
+use super::run::{document, to_cursor, wait_for_stop};
 use crate::catalogs::NodeCatalogs;
 use crate::edge::Edge;
 
@@ -83,13 +83,13 @@ pub(super) enum TestRefusal {
 pub(super) struct Tests(Arc<Mutex<BTreeSet<SensorRef>>>);
 
 /// The place of a running test.
-struct Place {
+struct TestSlot {
     tests: Tests,
     sensor: SensorRef,
 }
 
 impl Tests {
-    fn begin(&self, sensor: &SensorRef) -> Result<Place, TestRefusal> {
+    fn begin(&self, sensor: &SensorRef) -> Result<TestSlot, TestRefusal> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if running.contains(sensor) {
             return Err(TestRefusal::Running(sensor.clone()));
@@ -98,11 +98,11 @@ impl Tests {
             return Err(TestRefusal::TooMany);
         }
         running.insert(sensor.clone());
-        Ok(Place { tests: self.clone(), sensor: sensor.clone() })
+        Ok(TestSlot { tests: self.clone(), sensor: sensor.clone() })
     }
 }
 
-impl Drop for Place {
+impl Drop for TestSlot {
     fn drop(&mut self) {
         self.tests.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.sensor);
     }
@@ -142,14 +142,14 @@ impl Tests {
         &self,
         sensor: &SensorRef,
         trial: Pending<'static, Result<T, TestRefusal>>,
-    ) -> Result<T, Declined> {
+    ) -> Result<T, PortError> {
         let place = self.begin(sensor)?;
         let mut task = Aborting(tokio::spawn(async move {
             let _held = place;
             trial.await
         }));
         match (&mut task.0).await {
-            Ok(tested) => tested.map_err(Declined::from),
+            Ok(tested) => tested.map_err(PortError::from),
             Err(error) => {
                 let text = |panic: Box<dyn std::any::Any + Send>| ensue_engine::explain::panic_text(&*panic).to_owned();
                 let why = error.try_into_panic().map_or_else(|error| error.to_string(), text);
@@ -163,12 +163,12 @@ impl Tests {
 impl Trial {
     /// Looks for the end of the source.
     pub(super) async fn end(mut self) -> Result<SourceEnd, TestRefusal> {
-        self.world.purpose = Purpose::End;
+        self.world.purpose = SourcePurpose::End;
         let after = self.cursor.as_ref().map(Cursor::digest);
         let (sensor, mut stop) = (self.sensor.name.clone(), self.stopped.clone());
         let found = tokio::select! {
             biased;
-            () = stopped(&mut stop) => return Err(TestRefusal::Stopping),
+            () = wait_for_stop(&mut stop) => return Err(TestRefusal::Stopping),
             found = self.find_end() => found,
         };
         let cursor = found.map_err(|why| TestRefusal::NoEnd { sensor, why: why.message })?;
@@ -187,11 +187,11 @@ impl Trial {
             loop {
                 let room = Room { messages: 1, bytes: BATCH_BYTES_MAX };
                 let nothing = || SourceError::new(SensorErrorKind::Protocol, "the source has ended and has no cursor");
-                let Pulled::Messages(messages) = source.next(room).await? else { return Err(nothing()) };
+                let PullOutcome::Messages(messages) = source.next(room).await? else { return Err(nothing()) };
                 let Some(message) = messages.first() else { continue };
                 let end = source.cursor_at(message.token).ok_or_else(nothing)?;
                 source.close().await;
-                return stored(&end);
+                return to_cursor(&end);
             }
         };
         let late = || SourceError::new(SensorErrorKind::Timeout, format!("it was not found in {} s", self.asked.timeout.as_secs()));
@@ -203,7 +203,7 @@ impl Trial {
     }
 
     pub(super) async fn go(mut self) -> Result<SensorTested, TestRefusal> {
-        self.world.purpose = Purpose::Test;
+        self.world.purpose = SourcePurpose::Test;
         let (clock, began) = (self.world.clock.clone(), self.world.clock.now());
         let after = match self.asked.from {
             TestedFrom::Cursor => self.cursor.take(),
@@ -212,12 +212,12 @@ impl Trial {
         let mut stop = self.stopped.clone();
         let (read, ended) = tokio::select! {
             biased;
-            () = stopped(&mut stop) => return Err(TestRefusal::Stopping),
+            () = wait_for_stop(&mut stop) => return Err(TestRefusal::Stopping),
             read = self.read(after.as_ref()) => read,
         };
         let mut messages = Vec::with_capacity(read.len());
         for (message, cursor) in read {
-            messages.push(self.shown(message, cursor).await?);
+            messages.push(self.test_message(message, cursor).await?);
         }
         let (ended, error) = match ended {
             Ok(ended) => (ended, None),
@@ -269,7 +269,12 @@ impl Trial {
         (read, ended)
     }
 
-    async fn pull(&self, source: &mut dyn Source, read: &mut Vec<Read>, mut deadline: Pending<'_, ()>) -> Result<TestEnd, SourceError> {
+    async fn pull(
+        &self,
+        source: &mut dyn MessageSource,
+        read: &mut Vec<Read>,
+        mut deadline: Pending<'_, ()>,
+    ) -> Result<TestEnd, SourceError> {
         let clock = self.world.clock.clone();
         let (mut bytes, mut has_read) = (0, false);
         loop {
@@ -281,7 +286,7 @@ impl Trial {
                 () = &mut deadline => return Ok(if has_read { TestEnd::Quiet } else { TestEnd::Timeout }),
                 () = quiet, if has_read => return Ok(TestEnd::Quiet),
             };
-            let Pulled::Messages(messages) = pulled else { return Ok(TestEnd::Done) };
+            let PullOutcome::Messages(messages) = pulled else { return Ok(TestEnd::Done) };
             for message in messages {
                 // No more comes until this is settled, so the source has read everything that there is.
                 has_read = true;
@@ -299,7 +304,7 @@ impl Trial {
     }
 
     /// Returns a message with what it would make.
-    async fn shown(&self, message: Message, cursor: Option<Document>) -> Result<TestedMessage, TestRefusal> {
+    async fn test_message(&self, message: Message, cursor: Option<Document>) -> Result<TestedMessage, TestRefusal> {
         let (edge, catalog, sensor) = (self.edge.clone(), self.catalogs.current(), self.sensor.clone());
         let message = Arc::new(message);
         let work = {
@@ -307,14 +312,14 @@ impl Trial {
             move || {
                 let made = events_of(&sensor, &message);
                 let keys = keys_of(&message, &made);
-                judged(&edge, &catalog, &sensor, &message, made).map(|events| events.map(|events| (events, keys)))
+                judge_message(&edge, &catalog, &sensor, &message, made).map(|events| events.map(|events| (events, keys)))
             }
         };
         let made = tokio::task::spawn_blocking(work).await;
         let would = match made.map_err(|why| TestRefusal::Panicked(format!("making events stopped at an internal error: {why}")))? {
             Err((trigger, reason)) => TestedOutcome::Refused { trigger, reason },
             Ok(None) => TestedOutcome::Passed,
-            Ok(Some((events, keys))) => self.checked(events, keys).await,
+            Ok(Some((events, keys))) => self.check_events(events, keys).await,
         };
         let (body, bytes) = content(&message.body);
         let cursor = cursor.map(|cursor| cursor.root().raw().to_owned());
@@ -322,7 +327,7 @@ impl Trial {
     }
 
     /// Asks the core whether it would record these events, and which of them it has already.
-    async fn checked(&self, events: Vec<ObservedEvent>, keys: Vec<Option<String>>) -> TestedOutcome {
+    async fn check_events(&self, events: Vec<ObservedEvent>, keys: Vec<Option<String>>) -> TestedOutcome {
         let ask = Ask::Check(Box::new(Ask::ReceiveEvents(events.clone())));
         let (tell, told) = oneshot::channel();
         let reply = move |outcome| {
@@ -360,8 +365,8 @@ impl Trial {
 }
 
 /// Returns the dedupe key of each event that a message makes.
-fn keys_of(message: &Message, made: &Made) -> Vec<Option<String>> {
-    let Made::Events(emitted) = made else { return Vec::new() };
+fn keys_of(message: &Message, made: &MessageResult) -> Vec<Option<String>> {
+    let MessageResult::Events(emitted) = made else { return Vec::new() };
     (0_u32..).zip(emitted).map(|(index, one)| one.dedupe.clone().or_else(|| crate::edge::natural_key(message, index))).collect()
 }
 

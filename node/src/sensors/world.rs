@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{self, Actions, Folders, Lines, Parts, Programs, Purpose, Web};
+use ensue_connectors::world::{self, Actions, Folders, LineSink, Parts, Programs, SourcePurpose, Web};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::names::{ConnectionName, KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -12,13 +12,13 @@ use ensue_executor::connections::Connections;
 
 use super::supervisor::SensorWorlds;
 use crate::catalogs::NodeCatalogs;
-use crate::clock::Clock;
-use crate::keys::KeyRing;
+use crate::clock::SteppedClock;
+use crate::key_ring::KeyRing;
 
 /// Makes the worlds of sensors.
 pub(crate) struct NodeWorlds {
     /// The node's clock.
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn SteppedClock>,
     /// The keys.
     pub(crate) keys: Arc<KeyRing>,
     /// What packs may read.
@@ -36,9 +36,9 @@ pub(crate) struct NodeWorlds {
 }
 
 impl SensorWorlds for NodeWorlds {
-    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>, parts: Arc<dyn Parts>) -> World {
+    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn LineSink>, parts: Arc<dyn Parts>) -> World {
         World {
-            purpose: Purpose::Run,
+            purpose: SourcePurpose::Run,
             seed,
             clock: Arc::new(SourceClock(self.clock.clone())),
             web: self.web.clone(),
@@ -57,7 +57,7 @@ impl SensorWorlds for NodeWorlds {
 }
 
 /// The node's clock, with the waits of the machine's steady clock.
-pub(super) struct SourceClock(pub(super) Arc<dyn Clock>);
+pub(super) struct SourceClock(pub(super) Arc<dyn SteppedClock>);
 
 impl world::Clock for SourceClock {
     fn now(&self) -> Timestamp {
@@ -73,7 +73,7 @@ impl world::Clock for SourceClock {
 struct SourceKeys {
     keys: Arc<KeyRing>,
     catalogs: Arc<NodeCatalogs>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
 }
 
 impl world::Keys for SourceKeys {
@@ -83,12 +83,12 @@ impl world::Keys for SourceKeys {
         if !may_read {
             return Err(missing(format!("the pack `{}` may not read the key `{key}`", by.pack())));
         }
-        let value = self.keys.accepted(key, self.clock.now()).map_err(|why| missing(why.to_string()))?.current;
+        let value = self.keys.accepted_values(key, self.clock.now()).map_err(|why| missing(why.to_string()))?.current;
         let value = value.ok_or_else(|| missing(format!("the key `{key}` is not set; set it with `ensue keys set {key}`")))?;
         Ok((*value).clone())
     }
 
-    fn listed(&self, pack: &PackName) -> Vec<KeyRef> {
+    fn listed_keys(&self, pack: &PackName) -> Vec<KeyRef> {
         self.catalogs.current().packs().get(pack).map_or_else(Vec::new, |pack| pack.keys.iter().cloned().collect())
     }
 

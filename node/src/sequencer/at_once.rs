@@ -4,7 +4,7 @@
 //! Such an attempt has no effect besides its report. If the batch is not written, neither has happened.
 
 use bytes::Bytes;
-use ensue_engine::batch::{Beside, Offered};
+use ensue_engine::batch::{BatchInputs, OfferOutcome};
 use ensue_engine::command::{Command, Nothing};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::Pace;
@@ -65,7 +65,7 @@ impl Sequencer {
     fn is_taken(&mut self, report: &Command) -> bool {
         let at = self.moment();
         let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
-        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
-        matches!(self.sequencing.offer(report, &at, &beside), Offered::Taken { .. })
+        let beside = BatchInputs { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
+        matches!(self.sequencing.offer(report, &at, &beside), OfferOutcome::Taken { .. })
     }
 }

@@ -62,7 +62,7 @@ impl Bodies for LoggedBodies<'_> {
         })
     }
 
-    fn decoded(&self, body: &Body) -> Option<Bytes> {
+    fn decoded_bytes(&self, body: &Body) -> Option<Bytes> {
         (self.plain)(body).ok().flatten()
     }
 }

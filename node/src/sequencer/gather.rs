@@ -7,8 +7,8 @@ use std::sync::mpsc::TryRecvError;
 use ensue_engine::command::{Command, Precedence};
 
 use super::Sequencer;
-use super::handle::{Item, Waiting};
-use super::queues::contended_slots;
+use super::handle::{SequencerMessage, WaitingCommand};
+use super::start_rates::contended_slots;
 
 /// The maximum number of commands in one batch: a caller waits for the other commands of the batch, but not forever.
 pub(super) const BATCH_COMMANDS_MAX: usize = 512;
@@ -21,7 +21,7 @@ impl Sequencer {
     /// Takes the commands of the next batch. Commands that the log itself leads to, such as reports, go first, but never alone. While
     /// executions wait for a slot, no more commands are taken from outside than slots can become free. Otherwise batches grow, reports are
     /// delayed behind them, and accepted work is never finished.
-    pub(super) fn gather(&mut self) -> Vec<Waiting> {
+    pub(super) fn gather(&mut self) -> Vec<WaitingCommand> {
         let mut inside = Vec::new();
         if let Some(item) = self.came.take() {
             self.sort(item, &mut inside);
@@ -56,22 +56,22 @@ impl Sequencer {
         inside
     }
 
-    fn sort(&mut self, item: Item, inside: &mut Vec<Waiting>) {
+    fn sort(&mut self, item: SequencerMessage, inside: &mut Vec<WaitingCommand>) {
         match item {
-            Item::Command(waiting) if comes_from_inside(&waiting.command) => inside.push(waiting),
-            Item::Command(waiting) => self.outside.push_back(waiting),
-            Item::TellQueues(tell, held) => {
-                let told = self.rates.tell(self.sequencing.engine(), self.clock.now(), &self.settings);
+            SequencerMessage::Command(waiting) if comes_from_inside(&waiting.command) => inside.push(waiting),
+            SequencerMessage::Command(waiting) => self.outside.push_back(waiting),
+            SequencerMessage::TellQueues(tell, held) => {
+                let told = self.rates.report(self.sequencing.engine(), self.clock.now(), &self.settings);
                 drop(held);
                 // The caller may have gone.
                 let _ = tell.try_send(told);
             }
-            Item::ReleaseCaches(_held) => {
+            SequencerMessage::ReleaseCaches(_held) => {
                 self.log.release_caches();
                 self.sequencing.release_caches();
                 *self.reader.borrow_mut() = None;
             }
-            Item::Stop => self.is_stopping = true,
+            SequencerMessage::Stop => self.is_stopping = true,
         }
     }
 }

@@ -12,14 +12,14 @@ use ensue_engine::record::{Actor, CatalogRevision, Record};
 use ensue_engine::time::Timestamp;
 use ensue_store::checkpoints::Checkpoints;
 use ensue_store::memory::MemoryLog;
-use ensue_store::settled::Settled;
+use ensue_store::settling_log::SettlingLog;
 use ensue_store::verify::verify;
 use ensue_test_support::faulty_log::{AppendFault, Fate, Faults, FaultyLog};
 
 use super::gather::BATCH_COMMANDS_MAX;
 use super::*;
 use crate::clock::ClockStep;
-use crate::seat::open::fold_in;
+use crate::log_runtime::open::fold_in;
 use crate::snapshots::snapshots;
 
 const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
@@ -33,7 +33,7 @@ struct HandClock {
     steps: Mutex<Vec<ClockStep>>,
 }
 
-impl Clock for HandClock {
+impl SteppedClock for HandClock {
     fn now(&self) -> Timestamp {
         NOON.plus_millis(self.millis.load(Ordering::Relaxed))
     }
@@ -64,8 +64,8 @@ impl Clock for HandClock {
 struct NoListener;
 
 impl CommitListener for NoListener {
-    fn committed(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
-    fn answered(&mut self, _: &Arc<CommittedBatch>) {}
+    fn on_commit(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
+    fn on_answered(&mut self, _: &Arc<CommittedBatch>) {}
 }
 
 /// A disk whose free space a test controls.
@@ -97,7 +97,7 @@ fn roomy() -> Queues {
 
 struct World {
     handle: SequencerHandle,
-    unstarted: Option<Unstarted>,
+    unstarted: Option<UnstartedSequencer>,
     log: Option<FaultyLog<MemoryLog>>,
     reader: Box<dyn LogReader>,
     faults: Faults,
@@ -142,7 +142,7 @@ impl World {
         let parts = SequencerParts {
             engine,
             head,
-            log: Box::new(Settled::of(log)),
+            log: Box::new(SettlingLog::of(log)),
             clock: self.clock.clone(),
             catalogs: Arc::new(Nothing),
             settings: self.settings.clone(),
@@ -156,14 +156,14 @@ impl World {
         self.unstarted.take().unwrap().start(parts).unwrap()
     }
 
-    fn submit(&self, ask: Ask) -> Receiver<Result<Committed, SubmitError>> {
+    fn submit(&self, ask: Ask) -> Receiver<Result<CommitReceipt, SubmitError>> {
         let (tell, told) = sync_channel(1);
         let command = Command { actor: Actor::Operator, trace: None, ask };
         self.handle.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
         told
     }
 
-    fn ask(&self, ask: Ask) -> Result<Committed, SubmitError> {
+    fn ask(&self, ask: Ask) -> Result<CommitReceipt, SubmitError> {
         self.submit(ask).recv().unwrap()
     }
 
@@ -201,7 +201,7 @@ fn answered_caller_finds_its_change_in_the_gauges() {
     let hold_at_the_answer = |ask| {
         let (tell, told) = sync_channel(1);
         let gauges = world.handle.gauges().clone();
-        let reply = move |outcome: Result<Committed, SubmitError>| drop(tell.send(outcome.map(|_| *gauges.hold.lock().unwrap())));
+        let reply = move |outcome: Result<CommitReceipt, SubmitError>| drop(tell.send(outcome.map(|_| *gauges.hold.lock().unwrap())));
         world.handle.submit(Command { actor: Actor::Operator, trace: None, ask }, Box::new(reply));
         told.recv().unwrap().unwrap()
     };
@@ -399,16 +399,16 @@ fn full_command_queue_rejects_callers_but_accepts_internal_commands() {
     assert!(matches!(world.ask(kept_delivery()), Err(SubmitError::Busy)), "there is no room for its bytes");
     assert!(world.ask(clock_step()).is_ok());
     assert_eq!(world.queues.iter().map(|queue| queue.depth()).max(), Some(0), "what was answered holds no room");
-    assert_eq!(world.queues.of(QueueName::Commands).rejected(), 1);
-    assert_eq!(world.queues.of(QueueName::CommandBytes).rejected(), 1);
+    assert_eq!(world.queues.of(QueueName::Commands).rejections(), 1);
+    assert_eq!(world.queues.of(QueueName::CommandBytes).rejections(), 1);
     world.handle.stop();
     thread.join().unwrap().unwrap();
 }
 
 #[test]
 fn queue_of_commands_is_the_only_cap_on_their_number() {
-    let caps = crate::memory::Caps { delivery_bytes_max: 1, open_work: 1, workers: 1 };
-    let mut world = World::with(crate::memory::queues(1 << 40, caps));
+    let caps = crate::memory_limits::Caps { delivery_bytes_max: 1, open_work: 1, workers: 1 };
+    let mut world = World::with(crate::memory_limits::queues(1 << 40, caps));
     let waiting: Vec<_> = (0..COMMANDS_WAITING_MAX).map(|_| world.submit(set_key("a"))).collect();
     assert!(matches!(world.ask(set_key("b")), Err(SubmitError::Busy)), "commands from outside are rejected");
     assert!(matches!(world.ask(clock_step()), Err(SubmitError::Busy)), "so are those that the log itself leads to");

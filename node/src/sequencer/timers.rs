@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use ensue_engine::batch::{Beside, Offered};
+use ensue_engine::batch::{BatchInputs, OfferOutcome};
 use ensue_engine::command::{Ask, Command, Moment, Nothing};
 use ensue_engine::engine::Engine;
 use ensue_engine::ports::AppendError;
@@ -13,7 +13,7 @@ use ensue_engine::record::Actor;
 
 use super::bodies::LoggedBodies;
 use super::{Sequencer, SequencerError, Turn};
-use crate::clock::{Clock, ClockStep};
+use crate::clock::{ClockStep, SteppedClock};
 
 /// The maximum wait for a timer before the clock is read again.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
@@ -29,12 +29,12 @@ pub(super) struct Steps {
 
 impl Steps {
     /// Starts with a step that was not observed: a clock that is behind the log was set back while no node ran.
-    pub(super) fn before_the_start(engine: &Engine, clock: &dyn Clock) -> Self {
+    pub(super) fn before_the_start(engine: &Engine, clock: &dyn SteppedClock) -> Self {
         Self { steps: clock.go_on_from(engine.time()).into_iter().collect(), offered: 0 }
     }
 
     /// The batch is in the log.
-    pub(super) fn written(&mut self) {
+    pub(super) fn note_written(&mut self) {
         self.steps.drain(..std::mem::take(&mut self.offered));
     }
 
@@ -100,7 +100,7 @@ impl Sequencer {
         }
         match self.append() {
             Ok(batch) => {
-                self.released(&batch);
+                self.release_effects(&batch);
                 Ok(Turn::Taken)
             }
             Err(AppendError::Refused { why, .. }) => {
@@ -113,12 +113,12 @@ impl Sequencer {
 
     fn offer_own(&mut self, ask: Ask, at: &Moment) {
         let bodies = LoggedBodies::of(&*self.log, &self.reader, self.plain);
-        let beside = Beside { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
+        let beside = BatchInputs { catalogs: &*self.catalogs, bodies: &bodies, seen: &Nothing, settings: &self.settings };
         let command = Command { actor: Actor::Engine, trace: None, ask };
         match self.sequencing.offer(&command, at, &beside) {
-            Offered::Taken { .. } => {}
-            Offered::Refused(refusal) => tracing::error!(%refusal, "a command of a due timer was refused"),
-            Offered::Needs(bodies) => tracing::error!(bodies = bodies.len(), "a command of a due timer needs bodies"),
+            OfferOutcome::Taken { .. } => {}
+            OfferOutcome::Refused(refusal) => tracing::error!(%refusal, "a command of a due timer was refused"),
+            OfferOutcome::Needs(bodies) => tracing::error!(bodies = bodies.len(), "a command of a due timer needs bodies"),
         }
     }
 }

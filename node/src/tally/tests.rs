@@ -12,7 +12,7 @@ use ensue_engine::locks::facts::{Lock, LockAcquired, LockAwaited, LockOwner};
 use ensue_engine::record::{CatalogRevision, Digest};
 use ensue_engine::rules::facts::{EnforcementMade, Outcome};
 use ensue_test_support::NOON;
-use ensue_test_support::single::{self, started};
+use ensue_test_support::single::{self, attempt_start};
 use prometheus_client::encoding::text::encode;
 
 use super::*;
@@ -27,11 +27,11 @@ fn record(at_micros: i64, fact: impl Into<Fact>) -> Record {
     single::record(id(), StreamId::Execution(ExecutionId(id())), at_micros, None, fact)
 }
 
-fn requested() -> ExecutionRequested {
-    single::requested("core.echo")
+fn sample_request() -> ExecutionRequested {
+    single::execution_request("core.echo")
 }
 
-fn shown(counts: &Counts) -> String {
+fn render_metrics(counts: &TallyCounts) -> String {
     let mut registry = Registry::default();
     counts.register(&mut registry, &Distribution::new(Unit::Seconds, SHORT));
     let mut text = String::new();
@@ -41,20 +41,20 @@ fn shown(counts: &Counts) -> String {
 
 #[test]
 fn attempt_waits_from_when_it_could_start_and_runs_until_its_end() {
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(TallyCounts::default());
     let mut tally = Tally::new(counts.clone());
     let attempt = AttemptId(id());
-    tally.note(&[record(0, requested()), record(3 * MILLISECOND, started(1))]);
+    tally.note(&[record(0, sample_request()), record(3 * MILLISECOND, attempt_start(1))]);
     let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
     tally.note(&[
         record(10 * MILLISECOND, AttemptFailed { attempt, error, retry_after_millis: None, output_tail: None, ended_at: None }),
-        record(30 * MILLISECOND, started(2)),
+        record(30 * MILLISECOND, attempt_start(2)),
     ]);
     tally.note(&[
         record(70 * MILLISECOND, AttemptSucceeded { attempt, ended_at: None }),
         record(70 * MILLISECOND, ExecutionSucceeded::default()),
     ]);
-    let text = shown(&counts);
+    let text = render_metrics(&counts);
     for line in [
         "records_total 6",
         "attempts_total{outcome=\"succeeded\"} 1",
@@ -76,20 +76,20 @@ fn attempt_waits_from_when_it_could_start_and_runs_until_its_end() {
 
 #[test]
 fn wait_for_a_lock_is_counted_once_it_is_acquired() {
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(TallyCounts::default());
     let mut tally = Tally::new(counts.clone());
     let lock = || Lock { owner: LockOwner::Action("core.echo".parse().unwrap()), key: Digest::of(b"eu") };
     let awaited = || LockAwaited { lock: lock(), limit: 1, behind: Vec::new() };
-    tally.note(&[record(0, requested()), record(2 * MILLISECOND, awaited())]);
-    assert!(shown(&counts).contains("lock_wait_seconds_count 0\n"), "it still waits");
+    tally.note(&[record(0, sample_request()), record(2 * MILLISECOND, awaited())]);
+    assert!(render_metrics(&counts).contains("lock_wait_seconds_count 0\n"), "it still waits");
     tally.note(&[
         record(32 * MILLISECOND, LockAcquired { lock: lock() }),
         // Others hold another lock that it needs.
         record(32 * MILLISECOND, awaited()),
         record(42 * MILLISECOND, LockAcquired { lock: lock() }),
-        record(45 * MILLISECOND, started(1)),
+        record(45 * MILLISECOND, attempt_start(1)),
     ]);
-    let text = shown(&counts);
+    let text = render_metrics(&counts);
     for line in ["lock_wait_seconds_sum 0.04", "lock_wait_seconds_count 2", "stage_seconds_sum{stage=\"dispatched\"} 0.003"] {
         assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
     }
@@ -97,22 +97,22 @@ fn wait_for_a_lock_is_counted_once_it_is_acquired() {
 
 #[test]
 fn execution_requested_before_the_start_counts_its_end_without_duration() {
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(TallyCounts::default());
     Tally::new(counts.clone()).note(&[record(70 * MILLISECOND, ExecutionSucceeded::default())]);
-    let text = shown(&counts);
+    let text = render_metrics(&counts);
     assert!(text.contains("executions_total{outcome=\"succeeded\"} 1\n") && text.contains("execution_seconds_count 0\n"), "{text}");
 }
 
 #[test]
 fn clock_set_back_gives_no_duration_and_no_panic() {
-    let counts = Arc::new(Counts::default());
-    Tally::new(counts.clone()).note(&[record(5 * MILLISECOND, requested()), record(0, started(1))]);
-    assert!(shown(&counts).contains("stage_seconds_sum{stage=\"dispatched\"} 0.0\n"));
+    let counts = Arc::new(TallyCounts::default());
+    Tally::new(counts.clone()).note(&[record(5 * MILLISECOND, sample_request()), record(0, attempt_start(1))]);
+    assert!(render_metrics(&counts).contains("stage_seconds_sum{stage=\"dispatched\"} 0.0\n"));
 }
 
 #[test]
 fn each_kind_of_end_is_counted_separately() {
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(TallyCounts::default());
     let mut tally = Tally::new(counts.clone());
     let attempt = AttemptId(id());
     let because = |kind| Failure::new(kind, "it ended with 1");
@@ -158,8 +158,8 @@ fn each_kind_of_end_is_counted_separately() {
     ];
     for (fact, what, outcome) in facts {
         let line = |count: u32| format!("{what}_total{{outcome=\"{outcome}\"}} {count}\n");
-        assert!(shown(&counts).contains(&line(0)), "{}", line(0));
+        assert!(render_metrics(&counts).contains(&line(0)), "{}", line(0));
         tally.note(&[record(0, fact)]);
-        assert!(shown(&counts).contains(&line(1)), "{}", line(1));
+        assert!(render_metrics(&counts).contains(&line(1)), "{}", line(1));
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn resource(log: LogId, said: &[(String, String)]) -> Vec<(String, St
 }
 
 /// Writes spans as the body of an export request.
-pub(super) fn written<'s>(
+pub(super) fn encode_export<'s>(
     resource: &[(String, String)],
     spans: impl Iterator<Item = &'s Span> + Clone,
 ) -> Result<Vec<u8>, serde_json::Error> {
@@ -110,7 +110,7 @@ fn attribute(key: &str, value: &Value) -> Json {
 /// A collector's answer to an export.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Answer {
+struct ExportAnswer {
     partial_success: Option<PartialSuccess>,
 }
 
@@ -122,8 +122,8 @@ struct PartialSuccess {
 }
 
 /// Returns how many spans a collector rejected although it answered successfully.
-pub(super) fn rejected(answer: &[u8]) -> u64 {
-    let answer: Answer = serde_json::from_slice(answer).unwrap_or_default();
+pub(super) fn count_rejected(answer: &[u8]) -> u64 {
+    let answer: ExportAnswer = serde_json::from_slice(answer).unwrap_or_default();
     let rejected = answer.partial_success.unwrap_or_default().rejected_spans;
     rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).unwrap_or(0)
 }
@@ -142,7 +142,7 @@ mod tests {
             (r#"{"partialSuccess":{"rejectedSpans":4}}"#, 4),
         ];
         for (answer, expected) in cases {
-            assert_eq!(rejected(answer.as_bytes()), expected, "{answer}");
+            assert_eq!(count_rejected(answer.as_bytes()), expected, "{answer}");
         }
     }
 }

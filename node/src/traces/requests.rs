@@ -8,7 +8,7 @@ use ensue_engine::trace::Sampler;
 use ensue_executor::{RequestSpans, SentRequest};
 
 use super::span::{Kind, Span, Value};
-use super::waiting::WaitingSpans;
+use super::waiting_spans::WaitingSpans;
 
 /// The methods that spans of answered requests name.
 const KNOWN_METHODS: [&str; 4] = ["DELETE", "PATCH", "POST", "PUT"];
@@ -30,13 +30,13 @@ impl Spans for WaitingSpans {
         self.clock.now()
     }
 
-    fn answered(&self, request: AnsweredRequest) {
+    fn note_answered(&self, request: AnsweredRequest) {
         self.push(of_answered(request, self.clock.now()));
     }
 }
 
 impl RequestSpans for WaitingSpans {
-    fn ended(&self, request: SentRequest) {
+    fn note_request(&self, request: SentRequest) {
         self.push(of_sent(request));
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         TRACE.parse().unwrap()
     }
 
-    fn answered() -> AnsweredRequest {
+    fn sample_answered() -> AnsweredRequest {
         AnsweredRequest {
             span: trace(),
             parent: None,
@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    fn sent() -> SentRequest {
+    fn sample_sent() -> SentRequest {
         SentRequest {
             span: trace(),
             parent: SpanId::of_entropy([7; 8]),
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn answered_request_is_a_server_span_named_by_its_route() {
-        let span = of(answered());
+        let span = of(sample_answered());
         assert_eq!((span.name.as_str(), span.kind, span.error.is_none()), ("POST /hooks/{pack}/{sensor}", Kind::Server, true));
         let expected = [
             "http.request.method=POST",
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn request_span_without_route_or_known_method_has_a_low_cardinality_name() {
-        let span = of(AnsweredRequest { route: None, method: "BREW".to_owned(), ..answered() });
+        let span = of(AnsweredRequest { route: None, method: "BREW".to_owned(), ..sample_answered() });
         assert_eq!(span.name, "HTTP");
         let attributes = attributes(&span);
         assert!(attributes.contains(&"http.request.method=_OTHER".to_owned()), "{attributes:?}");
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn answered_request_is_an_error_only_for_server_errors() {
         for (status, is_error) in [(202, false), (404, false), (429, false), (500, true), (503, true)] {
-            let span = of(AnsweredRequest { status, ..answered() });
+            let span = of(AnsweredRequest { status, ..sample_answered() });
             let has_type = attributes(&span).contains(&format!("error.type={status}"));
             assert_eq!((span.error.is_some(), has_type), (is_error, is_error), "{status}");
         }
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn sent_request_is_a_client_span_named_by_its_method() {
-        let span = of_sent(sent());
+        let span = of_sent(sample_sent());
         assert_eq!((span.name.as_str(), span.kind, span.error.is_none()), ("GET", Kind::Client, true));
         let expected = [
             "http.request.method=GET",
@@ -208,7 +208,7 @@ mod tests {
             "http.response.status_code=200",
         ];
         assert_eq!(attributes(&span), expected);
-        assert!(attributes(&of_sent(SentRequest { redirects: 2, ..sent() })).contains(&"http.request.resend_count=2".to_owned()));
+        assert!(attributes(&of_sent(SentRequest { redirects: 2, ..sample_sent() })).contains(&"http.request.resend_count=2".to_owned()));
     }
 
     #[test]
@@ -219,10 +219,10 @@ mod tests {
             (Some(200), Some("timeout"), Some("timeout")),
             (Some(302), None, None),
         ] {
-            let span = of_sent(SentRequest { status, error, ..sent() });
+            let span = of_sent(SentRequest { status, error, ..sample_sent() });
             let found = attributes(&span).into_iter().find_map(|attribute| attribute.strip_prefix("error.type=").map(str::to_owned));
             assert_eq!((span.error.is_some(), found.as_deref()), (kind.is_some(), kind));
         }
-        assert_eq!(of_sent(SentRequest { method: OTHER_METHOD, ..sent() }).name, "HTTP");
+        assert_eq!(of_sent(SentRequest { method: OTHER_METHOD, ..sample_sent() }).name, "HTTP");
     }
 }

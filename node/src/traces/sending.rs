@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::otlp;
 use super::settings::{Collector, TraceSettings};
 use super::span::Span;
-use super::waiting::WaitingSpans;
+use super::waiting_spans::WaitingSpans;
 
 /// How long spans wait to be sent together with others.
 const SEND_EVERY: Duration = Duration::from_secs(1);
@@ -141,9 +141,9 @@ impl Sending {
 
     async fn send(&mut self, spans: &[&Span]) {
         let many = spans.len() as u64;
-        let body = match otlp::written(&self.resource, spans.iter().copied()) {
+        let body = match otlp::encode_export(&self.resource, spans.iter().copied()) {
             Ok(body) => bytes::Bytes::from(body),
-            Err(error) => return self.dropped(many, &error.to_string()),
+            Err(error) => return self.note_dropped(many, &error.to_string()),
         };
         let mut pause = AGAIN_AFTER;
         for tried in 1.. {
@@ -151,11 +151,11 @@ impl Sending {
                 Ok(rejected) => {
                     let rejected = rejected.min(many);
                     self.waiting.counts().sent.fetch_add(many - rejected, Ordering::Relaxed);
-                    return if rejected > 0 { self.dropped(rejected, "it accepted only some of them") } else { self.heard() };
+                    return if rejected > 0 { self.note_dropped(rejected, "it accepted only some of them") } else { self.note_accepted() };
                 }
                 // While none are accepted, later spans do not wait for retries of each.
                 Err(NotTaken::Now(_)) if tried < TRIES_MAX && self.is_heard && !self.is_stopping() => {}
-                Err(NotTaken::Now(why) | NotTaken::Ever(why)) => return self.dropped(many, &why),
+                Err(NotTaken::Now(why) | NotTaken::Ever(why)) => return self.note_dropped(many, &why),
             }
             let mut stopped = self.stopped.clone();
             let _ = tokio::time::timeout(pause, stopped.wait_for(|stopped| *stopped)).await;
@@ -174,7 +174,7 @@ impl Sending {
         if status.is_success() {
             let is_short = response.content_length().is_some_and(|bytes| bytes <= ANSWER_BYTES_MAX);
             let answer = if is_short { response.bytes().await.unwrap_or_default() } else { bytes::Bytes::new() };
-            return Ok(otlp::rejected(&answer));
+            return Ok(otlp::count_rejected(&answer));
         }
         let why = format!("it answered {status}");
         match status {
@@ -185,13 +185,13 @@ impl Sending {
         }
     }
 
-    fn heard(&mut self) {
+    fn note_accepted(&mut self) {
         if !std::mem::replace(&mut self.is_heard, true) {
             tracing::info!(collector = %self.collector, "the collector of traces accepts spans again");
         }
     }
 
-    fn dropped(&mut self, many: u64, why: &str) {
+    fn note_dropped(&mut self, many: u64, why: &str) {
         self.waiting.counts().dropped.fetch_add(many, Ordering::Relaxed);
         if std::mem::replace(&mut self.is_heard, false) {
             tracing::warn!(collector = %self.collector, why, "spans of traces are dropped; `ensue_spans_total` counts them");

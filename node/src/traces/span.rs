@@ -21,7 +21,7 @@ use ensue_engine::trace::{SpanId, TraceContext, TraceId, TraceParent};
 use ensue_views::enforcements::OutcomeName;
 use ensue_views::executions::{AttemptStatus, Status};
 
-use super::waiting::WaitingSpans;
+use super::waiting_spans::WaitingSpans;
 
 /// The most executions whose beginnings are kept at once; the beginnings of others are read from the log at
 /// their end.
@@ -64,14 +64,14 @@ pub(super) enum Value {
 
 /// Creates spans from records as they arrive.
 pub(crate) struct Tracing {
-    open: BTreeMap<ExecutionId, Open>,
+    open: BTreeMap<ExecutionId, OpenExecution>,
     log: Arc<dyn LogAccess>,
     to: Arc<WaitingSpans>,
 }
 
 /// How an execution that has not ended began.
 #[derive(Clone, Debug)]
-struct Open {
+struct OpenExecution {
     trace: TraceParent,
     parent: SpanId,
     action: ActionRef,
@@ -95,7 +95,7 @@ impl Tracing {
     /// Creates the spans of records; each record is passed once.
     pub(crate) fn note(&mut self, records: &[Record]) {
         for record in records {
-            let Some(trace) = recorded(record) else { continue };
+            let Some(trace) = sampled_trace(record) else { continue };
             match record.fact.by_noun() {
                 ByNoun::EventFact(EventFact::EventReceived(event)) => {
                     // An event that an attempt emits is under the attempt; an event from outside is under the
@@ -110,7 +110,7 @@ impl Tracing {
                         }
                     };
                     let told = vec![("ensue.event", text(&record.id)), ("ensue.matched", Value::Number(event.matched.into()))];
-                    self.tell_at_once(record, &trace, parent, format!("event {}", event.trigger), None, told);
+                    self.push_instant(record, &trace, parent, format!("event {}", event.trigger), None, told);
                 }
                 ByNoun::RuleFact(RuleFact::EnforcementMade(made)) => {
                     let error = match &made.outcome {
@@ -124,7 +124,7 @@ impl Tracing {
                     };
                     let told =
                         vec![("ensue.enforcement", text(&record.id)), ("ensue.outcome", text(OutcomeName::from(&made.outcome).as_str()))];
-                    self.tell_at_once(record, &trace, SpanId::of(made.event.0), format!("enforcement {}", made.rule), error, told);
+                    self.push_instant(record, &trace, SpanId::of(made.event.0), format!("enforcement {}", made.rule), error, told);
                 }
                 ByNoun::ExecutionFact(fact) => {
                     if let StreamId::Execution(id) = &record.stream {
@@ -140,7 +140,7 @@ impl Tracing {
         match fact.milestone() {
             Milestone::Asked(asked) => {
                 if self.open.len() < EXECUTIONS_MAX
-                    && let Some(open) = Open::of(record, asked)
+                    && let Some(open) = OpenExecution::of(record, asked)
                 {
                     self.open.insert(id, open);
                 }
@@ -163,7 +163,7 @@ impl Tracing {
             // An end that somebody requested is not an error.
             Milestone::Ended(ended) => {
                 let error = ended.error.filter(|_| ended.how != HowEnded::Cancelled);
-                self.ended(id, record, Status::from(ended.how), error.map(why));
+                self.close_execution(id, record, Status::from(ended.how), error.map(why));
             }
             Milestone::Said { .. } | Milestone::Held | Milestone::Freed | Milestone::Settled(_) => {}
             Milestone::CancelRequested | Milestone::Noted => {}
@@ -179,7 +179,7 @@ impl Tracing {
         outcome: AttemptStatus,
         error: Option<String>,
     ) {
-        let Some(open) = self.begun(id, end) else { return };
+        let Some(open) = self.find_open(id, end) else { return };
         let Some(begun) = open.attempt.filter(|begun| begun.id == attempt.0) else { return };
         self.to.push(Span {
             trace: open.trace.trace(),
@@ -200,8 +200,8 @@ impl Tracing {
         });
     }
 
-    fn ended(&mut self, id: ExecutionId, end: &Record, outcome: Status, error: Option<String>) {
-        let Some(open) = self.begun(id, end) else { return };
+    fn close_execution(&mut self, id: ExecutionId, end: &Record, outcome: Status, error: Option<String>) {
+        let Some(open) = self.find_open(id, end) else { return };
         self.open.remove(&id);
         self.to.push(Span {
             trace: open.trace.trace(),
@@ -222,11 +222,11 @@ impl Tracing {
 
     /// Returns how an execution began, read from the log if the beginning was not seen, as of the record
     /// `until`.
-    fn begun(&mut self, id: ExecutionId, until: &Record) -> Option<Open> {
+    fn find_open(&mut self, id: ExecutionId, until: &Record) -> Option<OpenExecution> {
         if let Some(open) = self.open.get(&id) {
             return Some(open.clone());
         }
-        let mut open: Option<Open> = None;
+        let mut open: Option<OpenExecution> = None;
         let mut after = Revision(0);
         loop {
             let records = match self.log.read_stream(&StreamId::Execution(id), after, ReadLimit::default()) {
@@ -240,7 +240,7 @@ impl Tracing {
             after = last.revision;
             for record in records.iter().take_while(|record| record.position < until.position) {
                 if let ByNoun::ExecutionFact(ExecutionFact::ExecutionRequested(asked)) = record.fact.by_noun() {
-                    open = Open::of(record, asked);
+                    open = OpenExecution::of(record, asked);
                 }
                 if let (ByNoun::ExecutionFact(ExecutionFact::AttemptStarted(started)), Some(open)) = (record.fact.by_noun(), &mut open) {
                     open.attempt = Some(OpenAttempt { id: record.id, number: started.number, started_at: record.time });
@@ -256,7 +256,7 @@ impl Tracing {
         open
     }
 
-    fn tell_at_once(
+    fn push_instant(
         &self,
         record: &Record,
         trace: &TraceParent,
@@ -280,10 +280,10 @@ impl Tracing {
     }
 }
 
-impl Open {
+impl OpenExecution {
     /// Returns none if the trace is not recorded.
     fn of(record: &Record, asked: &ExecutionRequested) -> Option<Self> {
-        let trace = recorded(record)?;
+        let trace = sampled_trace(record)?;
         let above = asked
             .part_of
             .as_ref()
@@ -296,7 +296,7 @@ impl Open {
 }
 
 /// Returns the trace that a record is part of, or none if it is part of none or of one that is not recorded.
-fn recorded(record: &Record) -> Option<TraceParent> {
+fn sampled_trace(record: &Record) -> Option<TraceParent> {
     let trace: TraceContext = record.cause.trace.as_ref()?.parse().ok()?;
     Some(trace.parent).filter(TraceParent::is_sampled)
 }

@@ -29,7 +29,7 @@ fn tape(folder: &Path) -> io::Result<()> {
     let from = serde_json::from_str::<Value>(&line)?["cursor"].as_u64().unwrap_or(0);
     // A test of the sensor reads only what follows its cursor.
     if std::env::var_os("ENSUE_TEST").is_none() {
-        settled(folder, from)?;
+        append_settled(folder, from)?;
         let folder = folder.to_owned();
         std::thread::spawn(move || hear(&folder, from));
     }
@@ -49,12 +49,12 @@ fn tape(folder: &Path) -> io::Result<()> {
 /// Writes down each message that is in the log.
 fn hear(folder: &Path, from: u64) -> io::Result<()> {
     for line in io::stdin().lock().lines() {
-        settled(folder, from + serde_json::from_str::<Value>(&line?)?["ack"].as_u64().unwrap_or(0))?;
+        append_settled(folder, from + serde_json::from_str::<Value>(&line?)?["ack"].as_u64().unwrap_or(0))?;
     }
     Ok(())
 }
 
-fn settled(folder: &Path, count: u64) -> io::Result<()> {
+fn append_settled(folder: &Path, count: u64) -> io::Result<()> {
     OpenOptions::new().create(true).append(true).open(folder.join("settled"))?.write_all(format!("{count}\n").as_bytes())
 }
 

@@ -9,21 +9,21 @@ use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Document, MapType, Occurrence, Others, Template, ValueType, nearest};
 use serde_json::{Map, Value, json};
 
-use super::compiled::{literal, optional};
-use super::gives::{Gives, raw_fields};
-use super::inferred::Taker;
-use super::parameters::{self, Given};
+use super::expression_findings::Taker;
+use super::literals::{literal, optional};
+use super::parameters::{self, MappingCheck};
 use super::roots::{config_type, locals, vars};
-use super::schemas::{Form, type_of};
+use super::runner_results::{Gives, raw_fields};
+use super::schemas::{ValueForm, type_of};
 use super::scope::Scope;
 use super::versions::{Sender, trigger_sent};
-use super::{Checking, Stage, code, flow, workflows};
+use super::{CheckPurpose, Checking, code, flow, workflows};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, wrong_type};
 use crate::read::FileMode;
 use crate::source::SourceText;
-use crate::written::{self, Environment};
-use crate::yaml::{Content, Entry, Node, Spanned};
+use crate::syntax::{self, Environment};
+use crate::yaml::{Content, Node, WithSpan, YamlEntry};
 
 /// The folder with the files of actions.
 const FOLDER: &str = "actions";
@@ -32,14 +32,14 @@ pub(super) fn action(
     checking: &mut Checking<'_>,
     name: ActionRef,
     file: &SourceText,
-    written: &written::Action,
+    written: &syntax::Action,
     config: &Arc<Value>,
     report: &mut Report,
 ) -> Option<catalog::Action> {
     let params = written
         .parameters
         .as_ref()
-        .map_or_else(ValueType::anything, |schema| type_of(schema, Form::Completed, "the parameters of this action", None));
+        .map_or_else(ValueType::anything, |schema| type_of(schema, ValueForm::Completed, "the parameters of this action", None));
     // Keys and labels are computed before an execution exists.
     let keyed = Scope::new(file).with("params", params).with("config", config_type(checking));
     let base = keyed.clone().with("execution", execution()).with(VARS, vars());
@@ -48,8 +48,8 @@ pub(super) fn action(
     let concurrency = written.concurrency.as_ref().map(|written| flow::concurrency(file, written, &keyed, report));
     let labels = super::labels::labels(file, &written.labels, &keyed, report);
     let run = self::run(checking, file, written, &scope, report);
-    let output = written.output.as_ref().map(|node| mapped(file, node, written, &scope, report));
-    if checking.stage == Stage::Offered
+    let output = written.output.as_ref().map(|node| compile_output(file, node, written, &scope, report));
+    if checking.stage == CheckPurpose::Offered
         && written.output.is_none()
         && let Some(gives) = Gives::of(&written.run)
     {
@@ -85,20 +85,20 @@ pub(super) fn action(
 }
 
 /// Compiles `output`, which reads the fields of what the runner returns.
-fn mapped(file: &SourceText, node: &Node, written: &written::Action, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
+fn compile_output(file: &SourceText, node: &Node, written: &syntax::Action, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
     let scope = raw_fields(&written.run).into_iter().fold(scope.clone(), |scope, (name, value)| scope.with(name, value));
     let taker = written.result.as_ref().map(|schema| {
         let (at, taker) = (first_line(&node.span, file), "the result".to_owned());
-        Given { file, node: Some(node), at, taker: taker.clone(), called: "field" }.check(schema, Extra::Allowed, report);
-        Taker { takes: type_of(schema, Form::Accepted, "", None), name: taker }
+        MappingCheck { file, node: Some(node), at, taker: taker.clone(), called: "field" }.check(schema, Extra::Allowed, report);
+        Taker { takes: type_of(schema, ValueForm::Accepted, "", None), name: taker }
     });
     scope.template_for(node, taker.as_ref(), report)
 }
 
 /// Returns the parameters that are stored under a name, and reports those that the action does not take.
-fn templates(file: &SourceText, written: &written::Action, report: &mut Report) -> BTreeMap<String, Map<String, Value>> {
+fn templates(file: &SourceText, written: &syntax::Action, report: &mut Report) -> BTreeMap<String, Map<String, Value>> {
     let mut templates = BTreeMap::new();
-    for Entry { key, value } in written.templates.iter().filter(|entry| !entry.value.is_poisoned()) {
+    for YamlEntry { key, value } in written.templates.iter().filter(|entry| !entry.value.is_poisoned()) {
         let params = value.to_value();
         let document = Document::from_value(&params);
         let Value::Object(params) = params else {
@@ -118,7 +118,7 @@ fn templates(file: &SourceText, written: &written::Action, report: &mut Report) 
 }
 
 /// Reports a mock that does not fit the declared result of the action.
-fn check_mock(file: &SourceText, written: &written::Action, report: &mut Report) {
+fn check_mock(file: &SourceText, written: &syntax::Action, report: &mut Report) {
     let (Some(mock), Some(schema)) = (&written.mock, &written.result) else { return };
     if mock.is_poisoned() || schema.is_too_complex() {
         return;
@@ -133,7 +133,7 @@ fn check_mock(file: &SourceText, written: &written::Action, report: &mut Report)
 /// The type of `execution` in expressions of an action.
 fn execution() -> ValueType {
     let fields = MapType::new(Others::None)
-        .called("the fields of `execution`", None)
+        .with_wording("the fields of `execution`", None)
         .with("id", ValueType::text(), Occurrence::Always)
         .with("attempt", ValueType::integer(), Occurrence::Always)
         .with("started_at", ValueType::text(), Occurrence::Always)
@@ -141,10 +141,10 @@ fn execution() -> ValueType {
     ValueType::map(fields)
 }
 
-fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action, plain: &Scope<'_>, report: &mut Report) -> Option<Run> {
+fn run(checking: &mut Checking<'_>, file: &SourceText, action: &syntax::Action, plain: &Scope<'_>, report: &mut Report) -> Option<Run> {
     let with_keys = plain.clone().with_keys(checking.listed_keys());
     match &action.run {
-        written::Run::Process { command, input, env, files } => {
+        syntax::WrittenRun::Process { command, input, env, files } => {
             let beside = beside(checking, FOLDER, command);
             let command = self::command(checking, FOLDER, file, command, report);
             let input = input.as_ref().map(|node| with_keys.template(node, report));
@@ -156,7 +156,7 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             let files = variables(files, &with_keys, report);
             Some(Run::Process(ProcessCommand { command: command?, beside, input: optional(input)?, env: env?, files: files? }))
         }
-        written::Run::Shell { script, env } => {
+        syntax::WrittenRun::Shell { script, env } => {
             let is_fine = code::check_script(script, action.parameters.as_ref(), plain, file, report);
             let script = if is_fine { plain.template(script, report) } else { None };
             let env = match env {
@@ -165,36 +165,36 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             };
             Some(Run::Shell(ShellScript { script: script?, env: env? }))
         }
-        written::Run::Http(http) => {
+        syntax::WrittenRun::Http(http) => {
             let request = super::http::request(checking, (file, http), action.parameters.as_ref(), (plain, &with_keys), report);
             request.map(|request| Run::Http(Box::new(request)))
         }
-        written::Run::Mail(mail) => {
+        syntax::WrittenRun::Mail(mail) => {
             let mail = super::mail::mail(checking, (file, mail), action.parameters.as_ref(), (plain, &with_keys), report);
             mail.map(|mail| Run::Mail(Box::new(mail)))
         }
-        written::Run::Emit { trigger, payload, dedupe } => {
+        syntax::WrittenRun::Emit { trigger, payload, dedupe } => {
             emit(checking, file, trigger, (payload.as_ref(), dedupe.as_ref()), plain, report)
         }
-        written::Run::Workflow(workflow) => {
-            let written = (catalog::Given::Parameters, workflow);
+        syntax::WrittenRun::Workflow(workflow) => {
+            let written = (catalog::WorkflowInput::Parameters, workflow);
             workflows::workflow(checking, file, action.result.as_ref(), written, plain, report)
         }
-        written::Run::Builtin { which, at } => builtin(checking, file, *which, at, report),
+        syntax::WrittenRun::Builtin { which, at } => builtin(checking, file, *which, at, report),
     }
 }
 
 fn emit(
     checking: &mut Checking<'_>,
     file: &SourceText,
-    trigger: &Spanned<String>,
+    trigger: &WithSpan<String>,
     (payload, dedupe): (Option<&Node>, Option<&Node>),
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Option<Run> {
     let named = trigger_sent(checking, Sender::Pack, (file, trigger), report);
     let taker = named.as_ref().and_then(|(name, schema)| {
-        let takes = type_of((*schema)?, Form::Accepted, "", None);
+        let takes = type_of((*schema)?, ValueForm::Accepted, "", None);
         Some(Taker { takes, name: format!("the payload of `{name}`") })
     });
     let template = match payload {
@@ -205,7 +205,11 @@ fn emit(
         && payload.is_none_or(|node| matches!(node.content, Content::Map(_)))
     {
         let at = trigger.span.clone();
-        Given { file, node: payload, at, taker: format!("the payload of `{name}`"), called: "field" }.check(schema, Extra::Allowed, report);
+        MappingCheck { file, node: payload, at, taker: format!("the payload of `{name}`"), called: "field" }.check(
+            schema,
+            Extra::Allowed,
+            report,
+        );
     }
     let key = Taker { takes: ValueType::text().or(ValueType::integer()).or_null(), name: "`dedupe`".to_owned() };
     let dedupe = dedupe.map(|node| scope.template_for(node, Some(&key), report));
@@ -224,7 +228,7 @@ fn builtin(checking: &Checking<'_>, file: &SourceText, which: Builtin, at: &std:
 
 /// Returns the indexes of the arguments that name a file or folder of the pack in `within`, which is the folder of the
 /// definition.
-pub(super) fn beside(checking: &Checking<'_>, within: &str, written: &[Spanned<String>]) -> BTreeSet<usize> {
+pub(super) fn beside(checking: &Checking<'_>, within: &str, written: &[WithSpan<String>]) -> BTreeSet<usize> {
     let files = &checking.pack.files;
     let is_there = |word: &str| {
         let Some(beside) = word.strip_prefix("./").filter(|beside| !beside.is_empty()) else { return false };
@@ -240,7 +244,7 @@ pub(super) fn command(
     checking: &Checking<'_>,
     within: &str,
     file: &SourceText,
-    written: &[Spanned<String>],
+    written: &[WithSpan<String>],
     report: &mut Report,
 ) -> Option<Vec<String>> {
     for item in written {
@@ -273,13 +277,13 @@ pub(super) fn command(
             .hint(format!("write `./x` for a file in `{within}/`; a bare name is looked up in the node's PATH"));
         return None;
     }
-    tell_misspelt_files(checking, within, file, written, report);
+    warn_misspelt_files(checking, within, file, written, report);
     Some(written.iter().map(|item| item.value.clone()).collect())
 }
 
 /// Warns of an argument that is nearly the name of a file of the pack. If it names no file, the program gets
 /// it unchanged.
-fn tell_misspelt_files(checking: &Checking<'_>, within: &str, file: &SourceText, written: &[Spanned<String>], report: &mut Report) {
+fn warn_misspelt_files(checking: &Checking<'_>, within: &str, file: &SourceText, written: &[WithSpan<String>], report: &mut Report) {
     let beside_it = || checking.pack.files.keys().filter_map(|path| inside(path, within)).filter(|path| !path.ends_with(".yaml"));
     for word in written.iter().skip(1) {
         let Some(beside) = word.value.strip_prefix("./") else { continue };
@@ -298,7 +302,7 @@ fn inside<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     path.strip_prefix(folder)?.strip_prefix('/')
 }
 
-pub(super) fn variables(written: &[Entry], scope: &Scope<'_>, report: &mut Report) -> Option<Vec<(String, Template)>> {
+pub(super) fn variables(written: &[YamlEntry], scope: &Scope<'_>, report: &mut Report) -> Option<Vec<(String, Template)>> {
     let compiled: Vec<_> = written.iter().map(|entry| Some((entry.key.value.clone(), scope.template(&entry.value, report)?))).collect();
     compiled.into_iter().collect()
 }

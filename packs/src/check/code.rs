@@ -29,7 +29,7 @@ pub(super) fn check_script(node: &Node, parameters: Option<&Schema>, scope: &Sco
             .hint(format!("declare it as code, so that callers cannot splice values into it:\nparameters:\n  {name}: {{ type: string, x-ensue: code }}"));
         return false;
     }
-    tell(node, value, scope, file, report);
+    report_template(node, value, scope, file, report);
     false
 }
 
@@ -37,7 +37,7 @@ pub(super) fn check_script(node: &Node, parameters: Option<&Schema>, scope: &Sco
 pub(super) fn check_literal(node: &Node, scope: &Scope<'_>, file: &SourceText, report: &mut Report) -> bool {
     match &node.content {
         Content::Text { value, .. } if is_spliced(value) => {
-            tell(node, value, scope, file, report);
+            report_template(node, value, scope, file, report);
             false
         }
         _ => true,
@@ -49,12 +49,12 @@ pub(super) fn check_argument(text: &str, span: &std::ops::Range<usize>, file: &S
     if is_spliced(text) {
         report.error(Code::TemplateInCode, file, span.clone(), "a command is fixed; values cannot be spliced into it").hint(format!(
             "the program gets the parameters as JSON on standard input; pass other values with `env`:\nenv: {{ VALUE: {} }}",
-            crate::yaml::quoted(text)
+            crate::yaml::quote_yaml(text)
         ));
     }
 }
 
-fn tell(node: &Node, value: &str, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
+fn report_template(node: &Node, value: &str, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
     let start = value.find("${{").unwrap_or(0);
     let end = value[start..].find("}}").map_or(value.len(), |end| start + end + 2);
     let at = scope.locate(node, start..end);
@@ -96,7 +96,7 @@ fn rewritten(script: &str) -> String {
     let mut lines = vec!["pass the values through the environment:".to_owned()];
     let script: Vec<&str> = text.trim_end().lines().collect();
     match script.as_slice() {
-        [one] => lines.push(format!("script: {}", crate::yaml::quoted(one))),
+        [one] => lines.push(format!("script: {}", crate::yaml::quote_yaml(one))),
         several => {
             lines.push("script: |".to_owned());
             lines.extend(several.iter().take(8).map(|line| format!("  {line}")));
@@ -106,7 +106,7 @@ fn rewritten(script: &str) -> String {
         }
     }
     lines.push("env:".to_owned());
-    lines.extend(variables.iter().map(|(name, expression)| format!("  {name}: {}", crate::yaml::quoted(expression))));
+    lines.extend(variables.iter().map(|(name, expression)| format!("  {name}: {}", crate::yaml::quote_yaml(expression))));
     lines.join("\n")
 }
 

@@ -9,7 +9,7 @@ use ensue_expression::nearest;
 
 use super::Checking;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{first_line, listed};
+use crate::fields::{first_line, quote_names};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node};
 
@@ -25,7 +25,7 @@ pub(super) enum Address {
 }
 
 /// Returns the connection of a kind that a request or a mail names, and whose address it goes to. `None` if there is an error.
-pub(super) fn used(
+pub(super) fn resolve(
     checking: &Checking<'_>,
     kind: ConnectionKind,
     node: Option<&Node>,
@@ -56,7 +56,7 @@ pub(super) fn used(
     // A schema with an error has been reported.
     let schema = schema?;
     let wanted = Type::Connection(kind);
-    let field = schema.fields().and_then(|fields| fields.named(name));
+    let field = schema.fields().and_then(|fields| fields.get(name));
     let Some(field) = field else {
         let names: Vec<&str> = of_kind(schema.fields(), kind).map(|field| field.name.as_str()).collect();
         let diagnostic = report.error(Code::UnknownConnection, file, at, format!("there is no {of} `{name}` that names a connection"));
@@ -76,10 +76,16 @@ pub(super) fn used(
 }
 
 /// Checks the connections that are written out among the parameters passed to an action, and notes them.
-pub(super) fn given(checking: &mut Checking<'_>, node: Option<&Node>, parameters: Option<&Schema>, file: &SourceText, report: &mut Report) {
+pub(super) fn check_passed(
+    checking: &mut Checking<'_>,
+    node: Option<&Node>,
+    parameters: Option<&Schema>,
+    file: &SourceText,
+    report: &mut Report,
+) {
     let Some(Node { content: Content::Map(entries), .. }) = node else { return };
     for entry in entries {
-        let field = parameters.and_then(Schema::fields).and_then(|fields| fields.named(&entry.key.value));
+        let field = parameters.and_then(Schema::fields).and_then(|fields| fields.get(&entry.key.value));
         let Some(Field { kind: Type::Connection(kind), .. }) = field else { continue };
         let Content::Text { value, .. } = &entry.value.content else { continue };
         if value.contains("${{") {
@@ -95,7 +101,7 @@ pub(super) fn given(checking: &mut Checking<'_>, node: Option<&Node>, parameters
 fn listed_name(checking: &Checking<'_>, text: &str, node: &Node, file: &SourceText, report: &mut Report) -> Option<ConnectionName> {
     let at = first_line(&node.span, file);
     let Ok(name) = text.parse::<ConnectionName>() else {
-        crate::schema::tell_bad_name(text, &at, file, report);
+        crate::schema::report_bad_name(text, &at, file, report);
         return None;
     };
     // A list with an error has been reported.
@@ -106,7 +112,7 @@ fn listed_name(checking: &Checking<'_>, text: &str, node: &Node, file: &SourceTe
     let names: Vec<&str> = known.iter().map(|one| one.value.as_str()).collect();
     let diagnostic = report.error(Code::UnknownConnection, file, at, format!("`pack.yaml` does not list the connection `{name}`"));
     diagnostic.did_you_mean(nearest(name.as_str(), names.iter().copied()));
-    let has = if names.is_empty() { String::new() } else { format!("; it lists {}", listed(&names)) };
+    let has = if names.is_empty() { String::new() } else { format!("; it lists {}", quote_names(&names)) };
     diagnostic.hint(format!("add it to `connections` in `pack.yaml`: `connections: [{name}]`{has}"));
     None
 }

@@ -11,15 +11,15 @@ use ensue_expression::{Expression, MapType, Occurrence, Others, ValueType, neare
 use regex::RegexBuilder;
 
 use super::Checking;
-use super::compiled::optional;
+use super::literals::optional;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fake::{ANSWERS_MAX, Encoding, Fake, FakeAnswer, FakeAuth, FakeProof, FakeRoute, ROUTES_MAX, Segment};
-use crate::fields::{Fields, first_line, listed, text, wrong_type};
+use crate::fields::{FieldReader, first_line, quote_names, text, wrong_type};
 use crate::schema;
 use crate::source::SourceText;
-use crate::written::{ANSWER, AUTH, AUTH_HEADER, ENCODINGS, FAKE, FAKE_AUTH, JSON_FIELD, KEY_OF, ROUTE};
-use crate::yaml::{Content, Entry, Node, Spanned};
+use crate::syntax::{ANSWER, AUTH, AUTH_HEADER, ENCODINGS, FAKE, FAKE_AUTH, JSON_FIELD, KEY_OF, ROUTE};
+use crate::yaml::{Content, Node, WithSpan, YamlEntry};
 
 /// The setting that holds the address of the vendor, if the file does not name another.
 const SETTING: &str = "api";
@@ -32,22 +32,22 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 /// Reads the fake vendor of a pack. Returns `None` if there is none, or if it has errors, which are reported.
 pub(super) fn fake(checking: &Checking<'_>, report: &mut Report) -> Option<Fake> {
     let (file, node) = checking.pack.fake.as_ref()?;
-    Reading { checking, file }.fake(node.clone(), report)
+    FakeReader { checking, file }.fake(node.clone(), report)
 }
 
-struct Reading<'c, 'a> {
+struct FakeReader<'c, 'a> {
     checking: &'c Checking<'a>,
     file: &'a SourceText,
 }
 
-impl<'a> Reading<'_, 'a> {
+impl<'a> FakeReader<'_, 'a> {
     fn fake(&self, node: Node, report: &mut Report) -> Option<Fake> {
-        let mut fields = Fields::open(node, &FAKE, self.file, report)?;
+        let mut fields = FieldReader::open(node, &FAKE, self.file, report)?;
         let setting = self.setting(&mut fields, report);
         let keys = fields.take("keys").map_or(Some(BTreeMap::new()), |entry| sent_keys(self.checking, self.file, entry, report));
         let auth = fields.take(AUTH).map(|entry| self.auth(entry, report));
         let no_captures = BTreeSet::new();
-        let refusal = |entry: Option<Entry>, status: u16, report: &mut Report| match entry {
+        let refusal = |entry: Option<YamlEntry>, status: u16, report: &mut Report| match entry {
             Some(entry) => self.answer(entry.value, &no_captures, status, report),
             None => Some(FakeAnswer { when: None, status, headers: BTreeMap::new(), body: None }),
         };
@@ -66,12 +66,12 @@ impl<'a> Reading<'_, 'a> {
         })
     }
 
-    fn setting(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
+    fn setting(&self, fields: &mut FieldReader<'_>, report: &mut Report) -> Option<String> {
         let at = if fields.has("setting") { fields.span_of("setting") } else { fields.start.clone() };
         let setting = if fields.has("setting") { fields.text("setting", report)?.value } else { SETTING.to_owned() };
         // Without a valid schema of the settings, that error is enough.
         let Some(Schema::Fields(declared)) = &self.checking.pack.manifest.config else { return Some(setting) };
-        if declared.named(&setting).is_some() {
+        if declared.get(&setting).is_some() {
             return Some(setting);
         }
         let names: Vec<&str> = declared.0.iter().map(|field| field.name.as_str()).collect();
@@ -87,27 +87,27 @@ impl<'a> Reading<'_, 'a> {
         None
     }
 
-    fn auth(&self, entry: Entry, report: &mut Report) -> Option<FakeAuth> {
+    fn auth(&self, entry: YamlEntry, report: &mut Report) -> Option<FakeAuth> {
         let at = entry.key.span;
-        let mut fields = Fields::open(entry.value, &FAKE_AUTH, self.file, report)?;
-        let mut ways: Vec<Entry> = FAKE_AUTH.names().into_iter().filter_map(|name| fields.take(name)).collect();
+        let mut fields = FieldReader::open(entry.value, &FAKE_AUTH, self.file, report)?;
+        let mut ways: Vec<YamlEntry> = FAKE_AUTH.names().into_iter().filter_map(|name| fields.take(name)).collect();
         let (Some(way), None) = (ways.pop(), ways.pop()) else {
             report
                 .error(Code::NotExactlyOne, self.file, at, "`auth` needs exactly one way to prove who sends a request")
-                .hint(format!("use one of {}", listed(&FAKE_AUTH.names())));
+                .hint(format!("use one of {}", quote_names(&FAKE_AUTH.names())));
             return None;
         };
         let (proof, key) = match way.key.value.as_str() {
             "bearer" => (FakeProof::Bearer, self.key_of(way.value, report)?),
             "header" => {
-                let mut fields = Fields::open(way.value, &AUTH_HEADER, self.file, report)?;
+                let mut fields = FieldReader::open(way.value, &AUTH_HEADER, self.file, report)?;
                 let name = fields.take_required("name", report).and_then(|entry| text(entry.value, "`name`", self.file, report));
                 let prefix = fields.text("prefix", report).map_or(String::new(), |prefix| prefix.value);
                 let key = fields.take_required("value", report).and_then(|entry| self.key_of(entry.value, report));
                 (FakeProof::Header { name: name?.value, prefix }, key?)
             }
             _ => {
-                let mut fields = Fields::open(way.value, &JSON_FIELD, self.file, report)?;
+                let mut fields = FieldReader::open(way.value, &JSON_FIELD, self.file, report)?;
                 let name = fields.take_required("name", report).and_then(|entry| text(entry.value, "`name`", self.file, report));
                 let key = fields.take_required("value", report).and_then(|entry| self.key_of(entry.value, report));
                 (FakeProof::JsonField(name?.value), key?)
@@ -117,7 +117,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     fn key_of(&self, node: Node, report: &mut Report) -> Option<KeyRef> {
-        let mut fields = Fields::open(node, &KEY_OF, self.file, report)?;
+        let mut fields = FieldReader::open(node, &KEY_OF, self.file, report)?;
         let key = fields.take_required("key", report).and_then(|entry| text(entry.value, "`key`", self.file, report))?;
         key_named(self.checking, self.file, &key, report)
     }
@@ -137,7 +137,7 @@ impl<'a> Reading<'_, 'a> {
         None
     }
 
-    fn list(&self, entry: Entry, name: &str, most: usize, report: &mut Report) -> Option<Vec<Node>> {
+    fn list(&self, entry: YamlEntry, name: &str, most: usize, report: &mut Report) -> Option<Vec<Node>> {
         match entry.value.content {
             Content::List(items) if (1..=most).contains(&items.len()) => Some(items),
             Content::List(items) => {
@@ -154,7 +154,7 @@ impl<'a> Reading<'_, 'a> {
 
     fn route(&self, node: Node, report: &mut Report) -> Option<FakeRoute> {
         let line = self.file.place(node.span.start).line;
-        let mut fields = Fields::open(node, &ROUTE, self.file, report)?;
+        let mut fields = FieldReader::open(node, &ROUTE, self.file, report)?;
         let request = fields.take_required("request", report).and_then(|entry| text(entry.value, "`request`", self.file, report));
         let (method, path) = self.request(&request?, report)?;
         let captures: BTreeSet<String> =
@@ -173,12 +173,12 @@ impl<'a> Reading<'_, 'a> {
         Some(FakeRoute { line, method, path, authorized, headers, encoding, query, body, answers })
     }
 
-    fn request(&self, written: &Spanned<String>, report: &mut Report) -> Option<(String, Vec<Segment>)> {
+    fn request(&self, written: &WithSpan<String>, report: &mut Report) -> Option<(String, Vec<Segment>)> {
         let parts = written.value.split_once(' ').filter(|(method, path)| METHODS.contains(method) && path.starts_with('/'));
         let Some((method, path)) = parts else {
             report
                 .error(Code::InvalidValue, self.file, written.span.clone(), format!("`{}` is not a method and a path", written.value))
-                .hint(format!("write one of {} and a path, for example `POST /items/{{id}}`", listed(&METHODS)));
+                .hint(format!("write one of {} and a path, for example `POST /items/{{id}}`", quote_names(&METHODS)));
             return None;
         };
         let segment = |text: &str| match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
@@ -188,9 +188,9 @@ impl<'a> Reading<'_, 'a> {
         Some((method.to_owned(), path[1..].split('/').map(segment).collect()))
     }
 
-    fn patterns(&self, entry: Option<Entry>, report: &mut Report) -> Option<Vec<(String, regex::Regex)>> {
+    fn patterns(&self, entry: Option<YamlEntry>, report: &mut Report) -> Option<Vec<(String, regex::Regex)>> {
         let mut patterns = Vec::new();
-        for Entry { key, value } in self.entries(entry, "`headers`", report)? {
+        for YamlEntry { key, value } in self.entries(entry, "`headers`", report)? {
             let pattern = text(value, &format!("`{}`", key.value), self.file, report)?;
             report.count_patterns(PATTERN_WORK, self.file, pattern.span.clone());
             if report.is_over() {
@@ -211,7 +211,7 @@ impl<'a> Reading<'_, 'a> {
         Some(patterns)
     }
 
-    fn entries(&self, entry: Option<Entry>, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
+    fn entries(&self, entry: Option<YamlEntry>, name: &str, report: &mut Report) -> Option<Vec<YamlEntry>> {
         let Some(entry) = entry else { return Some(Vec::new()) };
         match entry.value.content {
             Content::Map(entries) => Some(entries),
@@ -222,8 +222,8 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
-    fn schema(&self, entry: Option<Entry>, report: &mut Report) -> Option<Option<Arc<dyn JsonSchema>>> {
-        let Some(Entry { value: node, .. }) = entry else { return Some(None) };
+    fn schema(&self, entry: Option<YamlEntry>, report: &mut Report) -> Option<Option<Arc<dyn JsonSchema>>> {
+        let Some(YamlEntry { value: node, .. }) = entry else { return Some(None) };
         match schema::whole_schema(node.to_value()) {
             Ok(schema) => Some(Some(schema)),
             Err(misfit) => {
@@ -236,14 +236,14 @@ impl<'a> Reading<'_, 'a> {
     }
 
     fn answer(&self, node: Node, captures: &BTreeSet<String>, status: u16, report: &mut Report) -> Option<FakeAnswer> {
-        let mut fields = Fields::open(node, &ANSWER, self.file, report)?;
+        let mut fields = FieldReader::open(node, &ANSWER, self.file, report)?;
         let when = match fields.take("when") {
             Some(entry) => Some(self.condition(&entry.value, "`when`", captures, report)?),
             None => None,
         };
         let status = if fields.has("status") { u16::try_from(fields.integer("status", report)?).ok()? } else { status };
         let mut headers = BTreeMap::new();
-        for Entry { key, value } in self.entries(fields.take("headers"), "`headers`", report)? {
+        for YamlEntry { key, value } in self.entries(fields.take("headers"), "`headers`", report)? {
             headers.insert(key.value.to_ascii_lowercase(), text(value, "a header", self.file, report)?.value);
         }
         let body = match fields.take("body") {
@@ -260,7 +260,7 @@ impl<'a> Reading<'_, 'a> {
     /// Returns what the expressions read: the request, the keys, and how many requests came before.
     fn scope(&self, captures: &BTreeSet<String>) -> Scope<'a> {
         let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
-        let path = captures.iter().fold(MapType::new(Others::None).called("the names in the path", None), |path, name| {
+        let path = captures.iter().fold(MapType::new(Others::None).with_wording("the names in the path", None), |path, name| {
             path.with(name.as_str(), ValueType::text(), Occurrence::Always)
         });
         Scope::new(self.file)
@@ -275,13 +275,18 @@ impl<'a> Reading<'_, 'a> {
 }
 
 /// Reads values for keys of the pack.
-pub(super) fn sent_keys(checking: &Checking<'_>, file: &SourceText, entry: Entry, report: &mut Report) -> Option<BTreeMap<KeyRef, String>> {
+pub(super) fn sent_keys(
+    checking: &Checking<'_>,
+    file: &SourceText,
+    entry: YamlEntry,
+    report: &mut Report,
+) -> Option<BTreeMap<KeyRef, String>> {
     let Content::Map(entries) = entry.value.content else {
         wrong_type(&entry.value, "`keys`", "a mapping of the names of keys to their values", file, report);
         return None;
     };
     let mut keys = Some(BTreeMap::new());
-    for Entry { key, value } in entries {
+    for YamlEntry { key, value } in entries {
         let value = text(value, &format!("the value of `{}`", key.value), file, report);
         let named = key_named(checking, file, &key, report);
         keys = keys.zip(named.zip(value)).map(|(mut keys, (key, value))| {
@@ -293,7 +298,7 @@ pub(super) fn sent_keys(checking: &Checking<'_>, file: &SourceText, entry: Entry
 }
 
 /// Returns the key of the pack that a name means.
-fn key_named(checking: &Checking<'_>, file: &SourceText, name: &Spanned<String>, report: &mut Report) -> Option<KeyRef> {
+fn key_named(checking: &Checking<'_>, file: &SourceText, name: &WithSpan<String>, report: &mut Report) -> Option<KeyRef> {
     let listed_keys = checking.pack.manifest.keys.as_deref().unwrap_or_default();
     let named = listed_keys.iter().find(|listed| listed.name() == name.value || listed.as_str() == name.value);
     if named.is_none() {

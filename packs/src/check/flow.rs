@@ -4,16 +4,16 @@
 use ensue_engine::catalog::{Concurrency, Control, Flow, Stage};
 use ensue_expression::{Expression, ValueType, nearest};
 
-use super::compiled::optional;
+use super::literals::optional;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
-use crate::written;
-use crate::yaml::{Node, Spanned};
+use crate::syntax;
+use crate::yaml::{Node, WithSpan};
 
 /// Compiles the flow controls of a rule. Returns `None` if one of them has an error.
-pub(super) fn flow(file: &SourceText, rule: &written::Rule, scope: &Scope<'_>, report: &mut Report) -> Option<Option<Flow>> {
+pub(super) fn flow(file: &SourceText, rule: &syntax::Rule, scope: &Scope<'_>, report: &mut Report) -> Option<Option<Flow>> {
     let stages: Vec<Option<Stage>> = rule
         .flow
         .iter()
@@ -30,12 +30,7 @@ pub(super) fn flow(file: &SourceText, rule: &written::Rule, scope: &Scope<'_>, r
 }
 
 /// Compiles the limit on open executions of an action.
-pub(super) fn concurrency(
-    file: &SourceText,
-    written: &written::Concurrency,
-    scope: &Scope<'_>,
-    report: &mut Report,
-) -> Option<Concurrency> {
+pub(super) fn concurrency(file: &SourceText, written: &syntax::Concurrency, scope: &Scope<'_>, report: &mut Report) -> Option<Concurrency> {
     let key = written.key.as_ref().map(|node| key(Control::Concurrency, file, node, scope, report));
     Some(Concurrency { limit: written.limit, key: optional(key)?, conflict: written.conflict })
 }
@@ -73,7 +68,7 @@ fn scalar(
 }
 
 /// Returns true if all of these are triggers of the rule; reports those that are not.
-fn are_triggers_of(rule: &written::Rule, of: &[Spanned<String>], file: &SourceText, report: &mut Report) -> bool {
+fn are_triggers_of(rule: &syntax::Rule, of: &[WithSpan<String>], file: &SourceText, report: &mut Report) -> bool {
     let mut are_known = true;
     for trigger in of.iter().filter(|of| rule.triggers.iter().all(|trigger| trigger.value != of.value)) {
         let near = nearest(&trigger.value, rule.triggers.iter().map(|trigger| trigger.value.as_str()));
@@ -88,7 +83,7 @@ fn are_triggers_of(rule: &written::Rule, of: &[Spanned<String>], file: &SourceTe
 }
 
 /// Makes the events that a rule gathers available to what the rule runs.
-pub(super) fn with_events<'a>(scope: Scope<'a>, written: &[written::Stage], event: ValueType) -> Scope<'a> {
+pub(super) fn with_events<'a>(scope: Scope<'a>, written: &[syntax::FlowStage], event: ValueType) -> Scope<'a> {
     let gathers = written.iter().any(|stage| stage.does.gathers());
     if gathers { scope.with("events", ValueType::list(event)) } else { scope }
 }

@@ -5,15 +5,15 @@ use ensue_expression::{Expression, Template, ValueType, nearest};
 use serde_json::{Value, json};
 
 use super::Checking;
-use super::compiled::literal;
 use super::connections::{self, Address};
-use super::inferred::Taker;
+use super::expression_findings::Taker;
+use super::literals::literal;
 use super::scope::Scope;
 use super::url;
 use crate::diagnostics::{Code, Report};
 use crate::fields::is_one_expression;
 use crate::source::SourceText;
-use crate::written::{self, Body};
+use crate::syntax::{self, WrittenBody};
 use crate::yaml::{Content, Node};
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -21,12 +21,13 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 /// Compiles a request. Only its headers and its body may read keys, and a URL that is a secret.
 pub(super) fn request(
     checking: &Checking<'_>,
-    (file, written): (&SourceText, &written::Http),
+    (file, written): (&SourceText, &syntax::Http),
     parameters: Option<&Schema>,
     (plain, with_keys): (&Scope<'_>, &Scope<'_>),
     report: &mut Report,
 ) -> Option<HttpRequest> {
-    let (connection, address) = connections::used(checking, ConnectionKind::Http, written.connection.as_ref(), parameters, file, report)?;
+    let (connection, address) =
+        connections::resolve(checking, ConnectionKind::Http, written.connection.as_ref(), parameters, file, report)?;
     let scopes = (plain, with_keys);
     let without_connection = match &written.without_connection {
         Some(instead) if address == Address::Either => Some(self::instead((file, written), instead, scopes, report)),
@@ -50,11 +51,11 @@ pub(super) fn request(
     let headers = or_literal(written.headers.as_ref(), &json!({}), with_keys, report);
     let query = or_literal(written.query.as_ref(), &json!({}), plain, report);
     let body = match &written.body {
-        Body::None => Some(HttpBody::None),
-        Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
-        Body::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
-        Body::Form(node) => with_keys.template(node, report).map(HttpBody::Form),
-        Body::Either { json, text } => {
+        WrittenBody::None => Some(HttpBody::None),
+        WrittenBody::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
+        WrittenBody::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
+        WrittenBody::Form(node) => with_keys.template(node, report).map(HttpBody::Form),
+        WrittenBody::Either { json, text } => {
             let (json, text) = (with_keys.template(json, report), with_keys.template(text, report));
             json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
         }
@@ -65,19 +66,19 @@ pub(super) fn request(
     let signing = written.signing.as_ref().map(|signing| self::signing(signing, with_keys, file, report));
     Some(HttpRequest {
         connection,
-        without_connection: super::compiled::optional(without_connection)?.map(Box::new),
+        without_connection: super::literals::optional(without_connection)?.map(Box::new),
         url: target?,
         method: method?,
         headers: headers?,
         query: query?,
         body: body?,
-        parse: super::compiled::optional(parse)?,
-        signing: super::compiled::optional(signing)?,
+        parse: super::literals::optional(parse)?,
+        signing: super::literals::optional(signing)?,
     })
 }
 
 /// Compiles how a request is signed. The key must come from the vault, not from the file.
-fn signing(written: &written::Signing, with_keys: &Scope<'_>, file: &SourceText, report: &mut Report) -> Option<RequestSigning> {
+fn signing(written: &syntax::Signing, with_keys: &Scope<'_>, file: &SourceText, report: &mut Report) -> Option<RequestSigning> {
     let taker = Taker { takes: ValueType::text(), name: "`key`".to_owned() };
     let key = with_keys.template_for(&written.key, Some(&taker), report)?;
     let reads_keys =
@@ -93,8 +94,8 @@ fn signing(written: &written::Signing, with_keys: &Scope<'_>, file: &SourceText,
 
 /// Compiles what a request has instead of a connection.
 fn instead(
-    (file, request): (&SourceText, &written::Http),
-    written: &written::WithoutConnection,
+    (file, request): (&SourceText, &syntax::Http),
+    written: &syntax::WithoutConnection,
     scopes: (&Scope<'_>, &Scope<'_>),
     report: &mut Report,
 ) -> Option<WithoutConnection> {
@@ -102,7 +103,7 @@ fn instead(
     let target = target(&written.url, Address::Whole, scopes, file, report);
     let headers = or_literal(written.headers.as_ref(), &json!({}), with_keys, report);
     let json = written.json.as_ref().map(|node| with_keys.template(node, report));
-    if written.json.is_some() && !matches!(request.body, Body::Json(_)) {
+    if written.json.is_some() && !matches!(request.body, WrittenBody::Json(_)) {
         report
             .error(
                 Code::FieldOutOfPlace,
@@ -113,18 +114,18 @@ fn instead(
             .hint("give `json` in `http`, at least `json: {}`");
         return None;
     }
-    Some(WithoutConnection { url: target?, headers: headers?, json: super::compiled::optional(json)? })
+    Some(WithoutConnection { url: target?, headers: headers?, json: super::literals::optional(json)? })
 }
 
 fn target(
-    written: &written::Url,
+    written: &syntax::Url,
     address: Address,
     scopes: (&Scope<'_>, &Scope<'_>),
     file: &SourceText,
     report: &mut Report,
 ) -> Option<Template> {
     let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
-    url::compiled(written, (address, &taker), scopes, file, report)
+    url::compile(written, (address, &taker), scopes, file, report)
 }
 
 fn check_method(method: Option<&Node>, file: &SourceText, report: &mut Report) {
@@ -134,7 +135,7 @@ fn check_method(method: Option<&Node>, file: &SourceText, report: &mut Report) {
         report
             .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not an HTTP method"))
             .did_you_mean(METHODS.contains(&upper.as_str()).then_some(upper.as_str()).or_else(|| nearest(&upper, METHODS)))
-            .hint(format!("use one of {}", crate::fields::listed(&METHODS)));
+            .hint(format!("use one of {}", crate::fields::quote_names(&METHODS)));
     }
 }
 
@@ -151,7 +152,7 @@ fn check_parse(parse: Option<&Node>, file: &SourceText, report: &mut Report) {
         report
             .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not a way to read an answer"))
             .did_you_mean(nearest(&value.to_ascii_lowercase(), names))
-            .hint(format!("use one of {}", crate::fields::listed(&names)));
+            .hint(format!("use one of {}", crate::fields::quote_names(&names)));
     }
 }
 

@@ -6,12 +6,12 @@ use ensue_engine::catalog::label_value;
 use ensue_engine::names::LabelName;
 use ensue_expression::{Budget, Scope, Template, ValueType};
 
-use super::inferred::Taker;
+use super::expression_findings::Taker;
 use super::scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
-use crate::written::Label;
+use crate::syntax::Label;
 
 /// Compiles the labels. Returns `None` if one of them has an error.
 pub(super) fn labels(

@@ -5,20 +5,20 @@ use ensue_expression::{Template, ValueType, nearest};
 use serde_json::Value;
 
 use super::Checking;
-use super::compiled::literal;
 use super::connections::{self, Address};
-use super::inferred::Taker;
+use super::expression_findings::Taker;
+use super::literals::literal;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{first_line, listed};
+use crate::fields::{first_line, quote_names};
 use crate::source::SourceText;
-use crate::written;
+use crate::syntax;
 use crate::yaml::{Content, Node};
 
 /// Compiles a mail. Only its server may read keys.
 pub(super) fn mail(
     checking: &Checking<'_>,
-    (file, written): (&SourceText, &written::Mail),
+    (file, written): (&SourceText, &syntax::Mail),
     parameters: Option<&Schema>,
     (plain, with_keys): (&Scope<'_>, &Scope<'_>),
     report: &mut Report,
@@ -35,7 +35,7 @@ pub(super) fn mail(
     }
     let text = ValueType::text();
     let addresses = || ValueType::text().or(ValueType::list(ValueType::text())).or_null();
-    let mut take = |name: &str, node: Option<&Node>, takes: ValueType| compiled(plain, name, node, takes, report);
+    let mut take = |name: &str, node: Option<&Node>, takes: ValueType| compile_field(plain, name, node, takes, report);
     let from = take("from", Some(&written.from), text);
     let to = take("to", written.to.as_ref(), addresses());
     let cc = take("cc", written.cc.as_ref(), addresses());
@@ -64,12 +64,13 @@ pub(super) fn mail(
 
 fn relay(
     checking: &Checking<'_>,
-    (file, written): (&SourceText, &written::Mail),
+    (file, written): (&SourceText, &syntax::Mail),
     parameters: Option<&Schema>,
     with_keys: &Scope<'_>,
     report: &mut Report,
 ) -> Option<MailRelay> {
-    let (connection, address) = connections::used(checking, ConnectionKind::Smtp, written.connection.as_ref(), parameters, file, report)?;
+    let (connection, address) =
+        connections::resolve(checking, ConnectionKind::Smtp, written.connection.as_ref(), parameters, file, report)?;
     let server = match &written.server {
         Some(written) => Some(Box::new(server(file, written, with_keys, report)?)),
         None => None,
@@ -94,7 +95,7 @@ fn relay(
     }
 }
 
-fn server(file: &SourceText, written: &written::MailServer, with_keys: &Scope<'_>, report: &mut Report) -> Option<MailServer> {
+fn server(file: &SourceText, written: &syntax::MailServer, with_keys: &Scope<'_>, report: &mut Report) -> Option<MailServer> {
     check_security(written.security.as_ref(), file, report);
     check_port(written.port.as_ref(), file, report);
     let mut any = |node: Option<&Node>| or_null(with_keys, node, report);
@@ -119,7 +120,7 @@ fn check_security(security: Option<&Node>, file: &SourceText, report: &mut Repor
         report
             .error(Code::ValueUnfit, file, span.clone(), format!("`{value}` is not a way to encrypt the connection to a mail server"))
             .did_you_mean(nearest(value, words))
-            .hint(format!("use one of {}", listed(&words)));
+            .hint(format!("use one of {}", quote_names(&words)));
     }
 }
 
@@ -137,7 +138,7 @@ fn check_port(port: Option<&Node>, file: &SourceText, report: &mut Report) {
     }
 }
 
-fn compiled(scope: &Scope<'_>, name: &str, node: Option<&Node>, takes: ValueType, report: &mut Report) -> Option<Template> {
+fn compile_field(scope: &Scope<'_>, name: &str, node: Option<&Node>, takes: ValueType, report: &mut Report) -> Option<Template> {
     match node {
         Some(node) => scope.template_for(node, Some(&Taker { takes, name: format!("`{name}`") }), report),
         None => Some(literal(&Value::Null)),

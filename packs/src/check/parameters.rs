@@ -12,15 +12,15 @@ use ensue_expression::{Document, Template, nearest};
 use serde_json::json;
 
 use super::code;
-use super::compiled::literal;
-use super::inferred::Taker;
-use super::schemas::{Form, type_of};
+use super::expression_findings::Taker;
+use super::literals::literal;
+use super::schemas::{ValueForm, type_of};
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{InexactNumber, first_line, inexact_numbers, listed, report_inexact, wrong_type};
+use crate::fields::{InexactNumber, first_line, inexact_numbers, quote_names, report_inexact, wrong_type};
 use crate::schema;
 use crate::source::SourceText;
-use crate::yaml::{Content, Node, Spanned, quoted};
+use crate::yaml::{Content, Node, WithSpan, quote_yaml};
 
 /// The most numbers of one value that are probed on their own against a whole schema. Each takes the time of two checks.
 const PROBES_MAX: usize = 20;
@@ -29,7 +29,7 @@ const PROBES_MAX: usize = 20;
 /// known.
 pub(super) fn with(
     file: &SourceText,
-    action: &Spanned<String>,
+    action: &WithSpan<String>,
     node: Option<&Node>,
     parameters: Option<&Schema>,
     scope: &Scope<'_>,
@@ -46,11 +46,11 @@ pub(super) fn with(
         if !check_code(file, node, parameters, scope, report) {
             return None;
         }
-        let given = Given { file, node, at: action.span.clone(), taker: taker.clone(), called: "parameter" };
+        let given = MappingCheck { file, node, at: action.span.clone(), taker: taker.clone(), called: "parameter" };
         given.check(parameters, Extra::Refused, report);
         check_numbers(file, node, parameters, report);
     }
-    let taker = parameters.map(|parameters| Taker { takes: type_of(parameters, Form::Accepted, "", None), name: taker });
+    let taker = parameters.map(|parameters| Taker { takes: type_of(parameters, ValueForm::Accepted, "", None), name: taker });
     match node {
         Some(node) => scope.template_for(node, taker.as_ref(), report),
         None => Some(literal(&json!({}))),
@@ -80,7 +80,7 @@ pub(super) fn check_numbers(file: &SourceText, node: Option<&Node>, parameters: 
         Schema::Any => return,
         Schema::Fields(fields) => inexact.retain(|number| {
             let name = number.pointer.split('/').nth(1).unwrap_or_default();
-            fields.named(name).is_some_and(|field| schema::holds_object(&field.kind))
+            fields.get(name).is_some_and(|field| schema::holds_object(&field.kind))
         }),
         // What an expression returns is known only once it is computed. Here it is the text that is written.
         Schema::Whole(schema) => retain_texts(&mut inexact, node, schema.as_ref(), report),
@@ -138,7 +138,7 @@ enum StandIn {
 }
 
 /// A mapping that is being checked, with its names for messages.
-pub(super) struct Given<'a> {
+pub(super) struct MappingCheck<'a> {
     pub(super) file: &'a SourceText,
     /// The mapping; `None` if none is written.
     pub(super) node: Option<&'a Node>,
@@ -150,7 +150,7 @@ pub(super) struct Given<'a> {
     pub(super) called: &'static str,
 }
 
-impl Given<'_> {
+impl MappingCheck<'_> {
     pub(super) fn check(&self, schema: &Schema, extra: Extra, report: &mut Report) {
         match schema {
             Schema::Any => {}
@@ -171,14 +171,14 @@ impl Given<'_> {
         let mut misspelt = Vec::new();
         for entry in entries {
             let name = entry.key.value.as_str();
-            let Some(field) = fields.named(name) else {
+            let Some(field) = fields.get(name) else {
                 if extra == Extra::Refused {
                     let near = nearest(name, names.iter().copied());
                     misspelt.extend(near);
                     let message = format!("{} has no {} `{name}`", self.taker, self.called);
                     let diagnostic = report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), message);
                     diagnostic.did_you_mean(near);
-                    diagnostic.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", listed(&names)) });
+                    diagnostic.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", quote_names(&names)) });
                 }
                 continue;
             };
@@ -189,9 +189,9 @@ impl Given<'_> {
                 let span = first_line(&entry.value.span, self.file);
                 let is_bare = matches!(entry.value.content, Content::Number(_) | Content::Bool(_));
                 let diagnostic = report.error(Code::ParameterType, self.file, span, format!("`{name}` of {} {message}", self.taker));
-                let mut hint = format!("`{name}` is declared as {}", described(field));
+                let mut hint = format!("`{name}` is declared as {}", describe(field));
                 if is_bare && matches!(field.kind, Type::String { .. } | Type::OneOf(_)) {
-                    let as_text = quoted(self.file.slice(&entry.value.span).trim_end());
+                    let as_text = quote_yaml(self.file.slice(&entry.value.span).trim_end());
                     hint = format!("quote it: {as_text}\n{hint}");
                     diagnostic.suggestion = Some(as_text);
                 }
@@ -210,7 +210,7 @@ impl Given<'_> {
                     self.at.clone(),
                     format!("{} needs the {} `{}`", self.taker, self.called, field.name),
                 )
-                .hint(format!("`{}` is declared as {}", field.name, described(field)));
+                .hint(format!("`{}` is declared as {}", field.name, describe(field)));
         }
     }
 
@@ -248,7 +248,7 @@ impl Given<'_> {
     }
 }
 
-fn described(field: &ensue_engine::catalog::Field) -> String {
+fn describe(field: &ensue_engine::catalog::Field) -> String {
     let presence = match &field.presence {
         Presence::Required => "required".to_owned(),
         Presence::Optional => "optional".to_owned(),

@@ -5,18 +5,18 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::access::scope::Scope;
 
-use super::needs::{Needed, Uses};
+use super::requirements::{NeededPermission, Uses};
 use crate::diagnostics::{Code, Report};
-use crate::written;
+use crate::syntax;
 
 /// Reports each use that the permissions of the pack do not allow. A pack without `permissions` is held to nothing here:
 /// the operator decides what it may do.
-pub(super) fn check(pack: &written::Pack, uses: &Uses, report: &mut Report) {
+pub(super) fn check(pack: &syntax::WrittenPack, uses: &Uses, report: &mut Report) {
     let Some(Some(permissions)) = &pack.manifest.permissions else { return };
     let mut rights = Rights::default();
     permissions.iter().for_each(|scope| rights.add(scope.permission, scope.on.as_ref()));
     for needed in uses.permissions().filter(|needed| !allow(&rights, &needed.permission)) {
-        let Needed { permission, what, file, span } = needed;
+        let NeededPermission { permission, what, file, span } = needed;
         report
             .error(Code::NotPermitted, file, span.clone(), format!("this {what}, but the `permissions` of `pack.yaml` do not allow it"))
             .hint(format!("permissions:\n  - {permission}"));

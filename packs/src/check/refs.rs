@@ -10,11 +10,11 @@ use ensue_expression::nearest;
 
 use super::{Checking, World};
 use crate::diagnostics::{Code, Report};
-use crate::fields::listed;
+use crate::fields::quote_names;
 use crate::library;
 use crate::source::SourceText;
-use crate::written;
-use crate::yaml::Spanned;
+use crate::syntax;
+use crate::yaml::WithSpan;
 
 /// The engine's own triggers that a later release adds.
 const TRIGGERS_LATER: [&str; 1] = ["core.backlog_high"];
@@ -27,7 +27,7 @@ const BY_THE_CLOCK: &str = "to run a rule on a schedule, replace `trigger`, for 
 pub(super) fn trigger_named<'a>(
     checking: &mut Checking<'a>,
     file: &SourceText,
-    written: &Spanned<String>,
+    written: &WithSpan<String>,
     report: &mut Report,
 ) -> Option<(TriggerRef, Option<&'a Schema>)> {
     if TRIGGERS_LATER.contains(&written.value.as_str()) {
@@ -60,7 +60,7 @@ pub(super) fn trigger_named<'a>(
         Some(defined) => Some((trigger, defined.body.as_ref().and_then(|trigger| trigger.payload.as_ref()))),
         None => {
             let known = refs(world, |pack| pack.triggers.keys());
-            tell_unknown_ref(Code::UnknownTrigger, "trigger", &trigger.pack(), &known, world, file, written, report);
+            report_unknown_ref(Code::UnknownTrigger, "trigger", &trigger.pack(), &known, world, file, written, report);
             None
         }
     }
@@ -71,7 +71,7 @@ pub(super) fn trigger_named<'a>(
 pub(super) fn trigger_to_make<'a>(
     checking: &mut Checking<'a>,
     file: &SourceText,
-    written: &Spanned<String>,
+    written: &WithSpan<String>,
     report: &mut Report,
 ) -> Option<(TriggerRef, Option<&'a Schema>)> {
     if written.value.parse().is_ok_and(|trigger| is_of_the_engine(&trigger)) {
@@ -100,13 +100,13 @@ pub(super) fn schedule_trigger<'a>(checking: &Checking<'a>) -> Option<(TriggerRe
 }
 
 /// An existing action with its parsed file; `None` if the file has errors.
-pub(super) type NamedAction<'a> = (ActionRef, Option<&'a written::Action>);
+pub(super) type NamedAction<'a> = (ActionRef, Option<&'a syntax::Action>);
 
 /// Finds the action of a ref in a rule or a step.
 pub(super) fn action_named<'a>(
     checking: &mut Checking<'a>,
     file: &SourceText,
-    written: &Spanned<String>,
+    written: &WithSpan<String>,
     namer: &str,
     report: &mut Report,
 ) -> Option<NamedAction<'a>> {
@@ -140,13 +140,13 @@ pub(super) fn action_named<'a>(
         }
         None => {
             let known = refs(world, |pack| pack.actions.keys());
-            tell_unknown_ref(Code::UnknownAction, "action", &action.pack(), &known, world, file, written, report);
+            report_unknown_ref(Code::UnknownAction, "action", &action.pack(), &known, world, file, written, report);
             None
         }
     }
 }
 
-fn refs<'a, K>(world: &World<'a>, names: impl Fn(&'a written::Pack) -> K) -> Vec<String>
+fn refs<'a, K>(world: &World<'a>, names: impl Fn(&'a syntax::WrittenPack) -> K) -> Vec<String>
 where
     K: Iterator<Item = &'a String>,
 {
@@ -158,7 +158,7 @@ fn parse_ref<T: std::str::FromStr<Err = NameError>>(
     what: &str,
     checking: &Checking<'_>,
     file: &SourceText,
-    written: &Spanned<String>,
+    written: &WithSpan<String>,
     report: &mut Report,
 ) -> Option<T> {
     match text.parse() {
@@ -182,14 +182,14 @@ fn parse_ref<T: std::str::FromStr<Err = NameError>>(
 }
 
 #[allow(clippy::too_many_arguments, reason = "all of it is part of one message")]
-fn tell_unknown_ref(
+fn report_unknown_ref(
     code: Code,
     what: &str,
     pack: &PackName,
     known: &[String],
     world: &World<'_>,
     file: &SourceText,
-    written: &Spanned<String>,
+    written: &WithSpan<String>,
     report: &mut Report,
 ) {
     let text = written.value.as_str();
@@ -203,7 +203,7 @@ fn tell_unknown_ref(
         diagnostic.hint(library::how_to_add(pack.as_str()).unwrap_or_else(|| format!("there is no pack `{pack}`")));
     } else if near.is_none() {
         let own: Vec<&String> = known.iter().filter(|known| known.starts_with(&format!("{pack}."))).collect();
-        diagnostic.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", listed(&own)) });
+        diagnostic.hint(if own.is_empty() { format!("`{pack}` has none") } else { format!("`{pack}` has {}", quote_names(&own)) });
     }
 }
 
@@ -212,7 +212,7 @@ fn tell_unknown_ref(
 pub(super) fn own_rule(
     checking: &Checking<'_>,
     file: &SourceText,
-    written: &Spanned<String>,
+    written: &WithSpan<String>,
     (hint, hint_without): (&str, &str),
     report: &mut Report,
 ) -> Option<RuleRef> {
@@ -227,6 +227,6 @@ pub(super) fn own_rule(
     let message = format!("the pack has no rule `{}`", written.value);
     let diagnostic = report.error(Code::UnknownRule, file, written.span.clone(), message);
     diagnostic.did_you_mean(near);
-    diagnostic.hint(if known.is_empty() { hint_without.to_owned() } else { format!("{hint}: {}", listed(&known)) });
+    diagnostic.hint(if known.is_empty() { hint_without.to_owned() } else { format!("{hint}: {}", quote_names(&known)) });
     None
 }

@@ -11,19 +11,19 @@ use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
-use crate::written;
+use crate::syntax;
 use crate::yaml::Node;
 
 /// The kinds of failure that have no number and that a retry may fix, the likeliest first.
 const WITHOUT_DETAIL: [FailureKind; 4] = [FailureKind::Timeout, FailureKind::Network, FailureKind::ResultInvalid, FailureKind::OutputLimit];
 
 /// Compiles `retry`. Returns `None` if it has an error.
-pub(super) fn retry(file: &SourceText, written: &written::Retry, report: &mut Report) -> Option<catalog::Retry> {
-    let written::Retry { attempts, backoff, delay, delay_max, jitter, retry_after, when } = written;
+pub(super) fn retry(file: &SourceText, written: &syntax::Retry, report: &mut Report) -> Option<catalog::Retry> {
+    let syntax::Retry { attempts, backoff, delay, delay_max, jitter, retry_after, when } = written;
     let when = match when {
         Some(node) => {
             let when = scope(file).condition(node, "`when`", report)?;
-            tell_erring_detail(&when, node, file, report);
+            warn_erring_detail(&when, node, file, report);
             Some(when)
         }
         None => None,
@@ -49,8 +49,8 @@ pub(super) fn has_attempts(
 ) -> bool {
     let Some((name, Some(action))) = named else { return true };
     let is = match &action.run {
-        written::Run::Workflow(_) => "consists of steps: its steps have attempts, but it has none",
-        written::Run::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry | catalog::Builtin::Wait, .. } => {
+        syntax::WrittenRun::Workflow(_) => "consists of steps: its steps have attempts, but it has none",
+        syntax::WrittenRun::Builtin { which: catalog::Builtin::Sleep | catalog::Builtin::Inquiry | catalog::Builtin::Wait, .. } => {
             "waits and has no attempts"
         }
         _ => return true,
@@ -61,7 +61,7 @@ pub(super) fn has_attempts(
 }
 
 /// Warns of a condition that errs for failures without a number: such failures are then not retried.
-fn tell_erring_detail(when: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
+fn warn_erring_detail(when: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
     let errs = |kind: FailureKind, detail: Value<'static>| {
         let error = Value::map([("detail", detail), ("kind", Value::from(kind.as_str())), ("message", Value::from(""))]);
         let scope = ensue_expression::Scope::new().with("error", error).with("attempt", Value::from(1_i64));
@@ -85,7 +85,7 @@ fn scope(file: &SourceText) -> Scope<'_> {
         !matches!(kind, FailureKind::Lost | FailureKind::ChildFailed | FailureKind::Fail | FailureKind::Expired | FailureKind::Assertion)
     });
     let error = MapType::new(Others::None)
-        .called("the fields of `error`", None)
+        .with_wording("the fields of `error`", None)
         .with("kind", ValueType::one_of(kinds.map(FailureKind::as_str)), Occurrence::Always)
         .with("message", ValueType::text(), Occurrence::Always)
         .with("detail", ValueType::integer().or_null(), Occurrence::Always);

@@ -5,10 +5,10 @@ use ensue_engine::names::TriggerRef;
 use ensue_expression::{Expression, MapType, Occurrence, Others, ValueType};
 
 use super::Checking;
-use super::schemas::{Form, type_of};
+use super::schemas::{ValueForm, type_of};
 use super::scope::Scope;
 use crate::diagnostics::Report;
-use crate::yaml::Entry;
+use crate::yaml::YamlEntry;
 
 /// The type of `vars`: nobody declares them.
 pub(super) fn vars() -> ValueType {
@@ -26,7 +26,7 @@ pub(super) fn event(checking: &mut Checking<'_>, named: &[Option<(TriggerRef, Op
     let triggers: Option<Vec<&str>> = named.iter().map(|trigger| trigger.as_ref().map(|(name, _)| name.as_str())).collect();
     let trigger = triggers.map_or_else(ValueType::text, ValueType::one_of);
     let fields = MapType::new(Others::None)
-        .called("the fields of `event`", None)
+        .with_wording("the fields of `event`", None)
         .with("id", ValueType::text(), Occurrence::Always)
         .with("trigger", trigger, Occurrence::Always)
         .with("payload", payload, Occurrence::Always)
@@ -38,7 +38,7 @@ pub(super) fn event(checking: &mut Checking<'_>, named: &[Option<(TriggerRef, Op
 /// The type of the pack's settings.
 pub(super) fn config_type(checking: &Checking<'_>) -> ValueType {
     match &checking.pack.manifest.config {
-        Some(schema) => type_of(schema, Form::Completed, "the settings of `config`", None),
+        Some(schema) => type_of(schema, ValueForm::Completed, "the settings of `config`", None),
         None => ValueType::anything(),
     }
 }
@@ -48,7 +48,7 @@ pub(super) type Locals = Option<Vec<(String, Expression)>>;
 
 /// Compiles the names that are computed first, each in the scope of those before it, which may include names of
 /// an outer `local`. Returns the scope with all of them.
-pub(super) fn locals<'a>(base: &Scope<'a>, written: &'a [Entry], report: &mut Report) -> (Locals, Scope<'a>) {
+pub(super) fn locals<'a>(base: &Scope<'a>, written: &'a [YamlEntry], report: &mut Report) -> (Locals, Scope<'a>) {
     let mut scope = base.clone().with_locals();
     let mut compiled = Some(Vec::new());
     for entry in written {

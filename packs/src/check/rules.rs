@@ -5,28 +5,28 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use ensue_engine::catalog::{Action, Fields, Given, OnLost, Retry, RunAs, Schema};
+use ensue_engine::catalog::{Action, Fields, OnLost, Retry, RunAs, Schema, WorkflowInput};
 use ensue_engine::names::{RuleRef, WorkerQueueName};
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
 
-use super::compiled::{literal, optional};
+use super::literals::{literal, optional};
 use super::refs::{action_named, schedule_trigger, trigger_named};
 use super::roots::{Locals, config_type, event, locals, vars};
 use super::scope::Scope;
 use super::{Checking, connections, flow, parameters, workflows};
-use crate::checked::{CheckedRule, CheckedTask};
+use crate::definitions::{CheckedRule, CheckedTask};
 use crate::diagnostics::Report;
 use crate::source::SourceText;
-use crate::written;
+use crate::syntax;
 use crate::yaml::Content;
 
 pub(super) fn rule(
     checking: &mut Checking<'_>,
     name: RuleRef,
     file: &SourceText,
-    written: &written::Rule,
+    written: &syntax::Rule,
     config: &Arc<Value>,
     report: &mut Report,
 ) -> Option<CheckedRule> {
@@ -37,7 +37,11 @@ pub(super) fn rule(
     let event = event(checking, &named);
     let base = Scope::new(file).with("event", event.clone()).with("config", config_type(checking)).with(VARS, vars()).with(
         "rule",
-        ValueType::map(MapType::new(Others::None).called("the fields of `rule`", None).with("ref", ValueType::text(), Occurrence::Always)),
+        ValueType::map(MapType::new(Others::None).with_wording("the fields of `rule`", None).with(
+            "ref",
+            ValueType::text(),
+            Occurrence::Always,
+        )),
     );
     let (local, when, scope) = conditions(&base, written, report);
     let flow = flow::flow(file, written, &scope, report);
@@ -63,9 +67,9 @@ pub(super) fn rule(
 }
 
 /// Compiles the `retry` of a rule. The inner `None` means that it has an error.
-fn retry(checking: &mut Checking<'_>, file: &SourceText, written: &written::Rule, report: &mut Report) -> Option<Option<Retry>> {
+fn retry(checking: &mut Checking<'_>, file: &SourceText, written: &syntax::Rule, report: &mut Report) -> Option<Option<Retry>> {
     let (retry, at) = written.retry.as_ref()?;
-    let written::RuleTask::Action { action, .. } = &written.task else { return None };
+    let syntax::RuleTask::Action { action, .. } = &written.task else { return None };
     // Its errors are reported with the task.
     let named = action_named(checking, file, action, "rule", &mut Report::default());
     let has = super::retry::has_attempts(file, named.as_ref(), at, "the rule", report);
@@ -76,20 +80,20 @@ fn task(
     checking: &mut Checking<'_>,
     name: &RuleRef,
     file: &SourceText,
-    (rule, local, config): (&written::Rule, &Locals, &Arc<Value>),
+    (rule, local, config): (&syntax::Rule, &Locals, &Arc<Value>),
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Option<(CheckedTask, Template)> {
     match &rule.task {
-        written::RuleTask::Action { action: written, with } => {
+        syntax::RuleTask::Action { action: written, with } => {
             let action = action_named(checking, file, written, "rule", report);
             let parameters = action.as_ref().and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
-            connections::given(checking, with.as_ref(), parameters, file, report);
+            connections::check_passed(checking, with.as_ref(), parameters, file, report);
             let with = parameters::with(file, written, with.as_ref(), parameters, scope, report);
             Some((CheckedTask::Action(action?.0), with?))
         }
-        written::RuleTask::Steps(workflow) => {
-            let run = workflows::workflow(checking, file, None, (Given::Event, workflow), scope, report)?;
+        syntax::RuleTask::Steps(workflow) => {
+            let run = workflows::workflow(checking, file, None, (WorkflowInput::Event, workflow), scope, report)?;
             let action = Action {
                 name: name.as_str().parse().expect("the ref of a rule has the shape of an action's"),
                 description: rule.description.clone(),
@@ -125,7 +129,7 @@ type Conditions<'a> = (Locals, Option<Option<Expression>>, Scope<'a>);
 ///
 /// If the condition reads local values, they are computed before it. Otherwise they are computed only for
 /// events that match.
-fn conditions<'a>(base: &Scope<'a>, written: &'a written::Rule, report: &mut Report) -> Conditions<'a> {
+fn conditions<'a>(base: &Scope<'a>, written: &'a syntax::Rule, report: &mut Report) -> Conditions<'a> {
     let Some(node) = &written.when else {
         let (local, scope) = locals(base, &written.local, report);
         return (local, None, scope);

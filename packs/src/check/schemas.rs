@@ -11,7 +11,7 @@ const SCHEMA_PARTS_MAX: usize = 4096;
 
 /// Which values of a schema are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ValueForm {
     /// As sent by a client, with undeclared fields and without defaults.
     Sent,
     /// As stored: with defaults, and without undeclared fields.
@@ -21,15 +21,15 @@ pub(super) enum Form {
 }
 
 /// Returns the type of the values that fit the schema; messages call its fields `called`.
-pub(super) fn type_of(schema: &Schema, form: Form, called: &'static str, each: Option<&'static str>) -> ValueType {
+pub(super) fn type_of(schema: &Schema, form: ValueForm, called: &'static str, each: Option<&'static str>) -> ValueType {
     match schema {
         Schema::Any => ValueType::json(),
         Schema::Fields(fields) => {
             let others = match form {
-                Form::Sent => Others::Undeclared,
-                Form::Completed | Form::Accepted => Others::None,
+                ValueForm::Sent => Others::Undeclared,
+                ValueForm::Completed | ValueForm::Accepted => Others::None,
             };
-            let empty = MapType::new(others).called(called, each);
+            let empty = MapType::new(others).with_wording(called, each);
             ValueType::map(fields.0.iter().fold(empty, |map, field| {
                 let (value, occurrence) = of_field(field, form);
                 map.with(field.name.as_str(), value, occurrence)
@@ -37,26 +37,26 @@ pub(super) fn type_of(schema: &Schema, form: Form, called: &'static str, each: O
         }
         Schema::Whole(schema) => {
             let source = schema.source();
-            Reading { root: source, parts: 0 }.value(source, 0)
+            SchemaConversion { root: source, parts: 0 }.value(source, 0)
         }
     }
 }
 
-fn of_field(field: &Field, form: Form) -> (ValueType, Occurrence) {
+fn of_field(field: &Field, form: ValueForm) -> (ValueType, Occurrence) {
     let value = of_type(&field.kind, form);
     match (&field.presence, form) {
-        (Presence::Required, _) | (Presence::Default(_), Form::Completed) => (value, Occurrence::Always),
+        (Presence::Required, _) | (Presence::Default(_), ValueForm::Completed) => (value, Occurrence::Always),
         (Presence::Optional, _) => (value.or_null(), Occurrence::Sometimes),
-        (Presence::Default(_), Form::Sent | Form::Accepted) => (value, Occurrence::Sometimes),
+        (Presence::Default(_), ValueForm::Sent | ValueForm::Accepted) => (value, Occurrence::Sometimes),
     }
 }
 
-fn of_type(kind: &Type, form: Form) -> ValueType {
+fn of_type(kind: &Type, form: ValueForm) -> ValueType {
     match kind {
         Type::Any => ValueType::json(),
         Type::String { pattern: _ } | Type::Connection(_) => ValueType::text(),
         // A double without a fraction is accepted as an integer.
-        Type::Integer if form == Form::Accepted => ValueType::number(),
+        Type::Integer if form == ValueForm::Accepted => ValueType::number(),
         Type::Integer => ValueType::integer(),
         Type::Number => ValueType::number(),
         Type::Boolean => ValueType::boolean(),
@@ -67,12 +67,12 @@ fn of_type(kind: &Type, form: Form) -> ValueType {
 }
 
 /// The conversion of a whole JSON Schema (2020-12).
-struct Reading<'s> {
+struct SchemaConversion<'s> {
     root: &'s Value,
     parts: usize,
 }
 
-impl Reading<'_> {
+impl SchemaConversion<'_> {
     fn value(&mut self, schema: &Value, depth: u8) -> ValueType {
         self.parts += 1;
         let Value::Object(schema) = schema else { return ValueType::json() };
@@ -90,9 +90,9 @@ impl Reading<'_> {
             return either(values.iter().map(of_value).collect());
         }
         match schema.get("type") {
-            Some(Value::String(name)) => self.named(name, schema, depth),
+            Some(Value::String(name)) => self.type_named(name, schema, depth),
             Some(Value::Array(names)) => {
-                let types = names.iter().filter_map(Value::as_str).map(|name| self.named(name, schema, depth)).collect();
+                let types = names.iter().filter_map(Value::as_str).map(|name| self.type_named(name, schema, depth)).collect();
                 either(types)
             }
             _ => {
@@ -102,7 +102,7 @@ impl Reading<'_> {
         }
     }
 
-    fn named(&mut self, name: &str, schema: &Map<String, Value>, depth: u8) -> ValueType {
+    fn type_named(&mut self, name: &str, schema: &Map<String, Value>, depth: u8) -> ValueType {
         match name {
             "string" => ValueType::text(),
             "integer" => ValueType::integer(),
@@ -151,7 +151,7 @@ mod tests {
     use serde_json::json;
 
     fn whole(schema: &Value) -> ValueType {
-        Reading { root: schema, parts: 0 }.value(schema, 0)
+        SchemaConversion { root: schema, parts: 0 }.value(schema, 0)
     }
 
     fn admits(known: &ValueType, value: &Value) -> bool {

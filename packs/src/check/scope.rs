@@ -14,7 +14,7 @@ use ensue_expression::{
     nearest,
 };
 
-use super::inferred::{Taker, Turn, tell_findings};
+use super::expression_findings::{EvaluationGuard, Taker, report_findings};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, wrong_type};
 use crate::source::SourceText;
@@ -60,7 +60,7 @@ pub(super) struct Scope<'a> {
     known: Knowledge,
     names: Vec<String>,
     roots: Roots,
-    turn: Turn,
+    turn: EvaluationGuard,
     keys: Keys<'a>,
     /// The names of `local`, with their types.
     locals: MapType,
@@ -84,12 +84,12 @@ pub(super) enum Keys<'a> {
     /// No: the place is a URL, which is shown unless it is marked as a secret.
     InUrl,
     /// Only these.
-    Of(Listed<'a>),
+    Of(ListedKeys<'a>),
 }
 
 /// The keys that a pack lists.
 #[derive(Clone, Copy)]
-pub(super) struct Listed<'a> {
+pub(super) struct ListedKeys<'a> {
     pub(super) pack: &'a PackName,
     /// `None` if the list has errors.
     pub(super) keys: Option<&'a [KeyRef]>,
@@ -104,9 +104,9 @@ impl<'a> Scope<'a> {
             known: Knowledge::new(),
             names: Vec::new(),
             roots: Roots::default(),
-            turn: Turn::Always,
+            turn: EvaluationGuard::Always,
             keys: Keys::Refused,
-            locals: MapType::new(Others::None).called("the names of `local`", None),
+            locals: MapType::new(Others::None).with_wording("the names of `local`", None),
             headers: Headers::Other,
         }
     }
@@ -156,18 +156,18 @@ impl<'a> Scope<'a> {
         if let Some(condition) = condition {
             self.known = self.known.assuming(condition);
         }
-        self.turn = Turn::AfterCondition;
+        self.turn = EvaluationGuard::AfterCondition;
         self
     }
 
     /// Marks missing fields as harmless.
     pub(super) fn forgiving(mut self) -> Self {
-        self.turn = Turn::AfterCondition;
+        self.turn = EvaluationGuard::AfterCondition;
         self
     }
 
     /// Makes `keys[…]` available.
-    pub(super) fn with_keys(self, listed: Listed<'a>) -> Self {
+    pub(super) fn with_keys(self, listed: ListedKeys<'a>) -> Self {
         // A key that is not text is read as bytes.
         let mut scope = self.with("keys", ValueType::anything());
         scope.keys = Keys::Of(listed);
@@ -190,7 +190,7 @@ impl<'a> Scope<'a> {
             (Holds::Expression, Content::Text { value, .. }) => {
                 let Ok(expression) = Expression::parse(value, &self.roots) else { return Vec::new() };
                 let offset = inner_offset(value);
-                self.placed(&expression, node, offset).collect()
+                self.locate_reads(&expression, node, offset).collect()
             }
             (Holds::Expression, _) => Vec::new(),
             (Holds::Value, _) => {
@@ -200,7 +200,7 @@ impl<'a> Scope<'a> {
                     let at = node.at(&part.pointer).unwrap_or(node);
                     for piece in part.pieces {
                         if let Piece::Expression { expression, offset } = piece {
-                            found.extend(self.placed(expression, at, *offset));
+                            found.extend(self.locate_reads(expression, at, *offset));
                         }
                     }
                 }
@@ -209,7 +209,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn placed(&self, expression: &Expression, node: &Node, offset: usize) -> impl Iterator<Item = (Path, Range<usize>)> {
+    fn locate_reads(&self, expression: &Expression, node: &Node, offset: usize) -> impl Iterator<Item = (Path, Range<usize>)> {
         expression.reads().into_iter().map(move |path| {
             let place = self.locate(node, path.span.start + offset..path.span.end + offset);
             (path, place)
@@ -225,15 +225,15 @@ impl<'a> Scope<'a> {
 
     /// Compiles a field that holds a condition.
     pub(super) fn condition(&self, node: &Node, name: &str, report: &mut Report) -> Option<Expression> {
-        self.compiled(node, name, Purpose::Condition, report).map(|(expression, _)| expression)
+        self.compile(node, name, Purpose::Condition, report).map(|(expression, _)| expression)
     }
 
     /// Compiles a field that holds an expression. Returns it with the type of its value.
     pub(super) fn expression(&self, node: &Node, name: &str, report: &mut Report) -> Option<(Expression, ValueType)> {
-        self.compiled(node, name, Purpose::Value, report)
+        self.compile(node, name, Purpose::Value, report)
     }
 
-    fn compiled(&self, node: &Node, name: &str, purpose: Purpose, report: &mut Report) -> Option<(Expression, ValueType)> {
+    fn compile(&self, node: &Node, name: &str, purpose: Purpose, report: &mut Report) -> Option<(Expression, ValueType)> {
         let source = match &node.content {
             Content::Text { value, .. } => value.as_str(),
             Content::Bool(_) | Content::Number(_) => self.file.slice(&node.span),
@@ -251,12 +251,12 @@ impl<'a> Scope<'a> {
                 report.count_patterns(expression.pattern_work(), self.file, node.span.clone());
                 let offset = inner_offset(source);
                 let locate = |span: Range<usize>| self.locate(node, span.start + offset..span.end + offset);
-                let value = self.inferred(&expression, purpose, locate, report)?;
+                let value = self.infer(&expression, purpose, locate, report)?;
                 Some((expression, value))
             }
             Err(error) => {
                 report.count_uncompiled(self.file, node.span.clone());
-                self.tell(error, node, source, report);
+                self.report_compile_error(error, node, source, report);
                 None
             }
         }
@@ -281,7 +281,7 @@ impl<'a> Scope<'a> {
         };
         match Template::compile_observed(&node.to_value(), &self.roots, &mut count) {
             Ok(template) => {
-                self.tell_bare_braces(node, report);
+                self.warn_bare_braces(node, report);
                 let mut is_fine = true;
                 for part in template.parts() {
                     let at = node.at(&part.pointer).unwrap_or(node);
@@ -292,7 +292,7 @@ impl<'a> Scope<'a> {
                             return None;
                         }
                         let locate = |span: Range<usize>| self.locate(at, span.start + offset..span.end + offset);
-                        let value = self.inferred(expression, Purpose::Value, locate, report);
+                        let value = self.infer(expression, Purpose::Value, locate, report);
                         is_fine &= value.is_some();
                         if let (true, Some(taker), Some(value)) = (is_sole, taker, value) {
                             let place = first_line(&at.span, self.file);
@@ -310,7 +310,7 @@ impl<'a> Scope<'a> {
                         _ => String::new(),
                     };
                     let span = error.span.clone();
-                    self.tell_error(&error.message, error.hint, span, at, &source, report);
+                    self.report_error(&error.message, error.hint, span, at, &source, report);
                 }
                 None
             }
@@ -318,7 +318,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Warns of `{{ … }}` in the texts of a value: template languages compute it, but here it stays text.
-    fn tell_bare_braces(&self, node: &Node, report: &mut Report) {
+    fn warn_bare_braces(&self, node: &Node, report: &mut Report) {
         match &node.content {
             Content::Text { value, .. } => {
                 let opens = value.match_indices("{{").filter(|(at, _)| !value[..*at].ends_with(['$', '{']));
@@ -332,8 +332,8 @@ impl<'a> Scope<'a> {
                     }
                 }
             }
-            Content::List(items) => items.iter().for_each(|item| self.tell_bare_braces(item, report)),
-            Content::Map(entries) => entries.iter().for_each(|entry| self.tell_bare_braces(&entry.value, report)),
+            Content::List(items) => items.iter().for_each(|item| self.warn_bare_braces(item, report)),
+            Content::Map(entries) => entries.iter().for_each(|entry| self.warn_bare_braces(&entry.value, report)),
             Content::Null | Content::Bool(_) | Content::Number(_) | Content::Poisoned => {}
         }
     }
@@ -352,7 +352,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Reports everything that is wrong with an expression. Returns the type of its value if it may be used.
-    fn inferred(
+    fn infer(
         &self,
         expression: &Expression,
         purpose: Purpose,
@@ -362,7 +362,7 @@ impl<'a> Scope<'a> {
         let are_keys_fine = self.check_keys(expression, &locate, report);
         let are_headers_fine = self.check_headers(expression, &locate, report);
         let inferred = expression.infer(&self.known, purpose, &mut report.budget);
-        let is_fine = tell_findings(&inferred.findings, self.turn, locate, self.file, report);
+        let is_fine = report_findings(&inferred.findings, self.turn, locate, self.file, report);
         (is_fine && are_keys_fine && are_headers_fine).then_some(inferred.value)
     }
 
@@ -375,16 +375,16 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn tell(&self, error: CompileError, node: &Node, source: &str, report: &mut Report) {
-        self.tell_error(&error.message, error.hint, error.span, node, source, report);
+    fn report_compile_error(&self, error: CompileError, node: &Node, source: &str, report: &mut Report) {
+        self.report_error(&error.message, error.hint, error.span, node, source, report);
     }
 
-    fn tell_error(&self, message: &str, hint: Option<String>, span: Range<usize>, node: &Node, source: &str, report: &mut Report) {
+    fn report_error(&self, message: &str, hint: Option<String>, span: Range<usize>, node: &Node, source: &str, report: &mut Report) {
         let written = source.get(span.clone()).unwrap_or("");
         let root = written.split(['.', '[']).next().unwrap_or("");
         let place = self.locate(node, span);
         if root == "keys" && !self.roots.contains("keys") {
-            return tell_key_out_of_place(self.keys, self.file, place, report);
+            return report_misplaced_key(self.keys, self.file, place, report);
         }
         let diagnostic = report.error(Code::ExpressionSyntax, self.file, place, message);
         diagnostic.hint = self.hint_elsewhere(root, message).or(hint);
@@ -442,7 +442,7 @@ impl<'a> Scope<'a> {
 
     fn check_key(&self, path: &Path, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {
         let Keys::Of(listed) = self.keys else {
-            tell_key_out_of_place(self.keys, self.file, locate(path.span.clone()), report);
+            report_misplaced_key(self.keys, self.file, locate(path.span.clone()), report);
             return false;
         };
         let Some(name) = path.segments.get(1) else {
@@ -461,7 +461,7 @@ impl<'a> Scope<'a> {
 }
 
 /// Returns true if a key is listed, as far as is known; reports it if not.
-pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, span: Range<usize>, report: &mut Report) -> bool {
+pub(super) fn check_listed(name: &str, listed: ListedKeys<'_>, file: &SourceText, span: Range<usize>, report: &mut Report) -> bool {
     let Some(known) = listed.keys else { return true };
     if known.iter().any(|key| key.as_str() == name) {
         return true;
@@ -494,7 +494,7 @@ pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, sp
     false
 }
 
-fn tell_key_out_of_place(keys: Keys<'_>, file: &SourceText, span: Range<usize>, report: &mut Report) {
+fn report_misplaced_key(keys: Keys<'_>, file: &SourceText, span: Range<usize>, report: &mut Report) {
     if let Keys::InUrl = keys {
         report
             .error(Code::KeyInUrl, file, span, "a URL that contains a key must be marked as a secret, so that it is never shown")

@@ -9,36 +9,36 @@ use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_expression::{Expression, ValueType};
 use serde_json::Value;
 
-use super::compiled::optional;
-use super::inferred::Taker;
-use super::parameters::Given;
-use super::pulled;
+use super::expression_findings::Taker;
+use super::literals::optional;
+use super::parameters::MappingCheck;
+use super::pull_sources;
 use super::roots::config_type;
-use super::schemas::{Form, type_of};
-use super::scope::{Listed, Scope, check_listed};
+use super::schemas::{ValueForm, type_of};
+use super::scope::{ListedKeys, Scope, check_listed};
 use super::versions::{Sender, trigger_sent};
 use super::{Checking, webhooks};
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
-use crate::written::{self, Verify};
-use crate::yaml::{Content, Node, Spanned};
+use crate::syntax::{self, Verify};
+use crate::yaml::{Content, Node, WithSpan};
 
 pub(super) fn sensor(
     checking: &mut Checking<'_>,
     name: SensorRef,
     file: &SourceText,
-    written: &written::Sensor,
+    written: &syntax::Sensor,
     config: &Arc<Value>,
     report: &mut Report,
 ) -> Option<catalog::Sensor> {
     let source = match &written.source {
-        written::Source::Webhook(webhook) => {
+        syntax::SensorSource::Webhook(webhook) => {
             let verify = verify(checking, file, &webhook.verify, &name, report);
             webhooks::webhook(checking, file, webhook, verify, report).map(|webhook| Source::Webhook(Arc::new(webhook)))
         }
-        written::Source::Timer(plan) => Some(Source::Timer { schedule: Arc::new(plan.clone()) }),
-        written::Source::Pulled(pulled, reading) => pulled::source(checking, file, (pulled, reading), &written.emits, report),
+        syntax::SensorSource::Timer(plan) => Some(Source::Timer { schedule: Arc::new(plan.clone()) }),
+        syntax::SensorSource::Pulled(pulled, reading) => pull_sources::source(checking, file, (pulled, reading), &written.emits, report),
     };
     webhooks::warn_of_wait_without_key(file, written, report);
     webhooks::warn_of_unnamed_rule(checking, file, written, report);
@@ -53,25 +53,27 @@ pub(super) fn sensor(
 }
 
 /// Returns the scope of a sensor's expressions.
-fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &'a written::Source) -> Scope<'a> {
+fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &'a syntax::SensorSource) -> Scope<'a> {
     match source {
-        written::Source::Webhook(webhook) => webhooks::delivery(checking, file, webhook),
-        written::Source::Timer(_) => Scope::new(file)
+        syntax::SensorSource::Webhook(webhook) => webhooks::delivery(checking, file, webhook),
+        syntax::SensorSource::Timer(_) => Scope::new(file)
             .with("scheduled_at", ValueType::text())
             .with("late_seconds", ValueType::integer())
             .with("config", config_type(checking)),
-        written::Source::Pulled(pulled, reading) => pulled::scope(Scope::new(file), pulled, reading).with("config", config_type(checking)),
+        syntax::SensorSource::Pulled(pulled, reading) => {
+            pull_sources::scope(Scope::new(file), pulled, reading).with("config", config_type(checking))
+        }
     }
 }
 
 fn emit(
     checking: &mut Checking<'_>,
     file: &SourceText,
-    (source, written): (&written::Source, &written::Emit),
+    (source, written): (&syntax::SensorSource, &syntax::Emit),
     report: &mut Report,
 ) -> Option<Emit> {
     let scope = scope(checking, file, source);
-    if let (written::Source::Timer(_), Some(dedupe)) = (source, &written.dedupe) {
+    if let (syntax::SensorSource::Timer(_), Some(dedupe)) = (source, &written.dedupe) {
         report
             .error(
                 Code::FieldOutOfPlace,
@@ -82,7 +84,7 @@ fn emit(
             .hint("remove it");
         return None;
     }
-    if let (Some(span), written::Source::Timer(_) | written::Source::Pulled(..)) = (&written.no_key, source) {
+    if let (Some(span), syntax::SensorSource::Timer(_) | syntax::SensorSource::Pulled(..)) = (&written.no_key, source) {
         report
             .error(Code::FieldOutOfPlace, file, first_line(span, file), "`dedupe: none` is only for webhooks, whose schemes may have a key")
             .hint("remove it");
@@ -99,13 +101,13 @@ fn emit(
         warn_of_unsigned_key(source, expression, node, file, report);
     }
     let taker = trigger.as_ref().and_then(|(name, schema)| {
-        let takes = type_of((*schema)?, Form::Accepted, "", None);
+        let takes = type_of((*schema)?, ValueForm::Accepted, "", None);
         Some(Taker { takes, name: format!("the payload of `{name}`") })
     });
     let payload = written.payload.as_ref().map(|node| scope.template_for(node, taker.as_ref(), report));
     if let (Some((trigger, Some(schema))), Some(node)) = (&trigger, &written.payload) {
         let is_mapping = matches!(node.content, Content::Map(_));
-        let given = Given {
+        let given = MappingCheck {
             file,
             node: Some(node).filter(|_| is_mapping),
             at: written.trigger.span.clone(),
@@ -129,7 +131,7 @@ fn emit(
 fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report) -> Option<Expression> {
     let (expression, value) = scope.clone().forgiving().expression(node, "`dedupe`", report)?;
     let key = ValueType::text().or(ValueType::integer()).or_null();
-    if value.is_unknown_or_nothing() || key.overlaps(&value.rendered()) {
+    if value.is_unknown_or_nothing() || key.overlaps(&value.to_json_type()) {
         return Some(expression);
     }
     let place = first_line(&node.span, file);
@@ -140,8 +142,8 @@ fn dedupe(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report
 }
 
 /// Warns of a key that a replay can change: with `repeats: allow`, nothing else rejects a repeated body.
-fn warn_of_unsigned_key(source: &written::Source, dedupe: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
-    let written::Source::Webhook(webhook) = source else { return };
+fn warn_of_unsigned_key(source: &syntax::SensorSource, dedupe: &Expression, node: &Node, file: &SourceText, report: &mut Report) {
+    let syntax::SensorSource::Webhook(webhook) = source else { return };
     let (Verify::Proof { scheme, .. }, Repeats::Allow) = (&webhook.verify, webhook.repeats) else { return };
     if !scheme.signs_the_body() {
         return;
@@ -178,7 +180,7 @@ fn verify(checking: &Checking<'_>, file: &SourceText, written: &Verify, name: &S
     }
 }
 
-fn key(checking: &Checking<'_>, file: &SourceText, written: &Spanned<String>, report: &mut Report) -> Option<KeyRef> {
+fn key(checking: &Checking<'_>, file: &SourceText, written: &WithSpan<String>, report: &mut Report) -> Option<KeyRef> {
     let Ok(key) = written.value.parse::<KeyRef>() else {
         let name = checking.pack.name.as_str();
         let diagnostic =
@@ -190,6 +192,6 @@ fn key(checking: &Checking<'_>, file: &SourceText, written: &Spanned<String>, re
         }
         return None;
     };
-    let own = Listed { permissions: None, ..checking.listed_keys() };
+    let own = ListedKeys { permissions: None, ..checking.listed_keys() };
     check_listed(&written.value, own, file, written.span.clone(), report).then_some(key)
 }

@@ -11,11 +11,11 @@ use ensue_expression::{Document, nearest};
 use serde_json::Value;
 
 use super::GoodPack;
-use crate::declared::{ChosenConnection, SETTINGS_FILE};
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
-use crate::fields::listed;
+use crate::fields::quote_names;
+use crate::settings_check::{ChosenConnection, SETTINGS_FILE};
 use crate::source::SourceText;
-use crate::written;
+use crate::syntax;
 
 pub(super) fn complete(value: &mut Value, schema: &Schema) {
     if let (Value::Object(values), Some(fields)) = (value, schema.fields()) {
@@ -23,18 +23,22 @@ pub(super) fn complete(value: &mut Value, schema: &Schema) {
     }
 }
 
-pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value, report: &mut Report) {
+pub(super) fn report_misfits(pack: &syntax::WrittenPack, schema: &Schema, value: &Value, report: &mut Report) {
     let file = SourceText::new(SETTINGS_FILE, "");
     let at = format!("packs.{}.config", pack.name);
     let mut misspelt = Vec::new();
     if let (Some(fields), Value::Object(values)) = (schema.fields(), value) {
         let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();
-        for name in values.keys().filter(|name| fields.named(name).is_none()) {
+        for name in values.keys().filter(|name| fields.get(name).is_none()) {
             let near = nearest(name, names.iter().copied());
             misspelt.extend(near.map(|near| format!("/{near}")));
             let diagnostic = report.error(Code::ConfigInvalid, &file, 0..0, format!("`{at}` has no setting `{name}`"));
             diagnostic.did_you_mean(near);
-            diagnostic.hint(if names.is_empty() { "the pack has no settings".to_owned() } else { format!("it has {}", listed(&names)) });
+            diagnostic.hint(if names.is_empty() {
+                "the pack has no settings".to_owned()
+            } else {
+                format!("it has {}", quote_names(&names))
+            });
         }
     }
     // Reported where the schema is written.
@@ -69,7 +73,7 @@ pub(super) fn chosen_connections(schema: Option<&Schema>, settings: &Value) -> V
 }
 
 /// Reports settings for a pack that does not exist: its name is probably misspelled.
-pub(super) fn tell_strange_settings(given: &BTreeMap<PackName, Value>, good: &[GoodPack], diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
+pub(super) fn warn_unknown_packs(given: &BTreeMap<PackName, Value>, good: &[GoodPack], diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
     let file = SourceText::new(SETTINGS_FILE, "");
     let has_errors = diagnostics.iter().any(|one| one.severity == Severity::Error);
     let mut found = Vec::new();

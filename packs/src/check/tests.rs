@@ -18,15 +18,17 @@ use serde_json::{Map, Value};
 
 use super::Checking;
 use super::fake::sent_keys;
-use super::parameters::{Given, has_expression};
+use super::parameters::{MappingCheck, has_expression};
 use super::refs::action_named;
 use super::versions::{Sender, trigger_sent};
-use crate::cases::{Against, Case, ExpectedEvent, ExpectedMade, ExpectedVar, Given as CaseGiven, GivenEvent, GivenMessage, Over, Subject};
+use crate::cases::{
+    Case, CaseBackend, CaseInput as CaseGiven, ExpectedEvent, ExpectedMade, ExpectedVar, FakeCredentials, GivenEvent, GivenMessage, Subject,
+};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, first_line, wrong_type};
+use crate::fields::{FieldReader, first_line, wrong_type};
 use crate::source::SourceText;
-use crate::written::{AUTH, EVENT_CASE, EXPECTED_EVENT, GIVEN, GIVEN_EVENT, GIVEN_MESSAGE, RUN_CASE, RUN_WHAT, RUNS, Source};
-use crate::yaml::{Content, Entry, Node, Spanned};
+use crate::syntax::{AUTH, EVENT_CASE, EXPECTED_EVENT, GIVEN, GIVEN_EVENT, GIVEN_MESSAGE, RUN_CASE, RUN_WHAT, RUNS, SensorSource};
+use crate::yaml::{Content, Node, WithSpan, YamlEntry};
 use path::Root;
 
 /// The source of an event if a case does not set one.
@@ -65,7 +67,7 @@ impl<'a> Reading<'_, 'a> {
     fn case(&mut self, node: Node, report: &mut Report) -> Option<Case> {
         let line = self.line(&node.span);
         let is_run = matches!(&node.content, Content::Map(entries) if entries.iter().any(|entry| entry.key.value == RUNS));
-        let mut fields = Fields::open(node, if is_run { &RUN_CASE } else { &EVENT_CASE }, self.file, report)?;
+        let mut fields = FieldReader::open(node, if is_run { &RUN_CASE } else { &EVENT_CASE }, self.file, report)?;
         let name = self.name(&mut fields, report);
         let config = self.config(&mut fields, report);
         let vars = self.vars(&mut fields, "vars", report);
@@ -75,14 +77,14 @@ impl<'a> Reading<'_, 'a> {
         let (subject, mocks) = if is_run {
             self.run(&mut fields, mocks, report)
         } else {
-            self.events(&mut fields, mocks, matches!(against, Some(Against::Fake { .. })), report)
+            self.events(&mut fields, mocks, matches!(against, Some(CaseBackend::Fake { .. })), report)
         };
         let vars = vars?.into_iter().map(|var| (var.name, var.value)).collect();
         let (name, against, config, subject) = (name?, against?, config?, subject?);
         Some(Case { file: self.file.path().to_owned(), line, name, against, config, vars, subject, mocks: mocks?, vars_after: after? })
     }
 
-    fn name(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<String> {
+    fn name(&self, fields: &mut FieldReader<'_>, report: &mut Report) -> Option<String> {
         if !fields.has("it") {
             fields.take_required("it", report);
             return None;
@@ -91,7 +93,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Reads whether the case runs against the fake vendor, and with which keys.
-    fn against(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<Against> {
+    fn against(&self, fields: &mut FieldReader<'_>, report: &mut Report) -> Option<CaseBackend> {
         let Some(real) = fields.take("real") else {
             if let Some(keys) = fields.take("keys") {
                 let message = "`keys` is only for a case that is `real`: no other case sends keys";
@@ -103,7 +105,7 @@ impl<'a> Reading<'_, 'a> {
                 report.error(Code::FieldOutOfPlace, self.file, connection.key.span, message).hint("remove it, or add `real: true`");
                 return None;
             }
-            return Some(Against::Mocks);
+            return Some(CaseBackend::Mocks);
         };
         if !matches!(real.value.content, Content::Bool(true)) {
             wrong_type(&real.value, "`real`", "true, or left out", self.file, report);
@@ -122,12 +124,12 @@ impl<'a> Reading<'_, 'a> {
             return None;
         }
         let keys = fields.take("keys").map(|entry| sent_keys(self.checking, self.file, entry, report));
-        let over = fields.take("connection").map_or(Some(Over::Keys), |entry| self.over_connection(&entry, report));
-        Some(Against::Fake { keys: keys.unwrap_or_else(|| Some(Default::default()))?, over: over? })
+        let over = fields.take("connection").map_or(Some(FakeCredentials::Keys), |entry| self.over_connection(&entry, report));
+        Some(CaseBackend::Fake { keys: keys.unwrap_or_else(|| Some(Default::default()))?, over: over? })
     }
 
     /// Checks that the fake vendor says how a connection to it proves who sends a request.
-    fn over_connection(&self, entry: &Entry, report: &mut Report) -> Option<Over> {
+    fn over_connection(&self, entry: &YamlEntry, report: &mut Report) -> Option<FakeCredentials> {
         if !matches!(entry.value.content, Content::Bool(true)) {
             wrong_type(&entry.value, "`connection`", "true, or left out", self.file, report);
             return None;
@@ -141,18 +143,18 @@ impl<'a> Reading<'_, 'a> {
                 .hint("for example `auth: { bearer: { key: token } }`, as a connection of `ensue.yaml` has it");
             return None;
         }
-        Some(Over::Connection)
+        Some(FakeCredentials::Connection)
     }
 
     /// Reads the values of vars; null for a var without a value.
-    fn vars(&mut self, fields: &mut Fields<'_>, field: &str, report: &mut Report) -> Option<Vec<ExpectedVar>> {
-        let Some(Entry { value: node, .. }) = fields.take(field) else { return Some(Vec::new()) };
+    fn vars(&mut self, fields: &mut FieldReader<'_>, field: &str, report: &mut Report) -> Option<Vec<ExpectedVar>> {
+        let Some(YamlEntry { value: node, .. }) = fields.take(field) else { return Some(Vec::new()) };
         let Content::Map(entries) = &node.content else {
             wrong_type(&node, &format!("`{field}`"), "a mapping of the names of vars to values", self.file, report);
             return None;
         };
         let mut vars = Some(Vec::new());
-        for Entry { key, value } in entries {
+        for YamlEntry { key, value } in entries {
             let line = self.line(&key.span);
             let name: Option<VarName> = match key.value.parse() {
                 Ok(name) => Some(name),
@@ -174,7 +176,7 @@ impl<'a> Reading<'_, 'a> {
 
     /// Reads the operator's settings. Together with the pack's defaults they must include every required
     /// setting.
-    fn config(&mut self, fields: &mut Fields<'_>, report: &mut Report) -> Option<Map<String, Value>> {
+    fn config(&mut self, fields: &mut FieldReader<'_>, report: &mut Report) -> Option<Map<String, Value>> {
         let at = if fields.has("config") { fields.key_of("config") } else { fields.start.clone() };
         let node = fields.take("config").map(|entry| entry.value);
         if let Some(node) = &node
@@ -186,7 +188,7 @@ impl<'a> Reading<'_, 'a> {
         let schema = self.checking.pack.manifest.config.as_ref();
         if let Some(schema) = schema {
             let taker = format!("the configuration of the pack `{}`", self.checking.pack.name);
-            self.given(node.as_ref(), at, (taker, "setting"), schema, Extra::Refused, report);
+            self.check_literals(node.as_ref(), at, (taker, "setting"), schema, Extra::Refused, report);
         }
         match node.map(|node| node.to_value()) {
             Some(Value::Object(config)) => Some(config),
@@ -194,7 +196,12 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
-    fn run(&mut self, fields: &mut Fields<'_>, mocks: Option<Entry>, report: &mut Report) -> (Option<Subject>, Option<mocks::Read>) {
+    fn run(
+        &mut self,
+        fields: &mut FieldReader<'_>,
+        mocks: Option<YamlEntry>,
+        report: &mut Report,
+    ) -> (Option<Subject>, Option<mocks::Read>) {
         let run = fields.take_required(RUNS, report).and_then(|entry| self.run_what(entry, report));
         let root = match &run {
             Some((action, _)) => Root::action(self.checking.world, action),
@@ -206,8 +213,8 @@ impl<'a> Reading<'_, 'a> {
         (subject, mocks)
     }
 
-    fn run_what(&mut self, entry: Entry, report: &mut Report) -> Option<(ActionRef, Value)> {
-        let mut fields = Fields::open(entry.value, &RUN_WHAT, self.file, report)?;
+    fn run_what(&mut self, entry: YamlEntry, report: &mut Report) -> Option<(ActionRef, Value)> {
+        let mut fields = FieldReader::open(entry.value, &RUN_WHAT, self.file, report)?;
         if !fields.has("action") {
             fields.take_required("action", report);
             return None;
@@ -223,15 +230,15 @@ impl<'a> Reading<'_, 'a> {
         }
         if let Some(parameters) = definition.and_then(|action| action.parameters.as_ref()) {
             let taker = format!("the action `{action}`");
-            self.given(with.as_ref(), written.span, (taker, "parameter"), parameters, Extra::Refused, report);
+            self.check_literals(with.as_ref(), written.span, (taker, "parameter"), parameters, Extra::Refused, report);
         }
         Some((action, object(with)))
     }
 
     fn events(
         &mut self,
-        fields: &mut Fields<'_>,
-        mocks: Option<Entry>,
+        fields: &mut FieldReader<'_>,
+        mocks: Option<YamlEntry>,
         is_real: bool,
         report: &mut Report,
     ) -> (Option<Subject>, Option<mocks::Read>) {
@@ -242,11 +249,11 @@ impl<'a> Reading<'_, 'a> {
         (given.zip(expect).map(|(given, expect)| Subject::Events { given, expect }), mocks)
     }
 
-    fn given_things(&mut self, entry: Entry, report: &mut Report) -> Option<Vec<CaseGiven>> {
+    fn given_things(&mut self, entry: YamlEntry, report: &mut Report) -> Option<Vec<CaseGiven>> {
         const NAMES: [&str; 4] = ["event", "events", "message", "messages"];
         let key = entry.key.span;
-        let mut fields = Fields::open(entry.value, &GIVEN, self.file, report)?;
-        let mut there: Vec<(&str, Entry)> = NAMES.into_iter().filter_map(|name| Some((name, fields.take(name)?))).collect();
+        let mut fields = FieldReader::open(entry.value, &GIVEN, self.file, report)?;
+        let mut there: Vec<(&str, YamlEntry)> = NAMES.into_iter().filter_map(|name| Some((name, fields.take(name)?))).collect();
         if let [(first, _), (second, entry), ..] = there.as_slice() {
             report
                 .error(
@@ -284,7 +291,7 @@ impl<'a> Reading<'_, 'a> {
 
     fn message(&mut self, node: Node, report: &mut Report) -> Option<GivenMessage> {
         let line = self.line(&node.span);
-        let mut fields = Fields::open(node, &GIVEN_MESSAGE, self.file, report)?;
+        let mut fields = FieldReader::open(node, &GIVEN_MESSAGE, self.file, report)?;
         if !fields.has("sensor") {
             fields.take_required("sensor", report);
         }
@@ -304,7 +311,7 @@ impl<'a> Reading<'_, 'a> {
             return None;
         }
         let expect = match (events, refused) {
-            (Some(events), _) => Some(ExpectedMade::Events(self.made(events, report)?)),
+            (Some(events), _) => Some(ExpectedMade::Events(self.expected_events(events, report)?)),
             (None, Some(reason)) => Some(ExpectedMade::Refused(reason.value)),
             (None, None) => None,
         };
@@ -320,7 +327,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Finds a sensor of the pack that reads a source.
-    fn pulling(&self, written: &Spanned<String>, report: &mut Report) -> Option<SensorRef> {
+    fn pulling(&self, written: &WithSpan<String>, report: &mut Report) -> Option<SensorRef> {
         let own: Vec<String> = self.checking.pack.sensors.keys().map(|name| format!("{}.{name}", self.checking.pack.name)).collect();
         let short = written.value.strip_prefix(&format!("{}.", self.checking.pack.name));
         let Some(defined) = short.and_then(|name| self.checking.pack.sensors.get(name)) else {
@@ -331,7 +338,7 @@ impl<'a> Reading<'_, 'a> {
             }
             return None;
         };
-        if defined.body.as_ref().is_some_and(|sensor| !matches!(sensor.source, Source::Pulled(..))) {
+        if defined.body.as_ref().is_some_and(|sensor| !matches!(sensor.source, SensorSource::Pulled(..))) {
             let message = format!("the sensor `{}` reads no source: it gets no messages", written.value);
             report.error(Code::FieldOutOfPlace, self.file, written.span.clone(), message).hint("write an `event` of its trigger instead");
             return None;
@@ -339,7 +346,7 @@ impl<'a> Reading<'_, 'a> {
         written.value.parse().ok()
     }
 
-    fn made(&mut self, entry: Entry, report: &mut Report) -> Option<Vec<ExpectedEvent>> {
+    fn expected_events(&mut self, entry: YamlEntry, report: &mut Report) -> Option<Vec<ExpectedEvent>> {
         let Content::List(items) = entry.value.content else {
             wrong_type(&entry.value, "`events`", "a list of events", self.file, report);
             return None;
@@ -350,7 +357,7 @@ impl<'a> Reading<'_, 'a> {
 
     fn made_event(&mut self, node: Node, report: &mut Report) -> Option<ExpectedEvent> {
         let line = self.line(&node.span);
-        let mut fields = Fields::open(node, &EXPECTED_EVENT, self.file, report)?;
+        let mut fields = FieldReader::open(node, &EXPECTED_EVENT, self.file, report)?;
         if !fields.has("trigger") {
             fields.take_required("trigger", report);
         }
@@ -363,7 +370,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     fn event(&mut self, node: Node, report: &mut Report) -> Option<GivenEvent> {
-        let mut fields = Fields::open(node, &GIVEN_EVENT, self.file, report)?;
+        let mut fields = FieldReader::open(node, &GIVEN_EVENT, self.file, report)?;
         if !fields.has("trigger") {
             fields.take_required("trigger", report);
         }
@@ -392,7 +399,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Checks the given part of a payload: a case sets what matters and leaves out the rest.
-    fn payload(&self, node: Option<&Node>, trigger: &Spanned<String>, schema: &Schema, report: &mut Report) {
+    fn payload(&self, node: Option<&Node>, trigger: &WithSpan<String>, schema: &Schema, report: &mut Report) {
         let taker = format!("the payload of `{}`", trigger.value);
         let Some(fields) = schema.fields() else {
             let empty = Node { span: trigger.span.clone(), content: Content::Map(Vec::new()) };
@@ -400,7 +407,7 @@ impl<'a> Reading<'_, 'a> {
         };
         let Some(Node { content: Content::Map(entries), .. }) = node else { return };
         for entry in entries.iter().filter(|entry| !entry.value.is_poisoned()) {
-            let Some(field) = fields.named(&entry.key.value) else { continue };
+            let Some(field) = fields.get(&entry.key.value) else { continue };
             let is_absent = matches!(entry.value.content, Content::Null) && field.presence == Presence::Optional;
             if let Some(misfit) = crate::schema::misfit(field, &entry.value.to_value()).filter(|_| !is_absent) {
                 let span = first_line(&entry.value.span, self.file);
@@ -409,7 +416,7 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
-    fn time(&self, written: &Spanned<String>, report: &mut Report) -> Option<ensue_engine::time::Timestamp> {
+    fn time(&self, written: &WithSpan<String>, report: &mut Report) -> Option<ensue_engine::time::Timestamp> {
         let time = written.value.parse().ok();
         if time.is_none() {
             report
@@ -420,7 +427,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Checks a mapping of literal values against its consumer.
-    fn given(
+    fn check_literals(
         &self,
         node: Option<&Node>,
         at: Range<usize>,
@@ -432,7 +439,7 @@ impl<'a> Reading<'_, 'a> {
         match node.filter(|node| has_expression(node)) {
             // Nothing in it is computed: `${{` is plain text.
             Some(node) => self.fits(node, &taker, schema, extra, report),
-            None => Given { file: self.file, node, at, taker, called }.check(schema, extra, report),
+            None => MappingCheck { file: self.file, node, at, taker, called }.check(schema, extra, report),
         }
     }
 
@@ -451,16 +458,20 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Reports names that the consumer of values does not have.
-    fn known(&self, node: &Node, taker: &str, fields: &SchemaFields, report: &mut Report) {
+    fn report_unknown_names(&self, node: &Node, taker: &str, fields: &SchemaFields, report: &mut Report) {
         let Content::Map(entries) = &node.content else { return };
         let names: Vec<&str> = fields.0.iter().map(|field| field.name.as_str()).collect();
-        for entry in entries.iter().filter(|entry| fields.named(&entry.key.value).is_none()) {
+        for entry in entries.iter().filter(|entry| fields.get(&entry.key.value).is_none()) {
             let name = entry.key.value.as_str();
             let near = ensue_expression::nearest(name, names.iter().copied());
             let diagnostic =
                 report.error(Code::UnknownParameter, self.file, entry.key.span.clone(), format!("{taker} has no parameter `{name}`"));
             diagnostic.did_you_mean(near);
-            diagnostic.hint(if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", crate::fields::listed(&names)) });
+            diagnostic.hint(if names.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has {}", crate::fields::quote_names(&names))
+            });
         }
     }
 

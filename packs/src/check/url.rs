@@ -6,16 +6,16 @@
 use ensue_expression::{Piece, Template};
 
 use super::connections::Address;
-use super::inferred::Taker;
+use super::expression_findings::Taker;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
-use crate::written::{Secrecy, Url};
+use crate::syntax::{Secrecy, Url};
 use crate::yaml::{Content, Node};
 
 /// Compiles the URL of a request. One that is a secret may read keys after its host.
-pub(super) fn compiled(
+pub(super) fn compile(
     url: &Url,
     (address, taker): (Address, &Taker),
     (plain, with_keys): (&Scope<'_>, &Scope<'_>),

@@ -10,29 +10,29 @@ use ensue_engine::names::{PackName, TriggerRef};
 use ensue_expression::{Template, ValueType};
 
 use super::Checking;
-use super::inferred::Taker;
-use super::parameters::Given;
+use super::expression_findings::Taker;
+use super::parameters::MappingCheck;
 use super::refs::{trigger_named, trigger_to_make};
-use super::schemas::{Form, type_of};
+use super::schemas::{ValueForm, type_of};
 use super::scope::Scope;
 use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
-use crate::written;
-use crate::yaml::{Content, Spanned};
+use crate::syntax;
+use crate::yaml::{Content, WithSpan};
 
 /// Compiles the upcasts of a trigger. Each reads the payload of its version; what the last one makes must fit the schema.
-pub(super) fn upcasts(file: &SourceText, name: &TriggerRef, written: &written::Trigger, report: &mut Report) -> Option<Vec<Template>> {
+pub(super) fn upcasts(file: &SourceText, name: &TriggerRef, written: &syntax::Trigger, report: &mut Report) -> Option<Vec<Template>> {
     let nodes = written.upcasts.as_ref()?;
     let scope = Scope::new(file).with("payload", ValueType::json());
     let compiled = nodes.iter().enumerate().map(|(index, node)| {
         let schema = written.payload.as_ref().filter(|_| index + 1 == nodes.len());
         let taker = format!("the payload of `{name}`");
-        let takes = schema.map(|schema| Taker { takes: type_of(schema, Form::Accepted, "", None), name: taker.clone() });
+        let takes = schema.map(|schema| Taker { takes: type_of(schema, ValueForm::Accepted, "", None), name: taker.clone() });
         let template = scope.template_for(node, takes.as_ref(), report);
         if let (Some(schema), Content::Map(_)) = (schema, &node.content) {
             let at = first_line(&node.span, file);
-            Given { file, node: Some(node), at, taker, called: "field" }.check(schema, Extra::Allowed, report);
+            MappingCheck { file, node: Some(node), at, taker, called: "field" }.check(schema, Extra::Allowed, report);
         }
         template
     });
@@ -49,8 +49,8 @@ pub(crate) struct WrittenVersion {
 }
 
 /// Returns the versions of a pack's triggers.
-pub(super) fn written(pack: &written::Pack) -> Vec<WrittenVersion> {
-    let version = |(name, defined): (&String, &written::Defined<written::Trigger>)| {
+pub(super) fn written_versions(pack: &syntax::WrittenPack) -> Vec<WrittenVersion> {
+    let version = |(name, defined): (&String, &syntax::LocatedDefinition<syntax::Trigger>)| {
         let (trigger, body) = (TriggerRef::new(&pack.name, name).ok()?, defined.body.as_ref()?);
         Some(WrittenVersion { trigger, version: body.version, file: defined.file.clone(), at: body.version_at.clone() })
     };
@@ -58,7 +58,11 @@ pub(super) fn written(pack: &written::Pack) -> Vec<WrittenVersion> {
 }
 
 /// Reports the triggers whose version is lower than the installed one.
-pub(super) fn lowered(pack: &PackName, versions: &[WrittenVersion], installed: &BTreeMap<TriggerRef, Arc<Trigger>>) -> Vec<Diagnostic> {
+pub(super) fn report_lowered(
+    pack: &PackName,
+    versions: &[WrittenVersion],
+    installed: &BTreeMap<TriggerRef, Arc<Trigger>>,
+) -> Vec<Diagnostic> {
     let mut report = Report::default();
     for WrittenVersion { trigger, version, file, at } in versions {
         let Some(live) = installed.get(trigger).map(|live| live.version).filter(|live| live > version) else { continue };
@@ -75,7 +79,7 @@ pub(super) fn lowered(pack: &PackName, versions: &[WrittenVersion], installed: &
 }
 
 /// A trigger that a sender names, with the schema of its payload: `None` if that is not known, as for an older version.
-pub(super) type Sent<'a> = (VersionedTrigger, Option<&'a Schema>);
+pub(super) type SentTrigger<'a> = (VersionedTrigger, Option<&'a Schema>);
 
 /// The sender that names a trigger with a version.
 #[derive(Clone, Copy)]
@@ -90,9 +94,9 @@ pub(super) enum Sender {
 pub(super) fn trigger_sent<'a>(
     checking: &mut Checking<'a>,
     sender: Sender,
-    (file, written): (&SourceText, &Spanned<String>),
+    (file, written): (&SourceText, &WithSpan<String>),
     report: &mut Report,
-) -> Option<Sent<'a>> {
+) -> Option<SentTrigger<'a>> {
     let (name, version) = apart(written);
     let found = match sender {
         Sender::Pack => trigger_to_make(checking, file, &name, report)?,
@@ -102,20 +106,20 @@ pub(super) fn trigger_sent<'a>(
 }
 
 /// Takes the version from the end of a ref.
-fn apart(written: &Spanned<String>) -> (Spanned<String>, Option<&str>) {
+fn apart(written: &WithSpan<String>) -> (WithSpan<String>, Option<&str>) {
     match written.value.split_once('@') {
-        Some((name, version)) => (Spanned { value: name.to_owned(), span: written.span.clone() }, Some(version)),
-        None => (Spanned { value: written.value.clone(), span: written.span.clone() }, None),
+        Some((name, version)) => (WithSpan { value: name.to_owned(), span: written.span.clone() }, Some(version)),
+        None => (WithSpan { value: written.value.clone(), span: written.span.clone() }, None),
     }
 }
 
 fn of_version<'a>(
     checking: &Checking<'a>,
     file: &SourceText,
-    (written, version): (&Spanned<String>, Option<&str>),
+    (written, version): (&WithSpan<String>, Option<&str>),
     (trigger, schema): (TriggerRef, Option<&'a Schema>),
     report: &mut Report,
-) -> Option<Sent<'a>> {
+) -> Option<SentTrigger<'a>> {
     if version.is_none() {
         return Some((trigger.into(), schema));
     }

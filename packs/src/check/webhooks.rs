@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, EarlyReply, PathPart, Repeats, Reply, ReplyProof, Vouched, WaitingReply};
+use ensue_engine::catalog::{self, EarlyReply, PathPart, Repeats, Reply, ReplyProof, SenderAuthority, WaitingReply};
 use ensue_engine::names::RuleRef;
 use ensue_expression::{MapType, Occurrence, Others, ValueType};
 
 use super::Checking;
-use super::compiled::optional;
+use super::literals::optional;
 use super::refs::own_rule;
 use super::roots::config_type;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::listed;
+use crate::fields::quote_names;
 use crate::source::SourceText;
-use crate::written;
+use crate::syntax;
 
 /// The hints about a rule that a reply waits for: one of the same pack, because a pack does not tell senders what other packs do.
 const OF_THE_SENSOR: &str = "a reply waits for a rule of the sensor's own pack";
@@ -24,7 +24,7 @@ const NO_RULE: &str = "a reply waits for a rule of the sensor's own pack, which 
 pub(super) fn webhook(
     checking: &Checking<'_>,
     file: &SourceText,
-    written: &written::Webhook,
+    written: &syntax::Webhook,
     verify: Option<catalog::Verify>,
     report: &mut Report,
 ) -> Option<catalog::Webhook> {
@@ -62,8 +62,8 @@ pub(super) fn webhook(
 }
 
 /// Returns the scope of expressions about a delivery whose sender is proven.
-pub(super) fn delivery<'a>(checking: &Checking<'_>, file: &'a SourceText, written: &'a written::Webhook) -> Scope<'a> {
-    let mut path = MapType::new(Others::None).called("the parameters of `path`", None);
+pub(super) fn delivery<'a>(checking: &Checking<'_>, file: &'a SourceText, written: &'a syntax::Webhook) -> Scope<'a> {
+    let mut path = MapType::new(Others::None).with_wording("the parameters of `path`", None);
     for part in &written.path {
         if let PathPart::Parameter(name) = part {
             path = path.with(name.as_str(), ValueType::text(), Occurrence::Always);
@@ -73,10 +73,10 @@ pub(super) fn delivery<'a>(checking: &Checking<'_>, file: &'a SourceText, writte
 }
 
 /// Returns the scope of expressions about a delivery that anybody may have sent.
-fn unproven<'a>(file: &'a SourceText, written: &'a written::Webhook) -> Scope<'a> {
+fn unproven<'a>(file: &'a SourceText, written: &'a syntax::Webhook) -> Scope<'a> {
     let scheme = match &written.verify {
-        written::Verify::Proof { scheme, .. } => Some(scheme),
-        written::Verify::Vouched { .. } | written::Verify::None(_) => None,
+        syntax::Verify::Proof { scheme, .. } => Some(scheme),
+        syntax::Verify::Vouched { .. } | syntax::Verify::None(_) => None,
     };
     let texts = ValueType::map(MapType::new(Others::Are(ValueType::text())));
     Scope::new(file).with_headers_of_delivery(scheme).with("query", texts).with("method", ValueType::text())
@@ -84,8 +84,8 @@ fn unproven<'a>(file: &'a SourceText, written: &'a written::Webhook) -> Scope<'a
 
 fn early(
     file: &SourceText,
-    (webhook, scope): (&written::Webhook, &Scope<'_>),
-    written: &written::EarlyReply,
+    (webhook, scope): (&syntax::Webhook, &Scope<'_>),
+    written: &syntax::EarlyReply,
     report: &mut Report,
 ) -> Option<EarlyReply> {
     let (proof, scope) = match written.is_unproven {
@@ -104,14 +104,14 @@ fn early(
 fn waiting(
     checking: &Checking<'_>,
     file: &SourceText,
-    (scope, written): (&Scope<'_>, &written::WaitingReply),
+    (scope, written): (&Scope<'_>, &syntax::WaitingReply),
     report: &mut Report,
 ) -> Option<WaitingReply> {
     let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
     let rule = written.rule.as_ref().map(|rule| own_rule(checking, file, rule, (OF_THE_SENSOR, NO_RULE), report));
-    let ended = ended(checking, file);
+    let ended = reply_scope(checking, file);
     let succeeded = reply(&ended, &written.succeeded, report);
-    let mut other = |written: &Option<written::Answer>| optional(written.as_ref().map(|answer| reply(&ended, answer, &mut *report)));
+    let mut other = |written: &Option<syntax::ReplyContent>| optional(written.as_ref().map(|answer| reply(&ended, answer, &mut *report)));
     let (late, failed, none) = (other(&written.late), other(&written.failed), other(&written.none));
     let rule: Option<RuleRef> = optional(rule)?;
     Some(WaitingReply {
@@ -126,9 +126,9 @@ fn waiting(
 }
 
 /// Returns the scope of a reply that has waited.
-fn ended<'a>(checking: &Checking<'_>, file: &'a SourceText) -> Scope<'a> {
+fn reply_scope<'a>(checking: &Checking<'_>, file: &'a SourceText) -> Scope<'a> {
     let fields = |name: &'static str, fields: &[&str]| {
-        let named = MapType::new(Others::None).called(name, None);
+        let named = MapType::new(Others::None).with_wording(name, None);
         ValueType::map(fields.iter().fold(named, |map, field| map.with(*field, ValueType::text(), Occurrence::Always)))
     };
     Scope::new(file)
@@ -140,7 +140,7 @@ fn ended<'a>(checking: &Checking<'_>, file: &'a SourceText) -> Scope<'a> {
         .with("config", config_type(checking))
 }
 
-fn reply(scope: &Scope<'_>, written: &written::Answer, report: &mut Report) -> Option<Reply> {
+fn reply(scope: &Scope<'_>, written: &syntax::ReplyContent, report: &mut Report) -> Option<Reply> {
     let compiled = |node, report: &mut Report| scope.template(node, report);
     let headers: Vec<_> =
         written.headers.iter().map(|entry| Some((entry.key.value.to_ascii_lowercase(), compiled(&entry.value, report)?))).collect();
@@ -149,18 +149,18 @@ fn reply(scope: &Scope<'_>, written: &written::Answer, report: &mut Report) -> O
 }
 
 /// Warns of a reply that waits, if a sender that repeats a delivery would create the event twice.
-pub(super) fn warn_of_wait_without_key(file: &SourceText, written: &written::Sensor, report: &mut Report) {
-    let written::Source::Webhook(webhook) = &written.source else { return };
+pub(super) fn warn_of_wait_without_key(file: &SourceText, written: &syntax::Sensor, report: &mut Report) {
+    let syntax::SensorSource::Webhook(webhook) = &written.source else { return };
     let Some(waits) = &webhook.waits else { return };
     let drops_repeats = match &webhook.verify {
-        written::Verify::Proof { scheme, .. } => scheme.signs_the_body() && webhook.repeats == Repeats::Drop,
-        written::Verify::Vouched { vouched: Vouched::Sns(_), .. } => webhook.repeats == Repeats::Drop,
-        written::Verify::Vouched { .. } | written::Verify::None(_) => false,
+        syntax::Verify::Proof { scheme, .. } => scheme.signs_the_body() && webhook.repeats == Repeats::Drop,
+        syntax::Verify::Vouched { vouched: SenderAuthority::Sns(_), .. } => webhook.repeats == Repeats::Drop,
+        syntax::Verify::Vouched { .. } | syntax::Verify::None(_) => false,
     };
     let has_natural_key = match &webhook.verify {
-        written::Verify::Proof { scheme, .. } => scheme.has_natural_key(),
-        written::Verify::Vouched { vouched, .. } => matches!(vouched, Vouched::Sns(_)),
-        written::Verify::None(_) => false,
+        syntax::Verify::Proof { scheme, .. } => scheme.has_natural_key(),
+        syntax::Verify::Vouched { vouched, .. } => matches!(vouched, SenderAuthority::Sns(_)),
+        syntax::Verify::None(_) => false,
     };
     if drops_repeats || written.emits.iter().all(|emit| emit.dedupe.is_some() || (has_natural_key && emit.no_key.is_none())) {
         return;
@@ -177,11 +177,11 @@ pub(super) fn warn_of_wait_without_key(file: &SourceText, written: &written::Sen
 
 /// Warns of a reply that waits for any rule, if several rules of the pack react to the events of the delivery: which of them answers is
 /// then a matter of their order.
-pub(super) fn warn_of_unnamed_rule(checking: &Checking<'_>, file: &SourceText, written: &written::Sensor, report: &mut Report) {
-    let written::Source::Webhook(webhook) = &written.source else { return };
+pub(super) fn warn_of_unnamed_rule(checking: &Checking<'_>, file: &SourceText, written: &syntax::Sensor, report: &mut Report) {
+    let syntax::SensorSource::Webhook(webhook) = &written.source else { return };
     let Some(waits) = webhook.waits.as_ref().filter(|waits| waits.rule.is_none()) else { return };
     let is_emitted = |trigger: &str| written.emits.iter().any(|emit| emit.trigger.value == trigger);
-    let reacts = |rule: &written::Rule| rule.triggers.iter().any(|trigger| is_emitted(&trigger.value));
+    let reacts = |rule: &syntax::Rule| rule.triggers.iter().any(|trigger| is_emitted(&trigger.value));
     let rules = checking.pack.rules.iter().filter(|(_, rule)| rule.body.as_ref().is_some_and(reacts));
     let names: Vec<String> = rules.map(|(name, _)| format!("{}.{name}", checking.pack.name)).collect();
     if let [first, second, ..] = names.as_slice() {
@@ -190,7 +190,7 @@ pub(super) fn warn_of_unnamed_rule(checking: &Checking<'_>, file: &SourceText, w
                 Code::ReplyRuleUnnamed,
                 file,
                 waits.at.clone(),
-                format!("the reply waits for any rule, and {} rules react to this sensor's events: {}", names.len(), listed(&names)),
+                format!("the reply waits for any rule, and {} rules react to this sensor's events: {}", names.len(), quote_names(&names)),
             )
             .hint(format!("name the rule whose execution answers, for example `rule: {first}` or `rule: {second}`"));
     }

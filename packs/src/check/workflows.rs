@@ -1,12 +1,12 @@
 //! Checks a workflow against the catalog: its steps need existing steps, read steps that have ended, and pass
 //! valid parameters.
 
-mod ends;
 mod graph;
 mod inquiry;
-mod itself;
 mod reach;
+mod recursion;
 mod repeat;
+mod step_ends;
 mod undo;
 mod wait;
 
@@ -21,22 +21,22 @@ use ensue_expression::{Expression, MapType, Occurrence, Others, Path, Template, 
 use serde_json::json;
 
 use super::Checking;
-use super::compiled::{literal, optional};
 use super::connections;
-use super::inferred::Taker;
-use super::parameters::{Given, with};
+use super::expression_findings::Taker;
+use super::literals::{literal, optional};
+use super::parameters::{MappingCheck, with};
 use super::refs::{NamedAction, action_named};
 use super::roots::{Locals, locals};
-use super::schemas::{Form, type_of};
+use super::schemas::{ValueForm, type_of};
 use super::scope::{Holds, Scope};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{DURATION_HINT, first_line, listed};
+use crate::fields::{DURATION_HINT, first_line, quote_names};
 use crate::source::SourceText;
-use crate::written::{ForEach, Period, Step, Task, Workflow};
-use crate::yaml::{Content, Entry, Node, Spanned};
-use ends::{Cancels, End, Ended, Results, Times};
+use crate::syntax::{ForEach, Period, StepTask, Workflow, WrittenStep};
+use crate::yaml::{Content, Node, WithSpan, YamlEntry};
 use graph::Graph;
 use reach::CanEnd;
+use step_ends::{Cancels, KnownEnd, ReadableStep, Results, Times};
 
 /// The action that implements `sleep`.
 const SLEEP: &str = "core.sleep";
@@ -48,7 +48,7 @@ pub(super) fn workflow(
     checking: &mut Checking<'_>,
     file: &SourceText,
     result: Option<&Schema>,
-    (given, written): (catalog::Given, &Workflow),
+    (given, written): (catalog::WorkflowInput, &Workflow),
     plain: &Scope<'_>,
     report: &mut Report,
 ) -> Option<Run> {
@@ -61,28 +61,29 @@ pub(super) fn workflow(
     for step in &written.steps {
         undo_actions.push(step.undo.as_ref().and_then(|undo| action_named(checking, file, &undo.action, "step", report)));
         notify_actions.push(match &step.task {
-            Some(Task::Inquiry(asked)) => {
+            Some(StepTask::Inquiry(asked)) => {
                 asked.notify.as_ref().and_then(|notify| action_named(checking, file, &notify.action, "step", report))
             }
             _ => None,
         });
         actions.push(match &step.task {
-            Some(Task::Action { action, with }) => {
+            Some(StepTask::Action { action, with }) => {
                 let named = action_named(checking, file, action, "step", report);
                 let parameters = named.as_ref().and_then(|(_, action)| action.as_ref()?.parameters.as_ref());
-                connections::given(checking, with.as_ref(), parameters, file, report);
+                connections::check_passed(checking, with.as_ref(), parameters, file, report);
                 named
             }
-            Some(Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Fail { .. } | Task::Assert { .. }) | None => None,
+            Some(StepTask::Inquiry(_) | StepTask::Wait(_) | StepTask::Sleep { .. } | StepTask::Fail { .. } | StepTask::Assert { .. })
+            | None => None,
         });
         events.push(match &step.task {
-            Some(Task::Wait(wait)) => wait::event_of(checking, file, &wait.trigger, report),
+            Some(StepTask::Wait(wait)) => wait::event_of(checking, file, &wait.trigger, report),
             _ => None,
         });
         let cancel = step.cancel_when.iter().flatten().next();
         cancel_events.push(cancel.and_then(|cancel| wait::event_of(checking, file, &cancel.trigger, report)));
     }
-    itself::tell(checking.world, file, written, report);
+    recursion::report_recursion(checking.world, file, written, report);
     let can_end = vec![CanEnd::ANYHOW; written.steps.len()];
     let mut steps = Steps {
         file,
@@ -121,7 +122,7 @@ pub(super) fn workflow(
 /// The steps of a workflow while they are checked.
 struct Steps<'a> {
     file: &'a SourceText,
-    written: &'a [Step],
+    written: &'a [WrittenStep],
     graph: Graph<'a>,
     /// The action of each step, if it has an existing one.
     actions: Vec<Option<NamedAction<'a>>>,
@@ -172,8 +173,8 @@ impl<'a> Steps<'a> {
         let starts = StartsIf::of(condition.flatten());
         self.can_end[place] = self.ends_of(place, is_known.then_some(&starts), plain, report);
         let end = match starts {
-            StartsIf::Succeeded | StartsIf::SucceededAnd(_) if is_known => End::Success,
-            StartsIf::Succeeded | StartsIf::SucceededAnd(_) | StartsIf::Holds { .. } => End::Any,
+            StartsIf::Succeeded | StartsIf::SucceededAnd(_) if is_known => KnownEnd::Success,
+            StartsIf::Succeeded | StartsIf::SucceededAnd(_) | StartsIf::Holds { .. } => KnownEnd::Any,
         };
         let scope = if written.condition.is_some() { plain.clone().after(starts.condition()) } else { plain.clone() };
         let for_each = written.for_each.as_ref().map(|each| self.for_each(place, each, &scope, end, report));
@@ -186,7 +187,7 @@ impl<'a> Steps<'a> {
         let scope = if written.repeat.is_some() { self.in_turn(place, scope) } else { scope };
         let wait = match &written.task {
             // The condition of a wait is evaluated when an event comes, and does not see the step's local names.
-            Some(Task::Wait(wait)) => Some(self.wait(place, wait, outer, &scope, end, report)),
+            Some(StepTask::Wait(wait)) => Some(self.wait(place, wait, outer, &scope, end, report)),
             _ => None,
         };
         let cancel_when = match &written.cancel_when {
@@ -195,7 +196,7 @@ impl<'a> Steps<'a> {
             Some(Some(cancel)) => Some(self.cancel_when(place, cancel, (outer, &scope), end, report)),
         };
         let notify = match &written.task {
-            Some(Task::Inquiry(asked)) => asked.notify.as_ref().map(|notify| self.notify(place, (asked, notify), &scope, end, report)),
+            Some(StepTask::Inquiry(asked)) => asked.notify.as_ref().map(|notify| self.notify(place, (asked, notify), &scope, end, report)),
             _ => None,
         };
         let timeout = self.period(place, written.timeout.as_ref(), "`timeout`", &scope, end, report);
@@ -233,7 +234,7 @@ impl<'a> Steps<'a> {
     where
         'a: 's,
     {
-        let written: &'a Step = &self.written[place];
+        let written: &'a WrittenStep = &self.written[place];
         let Some(entries) = &written.local else { return (None, plain.clone().with("local", ValueType::anything())) };
         let mut reads = Reads::default();
         let mut is_fine = true;
@@ -248,7 +249,7 @@ impl<'a> Steps<'a> {
             reads.strangers.extend(found.strangers);
             reads.is_open |= found.is_open;
         }
-        let known = self.known(&reads, Some(place), End::Any);
+        let known = self.steps_type(&reads, Some(place), KnownEnd::Any);
         let (local, scope) = locals(&plain.clone().with("steps", known), entries, report);
         (local.filter(|_| is_fine), plain.clone().with_locals_of(&scope))
     }
@@ -260,7 +261,7 @@ impl<'a> Steps<'a> {
         period: Option<&Period>,
         name: &str,
         scope: &Scope<'_>,
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> Option<Option<catalog::Period>> {
         let node = match period? {
@@ -272,14 +273,14 @@ impl<'a> Steps<'a> {
         Some(scope.template_for(node, Some(&period_taker(name)), report).map(catalog::Period::Computed))
     }
 
-    fn needed_names(&self, step: &Step) -> Option<Vec<StepName>> {
+    fn needed_names(&self, step: &WrittenStep) -> Option<Vec<StepName>> {
         step.needs.as_ref()?.iter().map(|needed| needed.value.parse().ok()).collect()
     }
 
     fn condition(&mut self, place: usize, node: &Node, plain: &Scope<'_>, report: &mut Report) -> Option<Expression> {
         let asking = reach::asking(plain);
         let reads = self.look(Reader::Step(place), &asking, node, Holds::Expression, report);
-        self.with_steps(asking, &reads, place, End::Any).condition(node, "`if`", report)
+        self.with_steps(asking, &reads, place, KnownEnd::Any).condition(node, "`if`", report)
     }
 
     /// Compiles the list of items. Returns it with the type of an item.
@@ -288,7 +289,7 @@ impl<'a> Steps<'a> {
         place: usize,
         each: &ForEach,
         scope: &Scope<'_>,
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> (Option<catalog::ForEach>, ValueType) {
         let reads = self.look(Reader::Step(place), scope, &each.items, Holds::Expression, report);
@@ -306,13 +307,13 @@ impl<'a> Steps<'a> {
             }
             return (None, ValueType::anything());
         }
-        let item = if value.is_unknown_or_nothing() { ValueType::json() } else { value.element().rendered() };
+        let item = if value.is_unknown_or_nothing() { ValueType::json() } else { value.element().to_json_type() };
         (Some(catalog::ForEach { items, parallel: each.parallel, failure: each.failure, fail_at: each.fail_at }), item)
     }
 
-    fn task(&mut self, place: usize, scope: Scope<'_>, end: End, report: &mut Report) -> Option<catalog::Task> {
+    fn task(&mut self, place: usize, scope: Scope<'_>, end: KnownEnd, report: &mut Report) -> Option<catalog::Task> {
         match self.written[place].task.as_ref()? {
-            Task::Action { action, with: given } => {
+            StepTask::Action { action, with: given } => {
                 let scope = match given {
                     Some(node) => {
                         let reads = self.look(Reader::Step(place), &scope, node, Holds::Value, report);
@@ -325,24 +326,24 @@ impl<'a> Steps<'a> {
                 let with = with(self.file, action, given.as_ref(), parameters, &scope, report);
                 Some(catalog::Task::Action { action: named?.0.clone(), with: with? })
             }
-            Task::Inquiry(asked) => self.inquiry(place, asked, &scope, end, report),
-            Task::Wait(wait) => {
+            StepTask::Inquiry(asked) => self.inquiry(place, asked, &scope, end, report),
+            StepTask::Wait(wait) => {
                 let action = catalog::WAIT.parse().expect("the name of a library's action is one");
                 let trigger = wait.trigger.value.as_str();
                 Some(catalog::Task::Action { action, with: literal(&json!({ "trigger": trigger })) })
             }
-            Task::Sleep { duration } => {
+            StepTask::Sleep { duration } => {
                 let reads = self.look(Reader::Step(place), &scope, duration, Holds::Value, report);
                 let scope = self.with_steps(scope, &reads, place, end);
                 self.sleep(duration, &scope, report)
             }
-            Task::Fail { message } => {
+            StepTask::Fail { message } => {
                 let reads = self.look(Reader::Step(place), &scope, message, Holds::Value, report);
                 let scope = self.with_steps(scope, &reads, place, end);
                 let taker = Taker { takes: ValueType::text(), name: "`fail`".to_owned() };
                 Some(catalog::Task::Fail { message: scope.template_for(message, Some(&taker), report)? })
             }
-            Task::Assert { condition, message } => {
+            StepTask::Assert { condition, message } => {
                 let reads = self.look(Reader::Step(place), &scope, condition, Holds::Expression, report);
                 let asserted = self.with_steps(scope.clone(), &reads, place, end).condition(condition, "`assert`", report);
                 let message = message.as_ref().map(|message| {
@@ -368,8 +369,8 @@ impl<'a> Steps<'a> {
         }
         let taker = Taker { takes: ValueType::text(), name: "`sleep`".to_owned() };
         scope.template_for(duration, Some(&taker), report)?;
-        let key = Spanned { value: "duration".to_owned(), span: duration.span.clone() };
-        let with = Node { span: duration.span.clone(), content: Content::Map(vec![Entry { key, value: duration.clone() }]) };
+        let key = WithSpan { value: "duration".to_owned(), span: duration.span.clone() };
+        let with = Node { span: duration.span.clone(), content: Content::Map(vec![YamlEntry { key, value: duration.clone() }]) };
         let action = SLEEP.parse().expect("the name of a library's action is one");
         Some(catalog::Task::Action { action, with: scope.template(&with, report)? })
     }
@@ -391,12 +392,16 @@ impl<'a> Steps<'a> {
             return Some(None);
         };
         let reads = self.look(Reader::Result, plain, node, Holds::Value, report);
-        let known = self.known(&reads, None, End::Any);
+        let known = self.steps_type(&reads, None, KnownEnd::Any);
         let scope = plain.clone().with("steps", known);
         let taker = schema.map(|schema| {
             let (at, taker) = (written.at.clone(), "the result".to_owned());
-            Given { file: self.file, node: Some(node), at, taker: taker.clone(), called: "field" }.check(schema, Extra::Refused, report);
-            Taker { takes: type_of(schema, Form::Accepted, "", None), name: taker }
+            MappingCheck { file: self.file, node: Some(node), at, taker: taker.clone(), called: "field" }.check(
+                schema,
+                Extra::Refused,
+                report,
+            );
+            Taker { takes: type_of(schema, ValueForm::Accepted, "", None), name: taker }
         });
         scope.template_for(node, taker.as_ref(), report).map(Some)
     }
@@ -428,7 +433,7 @@ impl<'a> Steps<'a> {
         };
         let Some(place) = self.graph.place(name) else {
             if reads.strangers.insert(name.clone()) {
-                self.graph.tell_unknown(name, span, self.file, report);
+                self.graph.report_unknown(name, span, self.file, report);
             }
             return;
         };
@@ -439,11 +444,11 @@ impl<'a> Steps<'a> {
             && !self.graph.is_before(place, reading)
             && self.unneeded.insert((reading, place))
         {
-            self.tell_not_needed(place, reading, span, report);
+            self.report_not_needed(place, reading, span, report);
         }
     }
 
-    fn tell_not_needed(&self, read: usize, reading: usize, span: Range<usize>, report: &mut Report) {
+    fn report_not_needed(&self, read: usize, reading: usize, span: Range<usize>, report: &mut Report) {
         let (name, reader) = (&self.written[read].name.value, &self.written[reading]);
         if read == reading {
             report
@@ -463,7 +468,7 @@ impl<'a> Steps<'a> {
             let can_need = without.iter().all(|place| !self.graph.is_before(*place, read) && self.written[*place].enough.is_none());
             let names: Vec<&str> = without.iter().map(|place| self.written[*place].name.value.as_str()).collect();
             let hint = if can_need && names.len() <= HINT_NAMES_MAX {
-                format!("add `{name}` to the `needs` of {}, so that it has ended whichever of them are enough", listed(&names))
+                format!("add `{name}` to the `needs` of {}, so that it has ended whichever of them are enough", quote_names(&names))
             } else {
                 let both = format!("needs: [{}, {name}]", reader.name.value);
                 format!("read it in a step that also needs it, for example one after this step with\n{both}")
@@ -490,14 +495,14 @@ impl<'a> Steps<'a> {
     }
 
     /// Adds the type of `steps`, as seen by a step, to a scope.
-    fn with_steps<'s>(&mut self, scope: Scope<'s>, reads: &Reads, place: usize, end: End) -> Scope<'s> {
-        let known = self.known(reads, Some(place), end);
+    fn with_steps<'s>(&mut self, scope: Scope<'s>, reads: &Reads, place: usize, end: KnownEnd) -> Scope<'s> {
+        let known = self.steps_type(reads, Some(place), end);
         scope.with("steps", known)
     }
 
     /// Returns the type of `steps`, as far as it is read; `end` applies to the steps that the reading step
     /// needs itself.
-    fn known(&mut self, reads: &Reads, reading: Option<usize>, end: End) -> ValueType {
+    fn steps_type(&mut self, reads: &Reads, reading: Option<usize>, end: KnownEnd) -> ValueType {
         if reads.is_open {
             return ValueType::anything();
         }
@@ -510,13 +515,13 @@ impl<'a> Steps<'a> {
             // If the workflow continues after a failure of the step, nothing is known of how the step ended.
             let is_one_of = is_needed && reading.is_some_and(|reading| self.written[reading].enough.is_some());
             let is_sure = is_needed && !is_one_of && self.written[*place].on_failure.fails();
-            let end = if is_sure { end } else { End::Any };
+            let end = if is_sure { end } else { KnownEnd::Any };
             let event = self.events[*place].as_ref().map(|(_, event)| event);
             let cancels = self.cancel_events[*place].as_ref().map(|(_, event)| event);
             let step = &self.written[*place];
-            let ended = ended(step, self.actions[*place].as_ref(), (event, cancels));
+            let ended = readable_step(step, self.actions[*place].as_ref(), (event, cancels));
             let value = self.results.of(ended, end);
-            let value = if is_one_of { value.or(ends::not_chosen()) } else { value };
+            let value = if is_one_of { value.or(step_ends::not_chosen()) } else { value };
             fields = fields.with(self.written[*place].name.value.as_str(), value, Occurrence::Always);
         }
         ValueType::map(fields)
@@ -529,19 +534,19 @@ fn period_taker(name: &str) -> Taker {
 }
 
 /// Returns what can be read of a step.
-fn ended<'n>(
-    step: &'n Step,
+fn readable_step<'n>(
+    step: &'n WrittenStep,
     action: Option<&'n NamedAction<'_>>,
     (event, cancels): (Option<&'n ValueType>, Option<&'n ValueType>),
-) -> Ended<'n> {
+) -> ReadableStep<'n> {
     let cancels = Cancels { is_possible: step.cancel_when.is_some(), event: cancels };
     match (&step.task, action) {
-        (Some(Task::Fail { .. }), _) => Ended::Fail,
-        (Some(Task::Assert { .. }), _) => Ended::Assert,
-        (Some(Task::Sleep { .. }), _) => Ended::Sleep { cancels },
-        (Some(Task::Wait(wait)), _) => Ended::Wait { event, on_expire: wait.on_expire, cancels },
-        (Some(Task::Inquiry(asked)), _) => Ended::Inquiry { answer: asked.answer.as_ref(), cancels },
-        (Some(Task::Action { .. }), Some((name, action))) => Ended::Action {
+        (Some(StepTask::Fail { .. }), _) => ReadableStep::Fail,
+        (Some(StepTask::Assert { .. }), _) => ReadableStep::Assert,
+        (Some(StepTask::Sleep { .. }), _) => ReadableStep::Sleep { cancels },
+        (Some(StepTask::Wait(wait)), _) => ReadableStep::Wait { event, on_expire: wait.on_expire, cancels },
+        (Some(StepTask::Inquiry(asked)), _) => ReadableStep::Inquiry { answer: asked.answer.as_ref(), cancels },
+        (Some(StepTask::Action { .. }), Some((name, action))) => ReadableStep::Action {
             name,
             result: action.and_then(|action| action.result.as_ref()),
             times: match (&step.for_each, &step.repeat) {
@@ -551,6 +556,6 @@ fn ended<'n>(
                 (None, Some(_) | None) => Times::Once,
             },
         },
-        (Some(Task::Action { .. }), None) | (None, _) => Ended::Unknown,
+        (Some(StepTask::Action { .. }), None) | (None, _) => ReadableStep::Unknown,
     }
 }

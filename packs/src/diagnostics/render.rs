@@ -34,7 +34,7 @@ pub(super) fn text(diagnostic: &Diagnostic, colour: Colour) -> String {
         Severity::Warning => paint.yellow(&excerpt.carets),
         Severity::Note => paint.cyan(&excerpt.carets),
     };
-    let drawn = excerpt.drawn(&diagnostic.file, diagnostic.line, diagnostic.column, &carets, &paint);
+    let drawn = excerpt.render_lines(&diagnostic.file, diagnostic.line, diagnostic.column, &carets, &paint);
     // For a file without text, only its name can be shown.
     for line in if diagnostic.source_line.is_empty() { &drawn[..1] } else { &drawn[..] } {
         out.push_str(&format!("{line}\n"));
@@ -56,7 +56,7 @@ pub fn excerpt(name: &str, source: &str, span: Range<usize>) -> Vec<String> {
     let span = text.within(&span);
     let place = text.place(span.start);
     let excerpt = Excerpt::of(text.slice(&text.line_span(span.start)), place.column, span.len());
-    excerpt.drawn(name, place.line, place.column, &excerpt.carets, &Paint(Colour::Plain)).into()
+    excerpt.render_lines(name, place.line, place.column, &excerpt.carets, &Paint(Colour::Plain)).into()
 }
 
 fn gutter(line: usize) -> String {
@@ -96,7 +96,7 @@ impl Excerpt {
     }
 
     /// Renders four lines: the location, a bar, the line, and the carets, which may be colored.
-    fn drawn(&self, name: &str, line: usize, column: usize, carets: &str, paint: &Paint) -> [String; 4] {
+    fn render_lines(&self, name: &str, line: usize, column: usize, carets: &str, paint: &Paint) -> [String; 4] {
         let gutter = gutter(line);
         let (arrow, bar, number) = (paint.blue("-->"), paint.blue("|"), paint.blue(&line.to_string()));
         [

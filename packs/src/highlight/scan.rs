@@ -8,7 +8,7 @@ use super::TokenClass;
 use crate::yaml::{DOCUMENT_BYTES_MAX, ScalarKind};
 
 /// A scalar as it is written.
-pub(super) struct Scanned {
+pub(super) struct ScannedScalar {
     /// Its place in bytes.
     pub(super) span: Range<usize>,
     pub(super) value: String,
@@ -20,7 +20,7 @@ pub(super) struct Scanned {
 
 /// The scalars of a text, and how far the text was read.
 pub(super) struct Scan {
-    pub(super) scalars: Vec<Scanned>,
+    pub(super) scalars: Vec<ScannedScalar>,
     pub(super) end: usize,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn scan(text: &str) -> Scan {
                 }
                 let class = if is_key { TokenClass::Key } else { of_kind(ScalarKind::of(&value, style)) };
                 scan.end = span.end;
-                scan.scalars.push(Scanned { span, value: value.into_owned(), style, is_key, class });
+                scan.scalars.push(ScannedScalar { span, value: value.into_owned(), style, is_key, class });
             }
             Event::Alias(_) => drop(is_key(&mut open)),
             Event::SequenceStart(..) => {

@@ -6,7 +6,7 @@ use ensue_engine::names::{KeyRef, PackName};
 use super::{INSTALLED, all};
 use crate::diagnostics::Report;
 use crate::read::PackSource;
-use crate::written;
+use crate::syntax;
 
 /// A pack of the library that can be added.
 #[derive(Clone, Debug)]
@@ -27,12 +27,12 @@ pub struct AvailablePack {
 
 /// Returns the packs that can be added, ordered by name.
 pub fn available() -> Vec<AvailablePack> {
-    all().into_iter().filter(|(name, _)| !INSTALLED.contains(name)).filter_map(|(_, source)| described(source)).collect()
+    all().into_iter().filter(|(name, _)| !INSTALLED.contains(name)).filter_map(|(_, source)| describe(source)).collect()
 }
 
 /// Describes a pack. Returns `None` if its `pack.yaml` has errors, which a test rules out.
-fn described(source: PackSource) -> Option<AvailablePack> {
-    let pack = written::read(&source, &mut Report::default(), &mut Report::default())?;
+fn describe(source: PackSource) -> Option<AvailablePack> {
+    let pack = syntax::read(&source, &mut Report::default(), &mut Report::default())?;
     let settings = match &pack.manifest.config {
         Some(Schema::Fields(fields)) => fields.0.iter().filter(|field| field.presence == Presence::Required).collect(),
         Some(Schema::Any | Schema::Whole(_)) | None => Vec::new(),

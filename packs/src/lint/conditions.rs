@@ -9,8 +9,8 @@ use ensue_engine::catalog::{Schema, Type};
 use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_expression::{Condition, Expression, Literal, Partial};
 
-use super::{Finding, Findings, RuleInPack, located};
-use crate::checked::Definitions;
+use super::{Findings, LintFinding, RuleInPack, locate_part};
+use crate::definitions::PackDefinitions;
 use crate::diagnostics::{Code, Severity};
 use crate::fields::first_line;
 use crate::yaml::Node;
@@ -19,12 +19,12 @@ use crate::yaml::Node;
 type Payloads<'a> = BTreeMap<&'a TriggerRef, &'a Schema>;
 
 /// Reports rules that never match, and returns the names of those.
-pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) -> BTreeSet<RuleRef> {
+pub(super) fn look(packs: &[PackDefinitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) -> BTreeSet<RuleRef> {
     let triggers = packs.iter().flat_map(|pack| &pack.parts.triggers).map(|trigger| (&trigger.name, &trigger.payload)).collect();
     let mut never = BTreeSet::new();
     for rule in rules {
         if let (Some(node), Some(when)) = (&rule.written.when, &rule.checked.when)
-            && tell_never(rule, node, when, &triggers, findings)
+            && report_never(rule, node, when, &triggers, findings)
         {
             never.insert(rule.name().clone());
         }
@@ -33,18 +33,18 @@ pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings
 }
 
 /// Reports a rule that never matches, or never matches one of its triggers. Returns true if it never matches.
-fn tell_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &Payloads<'_>, findings: &mut Findings) -> bool {
+fn report_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &Payloads<'_>, findings: &mut Findings) -> bool {
     let condition = Condition::of(when);
     let is_excluded = |trigger: &&TriggerRef| condition.never_holds_given(&event_of(trigger, triggers.get(*trigger).copied()));
     let excluded: Vec<&TriggerRef> = rule.checked.triggers.iter().filter(is_excluded).collect();
     let is_by_payload = excluded.iter().any(|trigger| !condition.never_holds_given(&event_of(trigger, None)));
     let is_never = excluded.len() == rule.checked.triggers.len();
     // The checks have already reported on this condition.
-    if excluded.is_empty() || !rule.pack.is_reported || rule.pack.report.tells_within(rule.file, &node.span) {
+    if excluded.is_empty() || !rule.pack.is_reported || rule.pack.report.has_within(rule.file, &node.span) {
         return is_never;
     }
     let spans = when.contradiction().unwrap_or_default();
-    let place = |span: &Range<usize>| located(rule.file, node, when, span.clone());
+    let place = |span: &Range<usize>| locate_part(rule.file, node, when, span.clone());
     let written = |span: &Range<usize>| when.source().get(span.clone()).unwrap_or("").trim().to_owned();
     let (span, why) = match spans.as_slice() {
         [alone] => (place(alone), format!("`{}` is never true", written(alone))),
@@ -59,7 +59,7 @@ fn tell_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &
             format!("the rule `{}` never matches: no integer satisfies what `when` requires of an `integer` of the payload", rule.name()),
         )
     } else {
-        let names = crate::fields::listed(&excluded.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let names = crate::fields::quote_names(&excluded.iter().map(ToString::to_string).collect::<Vec<_>>());
         let which = if is_never { "never matches".to_owned() } else { format!("never matches an event of {names}") };
         (
             first_line(&node.span, rule.file),
@@ -71,10 +71,10 @@ fn tell_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &
     } else {
         "remove the trigger from the list, or fix the condition".to_owned()
     };
-    findings.tell(
+    findings.report(
         &rule.pack.pack.name,
         rule.file,
-        Finding { severity: Severity::Warning, code: Code::RuleNeverMatches, span, message, hint },
+        LintFinding { severity: Severity::Warning, code: Code::RuleNeverMatches, span, message, hint },
     );
     is_never
 }

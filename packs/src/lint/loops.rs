@@ -12,10 +12,10 @@ use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_expression::{Condition, Literal, Partial, Value};
 
-use super::{Finding, Findings, RuleInPack};
-use crate::checked::Definitions;
+use super::{Findings, LintFinding, RuleInPack};
+use crate::definitions::PackDefinitions;
 use crate::diagnostics::{Code, Severity};
-use crate::written;
+use crate::syntax;
 use crate::yaml::{Content, Node};
 
 /// The library's action that emits an event from its parameters.
@@ -23,7 +23,7 @@ const EMIT: &str = "core.emit";
 /// The most rules of a circle that are listed.
 const LOOP_RULES_MAX: usize = 12;
 
-pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) {
+pub(super) fn look(packs: &[PackDefinitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) {
     let actions: BTreeMap<ActionRef, Emits<'_>> = packs.iter().flat_map(emitting_actions).collect();
     // Rules that are disabled or only evaluated lead to nothing.
     let acting: Vec<&RuleInPack<'_>> = rules.iter().filter(|rule| rule.checked.mode == Mode::Enabled).collect();
@@ -52,7 +52,7 @@ pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings
         if let Some(way) = shortest_way(&leads_to, start)
             && reported.insert(way.iter().map(|step| step.rule).collect())
         {
-            tell(&acting, &way, findings);
+            report_loop(&acting, &way, findings);
         }
     }
 }
@@ -64,12 +64,12 @@ struct Emits<'a> {
 }
 
 /// An event that a rule leads to, as far as it is known.
-struct Emitted {
+struct PartialEvent {
     trigger: TriggerRef,
     payload: Partial,
 }
 
-impl Emitted {
+impl PartialEvent {
     fn event(&self) -> Partial {
         let trigger = Partial::Literal(Literal::String(self.trigger.to_string()));
         let fields = BTreeMap::from([("trigger".to_owned(), trigger), ("payload".to_owned(), self.payload.clone())]);
@@ -83,50 +83,50 @@ struct Edge {
 }
 
 /// A rule on the path, and the trigger that leads to the next.
-struct Step {
+struct LoopStep {
     rule: usize,
     trigger: TriggerRef,
 }
 
-fn emitting_actions<'a>(pack: &'a Definitions<'a>) -> impl Iterator<Item = (ActionRef, Emits<'a>)> {
+fn emitting_actions<'a>(pack: &'a PackDefinitions<'a>) -> impl Iterator<Item = (ActionRef, Emits<'a>)> {
     pack.parts.actions.iter().filter_map(move |action| {
         let Run::Emit { trigger, .. } = &action.run else {
             return (action.name.as_str() == EMIT).then(|| (action.name.clone(), Emits { trigger: None, payload: None }));
         };
         let written = pack.pack.actions.get(action.name.name())?.body.as_ref()?;
-        let written::Run::Emit { payload, .. } = &written.run else { return None };
+        let syntax::WrittenRun::Emit { payload, .. } = &written.run else { return None };
         Some((action.name.clone(), Emits { trigger: Some(trigger.clone()), payload: payload.as_ref() }))
     })
 }
 
 /// Returns the event that a rule's action emits, if it is known.
-fn emitted_by(rule: &RuleInPack<'_>, actions: &BTreeMap<ActionRef, Emits<'_>>) -> Option<Emitted> {
-    let written::RuleTask::Action { with, .. } = &rule.written.task else { return None };
+fn emitted_by(rule: &RuleInPack<'_>, actions: &BTreeMap<ActionRef, Emits<'_>>) -> Option<PartialEvent> {
+    let syntax::RuleTask::Action { with, .. } = &rule.written.task else { return None };
     let emits = actions.get(rule.checked.runs())?;
     let given = with.as_ref();
     let given_at = |name: &str| given.and_then(|node| node.at(&format!("/{name}")));
     let Some(trigger) = &emits.trigger else {
         let Content::Text { value, .. } = &given_at("trigger")?.content else { return None };
-        let payload = given_at("payload").map_or(Partial::Unknown, |node| known(node, &|_| Partial::Unknown));
+        let payload = given_at("payload").map_or(Partial::Unknown, |node| partial_value(node, &|_| Partial::Unknown));
         let VersionedTrigger { name: trigger, version } = value.parse().ok()?;
-        return Some(Emitted { trigger, payload: if version.is_none() { payload } else { Partial::Unknown } });
+        return Some(PartialEvent { trigger, payload: if version.is_none() { payload } else { Partial::Unknown } });
     };
-    let parameter = |name: &str| given_at(name).map_or(Partial::Unknown, |node| known(node, &|_| Partial::Unknown));
+    let parameter = |name: &str| given_at(name).map_or(Partial::Unknown, |node| partial_value(node, &|_| Partial::Unknown));
     let VersionedTrigger { name: trigger, version } = trigger.clone();
     let payload = match emits.payload {
         // What a rule sees of an older version is known only after its upcasts.
         _ if version.is_some() => Partial::Unknown,
-        Some(node) => known(node, &parameter),
+        Some(node) => partial_value(node, &parameter),
         None => Partial::Map(BTreeMap::new()),
     };
-    Some(Emitted { trigger, payload })
+    Some(PartialEvent { trigger, payload })
 }
 
 /// Returns what is known of a value as written; `parameter` returns what is known of a parameter.
-fn known(node: &Node, parameter: &dyn Fn(&str) -> Partial) -> Partial {
+fn partial_value(node: &Node, parameter: &dyn Fn(&str) -> Partial) -> Partial {
     match &node.content {
         Content::Map(entries) => {
-            Partial::Map(entries.iter().map(|entry| (entry.key.value.clone(), known(&entry.value, parameter))).collect())
+            Partial::Map(entries.iter().map(|entry| (entry.key.value.clone(), partial_value(&entry.value, parameter))).collect())
         }
         Content::Text { value, .. } if value.contains("${{") => {
             let inner = value.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
@@ -141,15 +141,15 @@ fn known(node: &Node, parameter: &dyn Fn(&str) -> Partial) -> Partial {
 }
 
 /// Returns the shortest path from a rule back to itself.
-fn shortest_way(leads_to: &[Vec<Edge>], start: usize) -> Option<Vec<Step>> {
-    let mut came_from: BTreeMap<usize, Step> = BTreeMap::new();
+fn shortest_way(leads_to: &[Vec<Edge>], start: usize) -> Option<Vec<LoopStep>> {
+    let mut came_from: BTreeMap<usize, LoopStep> = BTreeMap::new();
     let mut waiting = VecDeque::from([start]);
     while let Some(at) = waiting.pop_front() {
         for edge in &leads_to[at] {
             if came_from.contains_key(&edge.to) {
                 continue;
             }
-            came_from.insert(edge.to, Step { rule: at, trigger: edge.trigger.clone() });
+            came_from.insert(edge.to, LoopStep { rule: at, trigger: edge.trigger.clone() });
             if edge.to == start {
                 let mut way = Vec::new();
                 let mut before = came_from.remove(&start);
@@ -167,13 +167,13 @@ fn shortest_way(leads_to: &[Vec<Edge>], start: usize) -> Option<Vec<Step>> {
     None
 }
 
-fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
+fn report_loop(rules: &[&RuleInPack<'_>], way: &[LoopStep], findings: &mut Findings) {
     // The loop is reported at the first of its rules that belongs to the caller.
     let Some(first) = way.iter().position(|step| rules[step.rule].pack.is_reported) else { return };
-    let way: Vec<&Step> = way[first..].iter().chain(&way[..first]).collect();
+    let way: Vec<&LoopStep> = way[first..].iter().chain(&way[..first]).collect();
     let rule = rules[way[0].rule];
     let begin = way.last().map_or(&way[0].trigger, |last| &last.trigger);
-    let name = |step: &Step| -> &RuleRef { rules[step.rule].name() };
+    let name = |step: &LoopStep| -> &RuleRef { rules[step.rule].name() };
     let mut lines = vec![format!("`{begin}`")];
     for step in way.iter().take(LOOP_RULES_MAX) {
         lines.push(format!("→ rule `{}` → action `{}` → `{}`", name(step), rules[step.rule].checked.runs(), step.trigger));
@@ -192,14 +192,14 @@ fn tell(rules: &[&RuleInPack<'_>], way: &[Step], findings: &mut Findings) {
             rule is suspended",
         lines.join("\n")
     );
-    findings.tell(
+    findings.report(
         &rule.pack.pack.name,
         rule.file,
-        Finding { severity: Severity::Warning, code: Code::RuleTriggersItself, span, message, hint },
+        LintFinding { severity: Severity::Warning, code: Code::RuleTriggersItself, span, message, hint },
     );
 }
 
-fn others(way: &[&Step], rules: &[&RuleInPack<'_>]) -> String {
+fn others(way: &[&LoopStep], rules: &[&RuleInPack<'_>]) -> String {
     let names: Vec<String> = way.iter().take(3).map(|step| format!("`{}`", rules[step.rule].name())).collect();
     let more = way.len().saturating_sub(names.len());
     if more == 0 { names.join(" and ") } else { format!("{} and {more} more", names.join(", ")) }

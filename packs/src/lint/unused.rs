@@ -5,26 +5,26 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, Asked, Field, Flow, Run, Source, Stage, Step, UsedConnection};
+use ensue_engine::catalog::{Action, Field, Flow, PollTarget, Run, Source, Stage, Step, UsedConnection};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
-use super::{Finding, Findings, place_of};
-use crate::checked::{CheckedTask, Definitions};
+use super::{Findings, LintFinding, place_of};
+use crate::definitions::{CheckedTask, PackDefinitions};
 use crate::diagnostics::{Code, Report, Severity};
 use crate::source::SourceText;
 use crate::yaml::{self, Content, Node};
 
-pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
-    let mut of_pack = Reads::default();
+pub(super) fn look(pack: &PackDefinitions<'_>, findings: &mut Findings) {
+    let mut of_pack = ReadPaths::default();
     for action in &pack.parts.actions {
         let reads = reads_of_run(action);
-        tell_of_action(pack, action, &reads, findings);
+        report_unused_in_action(pack, action, &reads, findings);
         of_pack.paths.extend(reads.paths);
         of_pack.paths.extend(action.local.iter().flat_map(|(_, local)| local.reads()));
     }
     for (rule, written) in pack.parts.rules.iter().filter_map(|rule| Some((rule, pack.pack.rules.get(rule.name.name())?))) {
-        let mut reads = Reads::default();
+        let mut reads = ReadPaths::default();
         reads.paths.extend(rule.when.iter().flat_map(Expression::reads));
         reads.paths.extend(rule.with.reads());
         let keys = rule.flow.as_deref().into_iter().flat_map(Flow::stages).flat_map(Stage::expressions);
@@ -32,7 +32,7 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
         if let CheckedTask::Steps(action) = &rule.task {
             reads.paths.extend(reads_of_run(action).paths);
         }
-        tell_of_locals(pack, "rules", rule.name.name(), &written.file, &rule.local, &reads, findings);
+        report_unused_locals(pack, "rules", rule.name.name(), &written.file, &rule.local, &reads, findings);
         reads.paths.extend(rule.local.iter().flat_map(|(_, local)| local.reads()));
         of_pack.paths.extend(reads.paths);
     }
@@ -45,19 +45,19 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
     }
     // The setting that a request gets its connection from.
     of_pack.settings.extend(pack.parts.settings_of_connections());
-    tell_of_manifest(pack, &of_pack, findings);
-    tell_of_connections(pack, findings);
+    report_unused_in_manifest(pack, &of_pack, findings);
+    report_unused_connections(pack, findings);
 }
 
 /// The paths that are read.
 #[derive(Default)]
-struct Reads {
+struct ReadPaths {
     paths: Vec<Path>,
     keys: BTreeSet<String>,
     settings: BTreeSet<String>,
 }
 
-impl Reads {
+impl ReadPaths {
     /// Returns true if a field of a root is read, or may be because the whole root is.
     fn has(&self, root: &str, name: &str) -> bool {
         let reads = self.paths.iter().filter(|path| path.segments.first().is_some_and(|first| first == root));
@@ -67,7 +67,7 @@ impl Reads {
 
 /// Returns the reads of an action outside of `local`: in its `run`, its `labels` and the key of its
 /// `concurrency`.
-fn reads_of_run(action: &Action) -> Reads {
+fn reads_of_run(action: &Action) -> ReadPaths {
     let templates: Vec<&Template> = match &action.run {
         Run::Process(process) => {
             let given = process.env.iter().chain(&process.files).map(|(_, template)| template);
@@ -80,7 +80,7 @@ fn reads_of_run(action: &Action) -> Reads {
         Run::Workflow(workflow) => workflow.result().into_iter().collect(),
         Run::Builtin(_) => Vec::new(),
     };
-    let mut reads = Reads::default();
+    let mut reads = ReadPaths::default();
     if let Run::Workflow(workflow) = &action.run {
         reads.paths.extend(workflow.steps().iter().flat_map(Step::reads));
     }
@@ -101,8 +101,8 @@ fn reads_of_source(source: &Source) -> Vec<Path> {
             let cursor = poll.cursor.iter().flat_map(|cursor| [&cursor.start, &cursor.next]);
             let expressions = poll.items.iter().chain(&poll.next_page).chain(&poll.only_new).chain(cursor);
             let templates = match &poll.asked {
-                Asked::Http(request) => request.all_templates(),
-                Asked::Action(action) => vec![&action.with],
+                PollTarget::Http(request) => request.all_templates(),
+                PollTarget::Action(action) => vec![&action.with],
             };
             expressions.flat_map(Expression::reads).chain(templates.into_iter().flat_map(Template::reads)).collect()
         }
@@ -110,10 +110,10 @@ fn reads_of_source(source: &Source) -> Vec<Path> {
     }
 }
 
-fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings: &mut Findings) {
+fn report_unused_in_action(pack: &PackDefinitions<'_>, action: &Action, run: &ReadPaths, findings: &mut Findings) {
     let name = action.name.name();
     let Some(defined) = pack.pack.actions.get(name) else { return };
-    tell_of_locals(pack, "actions", name, &defined.file, &action.local, run, findings);
+    report_unused_locals(pack, "actions", name, &defined.file, &action.local, run, findings);
     // Without `input` a program reads all parameters from its standard input.
     let takes_all = match &action.run {
         Run::Process(process) => process.input.is_none(),
@@ -121,7 +121,7 @@ fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings
         Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) => false,
     };
     let Some(fields) = action.parameters.fields().filter(|_| !takes_all) else { return };
-    let local = Reads { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), ..Reads::default() };
+    let local = ReadPaths { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), ..ReadPaths::default() };
     let names_connection = |field: &&Field| match action.run.connection() {
         Some((UsedConnection::Parameter(name), _)) => *name == field.name,
         Some((UsedConnection::Named(_) | UsedConnection::Setting(_), _)) | None => false,
@@ -129,81 +129,81 @@ fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings
     let is_read = |field: &&Field| run.has("params", &field.name) || local.has("params", &field.name) || names_connection(field);
     for field in fields.0.iter().filter(|field| !is_read(field)) {
         let span = place_of(&defined.file, "actions", name, &["parameters", &field.name]);
-        let finding = Finding {
+        let finding = LintFinding {
             severity: Severity::Warning,
             code: Code::UnusedParameter,
             span,
             message: format!("the action `{}` does not read its parameter `{}`", action.name, field.name),
             hint: format!("read it in `run` as `params.{}`, or remove it", field.name),
         };
-        findings.tell(&pack.pack.name, &defined.file, finding);
+        findings.report(&pack.pack.name, &defined.file, finding);
     }
 }
 
-fn tell_of_locals(
-    pack: &Definitions<'_>,
+fn report_unused_locals(
+    pack: &PackDefinitions<'_>,
     several: &str,
     definition: &str,
     file: &SourceText,
     local: &[(String, Expression)],
-    reads: &Reads,
+    reads: &ReadPaths,
     findings: &mut Findings,
 ) {
     for (at, (name, _)) in local.iter().enumerate() {
-        let later = Reads { paths: local[at + 1..].iter().flat_map(|(_, later)| later.reads()).collect(), ..Reads::default() };
+        let later = ReadPaths { paths: local[at + 1..].iter().flat_map(|(_, later)| later.reads()).collect(), ..ReadPaths::default() };
         if reads.has("local", name) || later.has("local", name) {
             continue;
         }
-        let finding = Finding {
+        let finding = LintFinding {
             severity: Severity::Warning,
             code: Code::UnusedLocal,
             span: place_of(file, several, definition, &["local", name]),
             message: format!("nothing reads `local.{name}`"),
             hint: "remove it: it is evaluated anyway, and an error in it still counts".to_owned(),
         };
-        findings.tell(&pack.pack.name, file, finding);
+        findings.report(&pack.pack.name, file, finding);
     }
 }
 
-fn tell_of_manifest(pack: &Definitions<'_>, reads: &Reads, findings: &mut Findings) {
+fn report_unused_in_manifest(pack: &PackDefinitions<'_>, reads: &ReadPaths, findings: &mut Findings) {
     let manifest = &pack.pack.manifest;
     for field in manifest.config.iter().filter_map(|config| config.fields()).flat_map(|fields| &fields.0) {
         if !reads.has("config", &field.name) && !reads.settings.contains(&field.name) {
-            let finding = Finding {
+            let finding = LintFinding {
                 severity: Severity::Warning,
                 code: Code::UnusedSetting,
                 span: place_of(&manifest.file, "", "", &["config", &field.name]),
                 message: format!("nothing in the pack reads its setting `{}`", field.name),
                 hint: format!("read it as `config.{}`, or remove it", field.name),
             };
-            findings.tell(&pack.pack.name, &manifest.file, finding);
+            findings.report(&pack.pack.name, &manifest.file, finding);
         }
     }
     for key in manifest.keys.iter().flatten() {
         if !reads.has("keys", key.as_str()) && !reads.keys.contains(key.as_str()) {
-            let finding = Finding {
+            let finding = LintFinding {
                 severity: Severity::Warning,
                 code: Code::UnusedKey,
                 span: place_of_key(&manifest.file, key),
                 message: format!("nothing in the pack reads its key `{key}`"),
                 hint: "remove it from `keys`: a key that is not listed cannot leak".to_owned(),
             };
-            findings.tell(&pack.pack.name, &manifest.file, finding);
+            findings.report(&pack.pack.name, &manifest.file, finding);
         }
     }
 }
 
-fn tell_of_connections(pack: &Definitions<'_>, findings: &mut Findings) {
+fn report_unused_connections(pack: &PackDefinitions<'_>, findings: &mut Findings) {
     let manifest = &pack.pack.manifest;
     for name in manifest.connections.iter().flatten().filter(|name| !pack.connections.iter().any(|(used, _)| *used == name.value)) {
-        let finding = Finding {
+        let finding = LintFinding {
             severity: Severity::Warning,
             code: Code::UnusedConnection,
             span: name.span.clone(),
             message: format!("nothing in the pack names its connection `{}`", name.value),
             hint: "remove it from `connections`: a connection that is not listed cannot be misused".to_owned(),
         };
-        findings.tell(&pack.pack.name, &manifest.file, finding);
+        findings.report(&pack.pack.name, &manifest.file, finding);
     }
 }
 

@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 
 /// What a schema reads of a value. Strings, numbers, booleans and nulls are always read.
 #[derive(Debug, PartialEq)]
-pub(super) enum Reads {
+pub(super) enum SchemaReads {
     /// Everything in it.
     Whole,
     /// Whether it is a list or an object, these members of an object, and this of each element of a list.
-    Parts { members: BTreeMap<String, Reads>, elements: Option<Box<Reads>> },
+    Parts { members: BTreeMap<String, SchemaReads>, elements: Option<Box<SchemaReads>> },
 }
 
-impl Reads {
+impl SchemaReads {
     /// Returns what a schema reads: everything if it has a keyword that is not known here.
     pub(super) fn of(schema: &Value) -> Self {
         let Value::Object(keywords) = schema else { return Self::nothing() };
@@ -134,7 +134,7 @@ mod tests {
             };
             for value in VALUES {
                 let document = Document::parse(value.into()).unwrap();
-                let (whole, read) = (document.root().to_value(), Reads::of(&schema).value(document.root()));
+                let (whole, read) = (document.root().to_value(), SchemaReads::of(&schema).value(document.root()));
                 assert_eq!(misfits(&read), misfits(&whole), "{schema} on {value}");
                 smaller += usize::from(read != whole);
             }
@@ -145,10 +145,10 @@ mod tests {
     #[test]
     fn unnamed_members_and_elements_are_not_read() {
         let document = Document::parse(r#"{"a": {"b": 1, "c": [1, 2]}, "d": [1, {"e": 2}], "f": {}}"#.into()).unwrap();
-        let read = |schema: Value| Reads::of(&schema).value(document.root());
+        let read = |schema: Value| SchemaReads::of(&schema).value(document.root());
         assert_eq!(read(json!({"type": "object"})), json!({}));
         assert_eq!(read(json!({"properties": {"a": {"required": ["c"]}, "d": {"minItems": 1}}})), json!({"a": {"c": []}, "d": [1, {}]}));
         assert_eq!(read(json!({"properties": {"a": {"maxProperties": 3}}})), json!({"a": {"b": 1, "c": [1, 2]}}));
-        assert_eq!(Reads::of(&json!({"patternProperties": {}})), Reads::Whole);
+        assert_eq!(SchemaReads::of(&json!({"patternProperties": {}})), SchemaReads::Whole);
     }
 }

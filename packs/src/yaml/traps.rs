@@ -19,7 +19,7 @@ const TAG_MESSAGE: &str = "`!` begins a tag in YAML, and most parsers drop the t
 const LINES_BACK_MAX: usize = 100;
 
 /// An error that does not stop parsing.
-pub(super) struct Finding {
+pub(super) struct YamlTrap {
     pub(super) span: Range<usize>,
     kind: Kind,
 }
@@ -34,7 +34,7 @@ enum Kind {
     Duplicate { key: String, first_line: usize },
 }
 
-impl Finding {
+impl YamlTrap {
     pub(super) fn tag(span: Range<usize>) -> Self {
         Self { span, kind: Kind::Tag }
     }
@@ -72,7 +72,7 @@ impl Finding {
         matches!(self.kind, Kind::Tag | Kind::Anchor)
     }
 
-    pub(super) fn tell(self, file: &SourceText, report: &mut Report) {
+    pub(super) fn report(self, file: &SourceText, report: &mut Report) {
         let span = self.span;
         let written = file.slice(&span).to_owned();
         match self.kind {
@@ -82,7 +82,7 @@ impl Finding {
                     "remove the tag: packs do not use tags".to_owned()
                 } else if line.text.starts_with(['{', '[']) {
                     let rest = file.slice(&(span.start..file.line_span(span.start).end));
-                    format!("quote it: {}", quoted(rest.split([',', ']', '}']).next().unwrap_or(rest).trim_end()))
+                    format!("quote it: {}", quote_yaml(rest.split([',', ']', '}']).next().unwrap_or(rest).trim_end()))
                 } else {
                     line.quoted_hint()
                 };
@@ -105,8 +105,8 @@ impl Finding {
                         span,
                         format!("`{written}` is not quoted inside `{{ }}` or `[ ]`, where some YAML parsers reject a `?`"),
                     )
-                    .hint(format!("quote it: {}\nor write the mapping on separate lines", quoted(&written)))
-                    .suggestion = Some(quoted(&written));
+                    .hint(format!("quote it: {}\nor write the mapping on separate lines", quote_yaml(&written)))
+                    .suggestion = Some(quote_yaml(&written));
             }
             Kind::Comment => {
                 let (text, comment) = written.split_once('#').unwrap_or((&written, ""));
@@ -117,8 +117,8 @@ impl Finding {
                         span,
                         format!("the text ends before `#`; `#{}` is a comment", comment.chars().take(40).collect::<String>()),
                     )
-                    .hint(format!("if it belongs to the text: {}\nif it is a comment: put it on a separate line", quoted(&written)))
-                    .suggestion = Some(quoted(text.trim_end()));
+                    .hint(format!("if it belongs to the text: {}\nif it is a comment: put it on a separate line", quote_yaml(&written)))
+                    .suggestion = Some(quote_yaml(text.trim_end()));
             }
             Kind::MergeKey => {
                 report.error(Code::YamlMergeKey, file, span, "only some YAML parsers merge mappings for `<<`").hint("write the fields out");
@@ -138,7 +138,7 @@ fn ambiguous(written: &str, why: Ambiguity) -> (String, String) {
         let (message, _) = ambiguous(&cut, why);
         return (message, "put quotation marks around it if it is a string".to_owned());
     }
-    let text = quoted(written);
+    let text = quote_yaml(written);
     match why {
         Ambiguity::Boolean(value) => (
             format!("some YAML parsers read `{written}` as {value}, others as a string"),
@@ -167,7 +167,7 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
     let line = Line::of(file, offset);
     let value = line.value.clone().filter(|value| value.contains(&offset) || value.end == offset);
     let Some(value) = value.filter(|value| value.len() >= 2 && stop.code != Code::SeveralDocuments) else {
-        tell_plainly(file, stop, offset, report);
+        report_parser_message(file, stop, offset, report);
         return None;
     };
     let text = file.slice(&value).to_owned();
@@ -181,7 +181,7 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
         };
         report
             .error(stop.code, file, offset..offset + alias.len().max(1), message)
-            .hint(format!("if it is a string, quote it: {}", quoted(alias)));
+            .hint(format!("if it is a string, quote it: {}", quote_yaml(alias)));
         return None;
     }
     if stop.code == Code::YamlAlias {
@@ -223,7 +223,7 @@ pub(super) fn explain(file: &SourceText, stop: &Stop, report: &mut Report) -> Op
 }
 
 /// Reports the parser's message, if no value of a line is to blame.
-fn tell_plainly(file: &SourceText, stop: &Stop, offset: usize, report: &mut Report) {
+fn report_parser_message(file: &SourceText, stop: &Stop, offset: usize, report: &mut Report) {
     if let Some(quote) = unclosed_quote(file, offset).filter(|_| stop.message.contains("quoted")) {
         report
             .error(stop.code, file, quote.clone(), format!("the {} is not closed", file.slice(&quote)))
@@ -270,7 +270,7 @@ pub(super) fn set_aside(text: &mut String, value: &Range<usize>) {
 }
 
 /// Quotes a text so that YAML reads it unchanged, in the simplest form that works.
-pub(crate) fn quoted(text: &str) -> String {
+pub(crate) fn quote_yaml(text: &str) -> String {
     if !text.contains('\'') {
         format!("'{text}'")
     } else if !text.contains(['"', '\\']) {
@@ -317,7 +317,7 @@ impl Line {
     fn quoted_hint(&self) -> String {
         let text = self.text.as_str();
         if let Some(inner) = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")) {
-            return format!("quote it:\n{}{}", self.head, quoted(&format!("${{{{{inner}}}}}")));
+            return format!("quote it:\n{}{}", self.head, quote_yaml(&format!("${{{{{inner}}}}}")));
         }
         if text.starts_with(['{', '[']) && text.contains("{{") {
             let by_interpolation = with_quoted_interpolations(text);
@@ -330,7 +330,7 @@ impl Line {
         if text.contains('\'') && text.contains('"') {
             return format!("write it as a block:\n{}|\n  {text}", self.head);
         }
-        format!("quote it:\n{}{}", self.head, quoted(text))
+        format!("quote it:\n{}{}", self.head, quote_yaml(text))
     }
 }
 
@@ -350,7 +350,7 @@ fn with_quoted_interpolations(text: &str) -> String {
         out.push_str(&if is_quoted {
             one.to_owned()
         } else if one.contains('"') {
-            quoted(one)
+            quote_yaml(one)
         } else {
             format!("\"{one}\"")
         });
@@ -372,7 +372,7 @@ fn with_quoted_items(text: &str) -> String {
             _ => {
                 let end = end_of_item(rest);
                 let item = rest[..end].trim_end();
-                out.push_str(&if item.contains(['[', ']', '{', '}', '"', '\'']) { quoted(item) } else { item.to_owned() });
+                out.push_str(&if item.contains(['[', ']', '{', '}', '"', '\'']) { quote_yaml(item) } else { item.to_owned() });
                 rest = &rest[item.len()..];
                 continue;
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use ensue_packs::{Checked, Code, FileKind, PackSource, Severity};
+use ensue_packs::{CheckResult, Code, FileKind, PackSource, Severity};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -113,7 +113,7 @@ pub(crate) fn fits(kind: FileKind, value: &Value) -> bool {
 
 /// Returns where `check` and the schema disagree about a file of a pack, or `None` if they agree or the file
 /// is not valid YAML.
-pub(crate) fn disagreement(pack: &PackSource, path: &str, checked: &Checked) -> Option<String> {
+pub(crate) fn disagreement(pack: &PackSource, path: &str, checked: &CheckResult) -> Option<String> {
     let kind = kind_of(path)?;
     let value = of_yaml(&pack.files[path].bytes)?;
     let shown = format!("{}/{path}", pack.origin);

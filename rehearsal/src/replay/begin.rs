@@ -11,16 +11,16 @@ use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Body, Draft, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::judge::{EventView, Plan, Verdict, complete, judge_rule};
-use ensue_engine::vars::seen::SeenVars;
+use ensue_engine::vars::values::SeenVars;
 use ensue_expression::Document;
 use serde_json::Value;
 
 use super::divergence::{self, Divergence, What};
-use super::{Definitions, Enforced, Recorded, Unreplayable, change_of, draft_of};
+use super::{Definitions, RecordedDecision, RecordedExecution, Unreplayable, change_of, draft_of};
 
 /// Returns the request that would be made now, or how it differs from the recorded one.
 pub(super) fn begin(
-    recorded: &Recorded,
+    recorded: &RecordedExecution,
     (record, then): (&Record, &ExecutionRequested),
     definitions: Definitions<'_>,
     catalog: &Catalog,
@@ -35,8 +35,8 @@ pub(super) fn begin(
         .as_ref()
         .filter(|enforced| matches!(enforced.made.outcome, Outcome::Executed { execution } if execution == recorded.execution));
     let (action, params) = match (enforced, &then.rule) {
-        (Some(enforced), _) => match judged(enforced, catalog, &vars_before(recorded, record.position)?)? {
-            Judged::Runs(rule, params) => {
+        (Some(enforced), _) => match judge_again(enforced, catalog, &vars_before(recorded, record.position)?)? {
+            RuleOutcome::Runs(rule, params) => {
                 let action = &rule.action;
                 if action.name != then.action {
                     return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("run {}", action.name))));
@@ -50,11 +50,11 @@ pub(super) fn begin(
                 }
                 (action.clone(), body)
             }
-            Judged::Not(would) => return differs(What::Rule, String::new(), ran(), would.map(Value::from)),
-            Judged::Depends(rule) if rule.action.name != then.action => {
+            RuleOutcome::Not(would) => return differs(What::Rule, String::new(), ran(), would.map(Value::from)),
+            RuleOutcome::Depends(rule) if rule.action.name != then.action => {
                 return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("run {}", rule.action.name))));
             }
-            Judged::Depends(rule) => (rule.action.clone(), body),
+            RuleOutcome::Depends(rule) => (rule.action.clone(), body),
         },
         (None, Some(rule)) if then.given.is_some() => match catalog.rules().get(rule).filter(|rule| rule.has_steps()) {
             Some(rule) => (rule.action.clone(), body),
@@ -131,7 +131,7 @@ fn defined_now(then: &ExecutionRequested, action: &Action, params: Body) -> Resu
 }
 
 /// Returns what a rerun takes over, which was recorded with the request.
-pub(super) fn planned(recorded: &Recorded) -> Result<Option<Draft>, Unreplayable> {
+pub(super) fn find_rerun_plan(recorded: &RecordedExecution) -> Result<Option<Draft>, Unreplayable> {
     let planned = recorded.records.iter().find(|record| matches!(record.fact, Fact::RerunPlanned(_)));
     match planned {
         Some(record) if record.body.as_ref().is_none_or(|body| body.content.is_none()) => Err(Unreplayable::BodyGone(record.position)),
@@ -140,7 +140,7 @@ pub(super) fn planned(recorded: &Recorded) -> Result<Option<Draft>, Unreplayable
 }
 
 /// What a rule does with the event that it decided on.
-enum Judged {
+enum RuleOutcome {
     /// It runs its action with these parameters.
     Runs(Arc<Rule>, Body),
     /// It does not run an action; what it does instead.
@@ -150,7 +150,7 @@ enum Judged {
 }
 
 /// Returns the recorded vars as they were before a position.
-fn vars_before(recorded: &Recorded, position: Position) -> Result<SeenVars, Unreplayable> {
+fn vars_before(recorded: &RecordedExecution, position: Position) -> Result<SeenVars, Unreplayable> {
     let mut values = BTreeMap::new();
     for record in recorded.records.iter().filter(|record| record.position < position) {
         match change_of(record)? {
@@ -162,23 +162,23 @@ fn vars_before(recorded: &Recorded, position: Position) -> Result<SeenVars, Unre
             None => {}
         }
     }
-    Ok(SeenVars::given(values))
+    Ok(SeenVars::from_values(values))
 }
 
-fn judged(enforced: &Enforced, catalog: &Catalog, vars: &SeenVars) -> Result<Judged, Unreplayable> {
-    let Enforced { event, made } = enforced;
+fn judge_again(enforced: &RecordedDecision, catalog: &Catalog, vars: &SeenVars) -> Result<RuleOutcome, Unreplayable> {
+    let RecordedDecision { event, made } = enforced;
     let name: &RuleRef = &made.rule;
-    let Some(rule) = catalog.rules().get(name).cloned() else { return Ok(Judged::Not(Some(format!("there is no rule `{name}`")))) };
-    let (Fact::EventReceived(fact), StreamId::Event(id)) = (&event.fact, &event.stream) else { return Ok(Judged::Depends(rule)) };
+    let Some(rule) = catalog.rules().get(name).cloned() else { return Ok(RuleOutcome::Not(Some(format!("there is no rule `{name}`")))) };
+    let (Fact::EventReceived(fact), StreamId::Event(id)) = (&event.fact, &event.stream) else { return Ok(RuleOutcome::Depends(rule)) };
     let is_asked = rule.triggers.contains(&fact.trigger) || fact.rule.as_ref() == Some(name);
     if !is_asked {
-        return Ok(Judged::Not(Some(format!("`{name}` does not listen to {}", fact.trigger))));
+        return Ok(RuleOutcome::Not(Some(format!("`{name}` does not listen to {}", fact.trigger))));
     }
     let plain = event.body.as_ref().and_then(|body| body.content.clone()).ok_or(Unreplayable::BodyGone(event.position))?;
     let Ok(payload) = Document::parse(plain) else { return Err(Unreplayable::BodyGone(event.position)) };
     let payload = match catalog.newest(&fact.trigger, fact.version, &payload) {
         Ok(newest) => newest,
-        Err(why) => return Ok(Judged::Not(Some(format!("it fails: {why}")))),
+        Err(why) => return Ok(RuleOutcome::Not(Some(format!("it fails: {why}")))),
     };
     let view = EventView {
         id: *id,
@@ -189,16 +189,16 @@ fn judged(enforced: &Enforced, catalog: &Catalog, vars: &SeenVars) -> Result<Jud
         only: fact.rule.as_ref(),
     };
     Ok(match judge_rule(&rule, &view, vars) {
-        None => Judged::Not(Some("it does not match".to_owned())),
-        Some(Verdict::Erred { message }) => Judged::Not(Some(format!("it fails: {message}"))),
-        Some(Verdict::Undecided) => Judged::Depends(rule),
+        None => RuleOutcome::Not(Some("it does not match".to_owned())),
+        Some(Verdict::Erred { message }) => RuleOutcome::Not(Some(format!("it fails: {message}"))),
+        Some(Verdict::Undecided) => RuleOutcome::Depends(rule),
         Some(Verdict::Matched(plan)) => match plan {
-            Plan::Run { params, .. } => Judged::Runs(rule, params),
-            Plan::Reject { error } => Judged::Not(Some(format!("rejected: {error}"))),
+            Plan::Run { params, .. } => RuleOutcome::Runs(rule, params),
+            Plan::Reject { error } => RuleOutcome::Not(Some(format!("rejected: {error}"))),
             Plan::Controlled { run, .. } => match run.map(|plan| *plan) {
-                Some(Plan::Run { params, .. }) => Judged::Runs(rule, params),
-                Some(Plan::Reject { error }) => Judged::Not(Some(format!("rejected: {error}"))),
-                Some(Plan::Controlled { .. }) | None => Judged::Depends(rule),
+                Some(Plan::Run { params, .. }) => RuleOutcome::Runs(rule, params),
+                Some(Plan::Reject { error }) => RuleOutcome::Not(Some(format!("rejected: {error}"))),
+                Some(Plan::Controlled { .. }) | None => RuleOutcome::Depends(rule),
             },
         },
     })

@@ -8,12 +8,12 @@ use ensue_engine::record::{Position, Record, StreamId};
 use ensue_engine::rules::facts::EnforcementMade;
 use ensue_engine::workflows::facts::PartOf;
 
-use crate::replay::{Enforced, RECORDS_MAX, Recorded};
+use crate::replay::{RECORDS_MAX, RecordedDecision, RecordedExecution};
 
 /// The records collected for some executions.
 #[derive(Debug, Default)]
 pub struct Collection {
-    all: BTreeMap<ExecutionId, Collected>,
+    all: BTreeMap<ExecutionId, ExecutionRecords>,
     /// The collected execution that each execution is part of.
     roots: BTreeMap<ExecutionId, ExecutionId>,
     /// The collected execution to which each record belongs, by position; a reaction is owed to that record.
@@ -27,7 +27,7 @@ pub struct Collection {
 }
 
 #[derive(Debug, Default)]
-struct Collected {
+struct ExecutionRecords {
     records: Vec<Record>,
     /// The events that its steps consumed.
     events: Vec<EventId>,
@@ -37,7 +37,7 @@ struct Collected {
 impl Collection {
     /// Collects the records of these executions.
     pub fn of(executions: impl IntoIterator<Item = ExecutionId>) -> Self {
-        let all: BTreeMap<ExecutionId, Collected> = executions.into_iter().map(|id| (id, Collected::default())).collect();
+        let all: BTreeMap<ExecutionId, ExecutionRecords> = executions.into_iter().map(|id| (id, ExecutionRecords::default())).collect();
         let roots = all.keys().map(|id| (*id, *id)).collect();
         Self { all, roots, ..Self::default() }
     }
@@ -62,7 +62,11 @@ impl Collection {
     ///
     /// # Errors
     /// As `record_of` does.
-    pub fn take<E>(&mut self, record: Record, record_of: impl FnMut(Id) -> Result<Option<Record>, E>) -> Result<Option<Recorded>, E> {
+    pub fn take<E>(
+        &mut self,
+        record: Record,
+        record_of: impl FnMut(Id) -> Result<Option<Record>, E>,
+    ) -> Result<Option<RecordedExecution>, E> {
         if self.is_for_all(&record.fact) {
             self.all.values_mut().filter(|one| !one.records.is_empty()).for_each(|one| one.records.push(record.clone()));
             return Ok(None);
@@ -84,7 +88,7 @@ impl Collection {
             one.events.push(event);
             one.records.extend(self.put_off.get(&event.0).into_iter().flatten().cloned());
         }
-        let has_ended = record.fact.ended().is_some() && record.stream == StreamId::Execution(root);
+        let has_ended = record.fact.execution_end().is_some() && record.stream == StreamId::Execution(root);
         // Longer executions cannot be replayed, so only their end matters.
         if one.records.len() <= RECORDS_MAX {
             let bytes = record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len);
@@ -103,7 +107,7 @@ impl Collection {
     ///
     /// # Errors
     /// As `record_of` does.
-    pub fn open<E>(mut self, mut record_of: impl FnMut(Id) -> Result<Option<Record>, E>) -> Result<Vec<Recorded>, E> {
+    pub fn open<E>(mut self, mut record_of: impl FnMut(Id) -> Result<Option<Record>, E>) -> Result<Vec<RecordedExecution>, E> {
         let all = std::mem::take(&mut self.all);
         all.into_iter().map(|(root, one)| self.given_out(root, one, &mut record_of)).collect()
     }
@@ -111,10 +115,10 @@ impl Collection {
     fn given_out<E>(
         &mut self,
         execution: ExecutionId,
-        one: Collected,
+        one: ExecutionRecords,
         mut record_of: impl FnMut(Id) -> Result<Option<Record>, E>,
-    ) -> Result<Recorded, E> {
-        let Collected { mut records, mut events, bytes } = one;
+    ) -> Result<RecordedExecution, E> {
+        let ExecutionRecords { mut records, mut events, bytes } = one;
         self.bytes -= bytes;
         events.sort_unstable();
         events.dedup();
@@ -130,11 +134,11 @@ impl Collection {
         let enforced = match asked {
             Some((event, enforcement)) => {
                 let (event, made) = (record_of(event.0)?, record_of(enforcement.0)?);
-                event.zip(made.and_then(|made| made_of(&made))).map(|(event, made)| Enforced { event, made })
+                event.zip(made.and_then(|made| made_of(&made))).map(|(event, made)| RecordedDecision { event, made })
             }
             None => None,
         };
-        Ok(Recorded { execution, records, enforced })
+        Ok(RecordedExecution { execution, records, enforced })
     }
 
     fn note_put_off(&mut self, record: Record) {

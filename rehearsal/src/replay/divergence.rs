@@ -8,7 +8,7 @@ use ensue_engine::record::Body;
 use serde_json::{Value, json};
 
 use crate::replay::Closeness;
-use crate::replay::decided::{Aspect, Decided, Decision, Place};
+use crate::replay::decisions::{Aspect, CoreDecision, CoreDecisions, DecisionSubject};
 
 /// The maximum number of differences reported for one moment. Further ones have the same cause.
 pub const TOLD_MAX: usize = 10;
@@ -62,10 +62,10 @@ pub struct Divergence {
 }
 
 /// Returns the differences at the first moment that has any.
-pub(super) fn first(recorded: &Decided, would: &Decided, closeness: Closeness) -> Vec<Divergence> {
-    let by_key: BTreeMap<_, &Decision> = would.decisions.iter().map(|one| (key(one), one)).collect();
+pub(super) fn first(recorded: &CoreDecisions, would: &CoreDecisions, closeness: Closeness) -> Vec<Divergence> {
+    let by_key: BTreeMap<_, &CoreDecision> = would.decisions.iter().map(|one| (key(one), one)).collect();
     let known: BTreeMap<_, ()> = recorded.decisions.iter().map(|one| (key(one), ())).collect();
-    let way = |place: &Place| recorded.way(place).or_else(|| would.way(place)).unwrap_or_default();
+    let way = |place: &DecisionSubject| recorded.way(place).or_else(|| would.way(place)).unwrap_or_default();
     let mut found: Vec<(usize, Divergence)> = Vec::new();
     for then in recorded.decisions.iter().filter(|one| closeness.counts(one)) {
         match by_key.get(&key(then)) {
@@ -81,26 +81,26 @@ pub(super) fn first(recorded: &Decided, would: &Decided, closeness: Closeness) -
     found.into_iter().filter(|(at, _)| *at == moment).map(|(_, one)| one).take(TOLD_MAX).collect()
 }
 
-fn key(decision: &Decision) -> (&Place, Aspect, u32) {
+fn key(decision: &CoreDecision) -> (&DecisionSubject, Aspect, u32) {
     (&decision.place, decision.aspect, decision.nth)
 }
 
-fn alone(decision: &Decision, step: String, what: What) -> Divergence {
+fn alone(decision: &CoreDecision, step: String, what: What) -> Divergence {
     let does = Some(Value::from(decision.does.to_string()));
     let (recorded, would) = if what == What::New { (None, does) } else { (does, None) };
     Divergence { step, what, pointer: String::new(), recorded, would }
 }
 
-type Told = (What, String, Option<Value>, Option<Value>);
+type FoundDifference = (What, String, Option<Value>, Option<Value>);
 
-fn difference(then: &Decision, now: &Decision, closeness: Closeness) -> Option<Told> {
+fn difference(then: &CoreDecision, now: &CoreDecision, closeness: Closeness) -> Option<FoundDifference> {
     if then.does != now.does {
         let what = match then.aspect {
             Aspect::Begin => What::Start,
             Aspect::End | Aspect::EndOfAll => What::Status,
             _ => What::Decision,
         };
-        let text = |one: &Decision| Some(Value::from(one.does.to_string()));
+        let text = |one: &CoreDecision| Some(Value::from(one.does.to_string()));
         return Some((what, String::new(), text(then), text(now)));
     }
     let of_body = match then.aspect {
@@ -140,7 +140,7 @@ pub(super) fn bodies(then: Option<&Body>, now: Option<&Body>) -> Option<(String,
     match (read(then), read(now)) {
         // The same value with different formatting is not a difference.
         (Some(then), Some(now)) => values(&then, &now),
-        (then, now) => Some((String::new(), then.map(shown), now.map(shown))),
+        (then, now) => Some((String::new(), then.map(shorten), now.map(shorten))),
     }
 }
 
@@ -154,7 +154,7 @@ pub(super) fn values(then: &Value, now: &Value) -> Option<(String, Option<Value>
         match (then, now) {
             (Some(then), Some(now)) => values(then, now).map(|(pointer, then, now)| (format!("/{name}{pointer}"), then, now)),
             (None, None) => None,
-            (then, now) => Some((format!("/{name}"), then.cloned().map(shown), now.cloned().map(shown))),
+            (then, now) => Some((format!("/{name}"), then.cloned().map(shorten), now.cloned().map(shorten))),
         }
     };
     let found = match (then, now) {
@@ -167,11 +167,11 @@ pub(super) fn values(then: &Value, now: &Value) -> Option<(String, Option<Value>
         }
         _ => None,
     };
-    found.or_else(|| Some((String::new(), Some(shown(then.clone())), Some(shown(now.clone())))))
+    found.or_else(|| Some((String::new(), Some(shorten(then.clone())), Some(shorten(now.clone())))))
 }
 
 /// Returns a value as it is shown: a large one is replaced by its size.
-fn shown(value: Value) -> Value {
+fn shorten(value: Value) -> Value {
     let bytes = value.to_string().len();
     if bytes <= SHOWN_BYTES_MAX { value } else { json!(format!("… ({bytes} bytes)")) }
 }

@@ -2,24 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ensue_engine::batch::{Offered, Sequencing};
+use ensue_engine::batch::{OfferOutcome, Sequencing};
 use ensue_engine::command::{Ask, Command, Moment, Report, ReportOutcome, Settings, TurnLimits, VarChange};
 use ensue_engine::engine::Engine;
 use ensue_engine::events::facts::EventReceived;
 use ensue_engine::executions::facts::{ExecutionRequested, Pace};
 use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
-use ensue_engine::health::state::Owed;
+use ensue_engine::health::state::OwedReaction;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::record::{Actor, Body, Draft, Epoch, Head, Position, Record, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_engine::timers::state::{TimerId, TimerOwner};
 
-use super::begin::planned;
-use super::decided::Decided;
-use super::world::World;
-use super::{Definitions, RECORDS_MAX, Recorded, Unreplayable, change_of, changed_by, draft_of, gone, is_forbidden, put_off_again};
+use super::begin::find_rerun_plan;
+use super::decisions::CoreDecisions;
+use super::world::ReplayWorld;
+use super::{
+    Definitions, RECORDS_MAX, RecordedExecution, Unreplayable, body_gone, change_of, changed_by, draft_of, is_forbidden, put_off_again,
+};
 use crate::backtest::Payloads;
 
 /// The waiting execution, the kind of timer, and its number within the kind.
@@ -28,10 +30,10 @@ type TimerKey = (ExecutionId, TimerKind, u32);
 /// The in-memory core that receives what came from outside.
 pub(super) struct Replay<'a> {
     sequencing: Sequencing,
-    world: World<'a>,
+    world: ReplayWorld<'a>,
     records: Vec<Record>,
-    pub(super) recorded: Decided,
-    pub(super) would: Decided,
+    pub(super) recorded: CoreDecisions,
+    pub(super) would: CoreDecisions,
     /// Whether something would fail because it is not permitted.
     pub(super) would_be_forbidden: bool,
     root: ExecutionId,
@@ -54,15 +56,15 @@ pub(super) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    pub(super) fn of(recorded: &Recorded, first: &Record, definitions: Definitions<'a>, payloads: &'a dyn Payloads) -> Self {
+    pub(super) fn of(recorded: &RecordedExecution, first: &Record, definitions: Definitions<'a>, payloads: &'a dyn Payloads) -> Self {
         // No worker is free, so that attempts start only when they started originally.
         let settings = Settings { workers: 0, ..Settings::default() };
         Self {
             sequencing: Sequencing::new(Engine::new(first.log), Head::default(), Epoch(1)),
-            world: World { definitions, payloads, bodies: BTreeMap::new(), settings },
+            world: ReplayWorld { definitions, payloads, bodies: BTreeMap::new(), settings },
             records: Vec::new(),
-            recorded: Decided::of(recorded.execution),
-            would: Decided::of(recorded.execution),
+            recorded: CoreDecisions::of(recorded.execution),
+            would: CoreDecisions::of(recorded.execution),
             would_be_forbidden: false,
             root: recorded.execution,
             put_off: BTreeSet::new(),
@@ -77,7 +79,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    pub(super) fn play(&mut self, recorded: &Recorded, begins: (ExecutionRequested, Body)) -> Result<(), Unreplayable> {
+    pub(super) fn play(&mut self, recorded: &RecordedExecution, begins: (ExecutionRequested, Body)) -> Result<(), Unreplayable> {
         for record in &recorded.records {
             match (&record.fact, &record.stream) {
                 (Fact::TimerSet(set), StreamId::Execution(id)) => drop(self.dues.insert((*id, set.kind, set.number), set.due)),
@@ -96,7 +98,7 @@ impl<'a> Replay<'a> {
                         self.now = record.time;
                         self.moment += 1;
                         let requested = Draft { fact: fact.into(), body: Some(body), ..draft_of(record) };
-                        let planned = planned(recorded)?;
+                        let planned = find_rerun_plan(recorded)?;
                         self.fold(&[record], std::iter::once(requested).chain(planned).collect())?;
                     }
                 }
@@ -325,14 +327,14 @@ impl<'a> Replay<'a> {
         let at = Moment { time: self.now, entropy: u128::from(record.position.0) };
         let first = self.records.len();
         match self.sequencing.offer(&command, &at, &self.world.beside()) {
-            Offered::Taken { .. } => {
+            OfferOutcome::Taken { .. } => {
                 self.take_in()?;
                 self.place(&[record], first);
                 Ok(())
             }
             // The current state does not allow it, which is a difference that is found anyway.
-            Offered::Refused(_) => Ok(()),
-            Offered::Needs(bodies) => Err(gone(&bodies)),
+            OfferOutcome::Refused(_) => Ok(()),
+            OfferOutcome::Needs(bodies) => Err(body_gone(&bodies)),
         }
     }
 
@@ -350,11 +352,11 @@ impl<'a> Replay<'a> {
         match self.sequencing.engine().health().owed_at(of) {
             Some(owed) => self.work_out(owed),
             None if self.worked_out.contains(&of) => Ok(()),
-            None => self.work_out(Owed { of, next: 0, root: self.root.0 }),
+            None => self.work_out(OwedReaction { of, next: 0, root: self.root.0 }),
         }
     }
 
-    fn work_out(&mut self, owed: Owed) -> Result<(), Unreplayable> {
+    fn work_out(&mut self, owed: OwedReaction) -> Result<(), Unreplayable> {
         self.worked_out.insert(owed.of);
         self.set_turn(&[]);
         // Positions have no gaps.
@@ -363,14 +365,14 @@ impl<'a> Replay<'a> {
         let record = record.ok_or_else(|| Unreplayable::PutAside("the record of an owed reaction is missing".to_owned()))?;
         let at = Moment { time: self.now, entropy: u128::from(owed.of.0) };
         match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
-            Offered::Taken { .. } => self.take_in(),
-            Offered::Refused(refusal) => Err(Unreplayable::PutAside(refusal.to_string())),
-            Offered::Needs(bodies) => Err(gone(&bodies)),
+            OfferOutcome::Taken { .. } => self.take_in(),
+            OfferOutcome::Refused(refusal) => Err(Unreplayable::PutAside(refusal.to_string())),
+            OfferOutcome::Needs(bodies) => Err(body_gone(&bodies)),
         }
     }
 
     fn take_in(&mut self) -> Result<(), Unreplayable> {
-        for record in self.sequencing.committed().records {
+        for record in self.sequencing.mark_committed().records {
             if let Fact::ReactionParked(parked) = &record.fact {
                 return Err(Unreplayable::PutAside(parked.error.clone()));
             }

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::batch::Beside;
+use ensue_engine::batch::BatchInputs;
 use ensue_engine::catalog::{Catalog, Catalogs};
-use ensue_engine::command::{Bodies, DedupeKey, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Bodies, DedupeEntry, DedupeKey, SeenKeys, Settings};
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest};
 
 use super::Definitions;
 use crate::backtest::Payloads;
 
 /// Everything that the core needs besides its own state.
-pub(super) struct World<'a> {
+pub(super) struct ReplayWorld<'a> {
     pub(super) definitions: Definitions<'a>,
     pub(super) payloads: &'a dyn Payloads,
     pub(super) bodies: BTreeMap<Digest, Bytes>,
     pub(super) settings: Settings,
 }
 
-impl World<'_> {
-    pub(super) fn beside(&self) -> Beside<'_> {
-        Beside { catalogs: self, bodies: self, seen: self, settings: &self.settings }
+impl ReplayWorld<'_> {
+    pub(super) fn beside(&self) -> BatchInputs<'_> {
+        BatchInputs { catalogs: self, bodies: self, seen: self, settings: &self.settings }
     }
 
     pub(super) fn keep(&mut self, body: &Body) {
@@ -32,7 +32,7 @@ impl World<'_> {
     }
 }
 
-impl Catalogs for World<'_> {
+impl Catalogs for ReplayWorld<'_> {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
         match self.definitions {
             Definitions::Recorded(catalogs) => catalogs.at(revision),
@@ -41,13 +41,13 @@ impl Catalogs for World<'_> {
     }
 }
 
-impl SeenKeys for World<'_> {
-    fn seen(&self, _: &DedupeKey) -> Option<Seen> {
+impl SeenKeys for ReplayWorld<'_> {
+    fn find_key(&self, _: &DedupeKey) -> Option<DedupeEntry> {
         None
     }
 }
 
-impl Bodies for World<'_> {
+impl Bodies for ReplayWorld<'_> {
     fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
         // A body that does not belong to this execution is at its original position.
         self.bodies.get(&body.digest).cloned().or_else(|| self.payloads.at(body.at).filter(|plain| Digest::of(plain) == body.digest))

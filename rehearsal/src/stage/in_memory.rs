@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
+use ensue_engine::batch::{BatchInputs, CommittedBatch, OfferOutcome, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs};
-use ensue_engine::command::{Answer, Bodies, Command, DedupeKey, Moment, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Answer, Bodies, Command, DedupeEntry, DedupeKey, Moment, Refusal, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Epoch, Head, Position, Record};
@@ -18,7 +18,7 @@ const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 /// The core of a log, with everything that it asks for.
 pub(super) struct Core {
     sequencing: Sequencing,
-    world: World,
+    world: StageWorld,
     records: Vec<Record>,
     now: Timestamp,
     moments: u128,
@@ -27,35 +27,35 @@ pub(super) struct Core {
 }
 
 /// What the core asks for.
-struct World {
+struct StageWorld {
     catalog: Arc<Catalog>,
-    seen: BTreeMap<DedupeKey, Seen>,
+    seen: BTreeMap<DedupeKey, DedupeEntry>,
     /// The bodies that can be read from the log.
     bodies: BTreeMap<Digest, Bytes>,
     settings: Settings,
 }
 
-impl Catalogs for World {
+impl Catalogs for StageWorld {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
         (self.catalog.revision() == revision).then(|| self.catalog.clone())
     }
 }
 
-impl SeenKeys for World {
-    fn seen(&self, key: &DedupeKey) -> Option<Seen> {
+impl SeenKeys for StageWorld {
+    fn find_key(&self, key: &DedupeKey) -> Option<DedupeEntry> {
         self.seen.get(key).copied()
     }
 }
 
-impl Bodies for World {
+impl Bodies for StageWorld {
     fn plain(&self, body: &BodyHandle) -> Option<Bytes> {
         self.bodies.get(&body.digest).cloned()
     }
 }
 
-impl World {
-    fn beside(&self) -> Beside<'_> {
-        Beside { catalogs: self, bodies: self, seen: self, settings: &self.settings }
+impl StageWorld {
+    fn beside(&self) -> BatchInputs<'_> {
+        BatchInputs { catalogs: self, bodies: self, seen: self, settings: &self.settings }
     }
 }
 
@@ -65,7 +65,7 @@ impl Core {
         let log = LogId(Id::root(NOON, 1));
         Self {
             sequencing: Sequencing::new(Engine::new(log), Head::default(), Epoch(1)),
-            world: World { catalog: Arc::new(catalog), seen: BTreeMap::new(), bodies: BTreeMap::new(), settings },
+            world: StageWorld { catalog: Arc::new(catalog), seen: BTreeMap::new(), bodies: BTreeMap::new(), settings },
             records: Vec::new(),
             now: NOON,
             moments: 0,
@@ -98,9 +98,9 @@ impl Core {
         let at = self.moment();
         let told = loop {
             match self.sequencing.offer(command, &at, &self.world.beside()) {
-                Offered::Taken { answer, .. } => break Ok(answer),
-                Offered::Refused(refusal) => break Err(refusal),
-                Offered::Needs(bodies) => self.fetch(&bodies),
+                OfferOutcome::Taken { answer, .. } => break Ok(answer),
+                OfferOutcome::Refused(refusal) => break Err(refusal),
+                OfferOutcome::Needs(bodies) => self.fetch(&bodies),
             }
         };
         (told, self.commit())
@@ -115,9 +115,9 @@ impl Core {
         let at = self.moment();
         loop {
             match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
-                Offered::Taken { .. } => return Some(self.commit()),
-                Offered::Needs(bodies) => self.fetch(&bodies),
-                Offered::Refused(refusal) => panic!("an owed reaction was refused: {refusal}"),
+                OfferOutcome::Taken { .. } => return Some(self.commit()),
+                OfferOutcome::Needs(bodies) => self.fetch(&bodies),
+                OfferOutcome::Refused(refusal) => panic!("an owed reaction was refused: {refusal}"),
             }
         }
     }
@@ -126,7 +126,7 @@ impl Core {
         for (key, seen) in &self.sequencing.batch().seen {
             self.world.seen.insert(key.clone(), *seen);
         }
-        let committed = self.sequencing.committed();
+        let committed = self.sequencing.mark_committed();
         let bodies = committed.records.iter().filter_map(|record| record.body.as_ref());
         self.world.bodies.extend(bodies.filter_map(|body| Some((body.digest, body.content.clone()?))));
         self.records.extend(committed.records.iter().cloned());

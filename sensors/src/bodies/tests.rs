@@ -163,7 +163,7 @@ fn compressed_bomb_is_too_large() {
 }
 
 /// Reads a JSON text that is sent with a compression, where the hook has this limit of its own.
-fn decompressed(encoding: &str, body: Vec<u8>, own_max: Option<usize>) -> Result<Document, HookRefusal> {
+fn read_compressed(encoding: &str, body: Vec<u8>, own_max: Option<usize>) -> Result<Document, HookRefusal> {
     let hook = Webhook { body_bytes_max: own_max.map(|bytes| u32::try_from(bytes).unwrap()), ..hook(&[BodyForm::Json]) };
     document(&hook, &request(&[("content-type", "application/json"), ("content-encoding", encoding)], body))
 }
@@ -179,9 +179,9 @@ fn decompressed_body_is_within_the_hook_s_own_limit() {
     for (encoding, body) in [("gzip", gzip(text.as_bytes())), ("zstd", zstd::encode_all(text.as_bytes(), 3).unwrap())] {
         assert!(body.len() < 100, "it is small as it is sent");
         for own_max in [None, Some(1_500), Some(2 * DELIVERY_BYTES_DEFAULT)] {
-            assert_eq!(decompressed(encoding, body.clone(), own_max).unwrap().bytes(), &text, "{encoding}, {own_max:?}");
+            assert_eq!(read_compressed(encoding, body.clone(), own_max).unwrap().bytes(), &text, "{encoding}, {own_max:?}");
         }
-        let refusal = decompressed(encoding, body, Some(1_499)).unwrap_err();
+        let refusal = read_compressed(encoding, body, Some(1_499)).unwrap_err();
         assert!(matches!(refusal, HookRefusal::TooLarge { bytes_max: 1_499 }), "{encoding}: {refusal}");
     }
 }
@@ -192,7 +192,7 @@ fn decompressed_body_may_be_a_hundred_times_as_large_as_it_is_sent_however_much_
     for bytes in (1_000..8_000).step_by(9) {
         let body = gzip(blank(bytes).as_bytes());
         let times_max = body.len() * UNPACKED_TIMES_MAX;
-        match decompressed("gzip", body, Some(1 << 20)) {
+        match read_compressed("gzip", body, Some(1 << 20)) {
             Ok(document) => assert!(document.bytes().len() <= times_max, "{bytes}"),
             Err(HookRefusal::TooLarge { bytes_max }) => assert!(bytes_max == times_max && bytes > times_max, "{bytes}"),
             Err(other) => panic!("{bytes}: {other}"),
@@ -213,9 +213,9 @@ fn decompressed_body_is_within_the_limit_of_the_node() {
     let digits: String = (0..DELIVERY_BYTES_DEFAULT - 2).map(|_| digit()).collect();
     for own_max in [None, Some(2 * DELIVERY_BYTES_DEFAULT)] {
         let fits = zstd::encode_all(format!("\"{digits}\"").as_bytes(), 1).unwrap();
-        assert_eq!(decompressed("zstd", fits, own_max).unwrap().bytes().len(), DELIVERY_BYTES_DEFAULT);
+        assert_eq!(read_compressed("zstd", fits, own_max).unwrap().bytes().len(), DELIVERY_BYTES_DEFAULT);
         let over = zstd::encode_all(format!("\"{digits}0\"").as_bytes(), 1).unwrap();
-        let refusal = decompressed("zstd", over, own_max).unwrap_err();
+        let refusal = read_compressed("zstd", over, own_max).unwrap_err();
         assert!(matches!(refusal, HookRefusal::TooLarge { bytes_max: DELIVERY_BYTES_DEFAULT }), "{refusal}");
     }
 }

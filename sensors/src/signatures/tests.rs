@@ -11,8 +11,8 @@ const BODY: &[u8] = br#"{"action":"opened","number":7,"webhookTimestamp":1800000
 const SECONDS: i64 = 1_800_000_000;
 const NOW: Timestamp = Timestamp::from_micros(SECONDS * 1_000_000);
 
-fn delivered<'a>(headers: &'a [(String, String)], body: &'a [u8]) -> Delivered<'a> {
-    Delivered { headers, body, url: "", method: HookMethod::Post }
+fn make_delivery<'a>(headers: &'a [(String, String)], body: &'a [u8]) -> ReceivedDelivery<'a> {
+    ReceivedDelivery { headers, body, url: "", method: HookMethod::Post }
 }
 
 fn key() -> Secret {
@@ -28,7 +28,7 @@ fn key_of(scheme: &Scheme) -> Secret {
     if *scheme == Scheme::Standard { standard_key() } else { key() }
 }
 
-fn described() -> HmacVerify {
+fn sample_hmac() -> HmacVerify {
     HmacVerify {
         header: "x-shop-signature".into(),
         algorithm: HmacAlgorithm::Sha256,
@@ -43,7 +43,7 @@ fn described() -> HmacVerify {
 }
 
 fn hmac(algorithm: HmacAlgorithm, encoding: SignatureEncoding, prefix: &str) -> Scheme {
-    Scheme::Hmac(Arc::new(HmacVerify { algorithm, encoding, prefix: prefix.into(), ..described() }))
+    Scheme::Hmac(Arc::new(HmacVerify { algorithm, encoding, prefix: prefix.into(), ..sample_hmac() }))
 }
 
 /// Signs an id, a time in milliseconds and the body.
@@ -55,7 +55,7 @@ fn signs_everything() -> Scheme {
         timestamp: Some(SignatureTime { place: TimePlace::Entry("at=".into()), unit: TimeUnit::Milliseconds }),
         id: Some("x-shop-id".into()),
         tolerance_seconds: 60,
-        ..described()
+        ..sample_hmac()
     }))
 }
 
@@ -84,7 +84,7 @@ fn signing() -> Vec<Scheme> {
     ]
 }
 
-fn timed() -> Vec<Scheme> {
+fn timed_schemes() -> Vec<Scheme> {
     vec![Scheme::Slack, Scheme::Standard, Scheme::Stripe, Scheme::Zoom, signs_everything()]
 }
 
@@ -93,20 +93,20 @@ fn tokens() -> Vec<Scheme> {
 }
 
 fn signed_at(scheme: &Scheme, now: Timestamp) -> Vec<(String, String)> {
-    sign(scheme, Unsigned { body: BODY, id: "d-1", now, url: "", method: HookMethod::Post }, Some(&key_of(scheme))).unwrap()
+    sign(scheme, UnsignedDelivery { body: BODY, id: "d-1", now, url: "", method: HookMethod::Post }, Some(&key_of(scheme))).unwrap()
 }
 
-fn signed(scheme: &Scheme) -> Vec<(String, String)> {
+fn sign_now(scheme: &Scheme) -> Vec<(String, String)> {
     signed_at(scheme, NOW)
 }
 
-fn checked(scheme: &Scheme, headers: &[(String, String)], body: &[u8]) -> Result<(), SignatureRefusal> {
-    check(scheme, delivered(headers, body), Some(&key_of(scheme)), NOW)
+fn check_with_key(scheme: &Scheme, headers: &[(String, String)], body: &[u8]) -> Result<(), SignatureRefusal> {
+    check(scheme, make_delivery(headers, body), Some(&key_of(scheme)), NOW)
 }
 
 /// Returns the only header that `scheme` adds, for schemes that sign the body alone.
 fn only_header(scheme: &Scheme) -> (String, String) {
-    let mut headers = signed(scheme);
+    let mut headers = sign_now(scheme);
     assert_eq!(headers.len(), 1);
     headers.remove(0)
 }
@@ -120,7 +120,7 @@ fn header(name: &str, value: impl Into<String>) -> (String, String) {
 fn github_s_published_example_passes() {
     let example = header("x-hub-signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17");
     let secret = Secret::new(b"It's a Secret to Everybody".to_vec());
-    assert_eq!(check(&Scheme::Github, delivered(&[example], b"Hello, World!"), Some(&secret), NOW), Ok(()));
+    assert_eq!(check(&Scheme::Github, make_delivery(&[example], b"Hello, World!"), Some(&secret), NOW), Ok(()));
 }
 
 /// Atlassian's own worked example (developer.atlassian.com, "Secure admin webhooks").
@@ -129,8 +129,8 @@ fn atlassian_s_published_example_passes() {
     let secret = Secret::new(b"It's a Secret to Everybody".to_vec());
     let example = [header("x-hub-signature", "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9")];
     for scheme in [Scheme::Jira, Scheme::Bitbucket] {
-        assert_eq!(check(&scheme, delivered(&example, b"Hello World!"), Some(&secret), NOW), Ok(()), "{scheme:?}");
-        let altered = check(&scheme, delivered(&example, b"Hello, World!"), Some(&secret), NOW);
+        assert_eq!(check(&scheme, make_delivery(&example, b"Hello World!"), Some(&secret), NOW), Ok(()), "{scheme:?}");
+        let altered = check(&scheme, make_delivery(&example, b"Hello, World!"), Some(&secret), NOW);
         assert!(matches!(altered, Err(SignatureRefusal::Wrong { .. })), "{scheme:?}: {altered:?}");
     }
 }
@@ -147,8 +147,8 @@ fn slack_s_published_example_passes_at_its_time() {
     ];
     let secret = Secret::new(b"8f742231b10e8888abcd99yyyzzz85a5".to_vec());
     let then = Timestamp::from_micros(1_531_420_618_000_000);
-    assert_eq!(check(&Scheme::Slack, delivered(&headers, body), Some(&secret), then), Ok(()));
-    assert!(matches!(check(&Scheme::Slack, delivered(&headers, body), Some(&secret), NOW), Err(SignatureRefusal::OutOfTime { .. })));
+    assert_eq!(check(&Scheme::Slack, make_delivery(&headers, body), Some(&secret), then), Ok(()));
+    assert!(matches!(check(&Scheme::Slack, make_delivery(&headers, body), Some(&secret), NOW), Err(SignatureRefusal::OutOfTime { .. })));
 }
 
 /// The example of the specification of Standard Webhooks.
@@ -163,7 +163,7 @@ fn published_example_of_standard_webhooks_passes_under_both_header_names() {
             header(&format!("{names}-timestamp"), "1614265330"),
             header(&format!("{names}-signature"), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
         ];
-        assert_eq!(check(&Scheme::Standard, delivered(&headers, body), Some(&secret), then), Ok(()), "{names}");
+        assert_eq!(check(&Scheme::Standard, make_delivery(&headers, body), Some(&secret), then), Ok(()), "{names}");
     }
 }
 
@@ -172,20 +172,20 @@ fn names_of_standard_webhooks_count_where_those_of_svix_are_there_too() {
     let named = |prefix: &str, headers: Vec<(String, String)>| -> Vec<_> {
         headers.into_iter().map(|(name, value)| (name.replace("webhook-", prefix), value)).collect()
     };
-    let right = signed(&Scheme::Standard);
+    let right = sign_now(&Scheme::Standard);
     let wrong = [header("webhook-id", "d-2"), header("webhook-timestamp", "1"), header("webhook-signature", "v1,AAAA")].to_vec();
     let both = [named("svix-", wrong.clone()), right.clone()].concat();
-    assert_eq!((checked(&Scheme::Standard, &both, BODY), signed_id(&Scheme::Standard, &both)), (Ok(()), Some("d-1")));
+    assert_eq!((check_with_key(&Scheme::Standard, &both, BODY), signed_id(&Scheme::Standard, &both)), (Ok(()), Some("d-1")));
     assert_eq!(header_of(&Scheme::Standard, &both), "webhook-signature");
-    assert!(checked(&Scheme::Standard, &[named("svix-", right.clone()), wrong].concat(), BODY).is_err());
+    assert!(check_with_key(&Scheme::Standard, &[named("svix-", right.clone()), wrong].concat(), BODY).is_err());
     let svix = named("svix-", right);
-    assert_eq!((checked(&Scheme::Standard, &svix, BODY), header_of(&Scheme::Standard, &svix).as_str()), (Ok(()), "svix-signature"));
+    assert_eq!((check_with_key(&Scheme::Standard, &svix, BODY), header_of(&Scheme::Standard, &svix).as_str()), (Ok(()), "svix-signature"));
 }
 
 #[test]
 fn valid_proof_passes_with_every_scheme() {
     for scheme in signing().iter().chain(&tokens()) {
-        assert_eq!(checked(scheme, &signed(scheme), BODY), Ok(()), "{scheme:?}");
+        assert_eq!(check_with_key(scheme, &sign_now(scheme), BODY), Ok(()), "{scheme:?}");
     }
 }
 
@@ -193,7 +193,7 @@ fn valid_proof_passes_with_every_scheme() {
 fn body_changed_by_one_byte_is_rejected_by_every_signature() {
     for scheme in signing() {
         for altered in [&br#"{"action":"opened","number":7} "#[..], br#"{"number":7,"action":"opened"}"#, b"", b"{}"] {
-            let refusal = checked(&scheme, &signed(&scheme), altered).unwrap_err();
+            let refusal = check_with_key(&scheme, &sign_now(&scheme), altered).unwrap_err();
             assert!(matches!(refusal, SignatureRefusal::Wrong { .. }), "{scheme:?}: {refusal}");
         }
     }
@@ -202,28 +202,28 @@ fn body_changed_by_one_byte_is_rejected_by_every_signature() {
 #[test]
 fn each_signed_header_counts() {
     for scheme in signing() {
-        let headers = signed(&scheme);
+        let headers = sign_now(&scheme);
         for index in 0..headers.len() {
             let mut without = headers.clone();
             let (name, value) = without.remove(index);
-            assert_eq!(checked(&scheme, &without, BODY), Err(SignatureRefusal::Missing { header: name.clone() }), "{scheme:?}");
+            assert_eq!(check_with_key(&scheme, &without, BODY), Err(SignatureRefusal::Missing { header: name.clone() }), "{scheme:?}");
             let mut twice = headers.clone();
             twice.push((name.clone(), value.clone()));
-            assert_eq!(checked(&scheme, &twice, BODY), Err(SignatureRefusal::Repeated { header: name, times: 2 }), "{scheme:?}");
+            assert_eq!(check_with_key(&scheme, &twice, BODY), Err(SignatureRefusal::Repeated { header: name, times: 2 }), "{scheme:?}");
             let mut altered = headers.clone();
             altered[index].1 = value.replace(['0', '1', '2', 'a', 'b', 'd'], "7");
-            assert!(checked(&scheme, &altered, BODY).is_err(), "{scheme:?}: {altered:?}");
+            assert!(check_with_key(&scheme, &altered, BODY).is_err(), "{scheme:?}: {altered:?}");
         }
     }
 }
 
 #[test]
 fn delivery_that_was_signed_too_early_or_too_late_is_rejected() {
-    for scheme in timed() {
+    for scheme in timed_schemes() {
         let tolerance = if scheme == signs_everything() { 60 } else { 300 };
         for (offset, passes) in [(0, true), (-tolerance, true), (tolerance, true), (-tolerance - 1, false), (tolerance + 1, false)] {
             let headers = signed_at(&scheme, Timestamp::from_micros((SECONDS + offset) * 1_000_000));
-            let outcome = checked(&scheme, &headers, BODY);
+            let outcome = check_with_key(&scheme, &headers, BODY);
             assert_eq!(outcome.is_ok(), passes, "{scheme:?}, {offset} s: {outcome:?}");
             assert!(passes || matches!(outcome, Err(SignatureRefusal::OutOfTime { .. })));
         }
@@ -233,9 +233,9 @@ fn delivery_that_was_signed_too_early_or_too_late_is_rejected() {
 #[test]
 fn linear_s_time_in_the_body_may_be_a_minute_away_and_must_be_there() {
     let outcome = |body: &str| {
-        let unsigned = Unsigned { body: body.as_bytes(), id: "d-1", now: NOW, url: "", method: HookMethod::Post };
+        let unsigned = UnsignedDelivery { body: body.as_bytes(), id: "d-1", now: NOW, url: "", method: HookMethod::Post };
         let headers = sign(&Scheme::Linear, unsigned, Some(&key())).unwrap();
-        checked(&Scheme::Linear, &headers, body.as_bytes())
+        check_with_key(&Scheme::Linear, &headers, body.as_bytes())
     };
     for (offset, passes) in [(0, true), (-60, true), (60, true), (-61, false), (61, false), (-86_400, false)] {
         let outcome = outcome(&format!(r#"{{"webhookTimestamp":{}}}"#, (SECONDS + offset) * 1_000));
@@ -264,7 +264,7 @@ fn time_that_is_not_a_plain_number_is_rejected_even_if_it_is_signed() {
         let text = format!("v0:{time}:{}", String::from_utf8_lossy(BODY));
         let mac = HmacAlgorithm::Sha256.mac(&[text.as_bytes()], key().reveal());
         let headers = [header("x-slack-request-timestamp", time), header("x-slack-signature", format!("v0={}", hex::encode(mac)))];
-        let refusal = checked(&Scheme::Slack, &headers, BODY).unwrap_err();
+        let refusal = check_with_key(&Scheme::Slack, &headers, BODY).unwrap_err();
         assert!(matches!(refusal, SignatureRefusal::Malformed { .. }), "{time}: {refusal}");
     }
 }
@@ -272,7 +272,7 @@ fn time_that_is_not_a_plain_number_is_rejected_even_if_it_is_signed() {
 #[test]
 fn one_valid_signature_of_several_is_enough_but_not_of_hundreds() {
     for scheme in [Scheme::Stripe, Scheme::Standard, Scheme::Pagerduty] {
-        let mut headers = signed(&scheme);
+        let mut headers = sign_now(&scheme);
         let last = headers.len() - 1;
         let (separator, wrong) = match scheme {
             Scheme::Standard => (" ", format!("v1,{}", STANDARD.encode([7; 32]))),
@@ -280,11 +280,11 @@ fn one_valid_signature_of_several_is_enough_but_not_of_hundreds() {
         };
         let right = headers[last].1.clone();
         headers[last].1 = format!("{wrong}{separator}v0=other{separator}{right}");
-        assert_eq!(checked(&scheme, &headers, BODY), Ok(()), "{scheme:?}");
+        assert_eq!(check_with_key(&scheme, &headers, BODY), Ok(()), "{scheme:?}");
         headers[last].1 = format!("{}{separator}{right}", vec![wrong.clone(); 16].join(separator));
-        assert!(matches!(checked(&scheme, &headers, BODY), Err(SignatureRefusal::Malformed { .. })), "{scheme:?}");
+        assert!(matches!(check_with_key(&scheme, &headers, BODY), Err(SignatureRefusal::Malformed { .. })), "{scheme:?}");
         headers[last].1 = right.replace("v1", "v9");
-        assert!(matches!(checked(&scheme, &headers, BODY), Err(SignatureRefusal::Malformed { .. })), "{scheme:?}");
+        assert!(matches!(check_with_key(&scheme, &headers, BODY), Err(SignatureRefusal::Malformed { .. })), "{scheme:?}");
     }
 }
 
@@ -292,7 +292,7 @@ fn one_valid_signature_of_several_is_enough_but_not_of_hundreds() {
 fn stripe_s_time_may_be_there_once() {
     let (name, right) = only_header(&Scheme::Stripe);
     for malformed in [right.replace("t=", "u="), format!("t=1,{right}")] {
-        let refusal = checked(&Scheme::Stripe, &[(name.clone(), malformed)], BODY).unwrap_err();
+        let refusal = check_with_key(&Scheme::Stripe, &[(name.clone(), malformed)], BODY).unwrap_err();
         assert!(matches!(refusal, SignatureRefusal::Malformed { .. }), "{refusal}");
     }
 }
@@ -305,8 +305,8 @@ fn ed25519_signatures_pass_under_the_public_key_alone() {
     let discord = Secret::new(hex::encode(&public).into_bytes());
     let text = [time.as_bytes(), BODY].concat();
     let headers = [header("x-signature-timestamp", time.clone()), header("x-signature-ed25519", hex::encode(pair.sign(&text)))];
-    assert_eq!(check(&Scheme::Discord, delivered(&headers, BODY), Some(&discord), NOW), Ok(()));
-    assert!(matches!(check(&Scheme::Discord, delivered(&headers, b"{}"), Some(&discord), NOW), Err(SignatureRefusal::Wrong { .. })));
+    assert_eq!(check(&Scheme::Discord, make_delivery(&headers, BODY), Some(&discord), NOW), Ok(()));
+    assert!(matches!(check(&Scheme::Discord, make_delivery(&headers, b"{}"), Some(&discord), NOW), Err(SignatureRefusal::Wrong { .. })));
 
     let standard = Secret::new(format!("whpk_{}", STANDARD.encode(&public)).into_bytes());
     let text = [b"d-1.", time.as_bytes(), b".", BODY].concat();
@@ -315,9 +315,9 @@ fn ed25519_signatures_pass_under_the_public_key_alone() {
         header("webhook-timestamp", time),
         header("webhook-signature", format!("v1a,{}", STANDARD.encode(pair.sign(&text)))),
     ];
-    assert_eq!(check(&Scheme::Standard, delivered(&headers, BODY), Some(&standard), NOW), Ok(()));
+    assert_eq!(check(&Scheme::Standard, make_delivery(&headers, BODY), Some(&standard), NOW), Ok(()));
     for (scheme, key) in [(Scheme::Discord, discord), (Scheme::Standard, standard)] {
-        let unsigned = Unsigned { body: BODY, id: "d-1", now: NOW, url: "", method: HookMethod::Post };
+        let unsigned = UnsignedDelivery { body: BODY, id: "d-1", now: NOW, url: "", method: HookMethod::Post };
         assert_eq!(sign(&scheme, unsigned, Some(&key)), Err(SignatureRefusal::NoPrivateKey));
     }
 }
@@ -331,11 +331,11 @@ fn key_that_is_not_written_as_its_scheme_wants_it_passes_nothing() {
         (Scheme::Standard, "whpk_AAAAAAAAAAAAAAAAAAAAAA=="),
     ] {
         let key = Secret::new(key.as_bytes().to_vec());
-        let refusal = check(&scheme, delivered(&[], BODY), Some(&key), NOW).unwrap_err();
+        let refusal = check(&scheme, make_delivery(&[], BODY), Some(&key), NOW).unwrap_err();
         assert!(matches!(refusal, SignatureRefusal::MalformedKey { .. }), "{scheme:?}: {refusal}");
     }
     let short = Secret::new(b"whsec_c2hvcnQga2V5".to_vec());
-    assert_eq!(check(&Scheme::Standard, delivered(&[], BODY), Some(&short), NOW), Err(SignatureRefusal::ShortKey { bytes: 9 }));
+    assert_eq!(check(&Scheme::Standard, make_delivery(&[], BODY), Some(&short), NOW), Err(SignatureRefusal::ShortKey { bytes: 9 }));
 }
 
 #[test]
@@ -343,21 +343,21 @@ fn token_passes_only_as_it_is() {
     for scheme in tokens() {
         let (name, right) = only_header(&scheme);
         for wrong in [format!("{right}x"), format!("{right} "), right[..right.len() - 1].to_owned(), String::new(), "Bearer".into()] {
-            let refusal = checked(&scheme, &[(name.clone(), wrong.clone())], BODY).unwrap_err();
+            let refusal = check_with_key(&scheme, &[(name.clone(), wrong.clone())], BODY).unwrap_err();
             let is_refused = matches!(refusal, SignatureRefusal::WrongToken { .. } | SignatureRefusal::Malformed { .. });
             assert!(is_refused, "{scheme:?}, `{wrong}`: {refusal}");
         }
-        assert_eq!(checked(&scheme, &[(name, right)], b"any body"), Ok(()), "a token does not cover the body");
+        assert_eq!(check_with_key(&scheme, &[(name, right)], b"any body"), Ok(()), "a token does not cover the body");
     }
     let lower = header("authorization", "bearer a secret that is long enough");
-    assert_eq!(checked(&Scheme::Bearer, &[lower], BODY), Ok(()), "the scheme has no case (RFC 9110)");
+    assert_eq!(check_with_key(&Scheme::Bearer, &[lower], BODY), Ok(()), "the scheme has no case (RFC 9110)");
 }
 
 #[test]
 fn unsigned_and_sha1_signed_deliveries_are_rejected() {
     let sha1 = header("x-hub-signature", "sha1=0123456789012345678901234567890123456789");
     for headers in [vec![], vec![sha1]] {
-        let refusal = checked(&Scheme::Github, &headers, BODY).unwrap_err();
+        let refusal = check_with_key(&Scheme::Github, &headers, BODY).unwrap_err();
         assert_eq!(refusal, SignatureRefusal::Missing { header: "x-hub-signature-256".into() });
     }
 }
@@ -380,7 +380,7 @@ fn malformed_signature_is_rejected() {
         format!("sha256={}", "z".repeat(64)),
         format!("sha256={}", "0".repeat(1 << 20)),
     ] {
-        let refusal = checked(&Scheme::Github, &[(name.clone(), malformed.clone())], BODY).unwrap_err();
+        let refusal = check_with_key(&Scheme::Github, &[(name.clone(), malformed.clone())], BODY).unwrap_err();
         assert!(matches!(refusal, SignatureRefusal::Malformed { .. }), "{malformed:.80}: {refusal}");
     }
 }
@@ -392,7 +392,7 @@ fn base64_signature_has_one_valid_spelling() {
     let unpadded = right.trim_end_matches('=').to_owned();
     let url_safe = STANDARD.encode([0xFB; 32]).replace('+', "-").replace('/', "_");
     for malformed in [unpadded, url_safe, format!("{right}\n"), format!("v1,{right}")] {
-        let refusal = checked(&scheme, &[(name.clone(), malformed.clone())], BODY).unwrap_err();
+        let refusal = check_with_key(&scheme, &[(name.clone(), malformed.clone())], BODY).unwrap_err();
         assert!(matches!(refusal, SignatureRefusal::Malformed { .. }), "{malformed}: {refusal}");
     }
 }
@@ -410,9 +410,9 @@ fn missing_or_short_key_passes_nothing_and_signs_nothing() {
         (Some(short), SignatureRefusal::ShortKey { bytes: 15 }),
     ] {
         let headers = [with_empty_key.clone()];
-        assert_eq!(check(&Scheme::Github, delivered(&headers, BODY), key.as_ref(), NOW), Err(refusal.clone()));
+        assert_eq!(check(&Scheme::Github, make_delivery(&headers, BODY), key.as_ref(), NOW), Err(refusal.clone()));
         assert_eq!(
-            sign(&Scheme::Github, Unsigned { body: BODY, id: "d-1", now: NOW, url: "", method: HookMethod::Post }, key.as_ref()),
+            sign(&Scheme::Github, UnsignedDelivery { body: BODY, id: "d-1", now: NOW, url: "", method: HookMethod::Post }, key.as_ref()),
             Err(refusal)
         );
     }
@@ -420,7 +420,7 @@ fn missing_or_short_key_passes_nothing_and_signs_nothing() {
 
 #[test]
 fn only_a_signed_id_tells_deliveries_with_the_same_body_apart() {
-    assert_eq!(signed_id(&Scheme::Standard, &signed(&Scheme::Standard)), Some("d-1"));
-    assert_eq!(signed_id(&signs_everything(), &signed(&signs_everything())), Some("d-1"));
+    assert_eq!(signed_id(&Scheme::Standard, &sign_now(&Scheme::Standard)), Some("d-1"));
+    assert_eq!(signed_id(&signs_everything(), &sign_now(&signs_everything())), Some("d-1"));
     assert_eq!(signed_id(&Scheme::Github, &[header("x-github-delivery", "d-1")]), None);
 }

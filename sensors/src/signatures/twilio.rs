@@ -9,7 +9,7 @@ use ensue_content::decode_part;
 use ensue_engine::catalog::Invalid;
 use ring::{digest, hmac};
 
-use super::{Delivered, SignatureRefusal, equal, only};
+use super::{ReceivedDelivery, SignatureRefusal, equal, only};
 use crate::forms;
 use crate::schemes::TWILIO_HEADER as HEADER;
 
@@ -19,7 +19,7 @@ const BODY_HASH: &str = "bodySHA256";
 const DEFAULT_PORTS: [(&str, &str); 2] = [("https://", ":443"), ("http://", ":80")];
 
 /// Checks a signature.
-pub(crate) fn check(delivered: Delivered<'_>, key: &[u8]) -> Result<(), SignatureRefusal> {
+pub(crate) fn check(delivered: ReceivedDelivery<'_>, key: &[u8]) -> Result<(), SignatureRefusal> {
     let header = only(delivered.headers, HEADER)?;
     let malformed = || SignatureRefusal::Malformed { header: HEADER.to_owned(), form: "the base64 of 20 bytes".to_owned() };
     let claimed = STANDARD.decode(header).ok().filter(|bytes| bytes.len() == 20).ok_or_else(malformed)?;
@@ -41,7 +41,7 @@ pub(crate) fn body_hash(body: &[u8]) -> (&'static str, String) {
 }
 
 /// Returns the signed fields of a delivery, or `None` if the body is not what the URL says.
-fn signed_fields(delivered: Delivered<'_>) -> Option<String> {
+fn signed_fields(delivered: ReceivedDelivery<'_>) -> Option<String> {
     let query = delivered.url.split_once('?').map_or("", |(_, query)| query);
     let hash = query.split('&').find_map(|pair| pair.strip_prefix(BODY_HASH)?.strip_prefix('='));
     if let Some(hash) = hash {
@@ -100,36 +100,36 @@ mod tests {
         vec![("content-type".into(), content_type.into()), (HEADER.into(), signature.into())]
     }
 
-    fn checked(url: &str, content_type: &str, body: &[u8], signature: &str) -> Result<(), SignatureRefusal> {
-        check(Delivered { headers: &headers(content_type, signature), body, url, method: HookMethod::Post }, KEY)
+    fn check_signature(url: &str, content_type: &str, body: &[u8], signature: &str) -> Result<(), SignatureRefusal> {
+        check(ReceivedDelivery { headers: &headers(content_type, signature), body, url, method: HookMethod::Post }, KEY)
     }
 
     const IS_FORM: &str = "application/x-www-form-urlencoded";
 
     #[test]
     fn example_of_the_documentation_passes_and_nothing_altered_does() {
-        assert_eq!(checked(URL, IS_FORM, FORM, SIGNATURE), Ok(()));
+        assert_eq!(check_signature(URL, IS_FORM, FORM, SIGNATURE), Ok(()));
         let wrong = Err(SignatureRefusal::Wrong { header: HEADER.into() });
-        assert_eq!(checked(URL, IS_FORM, &FORM[..FORM.len() - 1], SIGNATURE), wrong);
-        assert_eq!(checked(&URL.replace("bar=2", "bar=3"), IS_FORM, FORM, SIGNATURE), wrong);
-        assert_eq!(checked(URL, "application/json", FORM, SIGNATURE), wrong);
-        assert_eq!(checked(URL, IS_FORM, b"", SIGNATURE), wrong);
-        assert!(matches!(checked(URL, IS_FORM, FORM, "RSOYDt4T"), Err(SignatureRefusal::Malformed { .. })));
+        assert_eq!(check_signature(URL, IS_FORM, &FORM[..FORM.len() - 1], SIGNATURE), wrong);
+        assert_eq!(check_signature(&URL.replace("bar=2", "bar=3"), IS_FORM, FORM, SIGNATURE), wrong);
+        assert_eq!(check_signature(URL, "application/json", FORM, SIGNATURE), wrong);
+        assert_eq!(check_signature(URL, IS_FORM, b"", SIGNATURE), wrong);
+        assert!(matches!(check_signature(URL, IS_FORM, FORM, "RSOYDt4T"), Err(SignatureRefusal::Malformed { .. })));
     }
 
     #[test]
     fn message_that_begins_with_a_byte_order_mark_is_signed_with_it() {
         let form = b"Body=%EF%BB%BFhello&From=%2B14158675309";
-        assert_eq!(checked(URL, IS_FORM, form, "0TGILv55T6/M5oYbooiqDpll//k="), Ok(()));
-        assert!(checked(URL, IS_FORM, b"Body=hello&From=%2B14158675309", "0TGILv55T6/M5oYbooiqDpll//k=").is_err());
+        assert_eq!(check_signature(URL, IS_FORM, form, "0TGILv55T6/M5oYbooiqDpll//k="), Ok(()));
+        assert!(check_signature(URL, IS_FORM, b"Body=hello&From=%2B14158675309", "0TGILv55T6/M5oYbooiqDpll//k=").is_err());
     }
 
     #[test]
     fn port_that_the_scheme_implies_may_be_written_or_left_out() {
         let with_port = URL.replace("mycompany.com/", "mycompany.com:443/");
-        assert_eq!(checked(&with_port, IS_FORM, FORM, SIGNATURE), Ok(()));
+        assert_eq!(check_signature(&with_port, IS_FORM, FORM, SIGNATURE), Ok(()));
         let other_port = URL.replace("mycompany.com/", "mycompany.com:8443/");
-        assert!(checked(&other_port, IS_FORM, FORM, SIGNATURE).is_err());
+        assert!(check_signature(&other_port, IS_FORM, FORM, SIGNATURE).is_err());
     }
 
     #[test]
@@ -138,11 +138,11 @@ mod tests {
         let (name, hash) = body_hash(body);
         let url = format!("https://example.test/hooks/sms/in?{name}={hash}");
         let signature = sign(&url, KEY);
-        assert_eq!(checked(&url, "application/json", body, &signature), Ok(()));
+        assert_eq!(check_signature(&url, "application/json", body, &signature), Ok(()));
         for (content_type, body) in [("application/json", &b"{}"[..]), (IS_FORM, b""), (IS_FORM, b"a=1")] {
-            assert!(checked(&url, content_type, body, &signature).is_err(), "{content_type}");
+            assert!(check_signature(&url, content_type, body, &signature).is_err(), "{content_type}");
         }
         let unhashed = "https://example.test/hooks/sms/in";
-        assert!(checked(unhashed, "application/json", body, &sign(unhashed, KEY)).is_err());
+        assert!(check_signature(unhashed, "application/json", body, &sign(unhashed, KEY)).is_err());
     }
 }

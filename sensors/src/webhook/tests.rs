@@ -21,14 +21,14 @@ const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
 const URL: &str = "https://ensue.example.test/hooks/github/webhook";
 
-fn received(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Received, HookRefusal> {
+fn receive_any(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<ReceiveOutcome, HookRefusal> {
     super::receive(sensor, request, &Proving { keys, now: NOW, vouched: None })
 }
 
-fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Vec<Emitted>, HookRefusal> {
-    match received(sensor, request, keys)? {
-        Received::Events { emitted, .. } => Ok(emitted),
-        Received::Reply(reply) => panic!("{reply:?}"),
+fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Vec<EmittedEvent>, HookRefusal> {
+    match receive_any(sensor, request, keys)? {
+        ReceiveOutcome::Events { emitted, .. } => Ok(emitted),
+        ReceiveOutcome::Reply(reply) => panic!("{reply:?}"),
     }
 }
 
@@ -88,9 +88,9 @@ fn delivery(body: &str) -> HookRequest {
     request(&[("content-type", "application/json"), ("x-github-event", "pull_request"), ("x-github-delivery", "d-1")], body)
 }
 
-fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
+fn sign_delivery(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
     let scheme = sensor.source.webhook().and_then(Verify::scheme).unwrap();
-    let unsigned = Unsigned { body: &request.body, id: "d-1", now: NOW, url: &request.url, method: request.method };
+    let unsigned = UnsignedDelivery { body: &request.body, id: "d-1", now: NOW, url: &request.url, method: request.method };
     request.headers.extend(signatures::sign(scheme, unsigned, Some(&key())).unwrap());
     request
 }
@@ -98,7 +98,7 @@ fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
 #[test]
 fn events_of_a_signed_delivery_share_its_exact_body() {
     let sensor = github(vec![emit("github.pull_request"), emit("github.event")]);
-    let request = signed(&sensor, delivery(OPENED));
+    let request = sign_delivery(&sensor, delivery(OPENED));
     let made = receive(&sensor, &request, current(&key())).unwrap();
     let triggers: Vec<_> = made.iter().map(|event| event.trigger.name.as_str()).collect();
     assert_eq!(triggers, ["github.pull_request", "github.event"]);
@@ -148,7 +148,7 @@ fn value_before_a_rotation_verifies_deliveries_as_long_as_it_is_given() {
     let sensor = github(vec![emit("github.push")]);
     let (new, other) = (Secret::new(b"the value after the rotation".to_vec()), Secret::new(b"a value that was never set".to_vec()));
     let before = key();
-    let request = signed(&sensor, delivery(OPENED));
+    let request = sign_delivery(&sensor, delivery(OPENED));
     let receive_with = |current, previous| receive(&sensor, &request, HookKeys { current, previous });
     assert!(receive_with(Some(&new), Some(&before)).is_ok());
     for (current, previous) in [(Some(&new), None), (Some(&new), Some(&other))] {
@@ -163,7 +163,8 @@ fn value_before_a_rotation_verifies_deliveries_as_long_as_it_is_given() {
 fn hook_with_a_missing_or_short_key_accepts_nothing_and_says_why() {
     let sensor = github(vec![emit("github.push")]);
     for key in [None, Some(Secret::new(Vec::new())), Some(Secret::new(b"short".to_vec()))] {
-        let refusal = receive(&sensor, &signed(&sensor, delivery(OPENED)), HookKeys { current: key.as_ref(), previous: None }).unwrap_err();
+        let refusal =
+            receive(&sensor, &sign_delivery(&sensor, delivery(OPENED)), HookKeys { current: key.as_ref(), previous: None }).unwrap_err();
         assert!(matches!(refusal, HookRefusal::Unusable { .. }), "{refusal}");
         assert_eq!((refusal.fault(), refusal.slug()), (Fault::Unavailable, "hook-unusable"));
         assert!(refusal.hint().unwrap().contains("ensue keys set github.webhook_secret"));
@@ -274,7 +275,7 @@ fn condition_that_is_not_boolean_is_reported() {
 fn repeated_delivery_has_the_same_key() {
     let by_id = Emit { dedupe: EmitKey::By(expression(r#"headers["x-github-delivery"]"#)), ..emit("github.push") };
     let sensor = github(vec![by_id]);
-    let request = signed(&sensor, delivery(OPENED));
+    let request = sign_delivery(&sensor, delivery(OPENED));
     for _ in 0..3 {
         let made = receive(&sensor, &request, current(&key())).unwrap();
         assert_eq!(made[0].dedupe.as_deref(), Some("d-1"));
@@ -286,11 +287,11 @@ fn repeated_delivery_has_the_same_key() {
 #[test]
 fn swapped_delivery_id_changes_a_key_by_id_but_not_a_key_by_signature() {
     let swapped = |sensor: &Sensor| {
-        let mut request = signed(sensor, delivery(OPENED));
+        let mut request = sign_delivery(sensor, delivery(OPENED));
         request.headers[2].1 = "d-2".into();
         receive(sensor, &request, current(&key())).unwrap()[0].dedupe.clone()
     };
-    let genuine = |sensor: &Sensor| receive(sensor, &signed(sensor, delivery(OPENED)), current(&key())).unwrap()[0].dedupe.clone();
+    let genuine = |sensor: &Sensor| receive(sensor, &sign_delivery(sensor, delivery(OPENED)), current(&key())).unwrap()[0].dedupe.clone();
     let key_of = |source: &str| github(vec![Emit { dedupe: EmitKey::By(expression(source)), ..emit("github.push") }]);
     let by_id = key_of(r#"headers["x-github-delivery"]"#);
     assert_ne!(swapped(&by_id), genuine(&by_id));
@@ -378,7 +379,7 @@ fn headers_are_kept_that_an_expression_reads_or_the_author_names() {
         let (mut emit, mut webhook) = (emit("github.push"), Webhook::of(Verify::None, Repeats::Drop));
         change(&mut emit, &mut webhook);
         let sensor = Sensor { source: Source::Webhook(Arc::new(webhook)), ..github(vec![emit]) };
-        let kept = kept(&sensor, &request(&headers, OPENED)).unwrap();
+        let kept = kept_parts(&sensor, &request(&headers, OPENED)).unwrap();
         kept.headers.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>()
     };
     let with = |more: &[&str]| more.iter().chain(&["content-type", "x-tag"]).map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
@@ -397,7 +398,7 @@ fn delivery_that_is_made_again_reads_the_same_headers() {
     let sensor = open(emits);
     let request = request(&[("content-type", "application/json"), ("x-event-token", "e-1"), ("x-event-token", "e-2")], OPENED);
     let first = receive(&sensor, &request, HookKeys::default()).unwrap();
-    let again = HookRequest { headers: kept(&sensor, &request).unwrap().headers, ..request };
+    let again = HookRequest { headers: kept_parts(&sensor, &request).unwrap().headers, ..request };
     assert_eq!(events_of(&sensor, &again).unwrap()[0].dedupe, first[0].dedupe);
     assert_eq!(first[0].dedupe.as_deref(), Some("e-1, e-2"));
 }
@@ -469,7 +470,7 @@ fn expressions_read_the_method_and_the_path() {
     let sensor = open(vec![Emit { payload: Some(payload), ..emit("chat.said") }]);
     let request = HookRequest { method: HookMethod::Put, path: vec![("room".into(), "shed".into())], ..delivery("{}") };
     assert_eq!(receive(&sensor, &request, HookKeys::default()).unwrap()[0].payload.root().raw(), r#"{"method":"PUT","room":"shed"}"#);
-    let kept = kept(&sensor, &request).unwrap();
+    let kept = kept_parts(&sensor, &request).unwrap();
     assert_eq!((kept.method.as_deref(), kept.path.as_slice()), (Some("PUT"), &[("room".to_owned(), "shed".to_owned())][..]));
 }
 
@@ -484,9 +485,9 @@ fn early(when: &str, proof: ReplyProof, body: &serde_json::Value) -> EarlyReply 
 }
 
 fn reply_to(sensor: &Sensor, request: &HookRequest) -> Result<HookReply, HookRefusal> {
-    match received(sensor, request, current(&key()))? {
-        Received::Reply(reply) => Ok(reply),
-        Received::Events { .. } => panic!("it creates events"),
+    match receive_any(sensor, request, current(&key()))? {
+        ReceiveOutcome::Reply(reply) => Ok(reply),
+        ReceiveOutcome::Events { .. } => panic!("it creates events"),
     }
 }
 
@@ -501,7 +502,7 @@ fn reply_without_a_proof_is_plain_text_for_anybody() {
     let asked = HookRequest { query: vec![("validationToken".into(), "<b>1</b>".into())], ..request(&[], "") };
     let reply = reply_to(&sensor, &asked).unwrap();
     assert_eq!((reply.status, &reply.body[..], media_type(&reply)), (200, &b"<b>1</b>"[..], "text/plain; charset=utf-8"));
-    let unproven = received(&sensor, &delivery(OPENED), current(&key())).unwrap_err();
+    let unproven = receive_any(&sensor, &delivery(OPENED), current(&key())).unwrap_err();
     assert!(matches!(unproven, HookRefusal::Unproven(_)), "{unproven}");
     let long = HookRequest { query: vec![("validationToken".into(), "x".repeat(1025))], ..request(&[], "") };
     let refusal = reply_to(&sensor, &long).unwrap_err();
@@ -526,10 +527,10 @@ fn handshakes_by_query_are_answered_for_meta_and_dropbox() {
 fn reply_that_demands_a_proof_comes_only_after_it() {
     let ping = early(r#"body.action == "opened""#, ReplyProof::Demanded, &json!({ "number": "${{ body.number }}" }));
     let sensor = replying(proof_by(Scheme::Github), vec![ping]);
-    let reply = reply_to(&sensor, &signed(&sensor, delivery(OPENED))).unwrap();
+    let reply = reply_to(&sensor, &sign_delivery(&sensor, delivery(OPENED))).unwrap();
     assert_eq!((&reply.body[..], media_type(&reply)), (&br#"{"number":7}"#[..], "application/json"));
-    assert!(matches!(received(&sensor, &delivery(OPENED), current(&key())), Err(HookRefusal::Unproven(_))));
-    let other = signed(&sensor, delivery(r#"{"action":"closed"}"#));
+    assert!(matches!(receive_any(&sensor, &delivery(OPENED), current(&key())), Err(HookRefusal::Unproven(_))));
+    let other = sign_delivery(&sensor, delivery(r#"{"action":"closed"}"#));
     assert_eq!(receive(&sensor, &other, current(&key())).unwrap().len(), 1);
 }
 
@@ -537,12 +538,12 @@ fn reply_that_demands_a_proof_comes_only_after_it() {
 fn handshakes_of_slack_and_zoom_are_answered_to_a_proven_sender() {
     let slack = replying(proof_by(Scheme::Slack), Vec::new());
     let asked = delivery(r#"{"type":"url_verification","challenge":"3eZbrw1a"}"#);
-    let reply = reply_to(&slack, &signed(&slack, asked.clone())).unwrap();
+    let reply = reply_to(&slack, &sign_delivery(&slack, asked.clone())).unwrap();
     assert_eq!(&reply.body[..], br#"{"challenge":"3eZbrw1a"}"#);
-    assert!(received(&slack, &asked, current(&key())).is_err());
+    assert!(receive_any(&slack, &asked, current(&key())).is_err());
     let zoom = replying(proof_by(Scheme::Zoom), Vec::new());
     let asked = delivery(r#"{"event":"endpoint.url_validation","payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}"#);
-    let reply: serde_json::Value = serde_json::from_slice(&reply_to(&zoom, &signed(&zoom, asked)).unwrap().body).unwrap();
+    let reply: serde_json::Value = serde_json::from_slice(&reply_to(&zoom, &sign_delivery(&zoom, asked)).unwrap().body).unwrap();
     let expected = hex::encode(ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key().reveal()), b"qgg8vlvZRS6UYooatFL8Aw"));
     assert_eq!(reply, json!({ "plainToken": "qgg8vlvZRS6UYooatFL8Aw", "encryptedToken": expected }));
 }
@@ -556,11 +557,11 @@ fn handshake_repeats_a_question_up_to_a_kibibyte() {
             _ => json!({ "event": "endpoint.url_validation", "payload": { "plainToken": question } }),
         };
         let sensor = replying(proof_by(scheme), Vec::new());
-        received(&sensor, &signed(&sensor, delivery(&body.to_string())), current(&key())).unwrap()
+        receive_any(&sensor, &sign_delivery(&sensor, delivery(&body.to_string())), current(&key())).unwrap()
     };
     for scheme in [Scheme::Slack, Scheme::Zoom] {
-        assert!(matches!(asked(scheme.clone(), 1_024), Received::Reply(_)), "{scheme:?}");
-        assert!(matches!(asked(scheme.clone(), 1_025), Received::Events { .. }), "{scheme:?}");
+        assert!(matches!(asked(scheme.clone(), 1_024), ReceiveOutcome::Reply(_)), "{scheme:?}");
+        assert!(matches!(asked(scheme.clone(), 1_025), ReceiveOutcome::Events { .. }), "{scheme:?}");
     }
 }
 
@@ -574,10 +575,12 @@ fn ping_of_discord_is_answered_to_a_proven_sender() {
         let signature = hex::encode(pair.sign(format!("{time}{body}").as_bytes()));
         request(&[("content-type", "application/json"), ("x-signature-timestamp", &time), ("x-signature-ed25519", &signature)], body)
     };
-    let Received::Reply(reply) = received(&discord, &signed_by_discord(r#"{"type":1}"#), current(&public)).unwrap() else { panic!() };
+    let ReceiveOutcome::Reply(reply) = receive_any(&discord, &signed_by_discord(r#"{"type":1}"#), current(&public)).unwrap() else {
+        panic!()
+    };
     assert_eq!(&reply.body[..], br#"{"type":1}"#);
-    let command = received(&discord, &signed_by_discord(r#"{"type":2}"#), current(&public)).unwrap();
-    assert!(matches!(command, Received::Events { .. }));
+    let command = receive_any(&discord, &signed_by_discord(r#"{"type":2}"#), current(&public)).unwrap();
+    assert!(matches!(command, ReceiveOutcome::Events { .. }));
 }
 
 #[test]
@@ -699,7 +702,7 @@ fn sent_by(scheme: &Scheme, id_in: IdIn, id: Option<&str>, at: Timestamp) -> (Ho
         request.url = format!("{URL}?{name}={hash}");
     }
     let key = if *scheme == Scheme::Standard { Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec()) } else { key() };
-    let unsigned = Unsigned { body: &request.body, id: id.unwrap_or("d-0"), now: at, url: &request.url, method: request.method };
+    let unsigned = UnsignedDelivery { body: &request.body, id: id.unwrap_or("d-0"), now: at, url: &request.url, method: request.method };
     let signed = signatures::sign(scheme, unsigned, Some(&key)).unwrap();
     let named = |name: String| if let IdIn::Signed(prefix) = id_in { name.replace("webhook-", prefix) } else { name };
     request.headers.extend(signed.into_iter().map(|(name, value)| (named(name), value)));
@@ -717,7 +720,7 @@ fn delivery_that_is_replayed_an_hour_later_is_rejected_by_each_scheme_that_signs
     for (scheme, time, id_in) in each_scheme() {
         let (request, key) = sent_by(&scheme, id_in, Some("d-1"), NOW);
         let at = |now| super::receive(&hook_of(&scheme), &request, &Proving { keys: current(&key), now, vouched: None });
-        assert!(matches!(at(NOW), Ok(Received::Events { .. })), "{scheme:?}");
+        assert!(matches!(at(NOW), Ok(ReceiveOutcome::Events { .. })), "{scheme:?}");
         let later = at(NOW.plus_millis(3_600_000));
         let is_rejected = matches!(later, Err(HookRefusal::Unproven(SignatureRefusal::OutOfTime { .. })));
         assert_eq!(is_rejected, time == Time::Signed, "{scheme:?}: {later:?}");
@@ -731,7 +734,7 @@ fn repeat_has_the_key_of_the_first_delivery_wherever_its_sender_gives_one() {
         let key_of = |id: Option<&str>, now: Timestamp| {
             let (request, key) = sent_by(&scheme, id_in, id, now);
             let received = super::receive(&hook_of(&scheme), &request, &Proving { keys: current(&key), now, vouched: None });
-            let Ok(Received::Events { emitted, .. }) = received else { panic!("{scheme:?}: {received:?}") };
+            let Ok(ReceiveOutcome::Events { emitted, .. }) = received else { panic!("{scheme:?}: {received:?}") };
             emitted[0].dedupe.clone()
         };
         let expected = |id: &str| (!matches!(id_in, IdIn::Nowhere)).then(|| format!("{id}/0"));
@@ -884,9 +887,9 @@ fn query_is_kept_wherever_the_sensor_reads_it() {
         Sensor { source: Source::Webhook(Arc::new(decoding)), ..open(vec![emit("github.push")]) },
     ];
     for sensor in &sensors {
-        assert_eq!(kept(sensor, &delivery(OPENED)).unwrap().query, [("from".to_owned(), "ci".to_owned())]);
+        assert_eq!(kept_parts(sensor, &delivery(OPENED)).unwrap().query, [("from".to_owned(), "ci".to_owned())]);
     }
-    assert!(kept(&open(vec![emit("github.push")]), &delivery(OPENED)).unwrap().query.is_empty());
+    assert!(kept_parts(&open(vec![emit("github.push")]), &delivery(OPENED)).unwrap().query.is_empty());
 }
 
 #[test]
@@ -895,22 +898,23 @@ fn proof_is_not_kept_whatever_its_header_is_and_the_id_is() {
         let (mut request, _) = sent_by(&scheme, id_in, Some("d-1"), NOW);
         let proof = signatures::header_of(&scheme, &request.headers);
         request.headers.push(("x-other".into(), "1".into()));
-        let names: Vec<String> = kept(&hook_of(&scheme), &request).unwrap().headers.into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = kept_parts(&hook_of(&scheme), &request).unwrap().headers.into_iter().map(|(name, _)| name).collect();
         assert!(!names.contains(&proof) && names.contains(&"x-other".to_owned()), "{scheme:?}: {names:?}");
         if let IdIn::Header(id) = id_in {
             assert!(names.iter().any(|name| name == id), "{scheme:?}: {names:?}");
         }
     }
     let by_another_name = signing(&[SignedPart::Body]);
-    let request = signed(&by_another_name, request(&[("content-type", "application/json"), ("content-encoding", "gzip")], "{}"));
-    let names: Vec<String> = shown(&by_another_name, &request).into_iter().map(|(name, _)| name).collect();
+    let request = sign_delivery(&by_another_name, request(&[("content-type", "application/json"), ("content-encoding", "gzip")], "{}"));
+    let names: Vec<String> = shown_headers(&by_another_name, &request).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["content-type", "content-encoding"], "without the proof, but with what the body needs");
 }
 
 #[test]
 fn headers_and_query_are_kept_up_to_their_limit() {
     let sensor = open(vec![emit("github.push")]);
-    let kept_with = |bytes: usize| kept(&sensor, &request(&[("content-type", "application/json"), ("x-long", &"x".repeat(bytes))], OPENED));
+    let kept_with =
+        |bytes: usize| kept_parts(&sensor, &request(&[("content-type", "application/json"), ("x-long", &"x".repeat(bytes))], OPENED));
     let beside = serde_json::to_vec(&kept_with(0).unwrap()).unwrap().len();
     let most = kept_with(KEPT_BYTES_MAX - beside).unwrap();
     assert_eq!(serde_json::to_vec(&most).unwrap().len(), KEPT_BYTES_MAX);
@@ -928,13 +932,13 @@ fn delivery_whose_query_may_hold_a_secret_is_not_kept_by_a_sensor_that_reads_the
     for name in ["token", "Token", "TOKEN", "access_token", "X-Api-Key", "apiKey", "Secret", "sessionId", "Authorization", "PassWord"] {
         for pairs in [[(name, "x"), ("page", "1")], [("page", "1"), (name, "x")]] {
             let request = asked(&pairs);
-            assert!(kept(&reads, &request).is_none(), "{pairs:?}");
-            assert!(kept(&ignores, &request).unwrap().query.is_empty(), "{pairs:?}");
+            assert!(kept_parts(&reads, &request).is_none(), "{pairs:?}");
+            assert!(kept_parts(&ignores, &request).unwrap().query.is_empty(), "{pairs:?}");
             assert_eq!(shown_query(&request), [("page".to_owned(), "1".to_owned())], "{pairs:?}");
         }
     }
     let harmless = asked(&[("page", "1"), ("sort", "up")]);
-    assert_eq!(kept(&reads, &harmless).unwrap().query, harmless.query);
+    assert_eq!(kept_parts(&reads, &harmless).unwrap().query, harmless.query);
     assert_eq!(shown_query(&harmless), harmless.query);
 }
 

@@ -18,8 +18,8 @@ use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 
 use super::READ_BYTES_MAX;
+use crate::disk_retention::{Disposable, PARTS, RetainedThing};
 use crate::outputs::Now;
-use crate::retention::{Disposable, Kept, PARTS};
 use crate::space::{LOOKED_AT_EVERY_BYTES, blocks, free_bytes};
 use crate::sync::{Existing, create_private, existing, make_folder, sync_file, sync_folder};
 
@@ -84,7 +84,7 @@ impl Store {
     }
 
     /// Demands room for a blob of `whole` bytes, `unwritten` of which are not on the disk yet.
-    fn demand_room(&self, Room { whole, unwritten }: Room) -> Result<(), BlobError> {
+    fn demand_room(&self, SpaceNeed { whole, unwritten }: SpaceNeed) -> Result<(), BlobError> {
         let used = self.used.load(Ordering::Relaxed);
         if used.saturating_add(whole) > self.limits.quota_bytes {
             return Err(BlobError::Full(format!("{used} bytes are stored, and the quota is {}", self.limits.quota_bytes)));
@@ -122,7 +122,7 @@ impl Store {
 
 /// The space that a blob needs.
 #[derive(Clone, Copy)]
-struct Room {
+struct SpaceNeed {
     /// Its size in bytes.
     whole: u64,
     /// The bytes that are not on the disk yet.
@@ -144,19 +144,19 @@ impl NewBlob for New {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         if self.bytes + bytes.len() as u64 > self.looked_at {
             self.looked_at = self.bytes + (bytes.len() as u64).max(LOOKED_AT_EVERY_BYTES);
-            self.store.demand_room(Room { whole: self.bytes + bytes.len() as u64, unwritten: bytes.len() as u64 })?;
+            self.store.demand_room(SpaceNeed { whole: self.bytes + bytes.len() as u64, unwritten: bytes.len() as u64 })?;
         }
-        self.file.write_all(bytes).map_err(|error| failed(&error))?;
+        self.file.write_all(bytes).map_err(|error| blob_error(&error))?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
     }
 
     fn keep(mut self: Box<Self>) -> Result<KeptBlob, BlobError> {
-        self.store.demand_room(Room { whole: self.bytes, unwritten: 0 })?;
-        sync_file(&self.file, &self.path).map_err(|error| failed(&error))?;
+        self.store.demand_room(SpaceNeed { whole: self.bytes, unwritten: 0 })?;
+        sync_file(&self.file, &self.path).map_err(|error| blob_error(&error))?;
         let kept = KeptBlob { digest: Digest::from_bytes(*self.hasher.finalize().as_bytes()), bytes: self.bytes };
-        self.store.put(&self.path, kept).map_err(|error| failed(&error))?;
+        self.store.put(&self.path, kept).map_err(|error| blob_error(&error))?;
         self.is_kept = true;
         Ok(kept)
     }
@@ -175,7 +175,7 @@ impl Blobs for FolderBlobs {
     fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
         let number = self.0.begun.fetch_add(1, Ordering::Relaxed);
         let path = self.0.folder.join(NEW).join(number.to_string());
-        let file = create_private(&path, Existing::Replaced).map_err(|error| failed(&error))?;
+        let file = create_private(&path, Existing::Replaced).map_err(|error| blob_error(&error))?;
         let hasher = blake3::Hasher::new();
         Ok(Box::new(New { store: self.0.clone(), path, file, hasher, bytes: 0, looked_at: 0, is_kept: false }))
     }
@@ -189,7 +189,7 @@ impl Blobs for FolderBlobs {
             file.read_exact_at(&mut bytes, offset.min(size))?;
             Ok(Some(BlobPart { bytes: Bytes::from(bytes), size }))
         };
-        read().map_err(|error| failed(&error))
+        read().map_err(|error| blob_error(&error))
     }
 }
 
@@ -200,19 +200,19 @@ impl Disposable for FolderBlobs {
         *self.0.changing() = 0;
     }
 
-    fn look_at(&self, part: u8) -> io::Result<Vec<Kept<Digest>>> {
+    fn look_at(&self, part: u8) -> io::Result<Vec<RetainedThing<Digest>>> {
         let Some(entries) = existing(fs::read_dir(self.0.part_path(part)))? else { return Ok(Vec::new()) };
         let mut kept = Vec::new();
         for entry in entries {
             let entry = entry?;
             let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             let Some(about) = existing(entry.metadata())? else { continue };
-            kept.push(Kept { name, bytes: blocks(about.len()), since: Some(timestamp(about.modified()?)) });
+            kept.push(RetainedThing { name, bytes: blocks(about.len()), since: Some(timestamp(about.modified()?)) });
         }
         Ok(kept)
     }
 
-    fn throw_away(&self, _: u8, things: &[Kept<Digest>]) -> io::Result<u64> {
+    fn throw_away(&self, _: u8, things: &[RetainedThing<Digest>]) -> io::Result<u64> {
         let mut freed = 0;
         for thing in things {
             let path = self.0.path(&thing.name);
@@ -228,7 +228,7 @@ impl Disposable for FolderBlobs {
         Ok(freed)
     }
 
-    fn found(&self, bytes: u64) {
+    fn note_usage(&self, bytes: u64) {
         let came = std::mem::take(&mut *self.0.changing());
         self.0.used.store(bytes.saturating_add_signed(came), Ordering::Relaxed);
     }
@@ -247,7 +247,7 @@ fn system_time(time: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(time.micros()).unwrap_or(0))
 }
 
-fn failed(error: &io::Error) -> BlobError {
+fn blob_error(error: &io::Error) -> BlobError {
     BlobError::Store(error.to_string())
 }
 
@@ -259,7 +259,7 @@ mod tests {
     use std::sync::atomic::AtomicU64 as Seconds;
 
     use super::*;
-    use crate::retention::{RetentionLimits, Round, Step};
+    use crate::disk_retention::{RetentionLimits, Round, Step};
     use crate::space::BLOCK_BYTES;
 
     const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, Epoch, Head, Position, Record, Revision, StreamId};
@@ -13,16 +13,16 @@ use crate::batch::{self, SEEN_KEYS_MAX};
 
 /// A place in memory that holds logs; a clone is the same place.
 #[derive(Clone, Default)]
-pub struct MemoryLogs(Arc<Mutex<BTreeMap<LogId, Kept>>>);
+pub struct MemoryLogs(Arc<Mutex<BTreeMap<LogId, MemoryLogState>>>);
 
 #[derive(Clone, Default)]
-struct Kept {
+struct MemoryLogState {
     head: Head,
     epoch: Epoch,
     records: Vec<Record>,
     streams: BTreeMap<StreamId, Vec<Position>>,
     ids: BTreeMap<Id, Position>,
-    seen: BTreeMap<DedupeKey, Seen>,
+    seen: BTreeMap<DedupeKey, DedupeEntry>,
 }
 
 impl MemoryLogs {
@@ -37,11 +37,11 @@ impl MemoryLogs {
         MemoryLog { logs: self.clone(), id, epoch, seen_keys_max: SEEN_KEYS_MAX }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<LogId, Kept>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LogId, MemoryLogState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, id: LogId, job: impl FnOnce(&mut Kept) -> T) -> T {
+    fn with<T>(&self, id: LogId, job: impl FnOnce(&mut MemoryLogState) -> T) -> T {
         job(self.lock().entry(id).or_default())
     }
 }
@@ -67,7 +67,7 @@ impl MemoryLog {
 
     /// Returns a copy of the log in its own place, under the same epoch.
     #[must_use]
-    pub fn copied(&self) -> Self {
+    pub fn fork(&self) -> Self {
         let logs = MemoryLogs::default();
         let kept = self.logs.with(self.id, |kept| kept.clone());
         logs.lock().insert(self.id, kept);
@@ -98,7 +98,7 @@ impl Log for MemoryLog {
         self.logs.with(self.id, |kept| kept.append(self.id, batch, head, epoch, self.seen_keys_max))
     }
 
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
+    fn find_keys(&self, keys: &[DedupeKey]) -> Result<Vec<Option<DedupeEntry>>, LogError> {
         Ok(self.logs.with(self.id, |kept| keys.iter().map(|key| kept.seen.get(key).copied()).collect()))
     }
 
@@ -109,7 +109,7 @@ impl Log for MemoryLog {
     fn release_caches(&mut self) {}
 }
 
-impl Kept {
+impl MemoryLogState {
     fn append(&mut self, log: LogId, batch: &Batch, head: Position, epoch: Epoch, keys_max: u64) -> Result<Position, AppendError> {
         if epoch != self.epoch {
             return Err(AppendError::Deposed(self.epoch));
@@ -151,7 +151,7 @@ impl Kept {
         Ok(())
     }
 
-    fn remember(&mut self, keys: &[(DedupeKey, Seen)], now: Timestamp, keys_max: u64) {
+    fn remember(&mut self, keys: &[(DedupeKey, DedupeEntry)], now: Timestamp, keys_max: u64) {
         self.seen.extend(keys.iter().cloned());
         self.seen.retain(|_, seen| seen.until > now);
         for (key, _) in keys {

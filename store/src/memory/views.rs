@@ -7,33 +7,33 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ensue_engine::record::Position;
-use ensue_views::retention::{Elapsed, Ended, Removal, Removed, RetainedViews};
 use ensue_views::series::{Bucket, Increment, SERIES_KEYS_MAX, SeriesBy, SeriesCounts, SeriesKind, SeriesQuery};
 use ensue_views::store::{
-    AllPassedOver, COUNTED_ROWS_MAX, Change, Changes, CountQuery, Counts, Found, Group, LIST_ROWS_MAX, NewRow, Order,
+    AllPassedOver, COUNTED_ROWS_MAX, Change, Changes, CountQuery, Counts, Group, LIST_ROWS_MAX, NewRow, Order, QueryResult,
 };
+use ensue_views::view_retention::{ElapsedTime, EndedExecution, Removal, RemovalCounts, RetainedViews};
 use ensue_views::{Column, ListQuery, Row, RowReach, RowScope, Term, ViewError, ViewName, ViewReader, ViewStore};
 
 /// Views in memory.
 #[derive(Default)]
 pub struct MemoryViews {
-    kept: Arc<RwLock<Kept>>,
+    kept: Arc<RwLock<MemoryViewsState>>,
 }
 
 /// A reader of [`MemoryViews`].
 pub struct MemoryViewReader {
-    kept: Arc<RwLock<Kept>>,
+    kept: Arc<RwLock<MemoryViewsState>>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct MemoryViewsState {
     position: Position,
     rows: BTreeMap<(ViewName, Position), NewRow>,
     positions: BTreeMap<(ViewName, Term), Position>,
     passed_over: AllPassedOver,
-    elapsed: Elapsed,
-    ended: BTreeSet<Ended>,
-    removed: Removed,
+    elapsed: ElapsedTime,
+    ended: BTreeSet<EndedExecution>,
+    removed: RemovalCounts,
     series: BTreeMap<SeriesKey, u64>,
 }
 
@@ -52,27 +52,27 @@ impl MemoryViews {
         MemoryViewReader { kept: self.kept.clone() }
     }
 
-    fn kept(&self) -> RwLockReadGuard<'_, Kept> {
+    fn state(&self) -> RwLockReadGuard<'_, MemoryViewsState> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ViewStore for MemoryViews {
     fn position(&self) -> Position {
-        self.kept().position
+        self.state().position
     }
 
     fn passed_over(&self) -> u64 {
-        self.kept().passed_over.count()
+        self.state().passed_over.count()
     }
 
-    fn elapsed(&self) -> Elapsed {
-        self.kept().elapsed
+    fn elapsed(&self) -> ElapsedTime {
+        self.state().elapsed
     }
 
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
-        let kept = self.kept();
-        Ok(keys.iter().filter_map(|key| kept.get(view, key)).map(shown).collect())
+        let kept = self.state();
+        Ok(keys.iter().filter_map(|key| kept.get(view, key)).map(to_row).collect())
     }
 
     fn apply(&mut self, changes: &Changes) -> Result<(), ViewError> {
@@ -90,7 +90,7 @@ impl ViewStore for MemoryViews {
     }
 
     fn clear(&mut self) -> Result<(), ViewError> {
-        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Kept::default();
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = MemoryViewsState::default();
         Ok(())
     }
 }
@@ -100,8 +100,8 @@ impl RetainedViews for MemoryViews {
         self.reader().list(query)
     }
 
-    fn ended(&self, until: i64, after: Option<Ended>, limit: usize) -> Result<Vec<Ended>, ViewError> {
-        let kept = self.kept();
+    fn ended_executions(&self, until: i64, after: Option<EndedExecution>, limit: usize) -> Result<Vec<EndedExecution>, ViewError> {
+        let kept = self.state();
         let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
         Ok(kept.ended.range((behind, Bound::Unbounded)).take_while(|ended| ended.elapsed <= until).take(limit).copied().collect())
     }
@@ -118,12 +118,12 @@ impl RetainedViews for MemoryViews {
         Ok(())
     }
 
-    fn removed(&self) -> Removed {
-        self.kept().removed
+    fn removal_counts(&self) -> RemovalCounts {
+        self.state().removed
     }
 }
 
-impl Kept {
+impl MemoryViewsState {
     fn add(&mut self, one: &Increment) {
         let hour = Bucket::Hour.of_minute(one.minute);
         let of_hour: BTreeSet<_> = self
@@ -134,8 +134,9 @@ impl Kept {
             .collect();
         let mut key = (Some(one.name.clone()).filter(|name| !name.is_empty()), one.scope.clone());
         if !of_hour.contains(&key) {
-            let is_old =
-                |(kind, bucket, number, ..): &SeriesKey| *kind == one.kind && *number <= bucket.of_minute(one.minute) - bucket.kept();
+            let is_old = |(kind, bucket, number, ..): &SeriesKey| {
+                *kind == one.kind && *number <= bucket.of_minute(one.minute) - bucket.retained_count()
+            };
             self.series.retain(|key, _| !is_old(key));
             if of_hour.iter().filter(|(name, _)| name.is_some()).count() >= SERIES_KEYS_MAX {
                 key = (None, None);
@@ -148,9 +149,9 @@ impl Kept {
 }
 
 /// A place, and its previous row.
-type Before = ((ViewName, Position), Option<NewRow>);
+type PreviousRow = ((ViewName, Position), Option<NewRow>);
 
-impl Kept {
+impl MemoryViewsState {
     fn of(&self, view: ViewName) -> impl DoubleEndedIterator<Item = &NewRow> {
         self.rows.range((view, Position(0))..=(view, Position(u64::MAX))).map(|(_, row)| row)
     }
@@ -171,7 +172,7 @@ impl Kept {
         Some(row)
     }
 
-    fn change(&mut self, view: ViewName, change: &Change) -> Result<Before, ViewError> {
+    fn change(&mut self, view: ViewName, change: &Change) -> Result<PreviousRow, ViewError> {
         let position = match change {
             Change::Insert(row) | Change::Update(row) => row.position,
             Change::Remove { position } => *position,
@@ -182,7 +183,7 @@ impl Kept {
                 self.put(view, new.clone());
             }
             (Change::Update(new), Some(row)) if row.key == new.key => {
-                self.put(view, updated(view, row, new));
+                self.put(view, apply_update(view, row, new));
             }
             (Change::Remove { .. }, Some(_)) => {
                 self.take(view, position);
@@ -207,7 +208,7 @@ impl Kept {
         Ok(())
     }
 
-    fn take_back(&mut self, undo: Vec<Before>) {
+    fn take_back(&mut self, undo: Vec<PreviousRow>) {
         for ((view, position), before) in undo.into_iter().rev() {
             self.take(view, position);
             if let Some(row) = before {
@@ -218,7 +219,7 @@ impl Kept {
 }
 
 /// An update changes the document, the status and the assignees, and nothing else.
-fn updated(view: ViewName, row: &NewRow, new: &NewRow) -> NewRow {
+fn apply_update(view: ViewName, row: &NewRow, new: &NewRow) -> NewRow {
     let mut updated = NewRow { document: new.document.clone(), ..row.clone() };
     for (at, column) in view.columns().iter().enumerate() {
         if matches!(column, Column::Status | Column::Assignee) {
@@ -229,36 +230,36 @@ fn updated(view: ViewName, row: &NewRow, new: &NewRow) -> NewRow {
 }
 
 impl MemoryViewReader {
-    fn kept(&self) -> RwLockReadGuard<'_, Kept> {
+    fn state(&self) -> RwLockReadGuard<'_, MemoryViewsState> {
         self.kept.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ViewReader for MemoryViewReader {
     fn position(&self) -> Result<Position, ViewError> {
-        Ok(self.kept().position)
+        Ok(self.state().position)
     }
 
     fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError> {
         let Some(key) = view.key(key) else { return Ok(None) };
-        Ok(self.kept().get(view, &key).map(shown))
+        Ok(self.state().get(view, &key).map(to_row))
     }
 
-    fn find(&self, query: &ListQuery) -> Result<Found, ViewError> {
+    fn find(&self, query: &ListQuery) -> Result<QueryResult, ViewError> {
         query.check()?;
-        let kept = self.kept();
+        let kept = self.state();
         let fits = kept.of(query.view).filter(|row| fits(row, query));
         let limit = query.limit.min(LIST_ROWS_MAX);
         let rows = match query.order {
-            Order::OldestFirst => fits.take(limit).map(shown).collect(),
-            Order::NewestFirst => fits.rev().take(limit).map(shown).collect(),
+            Order::OldestFirst => fits.take(limit).map(to_row).collect(),
+            Order::NewestFirst => fits.rev().take(limit).map(to_row).collect(),
         };
-        Ok(Found { rows, stopped_at: None })
+        Ok(QueryResult { rows, stopped_at: None })
     }
 
     fn count(&self, query: &CountQuery) -> Result<Counts, ViewError> {
         query.check()?;
-        let (rows, kept) = (ListQuery { after: None, ..query.rows.clone() }, self.kept());
+        let (rows, kept) = (ListQuery { after: None, ..query.rows.clone() }, self.state());
         let columns = rows.view.columns();
         let values = |row: &NewRow| {
             let value = |by: &Column| columns.iter().position(|column| column == by).and_then(|at| row.columns.get(at)?.as_ref());
@@ -275,7 +276,7 @@ impl ViewReader for MemoryViewReader {
 
     fn series(&self, query: &SeriesQuery) -> Result<SeriesCounts, ViewError> {
         let mut counts = SeriesCounts::new();
-        for ((kind, bucket, number, (name, scope), outcome), count) in &self.kept().series {
+        for ((kind, bucket, number, (name, scope), outcome), count) in &self.state().series {
             let is_asked = (*kind, *bucket) == (query.kind, query.bucket) && (query.from..query.until).contains(number);
             let is_named = query.names.is_empty() || name.as_ref().is_some_and(|name| query.names.contains(name));
             if !is_asked || !is_named || !query.reach.covers(scope.as_ref()) {
@@ -292,17 +293,17 @@ impl ViewReader for MemoryViewReader {
     }
 
     fn passed_over(&self) -> Result<AllPassedOver, ViewError> {
-        Ok(self.kept().passed_over.clone())
+        Ok(self.state().passed_over.clone())
     }
 
-    fn removed(&self) -> Result<Removed, ViewError> {
-        Ok(self.kept().removed)
+    fn removal_counts(&self) -> Result<RemovalCounts, ViewError> {
+        Ok(self.state().removed)
     }
 
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError> {
-        let kept = self.kept();
+        let kept = self.state();
         for view in ViewName::ALL {
-            kept.of(view).for_each(|row| show(view, &shown(row)));
+            kept.of(view).for_each(|row| show(view, &to_row(row)));
         }
         Ok(kept.position)
     }
@@ -341,6 +342,6 @@ fn is_reached(row: &NewRow, query: &ListQuery) -> bool {
     within.covers(row.scope.as_ref()) || within.asked.iter().any(asks)
 }
 
-fn shown(row: &NewRow) -> Row {
+fn to_row(row: &NewRow) -> Row {
     Row { key: row.key.to_string(), position: row.position, document: row.document.clone() }
 }

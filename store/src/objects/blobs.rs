@@ -9,8 +9,8 @@ use ensue_engine::record::Digest;
 
 use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects, expire};
 use crate::blobs::FolderBlobs;
+use crate::disk_retention::{Disposable, Expiring, Round, Step};
 use crate::outputs::Now;
-use crate::retention::{Disposable, Expiring, Round, Step};
 
 /// The maximum number of bytes of a part of an artifact, which is held in memory as a whole.
 const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -43,7 +43,7 @@ impl SharedBlobs {
                 return Err(BlobError::Store("an artifact cannot be read back".to_owned()));
             };
             let object = Object { owner: owner(&kept.digest), part: part_at(offset), content: read.bytes.to_vec() };
-            self.objects.put(&[object], (self.now)()).map_err(|error| failed(&error))?;
+            self.objects.put(&[object], (self.now)()).map_err(|error| blob_error(&error))?;
             offset += read.bytes.len() as u64;
             // An empty artifact has one empty part.
             if offset >= kept.bytes || read.bytes.is_empty() {
@@ -55,13 +55,13 @@ impl SharedBlobs {
     /// Copies an artifact from the shared store. Returns false if it is not there either.
     fn fetch(&self, blob: &Digest) -> Result<bool, BlobError> {
         let owner = owner(blob);
-        let parts = self.objects.parts(&owner).map_err(|error| failed(&error))?;
+        let parts = self.objects.parts(&owner).map_err(|error| blob_error(&error))?;
         if parts.is_empty() {
             return Ok(false);
         }
         let mut new = self.local.begin()?;
         for part in parts {
-            for object in self.objects.get(&owner, &[part.name]).map_err(|error| failed(&error))? {
+            for object in self.objects.get(&owner, &[part.name]).map_err(|error| blob_error(&error))? {
                 new.write(&object.content)?;
             }
         }
@@ -89,7 +89,7 @@ impl Expiring for SharedBlobs {
 
 impl Blobs for SharedBlobs {
     fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
-        Ok(Box::new(New { local: self.local.begin()?, shared: self.clone() }))
+        Ok(Box::new(NewSharedBlob { local: self.local.begin()?, shared: self.clone() }))
     }
 
     fn read(&self, blob: &Digest, offset: u64, bytes_max: usize) -> Result<Option<BlobPart>, BlobError> {
@@ -97,7 +97,7 @@ impl Blobs for SharedBlobs {
             Some(part) => Ok(Some(part)),
             // Lists ask only whether an artifact is stored, and how long it is.
             None if bytes_max == 0 => {
-                let parts = self.objects.parts(&owner(blob)).map_err(|error| failed(&error))?;
+                let parts = self.objects.parts(&owner(blob)).map_err(|error| blob_error(&error))?;
                 let size = parts.iter().map(|part| part.bytes).sum();
                 Ok((!parts.is_empty()).then(|| BlobPart { bytes: Bytes::new(), size }))
             }
@@ -108,12 +108,12 @@ impl Blobs for SharedBlobs {
 }
 
 /// An artifact that is being written.
-struct New {
+struct NewSharedBlob {
     local: Box<dyn NewBlob>,
     shared: SharedBlobs,
 }
 
-impl NewBlob for New {
+impl NewBlob for NewSharedBlob {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.local.write(bytes)
     }
@@ -134,6 +134,6 @@ fn part_at(offset: u64) -> String {
     format!("{offset:020}")
 }
 
-fn failed(error: &ObjectError) -> BlobError {
+fn blob_error(error: &ObjectError) -> BlobError {
     BlobError::Store(error.to_string())
 }

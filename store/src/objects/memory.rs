@@ -6,19 +6,19 @@ use std::sync::{Mutex, PoisonError};
 
 use ensue_engine::time::Timestamp;
 
-use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, StoredThing, expired};
-use crate::retention::RetentionLimits;
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, StoredThing, select_expired};
+use crate::disk_retention::RetentionLimits;
 
 /// The limits of this store, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 3 * 1024 * 1024;
 const ARTIFACT_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
-type Stored = BTreeMap<ObjectOwner, BTreeMap<String, (Vec<u8>, Timestamp)>>;
+type ObjectsByOwner = BTreeMap<ObjectOwner, BTreeMap<String, (Vec<u8>, Timestamp)>>;
 
 /// Objects in memory.
 #[derive(Default)]
 pub struct MemoryObjects {
-    stored: Mutex<Stored>,
+    stored: Mutex<ObjectsByOwner>,
     is_away: AtomicBool,
 }
 
@@ -33,7 +33,7 @@ impl MemoryObjects {
         self.is_away.store(false, Ordering::Relaxed);
     }
 
-    fn with<T>(&self, call: impl FnOnce(&mut Stored) -> T) -> Result<T, ObjectError> {
+    fn with<T>(&self, call: impl FnOnce(&mut ObjectsByOwner) -> T) -> Result<T, ObjectError> {
         if self.is_away.load(Ordering::Relaxed) {
             return Err(ObjectError("it does not answer".to_owned()));
         }
@@ -80,7 +80,7 @@ impl Objects for MemoryObjects {
                 let bytes = parts.values().map(|(content, _)| content.len() as u64).sum();
                 Some(StoredThing { at, bytes, content: owner.clone() })
             };
-            let due = expired(of_kind.filter_map(thing).collect(), limits, now);
+            let due = select_expired(of_kind.filter_map(thing).collect(), limits, now);
             stored.retain(|owner, _| !due.contains(owner));
             due.len() as u64
         })

@@ -18,8 +18,8 @@ use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
 use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, OutputSeal, expire};
+use crate::disk_retention::{Disposable, Expiring, Round, Step};
 use crate::outputs::{CopyState, FolderOutputs, Now, index};
-use crate::retention::{Disposable, Expiring, Round, Step};
 
 /// How often new output is copied.
 const COPY_EVERY: Duration = Duration::from_secs(5);
@@ -49,16 +49,16 @@ struct Sharing {
     objects: Arc<dyn Objects>,
     seal: OutputSeal,
     now: Now,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<CopyQueue>,
     /// Held while outputs are copied to the shared store.
     copying: Mutex<()>,
     /// Held while an output is copied from there, so that nobody takes the copied part for the whole.
     fetching: Mutex<()>,
 }
 
-struct Waiting {
+struct CopyQueue {
     /// The attempts with output that this process copies.
-    attempts: BTreeMap<AttemptId, Copied>,
+    attempts: BTreeMap<AttemptId, CopiedOutput>,
     /// The attempts that began under another process, which may have copied output of theirs.
     inherited: BTreeSet<AttemptId>,
     /// What is known of the output of such attempts. It may lack what they printed last, until their program is heard here.
@@ -69,7 +69,7 @@ struct Waiting {
 
 /// How much of an attempt's output was copied.
 #[derive(Clone, Copy, Default)]
-struct Copied {
+struct CopiedOutput {
     /// The bytes of each stream.
     bytes: [u64; 2],
     /// Whether there may be more in the folder.
@@ -81,7 +81,7 @@ struct Copied {
 
 /// The content of the last object.
 #[derive(Serialize, Deserialize)]
-struct End {
+struct SharedOutputEnd {
     /// How many bytes each stream printed.
     stdout_bytes: u64,
     stderr_bytes: u64,
@@ -93,9 +93,9 @@ struct End {
     is_beginning: bool,
 }
 
-impl End {
+impl SharedOutputEnd {
     /// Returns how many bytes of a stream were copied, as far as it says that.
-    fn copied(&self, stream: OutputStream) -> u64 {
+    fn copied_bytes(&self, stream: OutputStream) -> u64 {
         self.copied.map_or(0, |copied| copied[index(stream)])
     }
 }
@@ -104,7 +104,7 @@ impl SharedOutputs {
     /// Shares the outputs of a folder, from a thread of its own that ends with this value.
     pub fn of(local: FolderOutputs, (objects, seal): (Arc<dyn Objects>, OutputSeal), now: Now) -> io::Result<Self> {
         let (attempts, inherited, taken_over) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let waiting = Waiting { attempts, inherited, taken_over, absent: LruCache::new(ABSENT_MAX) };
+        let waiting = CopyQueue { attempts, inherited, taken_over, absent: LruCache::new(ABSENT_MAX) };
         let (waiting, copying, fetching) = (Mutex::new(waiting), Mutex::default(), Mutex::default());
         let sharing = Arc::new(Sharing { local, objects, seal, now, waiting, copying, fetching });
         let (stop, stopped) = sync_channel(1);
@@ -166,9 +166,9 @@ impl Outputs for SharedOutputs {
         Ok(())
     }
 
-    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+    fn accepted_offset(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
         self.sharing.take_over(attempt);
-        self.sharing.local.taken(attempt, stream)
+        self.sharing.local.accepted_offset(attempt, stream)
     }
 
     fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
@@ -190,7 +190,7 @@ impl Outputs for SharedOutputs {
         if let Some(copied) = waiting.attempts.get_mut(&attempt) {
             // It may be finished twice, and is no more than it was at first.
             let is_beginning = copied.is_beginning || state == CopyState::Beginning;
-            *copied = Copied { has_more: true, is_finished: true, is_beginning, ..*copied };
+            *copied = CopiedOutput { has_more: true, is_finished: true, is_beginning, ..*copied };
         }
         if finished.is_ok() {
             waiting.taken_over.remove(&attempt);
@@ -213,7 +213,7 @@ impl Outputs for SharedOutputs {
     }
 }
 
-impl Waiting {
+impl CopyQueue {
     /// Notes that the program of an attempt is heard here: how much it prints is known from now on.
     fn hear(&mut self, attempt: AttemptId) {
         if self.taken_over.get(&attempt) == Some(&CopyState::Beginning) {
@@ -232,7 +232,7 @@ impl Waiting {
 }
 
 impl Sharing {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, CopyQueue> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -281,7 +281,7 @@ impl Sharing {
     }
 
     /// Adds what is new in an attempt's output.
-    fn gather(&self, attempt: AttemptId, copied: &mut Copied, call: &mut Call) -> Result<(), ObjectError> {
+    fn gather(&self, attempt: AttemptId, copied: &mut CopiedOutput, call: &mut Call) -> Result<(), ObjectError> {
         let bytes_max = self.objects.bytes_max(ObjectKind::Output);
         for stream in OutputStream::ALL {
             let at = index(stream);
@@ -292,29 +292,29 @@ impl Sharing {
                 let Some(part) = part.ok().filter(|part| !part.bytes.is_empty()) else { break };
                 let name = format!("{}/{}", stream.as_str(), copied.bytes[at]);
                 copied.bytes[at] = part.next;
-                call.add(self.sealed(attempt, name, &part.bytes));
+                call.add(self.seal_part(attempt, name, &part.bytes));
                 if call.bytes >= CALL_BYTES_MAX {
                     self.put(call)?;
                 }
             }
         }
         if copied.is_finished {
-            let [stdout_bytes, stderr_bytes] = OutputStream::ALL.map(|stream| self.printed(attempt, stream));
-            let end = End { stdout_bytes, stderr_bytes, copied: Some(copied.bytes), is_beginning: copied.is_beginning };
+            let [stdout_bytes, stderr_bytes] = OutputStream::ALL.map(|stream| self.printed_bytes(attempt, stream));
+            let end = SharedOutputEnd { stdout_bytes, stderr_bytes, copied: Some(copied.bytes), is_beginning: copied.is_beginning };
             let content = serde_json::to_vec(&end).map_err(|error| ObjectError(error.to_string()))?;
-            call.ends.push(self.sealed(attempt, END.to_owned(), &content));
+            call.ends.push(self.seal_part(attempt, END.to_owned(), &content));
         }
         Ok(())
     }
 
-    fn sealed(&self, attempt: AttemptId, part: String, content: &[u8]) -> Object {
-        let content = self.seal.sealed((attempt, &part), content);
+    fn seal_part(&self, attempt: AttemptId, part: String, content: &[u8]) -> Object {
+        let content = self.seal.append_seal((attempt, &part), content);
         Object { owner: owner(attempt), part, content }
     }
 
     /// Returns how many bytes of a finished stream were printed, as far as is known.
-    fn printed(&self, attempt: AttemptId, stream: OutputStream) -> u64 {
-        let kept = self.local.taken(attempt, stream).unwrap_or_default();
+    fn printed_bytes(&self, attempt: AttemptId, stream: OutputStream) -> u64 {
+        let kept = self.local.accepted_offset(attempt, stream).unwrap_or_default();
         match self.local.read(attempt, stream, kept, 1).map(|part| part.state) {
             Ok(OutputState::Truncated { bytes_dropped }) => kept + bytes_dropped,
             Ok(OutputState::Open | OutputState::Complete | OutputState::Removed) | Err(_) => kept,
@@ -348,7 +348,7 @@ impl Sharing {
     }
 
     /// Marks attempts whose output could not be copied.
-    fn put_back(&self, attempts: &BTreeMap<AttemptId, Copied>) {
+    fn put_back(&self, attempts: &BTreeMap<AttemptId, CopiedOutput>) {
         let mut waiting = self.waiting();
         for attempt in attempts.keys() {
             if let Some(known) = waiting.attempts.get_mut(attempt) {
@@ -396,7 +396,7 @@ impl Sharing {
             Ok(None) => {
                 waiting.taken_over.insert(attempt, CopyState::Beginning);
             }
-            Ok(Some(Fetched { bytes, state })) => {
+            Ok(Some(FetchedOutput { bytes, state })) => {
                 let state = if state == CopyState::Unchecked { state } else { CopyState::Beginning };
                 waiting.taken_over.insert(attempt, state);
                 waiting.copy_beyond(attempt, bytes);
@@ -414,7 +414,7 @@ impl Sharing {
 
     /// Returns true if the folder has a part of what an attempt printed.
     fn is_printed_here(&self, attempt: AttemptId) -> bool {
-        OutputStream::ALL.into_iter().any(|stream| self.local.taken(attempt, stream).is_ok_and(|bytes| bytes > 0))
+        OutputStream::ALL.into_iter().any(|stream| self.local.accepted_offset(attempt, stream).is_ok_and(|bytes| bytes > 0))
     }
 
     /// Returns true if this process writes the output of an attempt.
@@ -460,15 +460,16 @@ impl Sharing {
 
     /// Copies an attempt's output from these parts in the shared store. Only bytes that a node sealed reach the folder, or
     /// those of an attempt from before there were seals.
-    fn fetch(&self, attempt: AttemptId, parts: Vec<ObjectPart>) -> Result<Fetched, FetchError> {
+    fn fetch(&self, attempt: AttemptId, parts: Vec<ObjectPart>) -> Result<FetchedOutput, FetchError> {
         let mut is_checked = true;
         let end = match parts.iter().any(|part| part.name == END) {
             true => self.objects.get(&owner(attempt), &[END.to_owned()])?.pop(),
             false => None,
         };
         let end = end.map(|end| {
-            let content = self.opened(attempt, end, &mut is_checked).ok_or_else(|| FetchError::damaged(None, NOT_SEALED))?;
-            serde_json::from_slice::<End>(&content).map_err(|_| FetchError::damaged(None, "its end in the shared store cannot be read"))
+            let content = self.unseal_part(attempt, end, &mut is_checked).ok_or_else(|| FetchError::from_damage(None, NOT_SEALED))?;
+            serde_json::from_slice::<SharedOutputEnd>(&content)
+                .map_err(|_| FetchError::from_damage(None, "its end in the shared store cannot be read"))
         });
         let end = end.transpose()?;
         let mut chunks: Vec<Chunk> = parts.into_iter().filter_map(Chunk::of).collect();
@@ -489,16 +490,16 @@ impl Sharing {
                 }
                 if *offset > *bytes {
                     // Nobody knows what is between, and so the end of a copy that never was complete does not count it either.
-                    if end.as_ref().is_none_or(|end| end.is_beginning && end.copied(*stream) <= *bytes) {
+                    if end.as_ref().is_none_or(|end| end.is_beginning && end.copied_bytes(*stream) <= *bytes) {
                         continue;
                     }
-                    return Err(FetchError::damaged(Some(*stream), LACKING));
+                    return Err(FetchError::from_damage(Some(*stream), LACKING));
                 }
                 let Some(object) = objects.remove(&part.name) else {
                     return Err(ObjectError(format!("the part `{}` of an output was removed meanwhile", part.name)).into());
                 };
-                let Some(content) = self.opened(attempt, object, &mut is_checked) else {
-                    return Err(FetchError::damaged(Some(*stream), NOT_SEALED));
+                let Some(content) = self.unseal_part(attempt, object, &mut is_checked) else {
+                    return Err(FetchError::from_damage(Some(*stream), NOT_SEALED));
                 };
                 self.local.append_at(attempt, *stream, *offset, &content)?;
                 *bytes = offset.saturating_add(content.len() as u64).max(*bytes);
@@ -507,25 +508,25 @@ impl Sharing {
         }
         if let Some(end) = &end {
             for stream in OutputStream::ALL {
-                if fetched[index(stream)] < end.copied(stream) {
-                    return Err(FetchError::damaged(Some(stream), LACKING));
+                if fetched[index(stream)] < end.copied_bytes(stream) {
+                    return Err(FetchError::from_damage(Some(stream), LACKING));
                 }
             }
             self.local.note_printed(attempt, OutputStream::Stdout, end.stdout_bytes)?;
             self.local.note_printed(attempt, OutputStream::Stderr, end.stderr_bytes)?;
         }
         let state = match (is_checked, end) {
-            (true, Some(End { is_beginning: false, .. })) => CopyState::Whole,
+            (true, Some(SharedOutputEnd { is_beginning: false, .. })) => CopyState::Whole,
             (true, Some(_) | None) => CopyState::Beginning,
             (false, _) => CopyState::Unchecked,
         };
-        Ok(Fetched { bytes: fetched, state })
+        Ok(FetchedOutput { bytes: fetched, state })
     }
 
     /// Returns the content of an object that a node sealed. Of an attempt from before there were seals, it returns any other
     /// content too, and notes that.
-    fn opened(&self, attempt: AttemptId, object: Object, is_checked: &mut bool) -> Option<Vec<u8>> {
-        match self.seal.opened((attempt, &object.part), object.content) {
+    fn unseal_part(&self, attempt: AttemptId, object: Object, is_checked: &mut bool) -> Option<Vec<u8>> {
+        match self.seal.strip_seal((attempt, &object.part), object.content) {
             Ok(content) => Some(content),
             Err(content) => {
                 *is_checked = false;
@@ -536,7 +537,7 @@ impl Sharing {
 }
 
 /// An output that was copied from the shared store.
-struct Fetched {
+struct FetchedOutput {
     /// How many bytes of each stream it has.
     bytes: [u64; 2],
     state: CopyState,
@@ -551,7 +552,7 @@ struct Call {
     objects: Vec<Object>,
     ends: Vec<Object>,
     bytes: usize,
-    attempts: BTreeMap<AttemptId, Copied>,
+    attempts: BTreeMap<AttemptId, CopiedOutput>,
 }
 
 impl Call {
@@ -573,7 +574,7 @@ enum FetchError {
 }
 
 impl FetchError {
-    fn damaged(stream: Option<OutputStream>, why: &'static str) -> Self {
+    fn from_damage(stream: Option<OutputStream>, why: &'static str) -> Self {
         Self::Damaged { stream, why }
     }
 }

@@ -35,20 +35,20 @@ impl OutputSeal {
     /// If the vault cannot be used, or its value is not a key.
     pub fn open_vault(vault: &dyn Vault, now: Timestamp) -> Result<Self, VaultError> {
         if let Some((name, stored)) = vault.list(SealedKind::Output)?.pop() {
-            return Self::restored(&stored).ok_or(VaultError::Integrity(format!("{} {name}", SealedKind::Output.as_str())));
+            return Self::restore(&stored).ok_or(VaultError::Integrity(format!("{} {name}", SealedKind::Output.as_str())));
         }
         let mut seal = Self::new([0; KEY_BYTES], now);
         getrandom::fill(seal.key.as_mut()).map_err(|error| VaultError::Store(error.to_string()))?;
-        vault.put_all(SealedKind::Output, &[(NAME.to_owned(), seal.stored())])?;
+        vault.put_all(SealedKind::Output, &[(NAME.to_owned(), seal.to_stored())])?;
         Ok(seal)
     }
 
     /// Returns the key and the time after it, as the vault has them.
-    fn stored(&self) -> Secret {
+    fn to_stored(&self) -> Secret {
         Secret::new([self.key.as_slice(), &self.since.micros().to_be_bytes()].concat())
     }
 
-    fn restored(stored: &Secret) -> Option<Self> {
+    fn restore(stored: &Secret) -> Option<Self> {
         let (key, since) = stored.reveal().split_first_chunk::<KEY_BYTES>()?;
         Some(Self::new(*key, Timestamp::from_micros(i64::from_be_bytes(since.try_into().ok()?))))
     }
@@ -59,12 +59,12 @@ impl OutputSeal {
     }
 
     /// Returns the content of a part of an output with its seal at the end.
-    pub(super) fn sealed(&self, of: (AttemptId, &str), content: &[u8]) -> Vec<u8> {
+    pub(super) fn append_seal(&self, of: (AttemptId, &str), content: &[u8]) -> Vec<u8> {
         [content, self.seal(of, content).as_bytes()].concat()
     }
 
     /// Returns the content of a part without its seal, or all of it if it has no valid one.
-    pub(super) fn opened(&self, of: (AttemptId, &str), mut sealed: Vec<u8>) -> Result<Vec<u8>, Vec<u8>> {
+    pub(super) fn strip_seal(&self, of: (AttemptId, &str), mut sealed: Vec<u8>) -> Result<Vec<u8>, Vec<u8>> {
         match sealed.split_last_chunk::<SEAL_BYTES>() {
             Some((content, seal)) if self.seal(of, content) == blake3::Hash::from_bytes(*seal) => {
                 sealed.truncate(sealed.len() - SEAL_BYTES);

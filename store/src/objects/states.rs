@@ -43,7 +43,7 @@ pub enum SharedStateError {
 
 /// What is known of a state once it is complete.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct End {
+struct StateEnd {
     position: Position,
     parts: usize,
     digest: String,
@@ -78,7 +78,7 @@ impl SharedStates {
         }
         let digest = blake3::hash(content);
         let seal = self.keys.seal(digest.as_bytes());
-        let end = End { position: at, parts: parts.len(), digest: digest.to_hex().to_string(), seal: seal.to_hex().to_string() };
+        let end = StateEnd { position: at, parts: parts.len(), digest: digest.to_hex().to_string(), seal: seal.to_hex().to_string() };
         let end = serde_json::to_vec(&end).map_err(|error| ObjectError(error.to_string()))?;
         self.objects.put(&[object(END.to_owned(), end)], now)
     }
@@ -106,7 +106,7 @@ impl SharedStates {
     }
 
     /// Returns the content of a state, or `None` if it is not the one that was sealed.
-    fn content(&self, place: &str, end: &End) -> Result<Option<Vec<u8>>, ObjectError> {
+    fn content(&self, place: &str, end: &StateEnd) -> Result<Option<Vec<u8>>, ObjectError> {
         let (Ok(digest), Ok(seal)) = (blake3::Hash::from_hex(&end.digest), blake3::Hash::from_hex(&end.seal)) else { return Ok(None) };
         if end.parts > PARTS_MAX || !self.keys.has_sealed(digest.as_bytes(), seal) {
             return Ok(None);
@@ -122,7 +122,7 @@ impl SharedStates {
     }
 
     /// Returns the ends of the complete states, the newest first.
-    fn ends(&self) -> Result<Vec<(&'static str, End)>, ObjectError> {
+    fn ends(&self) -> Result<Vec<(&'static str, StateEnd)>, ObjectError> {
         let mut ends = Vec::new();
         for place in PLACES {
             ends.extend(self.end(place)?.map(|end| (place, end)));
@@ -132,7 +132,7 @@ impl SharedStates {
     }
 
     /// Returns the end of the state at a place; `None` if it is not complete, or not readable.
-    fn end(&self, place: &str) -> Result<Option<End>, ObjectError> {
+    fn end(&self, place: &str) -> Result<Option<StateEnd>, ObjectError> {
         let found = self.objects.get(&owner(place), &[END.to_owned()])?;
         Ok(found.first().and_then(|end| serde_json::from_slice(&end.content).ok()))
     }

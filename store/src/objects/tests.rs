@@ -14,10 +14,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::blobs::{BlobLimits, FolderBlobs};
+use crate::disk_retention::{Expiring as _, Round, Step};
 use crate::master_key::MasterKey;
 use crate::memory::MemoryVault;
 use crate::outputs::{FolderOutputs, Now, OutputLimits};
-use crate::retention::{Expiring as _, Round, Step};
 
 use OutputStream::{Stderr, Stdout};
 
@@ -26,13 +26,13 @@ const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 const KEY: [u8; 32] = [7; 32];
 
 /// A shared store, and a clock that the test controls.
-struct Shared {
+struct SharedStore {
     objects: Arc<MemoryObjects>,
     seconds: Arc<AtomicU64>,
     sealed_since: Timestamp,
 }
 
-impl Default for Shared {
+impl Default for SharedStore {
     fn default() -> Self {
         Self { objects: Arc::default(), seconds: Arc::default(), sealed_since: NOON }
     }
@@ -46,16 +46,16 @@ impl Machine {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn outputs(&self, shared: &Shared) -> SharedOutputs {
+    fn outputs(&self, shared: &SharedStore) -> SharedOutputs {
         self.outputs_within(shared, OutputLimits::default())
     }
 
-    fn outputs_within(&self, shared: &Shared, limits: OutputLimits) -> SharedOutputs {
+    fn outputs_within(&self, shared: &SharedStore, limits: OutputLimits) -> SharedOutputs {
         let local = FolderOutputs::open(&self.0.path().join("outputs"), limits, shared.now()).unwrap();
         SharedOutputs::of(local, (shared.objects.clone(), OutputSeal::new(KEY, shared.sealed_since)), shared.now()).unwrap()
     }
 
-    fn blobs(&self, shared: &Shared) -> SharedBlobs {
+    fn blobs(&self, shared: &SharedStore) -> SharedBlobs {
         let limits = BlobLimits { quota_bytes: 1 << 30, free_bytes: 0 };
         SharedBlobs::of(
             FolderBlobs::open(&self.0.path().join("blobs"), limits, shared.now()).unwrap(),
@@ -65,7 +65,7 @@ impl Machine {
     }
 }
 
-impl Shared {
+impl SharedStore {
     fn now(&self) -> Now {
         let seconds = self.seconds.clone();
         Arc::new(move || NOON.plus_millis(seconds.load(Ordering::Relaxed) * 1_000))
@@ -81,7 +81,7 @@ type Parts = BTreeMap<String, Vec<u8>>;
 /// What somebody changes in them.
 type Change = Box<dyn FnOnce(&mut Parts)>;
 
-impl Shared {
+impl SharedStore {
     fn parts_of(&self, number: u128) -> Parts {
         let owner = ObjectOwner { kind: ObjectKind::Output, name: attempt(number).to_string() };
         let names: Vec<String> = self.objects.parts(&owner).unwrap().into_iter().map(|part| part.name).collect();
@@ -119,7 +119,7 @@ fn read(outputs: &SharedOutputs, number: u128, stream: OutputStream) -> (String,
 }
 
 fn print(outputs: &SharedOutputs, number: u128, stream: OutputStream, text: &str) {
-    let taken = outputs.taken(attempt(number), stream).unwrap();
+    let taken = outputs.accepted_offset(attempt(number), stream).unwrap();
     outputs.append_at(attempt(number), stream, taken, text.as_bytes()).unwrap();
 }
 
@@ -142,7 +142,7 @@ fn bytes_of(blobs: &SharedBlobs, digest: &Digest) -> Option<Vec<u8>> {
 
 #[test]
 fn output_of_one_node_is_read_at_another() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     print(&first, 1, Stdout, "out\n");
     print(&first, 1, Stderr, "err\n");
@@ -157,7 +157,7 @@ fn output_of_one_node_is_read_at_another() {
 
 #[test]
 fn what_is_not_copied_yet_is_copied_when_the_node_stops() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     print(&first, 1, Stdout, "last words\n");
     first.finish(attempt(1)).unwrap();
@@ -167,7 +167,7 @@ fn what_is_not_copied_yet_is_copied_when_the_node_stops() {
 
 #[test]
 fn output_is_copied_while_it_is_written() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     for text in ["one ", "two ", "three"] {
         print(&first, 1, Stdout, text);
@@ -181,13 +181,13 @@ fn output_is_copied_while_it_is_written() {
 
 #[test]
 fn node_that_takes_over_continues_the_output_of_a_running_attempt() {
-    let (shared, one, other, third) = (Shared::default(), Machine::new(), Machine::new(), Machine::new());
+    let (shared, one, other, third) = (SharedStore::default(), Machine::new(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     print(&first, 1, Stdout, "before ");
     first.copy().unwrap();
     let second = other.outputs(&shared);
     assert!(second.go_on(vec![attempt(1)]).is_empty());
-    assert_eq!(second.taken(attempt(1), Stdout).unwrap(), 7);
+    assert_eq!(second.accepted_offset(attempt(1), Stdout).unwrap(), 7);
     print(&second, 1, Stdout, "after");
     second.finish(attempt(1)).unwrap();
     drop(second);
@@ -196,7 +196,7 @@ fn node_that_takes_over_continues_the_output_of_a_running_attempt() {
 
 #[test]
 fn restarted_node_copies_what_it_had_not_copied() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     print(&first, 1, Stdout, "copied ");
     first.copy().unwrap();
@@ -214,7 +214,7 @@ fn restarted_node_copies_what_it_had_not_copied() {
 
 #[test]
 fn output_waits_until_the_shared_store_answers() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     shared.objects.go_away();
     for number in 1..4 {
@@ -230,7 +230,7 @@ fn output_waits_until_the_shared_store_answers() {
 
 #[test]
 fn copy_of_a_long_output_says_how_much_it_lacks() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let limits = OutputLimits { attempt_bytes: 4_000_000, ..OutputLimits::default() };
     let first = one.outputs_within(&shared, limits);
     let max = shared.objects.bytes_max(ObjectKind::Output);
@@ -244,7 +244,7 @@ fn copy_of_a_long_output_says_how_much_it_lacks() {
 
 #[test]
 fn missing_output_is_looked_for_once_in_a_while() {
-    let (shared, one) = (Shared::default(), Machine::new());
+    let (shared, one) = (SharedStore::default(), Machine::new());
     let outputs = one.outputs(&shared);
     assert_eq!(read(&outputs, 1, Stdout), (String::new(), OutputState::Open));
     shared.objects.go_away();
@@ -254,7 +254,7 @@ fn missing_output_is_looked_for_once_in_a_while() {
 
 #[test]
 fn artifact_of_one_node_is_read_at_another() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let digest = keep(&one.blobs(&shared), b"a report").unwrap();
     let second = other.blobs(&shared);
     assert_eq!(bytes_of(&second, &digest), Some(b"a report".to_vec()));
@@ -265,7 +265,7 @@ fn artifact_of_one_node_is_read_at_another() {
 
 #[test]
 fn long_and_empty_artifacts_are_shared_in_parts() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let long: Vec<u8> = (0..9_000_000_u32).map(|at| (at % 251) as u8).collect();
     for (bytes, parts) in [(long, 3), (Vec::new(), 1)] {
         let digest = keep(&one.blobs(&shared), &bytes).unwrap();
@@ -277,7 +277,7 @@ fn long_and_empty_artifacts_are_shared_in_parts() {
 
 #[test]
 fn long_output_is_read_in_several_calls() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     let mut printed = String::new();
     for number in 0..6 {
@@ -296,7 +296,7 @@ fn long_output_is_read_in_several_calls() {
 
 #[test]
 fn size_of_an_artifact_is_known_without_a_copy_of_it() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let digest = keep(&one.blobs(&shared), b"a report").unwrap();
     let second = other.blobs(&shared);
     assert_eq!(second.read(&digest, 0, 0).unwrap().map(|part| part.size), Some(8));
@@ -306,7 +306,7 @@ fn size_of_an_artifact_is_known_without_a_copy_of_it() {
 
 #[test]
 fn artifact_counts_as_stored_only_once_it_is_shared() {
-    let (shared, one) = (Shared::default(), Machine::new());
+    let (shared, one) = (SharedStore::default(), Machine::new());
     let blobs = one.blobs(&shared);
     shared.objects.go_away();
     assert!(keep(&blobs, b"a report").is_err());
@@ -316,7 +316,7 @@ fn artifact_counts_as_stored_only_once_it_is_shared() {
 
 #[test]
 fn artifact_that_is_too_long_is_on_its_node_only() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let long = vec![7; shared.objects.bytes_max(ObjectKind::Artifact) as usize + 1];
     let first = one.blobs(&shared);
     let digest = keep(&first, &long).unwrap();
@@ -326,7 +326,7 @@ fn artifact_that_is_too_long_is_on_its_node_only() {
 
 #[test]
 fn damaged_artifact_in_the_shared_store_is_refused() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let digest = keep(&one.blobs(&shared), b"whole").unwrap();
     let owner = ObjectOwner { kind: ObjectKind::Artifact, name: digest.to_string() };
     shared.objects.put(&[Object { owner, part: format!("{:020}", 0), content: b"whale".to_vec() }], NOON).unwrap();
@@ -336,7 +336,7 @@ fn damaged_artifact_in_the_shared_store_is_refused() {
 
 #[test]
 fn round_also_removes_from_the_shared_store() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let (outputs, blobs) = (one.outputs(&shared), one.blobs(&shared));
     print(&outputs, 1, Stdout, "old");
     outputs.finish(attempt(1)).unwrap();
@@ -355,7 +355,7 @@ fn round_also_removes_from_the_shared_store() {
 
 #[test]
 fn round_ends_also_while_the_shared_store_does_not_answer() {
-    let (shared, one) = (Shared::default(), Machine::new());
+    let (shared, one) = (SharedStore::default(), Machine::new());
     shared.objects.go_away();
     let limits = RetentionLimits { quota_bytes: 1 << 30, keep: Some(Duration::from_secs(3_600)) };
     let (outputs, blobs) = (one.outputs(&shared), one.blobs(&shared));
@@ -371,7 +371,7 @@ fn is_damaged(error: &OutputError) -> bool {
 
 #[test]
 fn changed_output_in_the_shared_store_is_never_served() {
-    let shared = Shared::with_printed([1, 2]);
+    let shared = SharedStore::with_printed([1, 2]);
     let (whole, of_another) = (shared.parts_of(1), shared.parts_of(2));
     let names: Vec<&str> = whole.keys().map(String::as_str).collect();
     assert_eq!(names, ["end", "stderr/0", "stdout/0", "stdout/9"]);
@@ -425,7 +425,7 @@ proptest! {
     fn no_change_of_an_object_makes_another_output(
         part in 0..4_usize, at in any::<prop::sample::Index>(), by in 1..=255_u8, cut in any::<bool>(),
     ) {
-        let shared = Shared::with_printed([1]);
+        let shared = SharedStore::with_printed([1]);
         let mut parts = shared.parts_of(1);
         let content = parts.values_mut().nth(part).unwrap();
         let at = at.index(content.len());
@@ -438,7 +438,7 @@ proptest! {
 
 #[test]
 fn output_whose_end_is_gone_is_served_as_a_beginning() {
-    let shared = Shared::with_printed([1]);
+    let shared = SharedStore::with_printed([1]);
     let mut parts = shared.parts_of(1);
     parts.remove("end");
     let machine = Machine::new();
@@ -459,7 +459,7 @@ fn output_whose_end_is_gone_is_served_as_a_beginning() {
 
 #[test]
 fn output_from_before_there_were_seals_is_served_and_never_counts_as_checked() {
-    let shared = Shared { sealed_since: NOON.plus_millis(1), ..Shared::default() };
+    let shared = SharedStore { sealed_since: NOON.plus_millis(1), ..SharedStore::default() };
     let parts = [("end", r#"{"stdout_bytes":9,"stderr_bytes":0}"#), ("stdout/0", "as it was")];
     let parts = parts.map(|(part, content)| (part.to_owned(), content.as_bytes().to_vec())).into();
     let machine = Machine::new();
@@ -479,7 +479,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn node_that_takes_over_does_not_continue_a_changed_output() {
-    let (shared, one, other, third) = (Shared::default(), Machine::new(), Machine::new(), Machine::new());
+    let (shared, one, other, third) = (SharedStore::default(), Machine::new(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     for text in ["true ", "and true "] {
         print(&first, 1, Stdout, text);
@@ -490,7 +490,7 @@ fn node_that_takes_over_does_not_continue_a_changed_output() {
     let changed = shared.with(1, &parts);
     let second = other.outputs(&changed);
     assert!(second.go_on(vec![attempt(1)]).is_empty());
-    assert_eq!(second.taken(attempt(1), Stdout).unwrap(), 5, "only what was sealed is taken over");
+    assert_eq!(second.accepted_offset(attempt(1), Stdout).unwrap(), 5, "only what was sealed is taken over");
     second.append_at(attempt(1), Stdout, 5, b"and the rest").unwrap();
     second.finish(attempt(1)).unwrap();
     drop(second);
@@ -499,7 +499,7 @@ fn node_that_takes_over_does_not_continue_a_changed_output() {
 
 #[test]
 fn output_of_a_lost_attempt_may_lack_what_it_printed_last() {
-    let (shared, one, other, third) = (Shared::default(), Machine::new(), Machine::new(), Machine::new());
+    let (shared, one, other, third) = (SharedStore::default(), Machine::new(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     print(&first, 1, Stdout, "copied");
     first.copy().unwrap();
@@ -520,7 +520,7 @@ fn perhaps_more() -> (String, OutputState) {
 
 #[test]
 fn output_of_an_attempt_lost_before_the_first_copy_is_not_read_as_empty() {
-    let (shared, other, third) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, other, third) = (SharedStore::default(), Machine::new(), Machine::new());
     // Another machine prints, and is lost before the first copy.
     let second = other.outputs(&shared);
     assert!(second.go_on(vec![attempt(1)]).is_empty());
@@ -535,7 +535,7 @@ fn output_of_an_attempt_lost_before_the_first_copy_is_not_read_as_empty() {
 
 #[test]
 fn part_beyond_a_gap_that_a_lost_machine_left_spoils_nothing() {
-    let whole = Shared::with_printed([1]);
+    let whole = SharedStore::with_printed([1]);
     let mut parts = whole.parts_of(1);
     parts.remove("end");
     // Objects of one call are stored in any order.
@@ -555,7 +555,7 @@ fn part_beyond_a_gap_that_a_lost_machine_left_spoils_nothing() {
 
 #[test]
 fn program_that_lives_on_is_heard_from_its_beginning() {
-    let (shared, machine, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, machine, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let outputs = machine.outputs(&shared);
     outputs.go_on(vec![attempt(1), attempt(2)]);
     print(&outputs, 1, Stdout, "everything");
@@ -606,7 +606,7 @@ impl Objects for WaitingObjects {
 #[test]
 fn attempt_that_another_thread_takes_over_is_not_finished_as_the_whole() {
     const NUMBERS: std::ops::Range<u128> = 1..21;
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     for number in NUMBERS {
         print(&first, number, Stdout, "copied");
@@ -620,7 +620,7 @@ fn attempt_that_another_thread_takes_over_is_not_finished_as_the_whole() {
         let asked = Arc::new(Barrier::new(2));
         *objects.wait.lock().unwrap() = Some(asked.clone());
         std::thread::scope(|scope| {
-            scope.spawn(|| second.taken(attempt(number), Stdout).unwrap());
+            scope.spawn(|| second.accepted_offset(attempt(number), Stdout).unwrap());
             // The other thread has asked the shared store, which has not answered.
             asked.wait();
             second.finish(attempt(number)).unwrap();
@@ -631,19 +631,19 @@ fn attempt_that_another_thread_takes_over_is_not_finished_as_the_whole() {
 
 #[test]
 fn output_that_is_taken_over_after_its_end_is_copied_with_its_end() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     print(&first, 1, Stdout, "everything");
     first.finish(attempt(1)).unwrap();
     assert!(first.go_on(vec![attempt(1)]).is_empty());
-    assert_eq!(first.taken(attempt(1), Stdout).unwrap(), 10);
+    assert_eq!(first.accepted_offset(attempt(1), Stdout).unwrap(), 10);
     drop(first);
     assert_eq!(read(&other.outputs(&shared), 1, Stdout), ("everything".to_owned(), OutputState::Complete));
 }
 
 #[test]
 fn output_that_was_not_copied_is_copied_even_if_its_program_is_lost() {
-    let (shared, machine, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, machine, other) = (SharedStore::default(), Machine::new(), Machine::new());
     shared.objects.go_away();
     let killed = machine.outputs(&shared);
     print(&killed, 1, Stdout, "not copied");
@@ -658,7 +658,7 @@ fn output_that_was_not_copied_is_copied_even_if_its_program_is_lost() {
 
 #[test]
 fn output_that_cannot_be_taken_over_is_looked_for_again() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     print(&first, 1, Stdout, "copied");
     drop(first);
@@ -672,7 +672,7 @@ fn output_that_cannot_be_taken_over_is_looked_for_again() {
 
 #[test]
 fn beginning_that_cannot_be_finished_at_once_is_never_finished_as_the_whole() {
-    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (shared, one, other) = (SharedStore::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
     for number in [1, 2] {
         print(&first, number, Stdout, "copied");
@@ -682,7 +682,7 @@ fn beginning_that_cannot_be_finished_at_once_is_never_finished_as_the_whole() {
     assert!(second.go_on(vec![attempt(1), attempt(2)]).is_empty());
     let truncated = ("copied".to_owned(), OutputState::Truncated { bytes_dropped: 0 });
     for number in [1, 2] {
-        assert_eq!(second.taken(attempt(number), Stdout).unwrap(), 6);
+        assert_eq!(second.accepted_offset(attempt(number), Stdout).unwrap(), 6);
         // Something else is at the path of its end.
         let end = walk(&other.0.path().join("outputs"))
             .into_iter()
@@ -707,7 +707,7 @@ fn beginning_that_cannot_be_finished_at_once_is_never_finished_as_the_whole() {
 
 #[test]
 fn copy_that_a_kill_interrupted_is_made_again() {
-    let shared = Shared::with_printed([1]);
+    let shared = SharedStore::with_printed([1]);
     let machine = Machine::new();
     let folder = FolderOutputs::open(&machine.0.path().join("outputs"), OutputLimits::default(), shared.now()).unwrap();
     folder.begin_copy(attempt(1)).unwrap();
@@ -719,7 +719,7 @@ fn copy_that_a_kill_interrupted_is_made_again() {
 
 #[test]
 fn round_removes_a_copy_that_a_kill_interrupted() {
-    let (shared, machine) = (Shared::default(), Machine::new());
+    let (shared, machine) = (SharedStore::default(), Machine::new());
     let open = || FolderOutputs::open(&machine.0.path().join("outputs"), OutputLimits::default(), shared.now()).unwrap();
     let killed = open();
     killed.begin_copy(attempt(1)).unwrap();
@@ -735,9 +735,9 @@ fn round_removes_a_copy_that_a_kill_interrupted() {
 fn seal_is_the_same_at_each_start() {
     let vault = MemoryVault::new(ensue_test_support::records::LOG, MasterKey::from_bytes([1; 32]));
     let part = (attempt(1), "stdout/0");
-    let sealed = OutputSeal::open_vault(&vault, NOON).unwrap().sealed(part, b"text");
+    let sealed = OutputSeal::open_vault(&vault, NOON).unwrap().append_seal(part, b"text");
     let later = OutputSeal::open_vault(&vault, NOON.plus_millis(3_600_000)).unwrap();
-    assert_eq!(later.opened(part, sealed), Ok(b"text".to_vec()));
+    assert_eq!(later.strip_seal(part, sealed), Ok(b"text".to_vec()));
     assert!(!later.is_older(attempt(1)), "outputs are sealed since the first start");
     vault.put_all(SealedKind::Output, &[("outputs".to_owned(), Secret::new(b"short".to_vec()))]).unwrap();
     assert!(matches!(OutputSeal::open_vault(&vault, NOON), Err(VaultError::Integrity(_))), "a key that is damaged is not replaced");

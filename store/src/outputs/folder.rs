@@ -22,9 +22,9 @@ use ensue_engine::time::Timestamp;
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
-use super::removed::Removed;
-use super::{Counts, OUTPUT_BYTES_MAX, Printed, READ_BYTES_MAX, index};
-use crate::retention::{Disposable, Kept, PARTS};
+use super::removed_outputs::RemovedOutputs;
+use super::{OUTPUT_BYTES_MAX, OutputCounts, PrintedPart, READ_BYTES_MAX, index};
+use crate::disk_retention::{Disposable, PARTS, RetainedThing};
 use crate::space::{BLOCK_BYTES, LOOKED_AT_EVERY_BYTES, blocks, free_bytes};
 use crate::sync::{Existing, create_private, existing, make_folder};
 
@@ -67,9 +67,9 @@ pub struct FolderOutputs {
 }
 
 struct Writing {
-    attempts: BTreeMap<AttemptId, Counts>,
+    attempts: BTreeMap<AttemptId, OutputCounts>,
     /// Finished attempts whose end could not be written, at most as many as the full disk allowed, and what is known of them.
-    unended: BTreeMap<AttemptId, (Counts, CopyState)>,
+    unended: BTreeMap<AttemptId, (OutputCounts, CopyState)>,
     /// Outputs that are copied from elsewhere now.
     copying: BTreeSet<AttemptId>,
     files: LruCache<(AttemptId, usize, u64), File>,
@@ -100,7 +100,7 @@ pub enum CopyState {
 /// files hold.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct End {
+struct OutputEnd {
     format: u32,
     stdout_bytes_dropped: u64,
     stderr_bytes_dropped: u64,
@@ -154,14 +154,14 @@ impl FolderOutputs {
             match self.left_open(attempt) {
                 Ok(Some(counts)) => drop(writing.attempts.insert(attempt, counts)),
                 Ok(None) => {}
-                Err(error) => unreadable.push(failed(attempt, &error)),
+                Err(error) => unreadable.push(output_error(attempt, &error)),
             }
         }
         unreadable
     }
 
     /// Returns the counts of an attempt that was not finished.
-    fn left_open(&self, attempt: AttemptId) -> io::Result<Option<Counts>> {
+    fn left_open(&self, attempt: AttemptId) -> io::Result<Option<OutputCounts>> {
         match read_end(&self.path(attempt, END))? {
             Some(_) => Ok(None),
             None => self.counts(attempt).map(Some),
@@ -177,7 +177,7 @@ impl FolderOutputs {
     /// [`finish_copy`](Self::finish_copy), also if the process is killed meanwhile.
     pub fn begin_copy(&self, attempt: AttemptId) -> Result<(), OutputError> {
         self.writing().copying.insert(attempt);
-        open_to_append(&self.path(attempt, COPYING)).map(drop).map_err(|error| failed(attempt, &error))
+        open_to_append(&self.path(attempt, COPYING)).map(drop).map_err(|error| output_error(attempt, &error))
     }
 
     /// Finishes the copy of an output.
@@ -185,14 +185,14 @@ impl FolderOutputs {
         let files = self.files(attempt);
         let mut writing = self.writing();
         let finished = self.finish_at(&mut writing, attempt, (files, state));
-        finished.and_then(|()| existing(fs::remove_file(self.path(attempt, COPYING)))).map_err(|error| failed(attempt, &error))?;
+        finished.and_then(|()| existing(fs::remove_file(self.path(attempt, COPYING)))).map_err(|error| output_error(attempt, &error))?;
         writing.copying.remove(&attempt);
         Ok(())
     }
 
     /// Removes what was copied of an output, if its copy was not finished.
     pub fn discard_copy(&self, attempt: AttemptId) -> Result<(), OutputError> {
-        self.discard(&mut self.writing(), attempt).map_err(|error| failed(attempt, &error))
+        self.discard(&mut self.writing(), attempt).map_err(|error| output_error(attempt, &error))
     }
 
     fn discard(&self, writing: &mut Writing, attempt: AttemptId) -> io::Result<()> {
@@ -230,17 +230,17 @@ impl FolderOutputs {
         }
     }
 
-    fn removed(&self, part: u8) -> io::Result<Removed> {
-        Removed::read(&self.removed_path(part))
+    fn read_removed(&self, part: u8) -> io::Result<RemovedOutputs> {
+        RemovedOutputs::read(&self.removed_path(part))
     }
 
     fn removed_path(&self, part: u8) -> PathBuf {
         self.part_path(part).join("removed")
     }
 
-    fn try_append(&self, printed: Printed<'_>) -> Result<(), OutputError> {
+    fn try_append(&self, printed: PrintedPart<'_>) -> Result<(), OutputError> {
         let attempt = printed.attempt;
-        let in_store = |error: io::Error| failed(attempt, &error);
+        let in_store = |error: io::Error| output_error(attempt, &error);
         let mut writing = self.writing();
         let room = self.room(&mut writing);
         let Writing { attempts, files, space, since_looked, .. } = &mut *writing;
@@ -266,7 +266,7 @@ impl FolderOutputs {
                 // The next time, the file shows how much reached it.
                 files.pop(&(attempt, at, chunk));
                 let dropped = counts.dropped;
-                *counts = Counts { dropped, ..self.counts(attempt).map_err(in_store)? };
+                *counts = OutputCounts { dropped, ..self.counts(attempt).map_err(in_store)? };
                 return Err(in_store(error));
             }
             let grown = blocks(offset % CHUNK_BYTES + now.len() as u64) - blocks(offset % CHUNK_BYTES);
@@ -282,11 +282,11 @@ impl FolderOutputs {
     }
 
     /// Returns the counts of an attempt that may still print.
-    fn open_counts<'w>(&self, attempts: &'w mut BTreeMap<AttemptId, Counts>, attempt: AttemptId) -> io::Result<&'w mut Counts> {
+    fn open_counts<'w>(&self, attempts: &'w mut BTreeMap<AttemptId, OutputCounts>, attempt: AttemptId) -> io::Result<&'w mut OutputCounts> {
         match attempts.entry(attempt) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(_) if read_end(&self.path(attempt, END))?.is_some() => Err(io::Error::other("it was finished")),
-            Entry::Vacant(_) if self.removed(Self::part_of(attempt))?.names(attempt) => Err(io::Error::other("it was deleted")),
+            Entry::Vacant(_) if self.read_removed(Self::part_of(attempt))?.names(attempt) => Err(io::Error::other("it was deleted")),
             Entry::Vacant(unknown) => Ok(unknown.insert(self.counts(attempt)?)),
         }
     }
@@ -295,13 +295,13 @@ impl FolderOutputs {
     fn has_taken(&self, attempt: AttemptId, stream: OutputStream, until: u64) -> bool {
         let Ok(Some(end)) = read_end(&self.path(attempt, END)) else { return false };
         let dropped = end.counts().dropped;
-        self.counts(attempt).is_ok_and(|counts| Counts { dropped, ..counts }.taken(stream) >= until)
+        self.counts(attempt).is_ok_and(|counts| OutputCounts { dropped, ..counts }.accepted_bytes(stream) >= until)
     }
 
     fn try_note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> io::Result<()> {
         let mut writing = self.writing();
         // An attempt without output is not known here, and does not have to be.
-        if writing.attempts.get(&attempt).map_or(0, |counts| counts.taken(stream)) != bytes {
+        if writing.attempts.get(&attempt).map_or(0, |counts| counts.accepted_bytes(stream)) != bytes {
             match self.open_counts(&mut writing.attempts, attempt) {
                 Ok(counts) => counts.note_printed(stream, bytes),
                 Err(_) if self.has_taken(attempt, stream, bytes) => {}
@@ -324,7 +324,7 @@ impl FolderOutputs {
 
     /// Finishes an output of which this is known, as [`finish`](Outputs::finish) does.
     pub fn finish_as(&self, attempt: AttemptId, state: CopyState) -> Result<(), OutputError> {
-        self.try_finish(attempt, state).map_err(|error| failed(attempt, &error))
+        self.try_finish(attempt, state).map_err(|error| output_error(attempt, &error))
     }
 
     fn try_finish(&self, attempt: AttemptId, state: CopyState) -> io::Result<()> {
@@ -348,7 +348,7 @@ impl FolderOutputs {
             (None, None) => (self.counts(attempt)?, state),
         };
         // An attempt without output leaves no file, unless it may have printed something.
-        if counts == Counts::default() && state != CopyState::Beginning {
+        if counts == OutputCounts::default() && state != CopyState::Beginning {
             return Ok(());
         }
         writing.close_files(attempt);
@@ -362,11 +362,11 @@ impl FolderOutputs {
             Err(error) => (None, Err(error)),
         };
         let end = match state {
-            CopyState::Whole | CopyState::Beginning => End::of(&counts, files, (self.now)()),
+            CopyState::Whole | CopyState::Beginning => OutputEnd::of(&counts, files, (self.now)()),
             // A digest would vouch for bytes that nobody vouches for.
-            CopyState::Unchecked => End::of(&counts, None, (self.now)()),
+            CopyState::Unchecked => OutputEnd::of(&counts, None, (self.now)()),
         };
-        let end = End { is_beginning: state == CopyState::Beginning, ..end };
+        let end = OutputEnd { is_beginning: state == CopyState::Beginning, ..end };
         if let Err(error) = self.write_end(attempt, &end) {
             // Only this process knows what was dropped, so the next round tries to write it again.
             writing.unended.insert(attempt, (counts, state));
@@ -393,7 +393,7 @@ impl FolderOutputs {
         Ok([of(OutputStream::Stdout)?, of(OutputStream::Stderr)?])
     }
 
-    fn write_end(&self, attempt: AttemptId, end: &End) -> io::Result<()> {
+    fn write_end(&self, attempt: AttemptId, end: &OutputEnd) -> io::Result<()> {
         let content = serde_json::to_vec(end)?;
         let path = self.path(attempt, END);
         path.parent().map_or(Ok(()), make_folder)?;
@@ -467,7 +467,7 @@ impl FolderOutputs {
         if self.writing().attempts.contains_key(&attempt) {
             return Ok(false);
         }
-        let removed = self.removed(Self::part_of(attempt))?;
+        let removed = self.read_removed(Self::part_of(attempt))?;
         Ok(removed.names(attempt) || (removed.has(attempt) && !self.has_files(attempt)?))
     }
 
@@ -477,7 +477,7 @@ impl FolderOutputs {
     }
 
     /// Returns the counts of an attempt that this process does not know yet.
-    fn counts(&self, attempt: AttemptId) -> io::Result<Counts> {
+    fn counts(&self, attempt: AttemptId) -> io::Result<OutputCounts> {
         let size = |stream| {
             let mut size = 0;
             // A stream has no gaps: it ends with the first file that is missing or not full.
@@ -489,7 +489,7 @@ impl FolderOutputs {
             }
             Ok::<u64, io::Error>(size)
         };
-        Ok(Counts { kept: [size(OutputStream::Stdout)?, size(OutputStream::Stderr)?], dropped: [0, 0] })
+        Ok(OutputCounts { kept: [size(OutputStream::Stdout)?, size(OutputStream::Stderr)?], dropped: [0, 0] })
     }
 }
 
@@ -506,19 +506,19 @@ impl From<io::Error> for Unread {
     }
 }
 
-impl End {
-    fn of(counts: &Counts, files: Option<[Files; 2]>, ended_at: Timestamp) -> Self {
+impl OutputEnd {
+    fn of(counts: &OutputCounts, files: Option<[Files; 2]>, ended_at: Timestamp) -> Self {
         let [stdout_bytes_dropped, stderr_bytes_dropped] = counts.dropped;
         Self { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped, ended_at, files, is_beginning: false }
     }
 
-    fn counts(&self) -> Counts {
-        Counts { kept: [0, 0], dropped: [self.stdout_bytes_dropped, self.stderr_bytes_dropped] }
+    fn counts(&self) -> OutputCounts {
+        OutputCounts { kept: [0, 0], dropped: [self.stdout_bytes_dropped, self.stderr_bytes_dropped] }
     }
 
     /// Returns the state of a stream.
     fn state(&self, stream: OutputStream) -> OutputState {
-        match self.counts().finished(stream) {
+        match self.counts().final_state(stream) {
             // It is not known how much is missing.
             OutputState::Complete if self.is_beginning => OutputState::Truncated { bytes_dropped: 0 },
             state => state,
@@ -550,7 +550,7 @@ impl Files {
     }
 }
 
-fn read_end(path: &Path) -> io::Result<Option<End>> {
+fn read_end(path: &Path) -> io::Result<Option<OutputEnd>> {
     let Some(content) = existing(fs::read(path))? else { return Ok(None) };
     // It is being written, or a power failure took its content.
     if content.is_empty() {
@@ -566,18 +566,18 @@ fn read_end(path: &Path) -> io::Result<Option<End>> {
 
 impl Outputs for FolderOutputs {
     fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
-        self.try_append(Printed { attempt, stream, offset, bytes })
+        self.try_append(PrintedPart { attempt, stream, offset, bytes })
     }
 
-    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+    fn accepted_offset(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
         match self.writing().attempts.get(&attempt) {
-            Some(counts) => Ok(counts.taken(stream)),
-            None => self.counts(attempt).map(|counts| counts.taken(stream)).map_err(|error| failed(attempt, &error)),
+            Some(counts) => Ok(counts.accepted_bytes(stream)),
+            None => self.counts(attempt).map(|counts| counts.accepted_bytes(stream)).map_err(|error| output_error(attempt, &error)),
         }
     }
 
     fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
-        self.try_note_printed(attempt, stream, bytes).map_err(|error| failed(attempt, &error))
+        self.try_note_printed(attempt, stream, bytes).map_err(|error| output_error(attempt, &error))
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
@@ -586,7 +586,7 @@ impl Outputs for FolderOutputs {
 
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
         self.try_read(attempt, stream, offset, bytes_max).map_err(|unread| match unread {
-            Unread::Io(error) => failed(attempt, &error),
+            Unread::Io(error) => output_error(attempt, &error),
             Unread::Damaged(why) => OutputError::Damaged { attempt, stream: stream.as_str(), why },
         })
     }
@@ -601,7 +601,7 @@ impl Disposable for FolderOutputs {
 
     /// Lists the content of one part. Output that a crash left unfinished, and that nothing writes, is
     /// finished on the way.
-    fn look_at(&self, part: u8) -> io::Result<Vec<Kept<AttemptId>>> {
+    fn look_at(&self, part: u8) -> io::Result<Vec<RetainedThing<AttemptId>>> {
         let Some(entries) = existing(fs::read_dir(self.part_path(part)))? else { return Ok(Vec::new()) };
         let mut found: BTreeMap<AttemptId, u64> = BTreeMap::new();
         for entry in entries {
@@ -610,7 +610,7 @@ impl Disposable for FolderOutputs {
             let Some(about) = existing(entry.metadata())? else { continue };
             *found.entry(attempt).or_default() += blocks(about.len());
         }
-        let removed = self.removed(part)?;
+        let removed = self.read_removed(part)?;
         let mut kept = Vec::with_capacity(found.len());
         for (attempt, bytes) in found {
             if removed.names(attempt) {
@@ -625,20 +625,20 @@ impl Disposable for FolderOutputs {
                 Ok(None) => self.finish_left(attempt).unwrap_or(None),
                 Err(_) => None,
             };
-            kept.push(Kept { name: attempt, bytes, since });
+            kept.push(RetainedThing { name: attempt, bytes, since });
         }
         Ok(kept)
     }
 
-    fn throw_away(&self, part: u8, things: &[Kept<AttemptId>]) -> io::Result<u64> {
+    fn throw_away(&self, part: u8, things: &[RetainedThing<AttemptId>]) -> io::Result<u64> {
         let attempts: Vec<AttemptId> = things.iter().map(|thing| thing.name).collect();
         // It is listed as removed before it is removed, so that a reader in between does not take a part for
         // the whole.
-        self.removed(part)?.add(&self.removed_path(part), &attempts)?;
+        self.read_removed(part)?.add(&self.removed_path(part), &attempts)?;
         self.remove_files(part, &attempts)
     }
 
-    fn found(&self, bytes: u64) {
+    fn note_usage(&self, bytes: u64) {
         let mut writing = self.writing();
         let came = std::mem::take(&mut writing.since_looked);
         self.used.store(bytes.saturating_add_signed(came), Ordering::Relaxed);
@@ -697,7 +697,7 @@ fn attempt_of(entry: &DirEntry) -> Option<AttemptId> {
     id.parse::<Id>().ok().map(AttemptId)
 }
 
-fn failed(attempt: AttemptId, error: &io::Error) -> OutputError {
+fn output_error(attempt: AttemptId, error: &io::Error) -> OutputError {
     OutputError::Store { attempt, why: error.to_string() }
 }
 

@@ -7,18 +7,18 @@ use bytes::Bytes;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
 
-use super::{Counts, OUTPUT_BYTES_MAX, Printed as PrintedPart, READ_BYTES_MAX, index};
+use super::{OUTPUT_BYTES_MAX, OutputCounts, PrintedPart, READ_BYTES_MAX, index};
 
 /// Outputs in memory.
 pub struct MemoryOutputs {
     bytes_max: u64,
-    attempts: Mutex<BTreeMap<AttemptId, Printed>>,
+    attempts: Mutex<BTreeMap<AttemptId, MemoryOutput>>,
 }
 
 #[derive(Default)]
-struct Printed {
+struct MemoryOutput {
     streams: [Vec<u8>; 2],
-    counts: Counts,
+    counts: OutputCounts,
     is_finished: bool,
     is_removed: bool,
 }
@@ -34,11 +34,11 @@ impl MemoryOutputs {
         if let Some(printed) = self.attempts().get_mut(&attempt)
             && printed.is_finished
         {
-            *printed = Printed { is_finished: true, is_removed: true, ..Printed::default() };
+            *printed = MemoryOutput { is_finished: true, is_removed: true, ..MemoryOutput::default() };
         }
     }
 
-    fn attempts(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Printed>> {
+    fn attempts(&self) -> MutexGuard<'_, BTreeMap<AttemptId, MemoryOutput>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -56,7 +56,7 @@ impl Outputs for MemoryOutputs {
         if printed.is_finished {
             // Output that was taken may be reported again.
             let until = offset.saturating_add(bytes.len() as u64);
-            let is_known = printed.counts.taken(stream) >= until;
+            let is_known = printed.counts.accepted_bytes(stream) >= until;
             return if is_known { Ok(()) } else { Err(OutputError::Store { attempt, why: "it was finished".to_owned() }) };
         }
         let fresh = printed.counts.admit(PrintedPart { attempt, stream, offset, bytes }, self.bytes_max)?;
@@ -64,18 +64,18 @@ impl Outputs for MemoryOutputs {
         Ok(())
     }
 
-    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
-        Ok(self.attempts().get(&attempt).map_or(0, |printed| printed.counts.taken(stream)))
+    fn accepted_offset(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+        Ok(self.attempts().get(&attempt).map_or(0, |printed| printed.counts.accepted_bytes(stream)))
     }
 
     fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
         let mut attempts = self.attempts();
-        if bytes == attempts.get(&attempt).map_or(0, |printed| printed.counts.taken(stream)) {
+        if bytes == attempts.get(&attempt).map_or(0, |printed| printed.counts.accepted_bytes(stream)) {
             return Ok(());
         }
         let printed = attempts.entry(attempt).or_default();
         if printed.is_finished {
-            let is_known = printed.counts.taken(stream) >= bytes;
+            let is_known = printed.counts.accepted_bytes(stream) >= bytes;
             return if is_known { Ok(()) } else { Err(OutputError::Store { attempt, why: "it was finished".to_owned() }) };
         }
         printed.counts.note_printed(stream, bytes);
@@ -84,7 +84,7 @@ impl Outputs for MemoryOutputs {
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
         if let Some(printed) = self.attempts().get_mut(&attempt) {
-            printed.is_finished |= printed.counts != Counts::default();
+            printed.is_finished |= printed.counts != OutputCounts::default();
         }
         Ok(())
     }
@@ -99,7 +99,7 @@ impl Outputs for MemoryOutputs {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(kept.len());
         let end = start.saturating_add(bytes_max.min(READ_BYTES_MAX)).min(kept.len());
         let is_all = printed.is_finished && end == kept.len();
-        let state = if is_all { printed.counts.finished(stream) } else { OutputState::Open };
+        let state = if is_all { printed.counts.final_state(stream) } else { OutputState::Open };
         Ok(OutputPart { bytes: Bytes::copy_from_slice(&kept[start..end]), next: offset + (end - start) as u64, state })
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use ensue_engine::record::{Head, Record};
 use rusqlite::{Connection, params};
 
-use super::row::{self, Stored, StoredBatch};
+use super::row::{self, StoredBatch, StoredRow};
 use crate::contents;
 
 /// Replaces all records of a file's first log with these, and writes its head.
@@ -21,7 +21,7 @@ pub(crate) fn replace_records(path: &Path, records: &[Record], head: Head) {
         let (epoch, contents) = (batch[0].epoch.0.cast_signed(), contents::write(batch).unwrap());
         StoredBatch::insert(&mut file.prepare(StoredBatch::INSERT).unwrap(), first, batch[0].batch, epoch, &contents).unwrap();
         for (step, record) in (0..).zip(batch) {
-            Stored::of(record, 0, first + step, step).unwrap().insert(&mut insert).unwrap();
+            StoredRow::of(record, 0, first + step, step).unwrap().insert(&mut insert).unwrap();
         }
     }
     drop(insert);

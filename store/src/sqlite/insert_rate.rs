@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{OpenError, PageSize, Place, Schema, open_to_write};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write};
 
 pub(super) const SCHEMA: Schema = Schema {
     name: "rows",
@@ -23,7 +23,7 @@ const BYTES_MAX: u64 = 512 * 1024 * 1024;
 pub fn inserts(folder: &Path, row: &[u8], rows_per_commit: u32, duration: Duration) -> Result<(u64, Duration), OpenError> {
     let path = folder.join(format!("rows-{rows_per_commit}.sqlite"));
     let failed = |error: rusqlite::Error| OpenError::of(&path, &error);
-    let mut connection = open_to_write(&Place::from(path.as_path()), &SCHEMA)?;
+    let mut connection = open_to_write(&SqliteFile::from(path.as_path()), &SCHEMA)?;
     let begin = Instant::now();
     let mut rows = 0;
     let rows_max = BYTES_MAX / (row.len() as u64).max(1);

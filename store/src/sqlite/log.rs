@@ -9,15 +9,15 @@ mod reader;
 
 use std::path::Path;
 
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
 use ensue_engine::record::{Chain, Epoch, Head, Position, Record, StreamId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 
-use super::row::{self, Stored, StoredBatch, array, count, integer, stream_bytes};
-use super::seen::{self, Keeping, Places, SeenFault};
-use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches, wrong_with};
+use super::row::{self, StoredBatch, StoredRow, array, count, integer, stream_bytes};
+use super::seen_keys::{self, Keeping, Places, SeenFault};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
 use crate::contents;
 use crate::transfer::Target;
@@ -46,7 +46,7 @@ const STATEMENTS_KEPT: usize = 32;
 /// A log in a SQLite file, held by its one writer.
 pub struct SqliteLog {
     connection: Connection,
-    place: Place,
+    place: SqliteFile,
     id: LogId,
     number: i64,
     epoch: Epoch,
@@ -61,7 +61,7 @@ pub fn logs(path: &Path) -> Result<Vec<LogId>, OpenError> {
 }
 
 /// Lists logs as [`logs`] does, through the caller's file system.
-pub fn logs_at(place: &Place) -> Result<Vec<LogId>, OpenError> {
+pub fn logs_at(place: &SqliteFile) -> Result<Vec<LogId>, OpenError> {
     let path = place.path.as_path();
     if !place.exists() {
         return Ok(Vec::new());
@@ -83,7 +83,7 @@ impl SqliteLog {
     }
 
     /// Opens a log as [`open`](Self::open) does, through the caller's file system.
-    pub fn open_at(place: Place, id: LogId) -> Result<Self, OpenError> {
+    pub fn open_at(place: SqliteFile, id: LogId) -> Result<Self, OpenError> {
         let mut connection = open_to_write(&place, &SCHEMA)?;
         let path = place.path.as_path();
         if let Some(why) = wrong_with(&connection, "logs").map_err(|error| OpenError::of(path, &error))? {
@@ -115,7 +115,7 @@ impl SqliteLog {
 
     /// Returns the error of a transaction that ended without storing the batch. Only this function decides
     /// whether the store may still be used.
-    fn failed(&mut self, error: &rusqlite::Error, at: Stage) -> AppendError {
+    fn handle_failure(&mut self, error: &rusqlite::Error, at: CommitStage) -> AppendError {
         match failure(error.sqlite_error_code(), at) {
             Failure::Full => AppendError::Full,
             Failure::Unknown => AppendError::Unknown,
@@ -202,14 +202,14 @@ impl Log for SqliteLog {
         match self.write(batch, head, epoch) {
             Ok(position) => Ok(position),
             Err(Unwritten::Because(error)) => Err(error),
-            Err(Unwritten::Failed(error, at)) => Err(self.failed(&error, at)),
+            Err(Unwritten::Failed(error, at)) => Err(self.handle_failure(&error, at)),
         }
     }
 
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
+    fn find_keys(&self, keys: &[DedupeKey]) -> Result<Vec<Option<DedupeEntry>>, LogError> {
         // All of them under one lock of the file, instead of one lock each.
         let read = self.connection.unchecked_transaction().map_err(|error| store_failed(&error))?;
-        seen::find(&read, self.number, &self.seen_places, keys).map_err(|fault| match fault {
+        seen_keys::find(&read, self.number, &self.seen_places, keys).map_err(|fault| match fault {
             SeenFault::Sqlite(error) => store_failed(&error),
             SeenFault::Damaged(why) => LogError::Store(why),
         })
@@ -240,12 +240,12 @@ enum Unwritten {
     /// It was rejected.
     Because(AppendError),
     /// SQLite failed.
-    Failed(rusqlite::Error, Stage),
+    Failed(rusqlite::Error, CommitStage),
 }
 
 impl From<rusqlite::Error> for Unwritten {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error, Stage::Open)
+        Self::Failed(error, CommitStage::Open)
     }
 }
 
@@ -272,7 +272,7 @@ impl SqliteLog {
             ])?;
         }
         let keeping = Keeping { now: at, keys_max: self.seen_keys_max, turn: position.0 };
-        let run = seen::remember(&write, self.number, &mut self.seen_places, &batch.seen, keeping).map_err(|fault| match fault {
+        let run = seen_keys::remember(&write, self.number, &mut self.seen_places, &batch.seen, keeping).map_err(|fault| match fault {
             SeenFault::Sqlite(error) => error.into(),
             SeenFault::Damaged(why) => Unwritten::Because(AppendError::Refused { record: batch.records.len().saturating_sub(1), why }),
         })?;
@@ -280,10 +280,10 @@ impl SqliteLog {
         // dropped.
         match write.execute_batch("COMMIT") {
             Ok(()) => {
-                self.seen_places.committed(&run);
+                self.seen_places.note_committed(&run);
                 Ok(position)
             }
-            Err(error) => Err(Unwritten::Failed(error, if write.is_autocommit() { Stage::Ended } else { Stage::Open })),
+            Err(error) => Err(Unwritten::Failed(error, if write.is_autocommit() { CommitStage::Ended } else { CommitStage::Open })),
         }
     }
 }
@@ -297,7 +297,7 @@ fn insert_batch(write: &Connection, number: i64, batch: &Batch, id: Id) -> Resul
     StoredBatch::insert(&mut insert, first, id, epoch, &contents)?;
     let mut insert = write.prepare_cached(row::INSERT)?;
     for (index, record) in batch.records.iter().enumerate() {
-        let stored = Stored::of(record, number, first + index as i64, index as i64).map_err(|why| refused(index, why))?;
+        let stored = StoredRow::of(record, number, first + index as i64, index as i64).map_err(|why| refused(index, why))?;
         // The unique index rejects a duplicate first revision; a later revision must follow its predecessor.
         if record.revision.0 != 1 {
             let newest = newest_revision(write, number, &record.stream)?;
@@ -348,7 +348,7 @@ fn constraint_refused(
 
 /// How far a transaction came before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum CommitStage {
     /// It failed before its commit, or in a commit that left it open: it is rolled back.
     Open,
     /// It failed in a commit that ended it.
@@ -366,15 +366,15 @@ enum Failure {
     Dead,
 }
 
-fn failure(code: Option<ErrorCode>, at: Stage) -> Failure {
+fn failure(code: Option<ErrorCode>, at: CommitStage) -> Failure {
     match (code, at) {
         // SQLite rolls back a transaction that finds the disk full, even in its commit.
-        (Some(ErrorCode::DiskFull), Stage::Open | Stage::Ended) => Failure::Full,
+        (Some(ErrorCode::DiskFull), CommitStage::Open | CommitStage::Ended) => Failure::Full,
         // After a failed sync the kernel may mark pages as clean that are not on the disk, so nothing written
         // later would be safe.
-        (Some(ErrorCode::SystemIoFailure), Stage::Open | Stage::Ended) => Failure::Dead,
-        (_, Stage::Open) => Failure::Dead,
-        (_, Stage::Ended) => Failure::Unknown,
+        (Some(ErrorCode::SystemIoFailure), CommitStage::Open | CommitStage::Ended) => Failure::Dead,
+        (_, CommitStage::Open) => Failure::Dead,
+        (_, CommitStage::Ended) => Failure::Unknown,
     }
 }
 

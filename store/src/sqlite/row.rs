@@ -8,7 +8,7 @@ use ensue_engine::ids::Id;
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement, params};
 
-pub(super) use crate::row::{Stored, StoredBatch, Sum, array, count, id, integer, stream_bytes};
+pub(super) use crate::row::{StoredBatch, StoredRow, Sum, array, count, id, integer, stream_bytes};
 
 use crate::row::{StoredBody, batch_sum};
 
@@ -21,7 +21,7 @@ pub(super) const INSERT: &str = "INSERT INTO records \
 pub(super) const SELECT: &str =
     "SELECT place, log, step, stream, revision, id, digest, bytes, encoding, key, chain, sum, content FROM records ";
 
-impl<'a> Stored<'a> {
+impl<'a> StoredRow<'a> {
     /// Inserts the row with a statement made of [`INSERT`].
     pub(super) fn insert(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
         let body = self.body.as_ref();

@@ -8,7 +8,7 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::VaultError;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{OpenError, PageSize, Place, Schema, open_to_write};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write};
 use crate::master_key::MasterKeys;
 use crate::stored_vault::{ENVELOPE_HEAD_BYTES, Envelope, EnvelopeName, Envelopes, StoredVault};
 
@@ -36,14 +36,14 @@ impl StoredVault<SqliteEnvelopes> {
     }
 
     /// Opens a vault as [`open`](Self::open) does, through the caller's file system.
-    pub fn open_at(place: &Place, log: LogId, masters: impl Into<MasterKeys>) -> Result<Self, OpenError> {
+    pub fn open_at(place: &SqliteFile, log: LogId, masters: impl Into<MasterKeys>) -> Result<Self, OpenError> {
         Ok(Self::of(log, masters, SqliteEnvelopes::open_at(place, log)?))
     }
 }
 
 impl SqliteEnvelopes {
     /// Opens the envelopes without a key, creating their file if necessary.
-    pub fn open_at(place: &Place, log: LogId) -> Result<Self, OpenError> {
+    pub fn open_at(place: &SqliteFile, log: LogId) -> Result<Self, OpenError> {
         let connection = open_to_write(place, &SCHEMA)?;
         let path = place.path.as_path();
         // Destroyed values must not be found in the file's free pages.
@@ -51,7 +51,7 @@ impl SqliteEnvelopes {
         Ok(Self { log, path: path.to_owned(), connection })
     }
 
-    fn failed(&self, error: &rusqlite::Error) -> VaultError {
+    fn error_from(&self, error: &rusqlite::Error) -> VaultError {
         VaultError::Store(format!("{}: {error}", self.path.display()))
     }
 }
@@ -71,19 +71,19 @@ impl Envelopes for SqliteEnvelopes {
             }
             transaction.commit()
         };
-        put().map_err(|error| self.failed(&error))
+        put().map_err(|error| self.error_from(&error))
     }
 
     fn get(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName) -> Result<Option<Vec<u8>>, VaultError> {
         const SQL: &str = "SELECT sealed FROM secrets WHERE log = ?1 AND purpose = ?2 AND name = ?3 AND version = ?4";
         let found = self.connection.query_row(SQL, params![self.log.0.as_bytes(), purpose, name, version], |row| row.get(0));
-        found.optional().map_err(|error| self.failed(&error))
+        found.optional().map_err(|error| self.error_from(&error))
     }
 
     fn remove(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName) -> Result<(), VaultError> {
         const SQL: &str = "DELETE FROM secrets WHERE log = ?1 AND purpose = ?2 AND name = ?3 AND version = ?4";
         let removed = self.connection.execute(SQL, params![self.log.0.as_bytes(), purpose, name, version]);
-        removed.map(|_| ()).map_err(|error| self.failed(&error))
+        removed.map(|_| ()).map_err(|error| self.error_from(&error))
     }
 
     fn list(&mut self, purpose: &str) -> Result<Vec<Envelope>, VaultError> {
@@ -93,7 +93,7 @@ impl Envelopes for SqliteEnvelopes {
                 .query_map(params![self.log.0.as_bytes(), purpose], envelope)?
                 .collect()
         };
-        rows().map_err(|error| self.failed(&error))
+        rows().map_err(|error| self.error_from(&error))
     }
 
     fn after(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName, most: usize) -> Result<Vec<Envelope>, VaultError> {
@@ -107,7 +107,7 @@ impl Envelopes for SqliteEnvelopes {
                 .query_map(params![self.log.0.as_bytes(), purpose, name, version, most], envelope)?
                 .collect()
         };
-        rows().map_err(|error| self.failed(&error))
+        rows().map_err(|error| self.error_from(&error))
     }
 
     fn heads(&mut self) -> Result<Vec<Vec<u8>>, VaultError> {
@@ -118,13 +118,13 @@ impl Envelopes for SqliteEnvelopes {
                 .query_map(params![self.log.0.as_bytes(), bytes], |row| row.get(0))?
                 .collect()
         };
-        heads().map_err(|error| self.failed(&error))
+        heads().map_err(|error| self.error_from(&error))
     }
 
     fn forget_replaced(&mut self) -> Result<(), VaultError> {
         // The envelopes of the key before must not be found in the write-ahead log.
         let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        emptied.map_err(|error| self.failed(&error))
+        emptied.map_err(|error| self.error_from(&error))
     }
 }
 

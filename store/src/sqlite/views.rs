@@ -3,14 +3,14 @@
 //! A commit survives the end of the process. The newest commits may be lost in a power failure; the missing
 //! records are then folded again. `ensue-views` defines the meaning of the rows.
 
-mod apart;
-mod ask;
-mod ended;
+mod ended_executions;
 mod groups;
 mod pack;
 mod read;
 mod scopes;
 mod series;
+mod side_tables;
+mod sql_query;
 #[cfg(test)]
 mod tests;
 
@@ -20,22 +20,22 @@ use std::sync::Arc;
 
 use ensue_engine::ids::LogId;
 use ensue_engine::record::Position;
-use ensue_views::retention::{Elapsed, Removed};
 use ensue_views::series::VERSION as SERIES_VERSION;
 use ensue_views::store::{Change, Changes, NewRow, PASSED_OVER_MAX};
+use ensue_views::view_retention::{ElapsedTime, RemovalCounts};
 use ensue_views::{Column, Row, Term, ViewError, ViewName, ViewStore, view};
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, ToSql, Transaction, TransactionBehavior, params};
 
 pub use read::SqliteViewReader;
 
-use self::apart::Apart;
-use self::ended::ENDED;
+use self::ended_executions::ENDED;
 use self::groups::{GROUPS, Groups};
-use self::scopes::Counted;
+use self::scopes::ScopeCounts;
 use self::series::{AtHand, SERIES};
+use self::side_tables::SideTable;
 use super::row::Sum;
-use super::{OpenError, PageSize, Place, Schema, open_to_write, release_caches};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches};
 use read::Readers;
 
 /// The file of views.
@@ -79,7 +79,7 @@ const SPAN: u64 = 1024;
 pub struct SqliteViews {
     connection: Connection,
     log: LogId,
-    made: Made,
+    made: ViewsProgress,
     names: BTreeMap<String, i64>,
     series: AtHand,
     readers: Arc<Readers>,
@@ -94,7 +94,7 @@ impl SqliteViews {
     }
 
     /// Opens views as [`open`](Self::open) does, through the caller's file system.
-    pub fn open_at(place: &Place, log: LogId) -> Result<Self, OpenError> {
+    pub fn open_at(place: &SqliteFile, log: LogId) -> Result<Self, OpenError> {
         let path = place.path.as_path();
         match Self::open_as_it_is(place, log) {
             Ok(Some(views)) => return Ok(views),
@@ -142,7 +142,7 @@ impl SqliteViews {
         let source = beside.close()?;
         let _closed = self.readers.close_all();
         // This connection's file is removed next, so it is closed first.
-        self.connection = Connection::open_in_memory().map_err(failed)?;
+        self.connection = Connection::open_in_memory().map_err(view_error)?;
         let in_files = |why: String| ViewError::Store(why);
         place.remove().map_err(in_files)?;
         let renamed = (place.files.rename)(&source.path, &place.path);
@@ -162,13 +162,13 @@ impl SqliteViews {
     /// state of the views.
     fn write(
         &mut self,
-        made: Made,
-        change: impl FnOnce(&Transaction<'_>, &mut BTreeMap<String, i64>, Made) -> Result<(), ViewError>,
+        made: ViewsProgress,
+        change: impl FnOnce(&Transaction<'_>, &mut BTreeMap<String, i64>, ViewsProgress) -> Result<(), ViewError>,
     ) -> Result<(), ViewError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(view_error)?;
         let written = change(&transaction, &mut self.names, self.made)
-            .and_then(|()| made.write(&transaction, self.log).map_err(failed))
-            .and_then(|()| transaction.commit().map_err(failed));
+            .and_then(|()| made.write(&transaction, self.log).map_err(view_error))
+            .and_then(|()| transaction.commit().map_err(view_error));
         match written {
             Ok(()) => {
                 self.made = made;
@@ -183,7 +183,7 @@ impl SqliteViews {
     }
 
     /// Returns `None` if the file holds something else.
-    fn open_as_it_is(place: &Place, log: LogId) -> Result<Option<Self>, OpenError> {
+    fn open_as_it_is(place: &SqliteFile, log: LogId) -> Result<Option<Self>, OpenError> {
         let connection = open_to_write(place, &VIEWS)?;
         let made = begin(&connection, log).map_err(|error| OpenError::of(&place.path, &error))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
@@ -194,37 +194,37 @@ impl SqliteViews {
     /// Frees the space of removed rows. The whole file is rewritten, which takes accordingly long.
     pub fn shrink(&mut self) -> Result<(), ViewError> {
         self.connection.flush_prepared_statement_cache();
-        self.connection.execute_batch("VACUUM").map_err(failed)
+        self.connection.execute_batch("VACUUM").map_err(view_error)
     }
 
     /// Closes the file so that it is complete by itself, and returns its place.
-    fn close(self) -> Result<Place, ViewError> {
+    fn close(self) -> Result<SqliteFile, ViewError> {
         let _closed = self.readers.close_all();
         self.connection.flush_prepared_statement_cache();
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)?;
-        self.connection.close().map_err(|(_, error)| failed(error))?;
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(view_error)?;
+        self.connection.close().map_err(|(_, error)| view_error(error))?;
         Ok(self.readers.place().clone())
     }
 }
 
 /// The progress of views, the records they skipped, and the rows removed from them.
 #[derive(Clone, Copy, Default)]
-struct Made {
+struct ViewsProgress {
     position: Position,
     /// The number of skipped records.
     passed_over: u64,
-    elapsed: Elapsed,
-    removed: Removed,
+    elapsed: ElapsedTime,
+    removed: RemovalCounts,
 }
 
-/// The columns of [`Made`], in reading order.
+/// The columns of [`ViewsProgress`], in reading order.
 const MADE: &str = "position, passed_over, stepped, elapsed, removed_executions, removed_rows";
 
-impl Made {
+impl ViewsProgress {
     /// Returns the columns, in the order of [`MADE`].
     fn columns(self) -> [i64; 6] {
-        let Removed { executions, rows } = self.removed;
-        let (stepped, elapsed) = (self.elapsed.stepped(), self.elapsed.micros());
+        let RemovalCounts { executions, rows } = self.removed;
+        let (stepped, elapsed) = (self.elapsed.total_step(), self.elapsed.micros());
         [place(self.position), self.passed_over.cast_signed(), stepped, elapsed, executions.cast_signed(), rows.cast_signed()]
     }
 
@@ -234,8 +234,8 @@ impl Made {
         Ok(Self {
             position: Position(count(0)?),
             passed_over: count(1)?,
-            elapsed: Elapsed::of(column(2)?, column(3)?),
-            removed: Removed { executions: count(4)?, rows: count(5)? },
+            elapsed: ElapsedTime::of(column(2)?, column(3)?),
+            removed: RemovalCounts { executions: count(4)?, rows: count(5)? },
         })
     }
 
@@ -245,7 +245,7 @@ impl Made {
         for column in self.columns() {
             sum.integer(column);
         }
-        sum.done()
+        sum.finish()
     }
 
     /// Writes them for a log.
@@ -259,11 +259,11 @@ impl Made {
 
 /// Returns the state of the views in a file, after marking an empty file as this log's. Returns `None` if
 /// they belong to another log or come from other folds.
-fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Made>> {
+fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<ViewsProgress>> {
     // Whatever a power failure takes from here is still in the log.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let found = connection.query_row(&format!("SELECT log, versions, sum, {MADE} FROM made"), [], |row| {
-        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, Made::read(row, 3)?))
+        Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, ViewsProgress::read(row, 3)?))
     });
     match found.optional()? {
         Some((of, versions, sum, made)) => {
@@ -272,8 +272,8 @@ fn begin(connection: &Connection, log: LogId) -> rusqlite::Result<Option<Made>> 
         }
         None => {
             let sql = "INSERT INTO made (only, log, versions, position, sum) VALUES (0, ?1, ?2, 0, ?3)";
-            connection.execute(sql, params![log.0.as_bytes(), made_by(), Made::default().sum(log)])?;
-            Ok(Some(Made::default()))
+            connection.execute(sql, params![log.0.as_bytes(), made_by(), ViewsProgress::default().sum(log)])?;
+            Ok(Some(ViewsProgress::default()))
         }
     }
 }
@@ -292,16 +292,16 @@ impl ViewStore for SqliteViews {
         self.made.passed_over
     }
 
-    fn elapsed(&self) -> Elapsed {
+    fn elapsed(&self) -> ElapsedTime {
         self.made.elapsed
     }
 
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
         let sql = format!("SELECT position, key, document FROM {view} WHERE key = ?1");
-        let mut statement = self.connection.prepare_cached(&sql).map_err(failed)?;
+        let mut statement = self.connection.prepare_cached(&sql).map_err(view_error)?;
         let mut rows = Vec::with_capacity(keys.len());
         for key in keys {
-            rows.extend(statement.query_row([Kept(key)], read::row).optional().map_err(failed)?);
+            rows.extend(statement.query_row([StoredTerm(key)], read::row).optional().map_err(view_error)?);
         }
         Ok(rows)
     }
@@ -310,7 +310,7 @@ impl ViewStore for SqliteViews {
         if changes.through <= self.made.position {
             return Err(ViewError::Gap { at: self.made.position, next: changes.through });
         }
-        let made = Made {
+        let made = ViewsProgress {
             position: changes.through,
             passed_over: self.made.passed_over + changes.passed_over.count(),
             elapsed: changes.elapsed,
@@ -320,24 +320,26 @@ impl ViewStore for SqliteViews {
         let mut series = std::mem::take(&mut self.series);
         self.write(made, |transaction, names, before| {
             write_rows(transaction, names, changes)?;
-            series::add(transaction, names, &mut series, &changes.increments).map_err(failed)?;
-            ended::insert(transaction, &changes.ended).and_then(|()| name_passed_over(transaction, before, changes)).map_err(failed)
+            series::add(transaction, names, &mut series, &changes.increments).map_err(view_error)?;
+            ended_executions::insert(transaction, &changes.ended)
+                .and_then(|()| name_passed_over(transaction, before, changes))
+                .map_err(view_error)
         })?;
         self.series = series;
         Ok(())
     }
 
     fn clear(&mut self) -> Result<(), ViewError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let apart = apart::TABLES.map(|(_, _, table)| table);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(view_error)?;
+        let apart = side_tables::TABLES.map(|(_, _, table)| table);
         let tables = ViewName::ALL.map(ViewName::as_str).into_iter().chain(apart);
         for table in tables.chain([ENDED, SERIES, GROUPS, "names", "spans", "scopes", "passed_over"]) {
-            transaction.execute(&format!("DELETE FROM {table}"), []).map_err(failed)?;
+            transaction.execute(&format!("DELETE FROM {table}"), []).map_err(view_error)?;
         }
-        Made::default().write(&transaction, self.log).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
+        ViewsProgress::default().write(&transaction, self.log).map_err(view_error)?;
+        transaction.commit().map_err(view_error)?;
         self.forget_what_is_at_hand();
-        self.made = Made::default();
+        self.made = ViewsProgress::default();
         Ok(())
     }
 }
@@ -347,7 +349,7 @@ fn write_rows(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, 
     // Changes are grouped by view, so one statement serves a run of them.
     for run in changes.rows.chunk_by(|(one, _), (other, _)| one == other) {
         let Some(&(view, _)) = run.first() else { continue };
-        let mut table = Table::of(transaction, view).map_err(failed)?;
+        let mut table = TableWriter::of(transaction, view).map_err(view_error)?;
         for (_, change) in run {
             let (position, written) = match change {
                 Change::Insert(row) => {
@@ -364,25 +366,25 @@ fn write_rows(transaction: &Transaction<'_>, names: &mut BTreeMap<String, i64>, 
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                     return Err(ViewError::Misfit { view, position });
                 }
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(view_error(error)),
             }
         }
-        table.finish(transaction).map_err(failed)?;
+        table.finish(transaction).map_err(view_error)?;
     }
     let mut span = transaction
         .prepare_cached(
             "INSERT INTO spans (span, earliest, latest) VALUES (?1, ?2, ?3) \
              ON CONFLICT (span) DO UPDATE SET earliest = min(earliest, excluded.earliest), latest = max(latest, excluded.latest)",
         )
-        .map_err(failed)?;
+        .map_err(view_error)?;
     for (number, (earliest, latest)) in spans {
-        span.execute(params![number.cast_signed(), earliest.micros(), latest.micros()]).map_err(failed)?;
+        span.execute(params![number.cast_signed(), earliest.micros(), latest.micros()]).map_err(view_error)?;
     }
     Ok(())
 }
 
 /// Names the first skipped records.
-fn name_passed_over(transaction: &Transaction<'_>, before: Made, changes: &Changes) -> rusqlite::Result<()> {
+fn name_passed_over(transaction: &Transaction<'_>, before: ViewsProgress, changes: &Changes) -> rusqlite::Result<()> {
     let named = usize::try_from(before.passed_over).unwrap_or(usize::MAX);
     for one in changes.passed_over.first().iter().take(PASSED_OVER_MAX.saturating_sub(named)) {
         let sql = "INSERT INTO passed_over (position, view, message) VALUES (?1, ?2, ?3)";
@@ -392,22 +394,22 @@ fn name_passed_over(transaction: &Transaction<'_>, before: Made, changes: &Chang
 }
 
 /// The statements that change one view's table.
-struct Table<'a> {
+struct TableWriter<'a> {
     view: ViewName,
     insert: CachedStatement<'a>,
     update: CachedStatement<'a>,
     remove: CachedStatement<'a>,
     /// The column with several values per row, if the view has one.
-    apart: Option<Apart<'a>>,
+    apart: Option<SideTable<'a>>,
     /// The scopes of the rows, if they belong somewhere.
-    scopes: Option<Counted<'a>>,
+    scopes: Option<ScopeCounts<'a>>,
     /// The groups of executions.
     groups: Option<Groups<'a>>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> TableWriter<'a> {
     fn of(connection: &'a Connection, view: ViewName) -> rusqlite::Result<Self> {
-        let own = || view.columns().iter().filter(|column| form(**column) != Form::Apart);
+        let own = || view.columns().iter().filter(|column| form(**column) != ColumnForm::Apart);
         let columns: String = own().map(|column| format!("\"{column}\", ")).collect();
         let of_scope = if view.is_scoped() { ["scope", "root_action"].as_slice() } else { &[] };
         let columns: String = columns + &of_scope.iter().map(|column| format!("{column}, ")).collect::<String>();
@@ -419,23 +421,23 @@ impl<'a> Table<'a> {
                 .prepare_cached(&format!("INSERT INTO {view} (position, key, began_at, {columns}document) VALUES ({values})"))?,
             update: connection.prepare_cached(&format!("UPDATE {view} SET document = ?3{status} WHERE position = ?1 AND key = ?2"))?,
             remove: connection.prepare_cached(&format!("DELETE FROM {view} WHERE position = ?1"))?,
-            apart: Apart::of(connection, view)?,
-            scopes: Counted::of(connection, view)?,
+            apart: SideTable::of(connection, view)?,
+            scopes: ScopeCounts::of(connection, view)?,
             groups: Groups::of(connection, view)?,
         })
     }
 
     fn insert(&mut self, row: &NewRow, connection: &Connection, names: &mut BTreeMap<String, i64>) -> rusqlite::Result<usize> {
         self.insert.raw_bind_parameter(1, place(row.position))?;
-        self.insert.raw_bind_parameter(2, Kept(&row.key))?;
+        self.insert.raw_bind_parameter(2, StoredTerm(&row.key))?;
         self.insert.raw_bind_parameter(3, row.began_at.micros())?;
         let mut next = 4;
         for (column, value) in self.view.columns().iter().zip(&row.columns) {
             match (value, form(*column)) {
-                (_, Form::Apart) => continue,
-                (Some(Term::Text(name)), Form::Number) => self.insert.raw_bind_parameter(next, number(connection, names, name)?)?,
-                (Some(value), Form::Number | Form::AsItIs) => self.insert.raw_bind_parameter(next, Kept(value))?,
-                (None, Form::Number | Form::AsItIs) => self.insert.raw_bind_parameter(next, rusqlite::types::Null)?,
+                (_, ColumnForm::Apart) => continue,
+                (Some(Term::Text(name)), ColumnForm::Number) => self.insert.raw_bind_parameter(next, number(connection, names, name)?)?,
+                (Some(value), ColumnForm::Number | ColumnForm::AsItIs) => self.insert.raw_bind_parameter(next, StoredTerm(value))?,
+                (None, ColumnForm::Number | ColumnForm::AsItIs) => self.insert.raw_bind_parameter(next, rusqlite::types::Null)?,
             }
             next += 1;
         }
@@ -447,7 +449,7 @@ impl<'a> Table<'a> {
             scopes::bind(&mut self.insert, next, numbers)?;
             next += numbers.len();
         }
-        self.insert.raw_bind_parameter(next, packed(row))?;
+        self.insert.raw_bind_parameter(next, pack_row(row))?;
         let inserted = self.insert.raw_execute()?;
         self.note_group(row.position, 1)?;
         Ok(inserted)
@@ -465,11 +467,11 @@ impl<'a> Table<'a> {
 
     fn update(&mut self, row: &NewRow, connection: &Connection, names: &mut BTreeMap<String, i64>) -> rusqlite::Result<usize> {
         self.update.raw_bind_parameter(1, place(row.position))?;
-        self.update.raw_bind_parameter(2, Kept(&row.key))?;
-        self.update.raw_bind_parameter(3, packed(row))?;
+        self.update.raw_bind_parameter(2, StoredTerm(&row.key))?;
+        self.update.raw_bind_parameter(3, pack_row(row))?;
         for (column, value) in self.view.columns().iter().zip(&row.columns) {
             if *column == Column::Status {
-                self.update.raw_bind_parameter(4, value.as_ref().map(Kept))?;
+                self.update.raw_bind_parameter(4, value.as_ref().map(StoredTerm))?;
             }
         }
         if let Some(apart) = &mut self.apart {
@@ -494,7 +496,7 @@ impl<'a> Table<'a> {
 }
 
 /// Returns a document in its stored form: [`SUM_BYTES`] that verify the row, followed by the packed document.
-fn packed(row: &NewRow) -> Vec<u8> {
+fn pack_row(row: &NewRow) -> Vec<u8> {
     let (text, id) = match &row.key {
         Term::Id(id) => (String::new(), Some(*id)),
         text @ (Term::Text(_) | Term::Texts(_)) => (text.to_string(), None),
@@ -510,13 +512,13 @@ fn packed(row: &NewRow) -> Vec<u8> {
 const SUM_BYTES: usize = 4;
 
 fn row_sum(position: i64, key: &[u8], document: &[u8]) -> [u8; SUM_BYTES] {
-    let [a, b, c, d, ..] = Sum::default().integer(position).bytes(key).bytes(document).done().to_le_bytes();
+    let [a, b, c, d, ..] = Sum::default().integer(position).bytes(key).bytes(document).finish().to_le_bytes();
     [a, b, c, d]
 }
 
 /// How the texts of a column are stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum ColumnForm {
     /// By their number in `names`.
     Number,
     /// As they are; ids as their 16 bytes.
@@ -525,9 +527,11 @@ enum Form {
     Apart,
 }
 
-fn form(column: Column) -> Form {
+fn form(column: Column) -> ColumnForm {
     match column {
-        Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name | Column::Actor => Form::Number,
+        Column::Trigger | Column::Source | Column::Rule | Column::Action | Column::Sensor | Column::Name | Column::Actor => {
+            ColumnForm::Number
+        }
         Column::Correlation
         | Column::Event
         | Column::Execution
@@ -536,8 +540,8 @@ fn form(column: Column) -> Form {
         | Column::Outcome
         | Column::Status
         | Column::What
-        | Column::Of => Form::AsItIs,
-        Column::Assignee | Column::Label => Form::Apart,
+        | Column::Of => ColumnForm::AsItIs,
+        Column::Assignee | Column::Label => ColumnForm::Apart,
     }
 }
 
@@ -562,9 +566,9 @@ fn number(connection: &Connection, names: &mut BTreeMap<String, i64>, name: &str
 }
 
 /// A term as a column stores it.
-struct Kept<'a>(&'a Term);
+struct StoredTerm<'a>(&'a Term);
 
-impl ToSql for Kept<'_> {
+impl ToSql for StoredTerm<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         match self.0 {
             Term::Id(id) => id.as_bytes().to_sql(),
@@ -581,7 +585,7 @@ fn place(position: Position) -> i64 {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given where the error is owned")]
-fn failed(error: rusqlite::Error) -> ViewError {
+fn view_error(error: rusqlite::Error) -> ViewError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ViewError::NotWhole(error.to_string()),
         Some(_) => ViewError::Store(error.to_string()),

@@ -45,7 +45,7 @@ impl Fixture {
         replace_records(&self.path(), records, self.head);
     }
 
-    fn verify(&self, seen: Option<Head>) -> Result<Verified, VerifyError> {
+    fn verify(&self, seen: Option<Head>) -> Result<VerifySummary, VerifyError> {
         // Not through `SqliteLogReader::open`, which compares with the head itself: that has its own tests.
         verify(&SqliteLogReader::open_unchecked(&self.path().as_path().into(), LOG).unwrap(), seen, |_| ())
     }
@@ -78,7 +78,7 @@ fn rechain(records: &mut [Record]) -> Head {
     head
 }
 
-fn broken_at(outcome: Result<Verified, VerifyError>) -> u64 {
+fn broken_at(outcome: Result<VerifySummary, VerifyError>) -> u64 {
     match outcome {
         Err(VerifyError::Chain(ChainError::Broken { at })) => at.0,
         other => panic!("{other:?}"),
@@ -89,14 +89,14 @@ fn broken_at(outcome: Result<Verified, VerifyError>) -> u64 {
 fn untouched_log_verifies() {
     let fixture = Fixture::new();
     let verified = fixture.verify(Some(fixture.head)).unwrap();
-    assert_eq!(verified, Verified { head: fixture.head, records: 12, bodies: 6 });
+    assert_eq!(verified, VerifySummary { head: fixture.head, records: 12, bodies: 6 });
 }
 
 #[test]
 fn empty_log_verifies() {
     let log = MemoryLog::new(LOG);
     let verified = verify(&*log.reader().unwrap(), None, |_| ()).unwrap();
-    assert_eq!(verified, Verified { head: Head::default(), records: 0, bodies: 0 });
+    assert_eq!(verified, VerifySummary { head: Head::default(), records: 0, bodies: 0 });
 }
 
 #[test]
@@ -487,7 +487,7 @@ fn truncated_file_leaves_the_same_data_or_an_error() {
 }
 
 /// A log that was killed, whose newest batches are only in the write-ahead log.
-fn killed() -> (Fixture, Vec<u8>, Vec<u8>) {
+fn make_killed_log() -> (Fixture, Vec<u8>, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log.sqlite");
     let mut log = SqliteLog::open(&path, LOG).unwrap();
@@ -500,14 +500,14 @@ fn killed() -> (Fixture, Vec<u8>, Vec<u8>) {
 
 #[test]
 fn killed_log_has_everything_when_reopened() {
-    let (fixture, main, wal) = killed();
+    let (fixture, main, wal) = make_killed_log();
     put_back(&fixture, &main, Some(&wal));
     assert_eq!(whole_or_error(&fixture).unwrap(), fixture.records);
 }
 
 #[test]
 fn opening_a_killed_log_checkpoints_its_tail_first() {
-    let (fixture, main, wal) = killed();
+    let (fixture, main, wal) = make_killed_log();
     put_back(&fixture, &main, Some(&wal));
     let log = SqliteLog::open(&fixture.path(), LOG).unwrap();
     // Apart from the transaction that took the epoch, nothing is left in the write-ahead log.
@@ -518,7 +518,7 @@ fn opening_a_killed_log_checkpoints_its_tail_first() {
 
 #[test]
 fn flipped_wal_bit_leaves_the_same_data_or_an_error() {
-    let (fixture, main, wal) = killed();
+    let (fixture, main, wal) = make_killed_log();
     let mut refused = 0;
     for (turn, at) in (0..wal.len()).step_by(997).enumerate() {
         let mut damaged = wal.clone();
@@ -531,7 +531,7 @@ fn flipped_wal_bit_leaves_the_same_data_or_an_error() {
 
 #[test]
 fn truncated_wal_leaves_the_same_data_or_an_error() {
-    let (fixture, main, wal) = killed();
+    let (fixture, main, wal) = make_killed_log();
     for length in (0..wal.len()).step_by(8191) {
         put_back(&fixture, &main, Some(&wal[..length]));
         assert!(assert_identical_or_refused(&fixture, &format!("{length} bytes of the write-ahead log")), "{length} bytes are not all");

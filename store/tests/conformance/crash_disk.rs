@@ -4,7 +4,7 @@
 
 use ensue_disk::{Disk, Sectors};
 
-use ensue_store::sqlite::{FileSystem, Place};
+use ensue_store::sqlite::{FileSystem, SqliteFile};
 
 /// Such disks, as SQLite accesses their files.
 pub(crate) const CRASH_DISKS: FileSystem = FileSystem {
@@ -18,8 +18,8 @@ pub(crate) const CRASH_DISKS: FileSystem = FileSystem {
 };
 
 /// Returns the place of a file on a disk.
-pub(crate) fn place(disk: &Disk, file: &str) -> Place {
-    Place { path: disk.path(file), files: CRASH_DISKS }
+pub(crate) fn place(disk: &Disk, file: &str) -> SqliteFile {
+    SqliteFile { path: disk.path(file), files: CRASH_DISKS }
 }
 
 /// Creates a disk for the test that runs on this thread.

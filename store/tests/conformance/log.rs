@@ -24,9 +24,9 @@ macro_rules! on_every_log {
 }
 
 mod appending;
-mod lasting;
+mod deduplication;
+mod durability;
 mod reading;
-mod remembering;
 
 /// A place that holds logs, and keeps them while none is open.
 trait Logs {

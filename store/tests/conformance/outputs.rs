@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ensue_engine::ids::{AttemptId, Id};
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
 
+use ensue_store::disk_retention::{Disposable, RetainedThing};
 use ensue_store::objects::{MemoryObjects, OutputSeal, SharedOutputs};
 use ensue_store::outputs::{FolderOutputs, MemoryOutputs, OutputLimits};
-use ensue_store::retention::{Disposable, Kept};
 use ensue_test_support::NOON;
 
 use OutputStream::{Stderr, Stdout};
@@ -24,7 +24,7 @@ struct Subject<'a> {
 impl Subject<'_> {
     /// Appends the next output.
     fn print(&self, attempt: AttemptId, stream: OutputStream, bytes: &[u8]) -> Result<(), OutputError> {
-        let taken = self.outputs.taken(attempt, stream)?;
+        let taken = self.outputs.accepted_offset(attempt, stream)?;
         self.outputs.append_at(attempt, stream, taken, bytes)
     }
 }
@@ -56,7 +56,7 @@ macro_rules! on_every_output_store {
         mod in_a_shared_store {
             $(#[test] fn $case() {
                 let folder = tempfile::tempdir().unwrap();
-                let outputs = super::shared(super::in_a_folder_at(&folder.path().join("outputs")));
+                let outputs = super::share_outputs(super::in_a_folder_at(&folder.path().join("outputs")));
                 let throw_away = |attempt| super::throw_away(outputs.folder(), attempt);
                 super::$case(&super::Subject { outputs: &outputs, throw_away: &throw_away });
             })*
@@ -69,13 +69,13 @@ fn in_a_folder_at(path: &std::path::Path) -> FolderOutputs {
     FolderOutputs::open(path, limits, Arc::new(|| NOON)).unwrap()
 }
 
-fn shared(folder: FolderOutputs) -> SharedOutputs {
+fn share_outputs(folder: FolderOutputs) -> SharedOutputs {
     SharedOutputs::of(folder, (Arc::new(MemoryObjects::default()), OutputSeal::new([7; 32], NOON)), Arc::new(|| NOON)).unwrap()
 }
 
 fn throw_away(outputs: &FolderOutputs, attempt: AttemptId) {
     for part in 0..=u8::MAX {
-        let kept: Vec<Kept<AttemptId>> = outputs.look_at(part).unwrap();
+        let kept: Vec<RetainedThing<AttemptId>> = outputs.look_at(part).unwrap();
         let due: Vec<_> = kept.into_iter().filter(|thing| thing.name == attempt && thing.since.is_some()).collect();
         if !due.is_empty() {
             outputs.throw_away(part, &due).unwrap();
@@ -336,7 +336,7 @@ fn gap_is_rejected_with_the_expected_offset(outputs: &Subject<'_>) {
 fn missing_output_beyond_the_cap_is_counted(outputs: &Subject<'_>) {
     outputs.append_at(ada(), Stdout, 0, &[1; 1_000]).unwrap();
     outputs.append_at(ada(), Stdout, 5_000, &[1; 1_000]).unwrap();
-    assert_eq!(outputs.taken(ada(), Stdout).unwrap(), 6_000);
+    assert_eq!(outputs.accepted_offset(ada(), Stdout).unwrap(), 6_000);
     outputs.finish(ada()).unwrap();
     assert_eq!(all(outputs, ada(), Stdout).1, OutputState::Truncated { bytes_dropped: 5_000 });
 }
@@ -357,9 +357,9 @@ fn printed_but_unreported_output_counts_as_dropped(outputs: &Subject<'_>) {
 }
 
 fn stream_reports_its_accepted_offset(outputs: &Subject<'_>) {
-    assert_eq!(outputs.taken(ada(), Stderr).unwrap(), 0);
+    assert_eq!(outputs.accepted_offset(ada(), Stderr).unwrap(), 0);
     outputs.append_at(ada(), Stderr, 0, &[1; 1_005]).unwrap();
-    assert_eq!((outputs.taken(ada(), Stderr).unwrap(), outputs.taken(ada(), Stdout).unwrap()), (1_005, 0));
+    assert_eq!((outputs.accepted_offset(ada(), Stderr).unwrap(), outputs.accepted_offset(ada(), Stdout).unwrap()), (1_005, 0));
 }
 
 fn removed_output_is_reported_as_removed(outputs: &Subject<'_>) {

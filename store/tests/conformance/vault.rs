@@ -73,7 +73,7 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
 }
 
-fn opened(vault: &dyn SealedVault, name: &str, version: u32) -> Option<Vec<u8>> {
+fn read_key(vault: &dyn SealedVault, name: &str, version: u32) -> Option<Vec<u8>> {
     vault.open_key(&key(name), version).unwrap().map(|secret| secret.reveal().to_vec())
 }
 
@@ -101,60 +101,60 @@ fn rotation_seals_every_value_under_the_next_master_key(vault: &dyn SealedVault)
     vault.end_rotation().unwrap();
     assert_eq!((vault.rotation(), vault.named_keys().unwrap()), (None, vec![next_master().id()]));
     vault.check().unwrap();
-    assert_eq!((opened(vault, "core.k", versions).unwrap(), vault.tokens().unwrap()), (b"one".to_vec(), vec![(token(1), [1; 32])]));
+    assert_eq!((read_key(vault, "core.k", versions).unwrap(), vault.tokens().unwrap()), (b"one".to_vec(), vec![(token(1), [1; 32])]));
 }
 
 fn value_stored_during_a_rotation_is_sealed_under_the_next_master_key(vault: &dyn SealedVault) {
     vault.begin_rotation(next_master());
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
     assert_eq!(vault.named_keys().unwrap(), [next_master().id()]);
-    assert_eq!(opened(vault, "core.k", 1).unwrap(), b"one");
+    assert_eq!(read_key(vault, "core.k", 1).unwrap(), b"one");
 }
 
 fn unknown_key_opens_nothing(vault: &dyn SealedVault) {
-    assert_eq!(opened(vault, "core.k", 1), None);
+    assert_eq!(read_key(vault, "core.k", 1), None);
     assert_eq!((vault.key_versions().unwrap().len(), vault.tokens().unwrap().len()), (0, 0));
 }
 
 fn key_opens_to_its_stored_value(vault: &dyn SealedVault) {
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
-    assert_eq!(opened(vault, "core.k", 1).unwrap(), b"one");
+    assert_eq!(read_key(vault, "core.k", 1).unwrap(), b"one");
 }
 
 fn versions_of_a_key_are_separate_values(vault: &dyn SealedVault) {
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
     vault.put_key(&key("core.k"), 2, &secret("two")).unwrap();
-    assert_eq!((opened(vault, "core.k", 1).unwrap(), opened(vault, "core.k", 2).unwrap()), (b"one".to_vec(), b"two".to_vec()));
-    assert_eq!(opened(vault, "core.k", 3), None);
+    assert_eq!((read_key(vault, "core.k", 1).unwrap(), read_key(vault, "core.k", 2).unwrap()), (b"one".to_vec(), b"two".to_vec()));
+    assert_eq!(read_key(vault, "core.k", 3), None);
 }
 
 fn keys_are_separate_values(vault: &dyn SealedVault) {
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
     vault.put_key(&key("core.kk"), 1, &secret("other")).unwrap();
-    assert_eq!((opened(vault, "core.k", 1).unwrap(), opened(vault, "core.kk", 1).unwrap()), (b"one".to_vec(), b"other".to_vec()));
+    assert_eq!((read_key(vault, "core.k", 1).unwrap(), read_key(vault, "core.kk", 1).unwrap()), (b"one".to_vec(), b"other".to_vec()));
 }
 
 fn storing_a_version_again_replaces_it(vault: &dyn SealedVault) {
     vault.put_key(&key("core.k"), 1, &secret("orphan")).unwrap();
     vault.put_key(&key("core.k"), 1, &secret("one")).unwrap();
-    assert_eq!(opened(vault, "core.k", 1).unwrap(), b"one");
+    assert_eq!(read_key(vault, "core.k", 1).unwrap(), b"one");
     assert_eq!(vault.key_versions().unwrap().len(), 1);
 }
 
 fn empty_value_is_valid(vault: &dyn SealedVault) {
     vault.put_key(&key("core.k"), 1, &secret("")).unwrap();
-    assert_eq!(opened(vault, "core.k", 1).unwrap(), b"");
+    assert_eq!(read_key(vault, "core.k", 1).unwrap(), b"");
 }
 
 fn value_of_arbitrary_bytes_round_trips(vault: &dyn SealedVault) {
     let bytes: Vec<u8> = (0..=255).collect();
     vault.put_key(&key("core.k"), 1, &Secret::new(bytes.clone())).unwrap();
-    assert_eq!(opened(vault, "core.k", 1).unwrap(), bytes);
+    assert_eq!(read_key(vault, "core.k", 1).unwrap(), bytes);
 }
 
 fn highest_version_is_valid(vault: &dyn SealedVault) {
     vault.put_key(&key("core.k"), u32::MAX, &secret("last")).unwrap();
-    assert_eq!(opened(vault, "core.k", u32::MAX).unwrap(), b"last");
+    assert_eq!(read_key(vault, "core.k", u32::MAX).unwrap(), b"last");
 }
 
 fn key_versions_are_listed_in_order(vault: &dyn SealedVault) {
@@ -170,7 +170,7 @@ fn destroyed_key_is_gone_and_the_others_stay(vault: &dyn SealedVault) {
     }
     vault.destroy_key(&key("core.k"), 2).unwrap();
     assert_eq!(vault.key_versions().unwrap(), [(key("core.k"), 1), (key("core.k"), 3)]);
-    assert_eq!(opened(vault, "core.k", 2), None);
+    assert_eq!(read_key(vault, "core.k", 2), None);
 }
 
 fn destroying_a_missing_entry_is_not_an_error(vault: &dyn SealedVault) {
@@ -221,7 +221,7 @@ mod only_on_sqlite {
     fn values_survive_reopening_the_vault() {
         let folder = tempfile::tempdir().unwrap();
         vault_in(&folder, LOG, master()).put_key(&key("core.k"), 1, &secret("one")).unwrap();
-        assert_eq!(opened(&vault_in(&folder, LOG, master()), "core.k", 1).unwrap(), b"one");
+        assert_eq!(read_key(&vault_in(&folder, LOG, master()), "core.k", 1).unwrap(), b"one");
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod only_on_sqlite {
         let folder = tempfile::tempdir().unwrap();
         let (vault, other) = (vault_in(&folder, LOG, master()), vault_in(&folder, OTHER_LOG, master()));
         vault.put_key(&key("core.a"), 1, &secret("a")).unwrap();
-        assert_eq!((opened(&other, "core.a", 1), other.key_versions().unwrap().len()), (None, 0));
+        assert_eq!((read_key(&other, "core.a", 1), other.key_versions().unwrap().len()), (None, 0));
         let id: String = OTHER_LOG.0.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         edit(&folder, &format!("UPDATE secrets SET log = x'{id}'"));
         assert!(matches!(other.open_key(&key("core.a"), 1), Err(VaultError::Integrity(_))));
@@ -300,7 +300,7 @@ mod only_on_sqlite {
         let rotated = rotate(&file, &vault, |_| Ok::<_, VaultError>(())).unwrap();
         assert!((rotated.values, rotated.left.is_none()) == (1, true) && !file.next_path().exists());
         assert_eq!(file.load().unwrap().current.id(), rotated.to);
-        assert_eq!(opened(&vault, "core.a", 1).unwrap(), b"a");
+        assert_eq!(read_key(&vault, "core.a", 1).unwrap(), b"a");
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod only_on_sqlite {
         std::fs::copy(file.next_path(), file.path()).unwrap();
         let keys = file.load().unwrap();
         assert_eq!((keys.current.id(), keys.next.is_none()), (rotated.to, true));
-        assert_eq!(opened(&SqliteVault::open(&folder.path().join("vault.sqlite"), LOG, keys).unwrap(), "core.a", 1).unwrap(), b"a");
+        assert_eq!(read_key(&SqliteVault::open(&folder.path().join("vault.sqlite"), LOG, keys).unwrap(), "core.a", 1).unwrap(), b"a");
     }
 
     #[test]

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
 use ensue_engine::time::Timestamp;
-use ensue_views::retention::RetainedViews;
 use ensue_views::store::{AllPassedOver, Change, Changes, NewRow, PASSED_OVER_MAX, PassedOver};
+use ensue_views::view_retention::RetainedViews;
 use ensue_views::{ListQuery, Row, RowReach, Term, ViewError, ViewName, ViewReader};
 use tempfile::TempDir;
 

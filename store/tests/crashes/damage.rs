@@ -13,7 +13,7 @@ const BATCHES: u64 = 30;
 const PAGE: usize = 8192;
 
 /// A log that was killed, so that its newest records are only in the write-ahead log.
-struct Killed {
+struct KilledLog {
     disk: Disk,
     records: Vec<Record>,
     /// The files at an earlier moment, and at the end.
@@ -25,7 +25,7 @@ fn contents(disk: &Disk) -> Vec<(String, Vec<u8>)> {
     disk.names().into_iter().filter_map(|name| disk.content(&name).map(|content| (name, content))).collect()
 }
 
-fn killed(name: &str) -> Killed {
+fn make_killed_log(name: &str) -> KilledLog {
     let disk = Disk::new(name, 1, Sectors::Bytes512);
     let mut story = Story::on(&disk);
     // A clean stop writes the first half back.
@@ -43,10 +43,10 @@ fn killed(name: &str) -> Killed {
     }
     disk.kill();
     drop(log);
-    Killed { after: contents(&disk), before, records: story.acknowledged, disk }
+    KilledLog { after: contents(&disk), before, records: story.acknowledged, disk }
 }
 
-impl Killed {
+impl KilledLog {
     fn put_back(&self, name: &str, damaged: &[u8]) {
         self.disk.kill();
         for name in self.disk.names() {
@@ -68,7 +68,7 @@ impl Killed {
             // Damage that is not read must not cause a panic, nor a wrong answer about a key.
             for record in records.iter().filter(|record| record.body.is_some()) {
                 let number = record.position.0;
-                if let Ok(found) = log.seen(&[dedupe_key("github", number)]) {
+                if let Ok(found) = log.find_keys(&[dedupe_key("github", number)]) {
                     assert!(found == [Some(seen_at(number, 1_000_000))] || found == [None], "{damage}: {found:?}");
                 }
             }
@@ -91,7 +91,7 @@ impl Killed {
 
 #[test]
 fn zeroed_sector_or_page_leaves_the_same_data_or_is_rejected() {
-    let killed = killed("zeroed");
+    let killed = make_killed_log("zeroed");
     let mut refused = 0;
     for (name, content) in &killed.after {
         for (size, step) in [(512, 31 * 512), (4096, 7 * 4096), (PAGE, 3 * PAGE)] {
@@ -113,7 +113,7 @@ fn zeroed_sector_or_page_leaves_the_same_data_or_is_rejected() {
 fn zeroed_sector_never_makes_a_stopped_log_look_empty() {
     let disk = Disk::new("zeroed-stopped", 1, Sectors::Bytes512);
     let mut story = Story::on(&disk);
-    assert_eq!(story.live(3), Ended::WithAll);
+    assert_eq!(story.live(3), LifeEnd::WithAll);
     let whole = disk.content("log.sqlite").unwrap();
     let head = story.acknowledged.last().map(|record| record.position);
     for (size, step) in [(512, 3 * 512), (4096, 4096)] {
@@ -135,7 +135,7 @@ fn zeroed_sector_never_makes_a_stopped_log_look_empty() {
 
 #[test]
 fn stale_page_leaves_the_same_data_or_is_rejected() {
-    let killed = killed("stale");
+    let killed = make_killed_log("stale");
     let (mut tried, mut refused) = (0, 0);
     for (name, older) in &killed.before {
         let (_, newer) = killed.after.iter().find(|(other, _)| other == name).unwrap();
@@ -156,7 +156,7 @@ fn stale_page_leaves_the_same_data_or_is_rejected() {
 
 #[test]
 fn misplaced_page_leaves_the_same_data_or_is_rejected() {
-    let killed = killed("misdirected");
+    let killed = make_killed_log("misdirected");
     let mut random = Random::new(7);
     let mut refused = 0;
     for (name, content) in &killed.after {
@@ -174,7 +174,7 @@ fn misplaced_page_leaves_the_same_data_or_is_rejected() {
 
 #[test]
 fn failed_or_short_read_leaves_the_same_data_or_is_rejected() {
-    let killed = killed("reads");
+    let killed = make_killed_log("reads");
     let whole = killed.after.iter().find(|(name, _)| name == "log.sqlite").unwrap().1.clone();
     let mut refused = 0;
     for failure in [Failure::Io, Failure::Part] {

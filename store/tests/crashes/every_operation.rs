@@ -23,9 +23,9 @@ fn lives(story: &mut Story, batches: u64, then: Then) {
     for life in 0..3 {
         let ended = story.live(batches);
         match (life, ended, then) {
-            (0, Ended::WithAll, _) => {}
-            (_, Ended::WithAll, _) | (_, Ended::WithFailure, Then::Kill) => story.disk.kill(),
-            (_, Ended::WithFailure, Then::PowerCut) => {
+            (0, LifeEnd::WithAll, _) => {}
+            (_, LifeEnd::WithAll, _) | (_, LifeEnd::WithFailure, Then::Kill) => story.disk.kill(),
+            (_, LifeEnd::WithFailure, Then::PowerCut) => {
                 story.disk.cut_power();
             }
         }

@@ -10,12 +10,12 @@ const BATCHES: u64 = 60;
 fn bytes_of_a_story() -> (u64, u64) {
     let disk = Disk::new("full-bytes", 0, Sectors::Bytes512);
     let mut story = Story::on(&disk);
-    assert_eq!(story.live(0), Ended::WithAll);
-    let before = disk.used();
+    assert_eq!(story.live(0), LifeEnd::WithAll);
+    let before = disk.used_bytes();
     let log = SqliteLog::open_at(place(&disk, "log.sqlite"), LOG).unwrap();
     drop(log);
     story.live(BATCHES);
-    (before, disk.used())
+    (before, disk.used_bytes())
 }
 
 #[test]
@@ -25,11 +25,11 @@ fn disk_full_at_any_byte_loses_nothing_and_appends_resume_with_space() {
     for space in (least..most).step_by(1_501) {
         let disk = Disk::new("full", space, sectors(space));
         let mut story = Story::on(&disk);
-        assert_eq!(story.live(1), Ended::WithAll);
-        disk.set_space(Some(space.max(disk.used())));
+        assert_eq!(story.live(1), LifeEnd::WithAll);
+        disk.set_space(Some(space.max(disk.used_bytes())));
         let ended = story.live(BATCHES);
         found_full += u64::from(story.full > 0);
-        if ended == Ended::WithFailure {
+        if ended == LifeEnd::WithFailure {
             // A full disk must be distinguished from a broken one: only an opening may fail, and the next one
             // with space does not.
             assert!(story.said.iter().all(|why| why.contains("full")), "{space} bytes: {:?}", story.said);
@@ -46,12 +46,12 @@ fn writer_on_a_full_disk_keeps_reading_and_writes_again_with_space() {
     let mut log = SqliteLog::open_at(place(&disk, "log.sqlite"), LOG).unwrap();
     let mut writer = Writer::of(&log);
     writer.append(&mut log, 3).unwrap();
-    disk.set_space(Some(disk.used()));
+    disk.set_space(Some(disk.used_bytes()));
     for _ in 0..3 {
         let batch = next_batch(&mut writer);
         assert!(matches!(log.append(&batch, writer.head().position, writer.epoch()), Err(AppendError::Full)));
         assert_eq!((log.head().unwrap(), log.reader().unwrap().head().unwrap()), (writer.head(), writer.head()));
-        assert_eq!(log.seen(&[dedupe_key("github", 4)]).unwrap(), [None]);
+        assert_eq!(log.find_keys(&[dedupe_key("github", 4)]).unwrap(), [None]);
     }
     disk.set_space(None);
     writer.append(&mut log, 3).unwrap();

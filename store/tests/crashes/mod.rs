@@ -5,8 +5,8 @@
 
 mod damage;
 mod every_operation;
+mod failed_syncs;
 mod full;
-mod lies;
 mod secrets;
 mod views;
 
@@ -47,7 +47,7 @@ enum Ending {
 
 /// How a life ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Ended {
+enum LifeEnd {
     /// It wrote everything.
     WithAll,
     /// The store failed.
@@ -64,12 +64,12 @@ impl Story {
     }
 
     /// Opens the log and appends batches as a sequencer does, until the first failure that ends a node.
-    fn live(&mut self, batches: u64) -> Ended {
+    fn live(&mut self, batches: u64) -> LifeEnd {
         match self.try_to_live(batches) {
-            Ok(()) => Ended::WithAll,
+            Ok(()) => LifeEnd::WithAll,
             Err(why) => {
                 self.said.push(why);
-                Ended::WithFailure
+                LifeEnd::WithFailure
             }
         }
     }
@@ -83,9 +83,9 @@ impl Story {
         for _ in 0..batches {
             let batch = next_batch(&mut writer);
             self.in_doubt = batch.records.clone();
-            match appended(&mut log, &writer, &batch) {
+            match append_and_settle(&mut log, &writer, &batch) {
                 Ok(_) => {
-                    writer.kept(&batch);
+                    writer.note_stored(&batch);
                     self.acknowledged.append(&mut self.in_doubt);
                 }
                 Err(AppendError::Full) => {
@@ -126,8 +126,8 @@ impl Story {
     fn check(&mut self) {
         self.disk.kill();
         self.disk.mend();
-        assert_eq!(self.live(2), Ended::WithAll, "{:?}", self.said.last());
-        assert_eq!(self.live(1), Ended::WithAll, "{:?}", self.said.last());
+        assert_eq!(self.live(2), LifeEnd::WithAll, "{:?}", self.said.last());
+        assert_eq!(self.live(1), LifeEnd::WithAll, "{:?}", self.said.last());
         let log = SqliteLog::open_at(place(&self.disk, "log.sqlite"), LOG).unwrap();
         let newest = self.acknowledged.last().unwrap();
         let head = Head { position: newest.position, chain: newest.chain };
@@ -147,7 +147,7 @@ fn next_batch(writer: &mut Writer) -> Batch {
 }
 
 /// Appends a batch. If its outcome is unknown, looks it up as a sequencer does.
-fn appended(log: &mut SqliteLog, writer: &Writer, batch: &Batch) -> Result<Position, AppendError> {
+fn append_and_settle(log: &mut SqliteLog, writer: &Writer, batch: &Batch) -> Result<Position, AppendError> {
     let dead = |error: ensue_engine::ports::LogError| AppendError::Dead(error.to_string());
     let before = writer.head().position;
     let mut outcome = log.append(batch, before, writer.epoch());
@@ -170,10 +170,10 @@ fn assert_dedupe_keys(log: &SqliteLog, records: &[Record]) {
     let mut newest = 0;
     for record in events {
         newest = record.position.0;
-        let found = log.seen(&[dedupe_key("github", newest)]).unwrap();
+        let found = log.find_keys(&[dedupe_key("github", newest)]).unwrap();
         assert_eq!(found, [Some(seen_at(newest, 1_000_000))]);
     }
-    assert_eq!(log.seen(&[dedupe_key("github", newest + 2)]).unwrap(), [None]);
+    assert_eq!(log.find_keys(&[dedupe_key("github", newest + 2)]).unwrap(), [None]);
 }
 
 fn ending(seed: u64) -> Ending {

@@ -8,7 +8,7 @@ use ensue_engine::ports::{Secret, Vault, VaultError};
 
 use super::*;
 use ensue_store::master_key::{KEY_BYTES, MasterKey, MasterKeyFile, MasterKeys};
-use ensue_store::rotation::{RotateError, Rotated, rotate};
+use ensue_store::rotation::{CompletedRotation, RotateError, rotate};
 use ensue_store::sqlite::vault::SqliteVault;
 use ensue_store::vault::{REWRAPPED_AT_ONCE, SealedVault};
 
@@ -71,14 +71,14 @@ fn vault_opens_stored_but_not_destroyed_keys_whichever_operation_fails() {
 }
 
 /// A vault and its master key, with more values than one transaction of a rotation seals.
-struct Sealed {
+struct VaultFixture {
     disk: Disk,
     folder: tempfile::TempDir,
 }
 
 const SEALED: u32 = REWRAPPED_AT_ONCE as u32 + 20;
 
-impl Sealed {
+impl VaultFixture {
     fn new(name: &str, seed: u64) -> Self {
         let sealed = Self { disk: Disk::new(&format!("{name}-{seed}"), seed, sectors(seed)), folder: tempfile::tempdir().unwrap() };
         let master = MasterKey::create(sealed.file().path()).unwrap();
@@ -90,7 +90,7 @@ impl Sealed {
     }
 
     /// Copies the files to a new disk.
-    fn copied(&self, seed: u64) -> Self {
+    fn copy_to_new_disk(&self, seed: u64) -> Self {
         let copy = Self { disk: Disk::new(&format!("copy-{seed}"), seed, sectors(seed)), folder: tempfile::tempdir().unwrap() };
         std::fs::copy(self.file().path(), copy.file().path()).unwrap();
         copy.disk.replace("vault.sqlite", self.disk.content("vault.sqlite").as_deref());
@@ -106,7 +106,7 @@ impl Sealed {
     }
 
     /// Rotates, or continues, and counts how often the rotation is recorded.
-    fn rotate(&self, recorded: &mut u32, outcome: Result<(), VaultError>) -> Result<Rotated<()>, RotateError<VaultError>> {
+    fn rotate(&self, recorded: &mut u32, outcome: Result<(), VaultError>) -> Result<CompletedRotation<()>, RotateError<VaultError>> {
         let vault = self.open(self.file().load().unwrap());
         rotate(&self.file(), &vault, |_| {
             *recorded += 1;
@@ -135,13 +135,13 @@ impl Sealed {
 
 #[test]
 fn rotation_of_the_master_key_continues_whichever_operation_fails() {
-    let original = Sealed::new("operations", 0);
-    let sealed = original.copied(0);
+    let original = VaultFixture::new("operations", 0);
+    let sealed = original.copy_to_new_disk(0);
     sealed.rotate(&mut 0, Ok(())).unwrap();
     let operations = sealed.disk.operations();
     assert!(operations > 10, "{operations}");
     for nth in 1..=operations {
-        let sealed = original.copied(nth);
+        let sealed = original.copy_to_new_disk(nth);
         sealed.disk.fail(Fault { nth, of: None, failure: Failure::Io, lasting: Lasting::ForEver });
         let _ = catch_unwind(AssertUnwindSafe(|| sealed.rotate(&mut 0, Ok(()))));
         sealed.disk.cut_power();
@@ -153,19 +153,19 @@ fn rotation_of_the_master_key_continues_whichever_operation_fails() {
 #[test]
 fn rotation_of_the_master_key_continues_after_each_of_its_steps() {
     // The process ended while it wrote the next key.
-    let sealed = Sealed::new("steps", 1);
+    let sealed = VaultFixture::new("steps", 1);
     let mut half_written = sealed.file().next_path().into_os_string();
     half_written.push(".new");
     std::fs::write(half_written, "0123").unwrap();
     sealed.continues("half of the next key is written");
 
     // After the next key was written, before any value was sealed under it.
-    let sealed = Sealed::new("steps", 2);
+    let sealed = VaultFixture::new("steps", 2);
     sealed.file().make_next().unwrap();
     sealed.continues("the next key is written");
 
     // Between two transactions.
-    let sealed = Sealed::new("steps", 3);
+    let sealed = VaultFixture::new("steps", 3);
     let vault = sealed.open(sealed.file().load().unwrap());
     vault.begin_rotation(sealed.file().make_next().unwrap());
     vault.rewrap(None).unwrap().unwrap();
@@ -174,14 +174,14 @@ fn rotation_of_the_master_key_continues_after_each_of_its_steps() {
     sealed.continues("some values are sealed under the next key");
 
     // Before and after the record: whether it is in the log, this function does not know.
-    let sealed = Sealed::new("steps", 4);
+    let sealed = VaultFixture::new("steps", 4);
     let mut recorded = 0;
     let stopped = sealed.rotate(&mut recorded, Err(VaultError::Store("stopped".to_owned())));
     assert!(matches!(stopped, Err(RotateError::Record(_))) && recorded == 1);
     sealed.continues("the rotation is recorded");
 
     // After the next key's file replaced the other.
-    let sealed = Sealed::new("steps", 5);
+    let sealed = VaultFixture::new("steps", 5);
     sealed.rotate(&mut recorded, Ok(())).unwrap();
     sealed.continues("the rotation is complete");
 }

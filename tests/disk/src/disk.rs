@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::fault::{Failure, Fault, Plan};
-use crate::file::{File, Left};
+use crate::file::{CutSummary, File};
 use crate::folder::{FileId, Folder};
 use crate::locks::{HandleId, Locks};
 use crate::paths;
@@ -16,7 +16,7 @@ use crate::vfs;
 
 /// A disk with one folder. Clones share the same disk.
 #[derive(Clone)]
-pub struct Disk(pub(crate) Arc<Shared>);
+pub struct Disk(pub(crate) Arc<DiskInner>);
 
 /// The unit that the disk writes atomically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct PowerCut {
     pub names_lost: u64,
 }
 
-pub(crate) struct Shared {
+pub(crate) struct DiskInner {
     name: String,
     state: Mutex<State>,
 }
@@ -99,7 +99,7 @@ impl Disk {
             life: 1,
             numbered: 0,
         };
-        let disk = Self(Arc::new(Shared { name: name.to_owned(), state: Mutex::new(state) }));
+        let disk = Self(Arc::new(DiskInner { name: name.to_owned(), state: Mutex::new(state) }));
         paths::enlist(name, &disk);
         disk
     }
@@ -127,8 +127,8 @@ impl Disk {
     }
 
     /// Returns how many bytes all files together occupy.
-    pub fn used(&self) -> u64 {
-        self.state().used()
+    pub fn used_bytes(&self) -> u64 {
+        self.state().used_bytes()
     }
 
     /// Ends the process that uses the disk. Everything it wrote is there, synced or not; its handles become
@@ -145,7 +145,7 @@ impl Disk {
         let names_lost = folder.cut_power(random);
         let mut cut = PowerCut { names_lost, ..PowerCut::default() };
         for file in files.values_mut() {
-            let Left { kept, lost, torn } = file.cut_power(random, *together);
+            let CutSummary { kept, lost, torn } = file.cut_power(random, *together);
             (cut.kept, cut.lost, cut.torn) = (cut.kept + kept, cut.lost + lost, cut.torn + torn);
         }
         let named: Vec<FileId> = folder.names().map(|(_, file)| file).collect();
@@ -276,10 +276,10 @@ impl Disk {
         match failure {
             None if part == into.len() => Ok(()),
             None => Err(ErrorKind::UnexpectedEof.into()),
-            Some(Failure::Io) => Err(broken()),
+            Some(Failure::Io) => Err(disk_error()),
             Some(Failure::Part) => {
                 into[part / 2..].fill(0);
-                Err(broken())
+                Err(disk_error())
             }
         }
     }
@@ -302,7 +302,7 @@ impl Disk {
         match outcome {
             Outcome::Done => Ok(()),
             Outcome::NoSpace => Err(ErrorKind::WriteZero.into()),
-            Outcome::Failed | Outcome::Part => Err(broken()),
+            Outcome::Failed | Outcome::Part => Err(disk_error()),
         }
     }
 
@@ -320,7 +320,7 @@ impl Disk {
             file.set_len(length);
         }
         state.trace.note(Kind::Truncate, &name, (length as u64, 0), outcome);
-        if outcome == Outcome::Done { Ok(()) } else { Err(broken()) }
+        if outcome == Outcome::Done { Ok(()) } else { Err(disk_error()) }
     }
 
     /// Syncs a file. The first sync of a journal also syncs its name, as SQLite does on a real machine.
@@ -343,7 +343,7 @@ impl Disk {
             Some(Failure::Io | Failure::Part) => {
                 file.fail_sync(random, *together);
                 trace.note(Kind::Sync, &name, (0, 0), Outcome::Failed);
-                Err(broken())
+                Err(disk_error())
             }
         }
     }
@@ -405,7 +405,7 @@ impl State {
         let failure = self.plan.next(kind);
         let outcome = if failure.is_none() { Outcome::Done } else { Outcome::Failed };
         self.trace.note(kind, name, place, outcome);
-        if failure.is_none() { Ok(()) } else { Err(broken()) }
+        if failure.is_none() { Ok(()) } else { Err(disk_error()) }
     }
 
     /// Returns the name of an open file if the process that opened it is still running.
@@ -417,12 +417,12 @@ impl State {
         Ok(named.map_or_else(String::new, |(name, _)| name.to_owned()))
     }
 
-    fn used(&self) -> u64 {
+    fn used_bytes(&self) -> u64 {
         self.folder.names().map(|(_, file)| self.files[&file].len() as u64).sum()
     }
 
     fn free(&self) -> usize {
-        self.space.map_or(usize::MAX, |space| space.saturating_sub(self.used()) as usize)
+        self.space.map_or(usize::MAX, |space| space.saturating_sub(self.used_bytes()) as usize)
     }
 
     /// Returns how many bytes can be written to a file from an offset on.
@@ -435,6 +435,6 @@ fn place(offset: u64) -> io::Result<usize> {
     usize::try_from(offset).map_err(|_| ErrorKind::InvalidInput.into())
 }
 
-fn broken() -> io::Error {
+fn disk_error() -> io::Error {
     io::Error::other("the disk failed, as it was told to")
 }

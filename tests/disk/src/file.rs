@@ -34,7 +34,7 @@ struct State {
 
 /// How much of the unsynced data survived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Left {
+pub(crate) struct CutSummary {
     pub(crate) kept: u64,
     pub(crate) lost: u64,
     pub(crate) torn: u64,
@@ -109,14 +109,14 @@ impl File {
     }
 
     /// Cuts the power: only some of the unsynced data survives.
-    pub(crate) fn cut_power(&mut self, random: &mut Random, together: usize) -> Left {
+    pub(crate) fn cut_power(&mut self, random: &mut Random, together: usize) -> CutSummary {
         let left = self.leave_some(random, together);
         self.now = self.kept.clone();
         left
     }
 
     /// Writes some of the unsynced data, always treating `together` sectors alike.
-    fn leave_some(&mut self, random: &mut Random, together: usize) -> Left {
+    fn leave_some(&mut self, random: &mut Random, together: usize) -> CutSummary {
         let lengths = std::mem::take(&mut self.lengths);
         if let Some(length) = lengths.get(random.below(lengths.len() as u64 + 1) as usize) {
             self.kept.resize(*length, 0);
@@ -132,7 +132,7 @@ impl File {
             blocks.entry(sector / together).or_default().push((sector, states));
         }
         let torn = random.thousandths(500).then(|| random.below(blocks.len() as u64) as usize);
-        let mut left = Left::default();
+        let mut left = CutSummary::default();
         for (at, (_, sectors)) in blocks.iter().enumerate() {
             if Some(at) == torn {
                 left.torn += 1;

@@ -7,14 +7,14 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::disk::{Disk, Names, Opening, Shared};
+use crate::disk::{Disk, DiskInner, Names, Opening};
 
 const BASE: &str = "/ensue-disk";
 
 /// How much is read and written at once when a file is rewritten.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-type Disks = BTreeMap<String, Weak<Shared>>;
+type Disks = BTreeMap<String, Weak<DiskInner>>;
 
 fn disks() -> MutexGuard<'static, Disks> {
     static DISKS: Mutex<Disks> = Mutex::new(BTreeMap::new());
@@ -33,7 +33,7 @@ pub(crate) fn path(disk: &str, file: &str) -> PathBuf {
 }
 
 /// Returns the disk that a path names, and the file's name on it.
-pub(crate) fn found(path: &Path) -> io::Result<(Disk, String)> {
+pub(crate) fn find_disk(path: &Path) -> io::Result<(Disk, String)> {
     let mut parts = path.strip_prefix(BASE).map_err(|_| ErrorKind::NotFound)?.iter().map(|part| part.to_string_lossy().into_owned());
     let disk = parts.next().and_then(|name| disks().get(&name)?.upgrade()).ok_or(ErrorKind::NotFound)?;
     Ok((Disk(disk), parts.next().unwrap_or_default()))
@@ -41,35 +41,35 @@ pub(crate) fn found(path: &Path) -> io::Result<(Disk, String)> {
 
 /// Returns true if the file exists.
 pub fn exists(path: &Path) -> bool {
-    found(path).is_ok_and(|(disk, name)| disk.exists(&name))
+    find_disk(path).is_ok_and(|(disk, name)| disk.exists(&name))
 }
 
 /// Creates an empty file; it is an error if it already exists.
 pub fn create(path: &Path) -> io::Result<()> {
-    let (disk, name) = found(path)?;
+    let (disk, name) = find_disk(path)?;
     disk.create(&name)
 }
 
 /// Removes a file.
 pub fn remove(path: &Path) -> io::Result<()> {
-    let (disk, name) = found(path)?;
+    let (disk, name) = find_disk(path)?;
     disk.remove(&name)
 }
 
 /// Renames a file on the same disk and replaces any file of the new name.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    let ((disk, from), (_, to)) = (found(from)?, found(to)?);
+    let ((disk, from), (_, to)) = (find_disk(from)?, find_disk(to)?);
     disk.rename(&from, &to)
 }
 
 /// Makes the names in the folder durable.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    found(folder)?.0.sync_folder()
+    find_disk(folder)?.0.sync_folder()
 }
 
 /// Rewrites a file's content in place and syncs it; does nothing if the file does not exist.
 pub fn write_again(path: &Path) -> io::Result<()> {
-    let (disk, name) = found(path)?;
+    let (disk, name) = find_disk(path)?;
     let handle = match disk.open(&name, Opening::There) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         opened => opened?,

@@ -154,7 +154,7 @@ fn full_disk_rejects_writes_and_accepts_them_once_there_is_space() {
     let disk = Disk::new("full", 1, Sectors::Bytes512);
     let connection = open(&disk, "cats");
     connection.execute_batch("CREATE TABLE cats (name TEXT)").unwrap();
-    disk.set_space(Some(disk.used() + 1000));
+    disk.set_space(Some(disk.used_bytes() + 1000));
     let refusal = connection.execute("INSERT INTO cats VALUES ('tom')", []).unwrap_err();
     assert_eq!(refusal.sqlite_error_code(), Some(rusqlite::ErrorCode::DiskFull));
     assert_eq!(count(&connection), 0);

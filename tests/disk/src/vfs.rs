@@ -16,7 +16,7 @@ use sqlite_vfs::{DatabaseHandle, LockKind, OpenAccess, OpenKind, OpenOptions, Vf
 
 use crate::disk::{Disk, Handle, Names, Opening};
 use crate::locks::REGION_BYTES;
-use crate::paths::found;
+use crate::paths::find_disk;
 
 /// The name under which SQLite knows these disks.
 pub const VFS: &str = "ensue-disk";
@@ -32,7 +32,7 @@ impl Vfs for Disks {
     type Handle = OpenFile;
 
     fn open(&self, path: &str, options: OpenOptions) -> io::Result<OpenFile> {
-        let (disk, name) = found(Path::new(path))?;
+        let (disk, name) = find_disk(Path::new(path))?;
         let opening = match options.access {
             OpenAccess::Read | OpenAccess::Write => Opening::There,
             OpenAccess::Create => Opening::Made,
@@ -47,12 +47,12 @@ impl Vfs for Disks {
     }
 
     fn delete(&self, path: &str) -> io::Result<()> {
-        let (disk, name) = found(Path::new(path))?;
+        let (disk, name) = find_disk(Path::new(path))?;
         disk.remove(&name)
     }
 
     fn exists(&self, path: &str) -> io::Result<bool> {
-        let (disk, name) = found(Path::new(path))?;
+        let (disk, name) = find_disk(Path::new(path))?;
         Ok(disk.exists(&name))
     }
 

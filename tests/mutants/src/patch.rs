@@ -107,7 +107,7 @@ impl Patch {
     }
 
     /// Returns the lines that the patch adds.
-    pub fn added(&self) -> impl Iterator<Item = &str> {
+    pub fn added_lines(&self) -> impl Iterator<Item = &str> {
         self.hunks.iter().flat_map(|hunk| &hunk.lines).filter_map(|line| match line {
             Line::Added(text) => Some(text.as_str()),
             Line::Kept(_) | Line::Removed(_) => None,
@@ -178,7 +178,7 @@ impl Edits {
 mod tests {
     use super::*;
 
-    fn applied(patches: &[&str]) -> Result<String> {
+    fn apply_texts(patches: &[&str]) -> Result<String> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("a.rs"), "fn a() {\n    one();\n    two();\n    two();\n}\n")?;
         let parsed = patches.iter().map(|text| Patch::parse("p.patch".into(), text)).collect::<Result<Vec<_>>>()?;
@@ -189,14 +189,14 @@ mod tests {
     fn patches_apply_wherever_their_lines_are_found_once() {
         let wrap = "--- a.rs\n+++ a.rs\n@@ -9,9 +9,9 @@\n-    one();\n+    if !is() {\n+        one();\n+    }\n     two();\n";
         let add = "--- a.rs\n+++ a.rs\n@@\n     one();\n+    three();\n     two();\n";
-        let text = applied(&[wrap, add]).unwrap();
+        let text = apply_texts(&[wrap, add]).unwrap();
         assert_eq!(text, "fn a() {\n    if !is() {\n        one();\n    }\n    three();\n    two();\n    two();\n}\n");
     }
 
     #[test]
     fn patch_whose_lines_are_absent_repeated_or_taken_is_rejected() {
         let hunk = |line: &str| format!("--- a.rs\n+++ a.rs\n@@\n-    {line}();\n+    else();\n");
-        let error = |patches: &[&str]| format!("{:#}", applied(patches).unwrap_err());
+        let error = |patches: &[&str]| format!("{:#}", apply_texts(patches).unwrap_err());
         assert!(error(&[&hunk("three")]).contains("p.patch does not apply to a.rs: renew it: its lines are found 0 times"));
         assert!(error(&[&hunk("two")]).contains("its lines are found 2 times"));
         assert!(error(&[&hunk("one"), &hunk("one")]).contains("another patch changes the line `one();`"));

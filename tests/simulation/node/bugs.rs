@@ -9,7 +9,7 @@ use ensue_node::parts::NodeCatalogs;
 
 use super::lock;
 use crate::disk::CRASH_NOTE;
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::life::Life;
 use crate::sometimes;
 
@@ -19,7 +19,7 @@ const ENDS: u32 = 3;
 /// Catalogs with an occasional bug.
 pub(super) struct BuggyCatalogs {
     pub(super) catalogs: Arc<NodeCatalogs>,
-    pub(super) ground: Arc<Ground>,
+    pub(super) ground: Arc<WorldGround>,
     pub(super) life: Arc<Life>,
     pub(super) crash_file: PathBuf,
     /// The last bug that persists, and when it happened.
@@ -43,7 +43,7 @@ impl BuggyCatalogs {
             return;
         }
         self.ground.witness().note_end(reaction);
-        self.ground.tell("node", "a reaction ends the process");
+        self.ground.trace("node", "a reaction ends the process");
         let kept = self.crash_file.with_file_name(CRASH_NOTE);
         // Without the note, the worst case is that this end is not counted.
         let _ = std::fs::copy(&self.crash_file, kept);
@@ -78,7 +78,7 @@ impl Catalogs for BuggyCatalogs {
     fn at(&self, revision: CatalogRevision) -> Option<Arc<Catalog>> {
         self.may_end_the_process();
         if self.strikes(revision) {
-            self.ground.tell("node", format!("a bug occurs when the catalog of revision {revision} is looked up"));
+            self.ground.trace("node", format!("a bug occurs when the catalog of revision {revision} is looked up"));
             sometimes!("a bug occurred in the core");
             self.ground.witness().note_bug(self.ground.now());
             std::panic::panic_any(SimulatedBug);

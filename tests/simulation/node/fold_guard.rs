@@ -46,8 +46,8 @@ impl Onlooker for KilledFoldGuard {
         self.guard.iter_mut().for_each(FoldGuard::end);
     }
 
-    fn kept(&mut self, through: Position) {
-        self.guard.iter_mut().for_each(|guard| guard.kept(through));
+    fn note_stored(&mut self, through: Position) {
+        self.guard.iter_mut().for_each(|guard| guard.note_stored(through));
     }
 }
 

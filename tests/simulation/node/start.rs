@@ -15,22 +15,22 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Blobs, Secret, Vault};
 use ensue_engine::record::Actor;
 use ensue_engine::sensors::state::Sensors;
-use ensue_executor::begun::{Begun, Opener};
+use ensue_executor::begun_file::{BegunFile, Opener};
 use ensue_executor::connections::Connections;
 use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
 use ensue_node::Config;
 use ensue_node::backend::readers_of;
 use ensue_node::config::{InquiryLinks, PasswordLogin};
+use ensue_node::log_runtime::open::open_on;
 use ensue_node::parts::{
-    Asking, BodyCache, Caps, Clock, CommitListeners, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock,
+    Asking, BodyCache, Caps, CommitListeners, Copies, Edge, KeyRing, LogReaders, NodeBacktests, NodeBodies, NodeCatalogs, NodeClock,
     NodeKeys, NodePasswords, NodePeople, NodeRefusals, NodeReplays, NodeSessions, NodeTokens, NodeUsage, OutsideWriter, PacksFolder,
-    Rebuilt, RecordedAddress, SensorSupervisor, SequencerParts, SupervisorParts, TokenTable, VarTable, ViewFollower, Waiting, follower,
-    plain, queues, sequencer, snapshots,
+    Rebuilt, RecordedAddress, SensorSupervisor, SequencerParts, SteppedClock, SupervisorParts, TokenTable, VarTable, ViewFollower, Waiting,
+    follower, plain, queues, sequencer, snapshots,
 };
-use ensue_node::seat::open::open_on;
 use ensue_store::blobs::BlobLimits;
 use ensue_store::outputs::{Now, OutputLimits};
-use ensue_store::settled::Settled;
+use ensue_store::settling_log::SettlingLog;
 use ensue_views::ViewReader;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -40,14 +40,14 @@ use super::fold_guard::KilledFoldGuard;
 use super::stop::Stopping;
 use super::submit::{LivingSubmit, Pump};
 use super::{Node, Room};
-use crate::api::{About, NoIssuers, NodeApi};
+use crate::api::{NoIssuers, NodeApi, SimulatedAbout};
 use crate::clock::{WorkerClock, WorldHands};
 use crate::databases::{OnServers, Servers};
 use crate::disk::{Disk, FailingLog, FailingVault};
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::life::Life;
 use crate::no_logins::NoLogins;
-use crate::operator::Operated;
+use crate::operator::OperatorSettings;
 use crate::peers::{NodePeers, PeerWorlds, Peers};
 use crate::programs::{Machine, NodePrograms};
 use crate::secrets::{self, DOOR_SECRET};
@@ -70,7 +70,7 @@ const COMES_UP_ELSEWHERE: u32 = 4;
 /// What a start is given.
 pub(crate) struct Start<'w> {
     /// The world.
-    pub(crate) ground: &'w Arc<Ground>,
+    pub(crate) ground: &'w Arc<WorldGround>,
     /// The disk it starts on.
     pub(crate) disk: &'w Disk,
     /// The node's number in the world.
@@ -82,7 +82,7 @@ pub(crate) struct Start<'w> {
     /// The machine that programs run on.
     pub(crate) machine: &'w Arc<Machine>,
     /// The operator's settings.
-    pub(crate) operated: &'w Operated,
+    pub(crate) operated: &'w OperatorSettings,
     /// The server that receives requests.
     pub(crate) server: &'w Arc<Server>,
     /// The other sides of the pulling sensors.
@@ -92,14 +92,14 @@ pub(crate) struct Start<'w> {
 }
 
 /// Why a start failed.
-pub(crate) enum Unstarted {
+pub(crate) enum StartFailure {
     /// It was killed during the start.
     Killed,
     /// It stopped by itself.
     Failed(String),
 }
 
-impl<E: std::fmt::Display> From<E> for Unstarted {
+impl<E: std::fmt::Display> From<E> for StartFailure {
     fn from(error: E) -> Self {
         Self::Failed(error.to_string())
     }
@@ -108,32 +108,32 @@ impl<E: std::fmt::Display> From<E> for Unstarted {
 impl Node {
     /// Starts a node, step by step as in production; it may be killed at each step. If it stops by itself,
     /// its worker leaves the attempts that it has taken over.
-    pub(crate) fn start(start: &Start<'_>) -> Result<Self, Unstarted> {
+    pub(crate) fn start(start: &Start<'_>) -> Result<Self, StartFailure> {
         let mut working = None;
-        let started = Self::started(start, &mut working);
-        if let (Err(Unstarted::Failed(_)), Some(working)) = (&started, working) {
+        let started = Self::try_start(start, &mut working);
+        if let (Err(StartFailure::Failed(_)), Some(working)) = (&started, working) {
             start.ground.witness().note_failed_start(start.number);
             working.leave();
         }
         started
     }
 
-    fn started(start: &Start<'_>, working: &mut Option<Working>) -> Result<Self, Unstarted> {
+    fn try_start(start: &Start<'_>, working: &mut Option<Working>) -> Result<Self, StartFailure> {
         let Start { ground, disk, number, boots, room, machine, operated, server, peers, servers } = *start;
         let life = Arc::new(Life::default());
         let may_die = |after: &'static str| {
             if ground.strikes(ground.plan.start_kill) {
-                ground.tell("node", format!("#{number} is killed while it starts, after {after}"));
+                ground.trace("node", format!("#{number} is killed while it starts, after {after}"));
                 sometimes!("killed while starting");
                 life.end();
                 disk.kill();
             }
-            if life.is_over() { Err(Unstarted::Killed) } else { Ok(()) }
+            if life.is_over() { Err(StartFailure::Killed) } else { Ok(()) }
         };
         let mut config = Config::new(disk.data());
         config.packs = disk.packs();
         config.state_base = Some(disk.state());
-        let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(WorldHands(ground.clone())));
+        let clock: Arc<dyn SteppedClock> = Arc::new(NodeClock::new(WorldHands(ground.clone())));
         let opened = open_on(&config, &*clock, |data| match servers {
             Some(servers) => Arc::new(OnServers { places: disk.places(data), servers: servers.clone() }),
             None => Arc::new(disk.places(data)),
@@ -181,7 +181,8 @@ impl Node {
         let beside = Box::new(move || backend.views_beside(log));
         let (reached, views_at) = watch::channel(ensue_engine::record::Position(0));
         let guard = KilledFoldGuard::open(&opened.data.views_crash(), views.position(), life.clone());
-        let views = ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()).under(Box::new(guard)).telling(changes.clone());
+        let views =
+            ViewFollower::new(views, reached, rebuilt.clone(), readers.clone()).under(Box::new(guard)).with_changes(changes.clone());
         let (views_told, views) = follower(views, opened.log.reader()?, followed.clone());
         let (taken, snapshots) = snapshots(opened.checkpoints, opened.saved_at, operated.snapshot_every);
         may_die("opening the views")?;
@@ -193,16 +194,16 @@ impl Node {
         });
         let running: Vec<_> = running.collect();
         for error in outputs.go_on(running.iter().map(|(attempt, _)| *attempt).collect()) {
-            ground.tell(
+            ground.trace(
                 "worker",
                 format!("the outputs of a running attempt cannot be continued: {}", disk.without_place(&error.to_string())),
             );
         }
         if number % COMES_UP_ELSEWHERE == 0 && !ground.is_healed() {
-            exchange(&opened.data.begun())?;
+            exchange(&opened.data.begun_attempts())?;
         }
         let by = Opener { new_worker: format!("worker{number}"), boot: format!("{BOOT}{boots:012}") };
-        let (begun, previous) = Begun::open(opened.data.begun(), by, running)?;
+        let (begun, previous) = BegunFile::open(opened.data.begun_attempts(), by, running)?;
         may_die("reading what had begun")?;
 
         let idle = Arc::new(Notify::new());
@@ -285,7 +286,7 @@ impl Node {
             log: match servers {
                 // A look at the log settles nothing there: a visible batch may be lost with its server.
                 Some(_) => Box::new(written),
-                None => Box::new(Settled::of(written)),
+                None => Box::new(SettlingLog::of(written)),
             },
             engine: opened.engine,
             head: opened.head,
@@ -372,7 +373,7 @@ impl Node {
                 vouching: Arc::new(NoLogins),
                 logins: Arc::new(NoLogins),
                 devices: Arc::new(NoIssuers),
-                node: Arc::new(About(handle.handle.gauges().clone())),
+                node: Arc::new(SimulatedAbout(handle.handle.gauges().clone())),
                 spans: None,
             },
             ground.plan.api_memory_bytes,

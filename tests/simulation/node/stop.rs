@@ -5,7 +5,7 @@
 
 use std::task::Poll;
 
-use ensue_executor::Stopped;
+use ensue_executor::UnfinishedAttempts;
 use ensue_node::parts::Sequencer;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -20,7 +20,7 @@ pub(super) enum Stopping {
     /// New connections are no longer accepted; earlier requests are answered.
     Requests,
     /// The worker no longer takes attempts; those that it has may end.
-    Attempts(oneshot::Receiver<Stopped>),
+    Attempts(oneshot::Receiver<UnfinishedAttempts>),
     /// The sequencer answers waiting commands and ends.
     Sequencer,
 }
@@ -44,7 +44,7 @@ impl Node {
     pub(crate) fn go_on_with_stop(&mut self) -> Result<Poll<()>, String> {
         match &mut self.stopping {
             Stopping::Unasked | Stopping::Sequencer => return Ok(Poll::Pending),
-            Stopping::Requests if self.ground.witness().unanswered(self.number) > 0 => return Ok(Poll::Pending),
+            Stopping::Requests if self.ground.witness().count_unanswered(self.number) > 0 => return Ok(Poll::Pending),
             Stopping::Requests => self.stop_the_worker(),
             Stopping::Attempts(told) => match told.try_recv() {
                 Ok(stopped) => self.stop_the_sequencer(&stopped),
@@ -59,7 +59,7 @@ impl Node {
         let (tell, told) = oneshot::channel();
         let (executor, sensors, patience) = (self.executor.clone(), self.sensors.clone(), self.stop_patience);
         sometimes!(executor.running() > 0, "a node stopped while attempts ran");
-        self.ground.tell("worker", format!("stops, and {} attempts run", executor.running()));
+        self.ground.trace("worker", format!("stops, and {} attempts run", executor.running()));
         self.runtime.spawn(async move {
             if let Some(sensors) = sensors {
                 sensors.stop().await;
@@ -70,11 +70,11 @@ impl Node {
         self.stopping = Stopping::Attempts(told);
     }
 
-    fn stop_the_sequencer(&mut self, stopped: &Stopped) {
-        let Stopped { left_running, ended } = stopped;
+    fn stop_the_sequencer(&mut self, stopped: &UnfinishedAttempts) {
+        let UnfinishedAttempts { left_running, ended } = stopped;
         sometimes!(!left_running.is_empty(), "a stop left programs to the next node");
         sometimes!(!ended.is_empty(), "a stop ended what outlasted its patience");
-        self.ground.tell("worker", format!("has stopped: {} attempts go on, {} were ended", left_running.len(), ended.len()));
+        self.ground.trace("worker", format!("has stopped: {} attempts go on, {} were ended", left_running.len(), ended.len()));
         self.handle.handle.stop();
         self.life.ask();
         self.stopping = Stopping::Sequencer;

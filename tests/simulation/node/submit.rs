@@ -4,18 +4,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ensue_engine::command::{Command, Refusal};
-use ensue_engine::ports::{Committed, Reply, Submit, SubmitError};
+use ensue_engine::ports::{CommitReceipt, Reply, Submit, SubmitError};
 use ensue_node::parts::{Asking, Sequencer, SequencerHandle, Turn};
 
 use super::lock;
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::life::Life;
 
 /// Submits commands to the sequencer of a node that may die.
 pub(super) struct LivingSubmit {
     pub(super) handle: SequencerHandle,
     pub(super) life: Arc<Life>,
-    pub(super) ground: Arc<Ground>,
+    pub(super) ground: Arc<WorldGround>,
 }
 
 impl Submit for LivingSubmit {
@@ -25,7 +25,7 @@ impl Submit for LivingSubmit {
         }
         self.life.ask();
         let ground = self.ground.clone();
-        let reply = move |outcome: Result<Committed, SubmitError>| {
+        let reply = move |outcome: Result<CommitReceipt, SubmitError>| {
             if matches!(outcome, Err(SubmitError::Refused(Refusal::Bug(_)))) {
                 ground.witness().note_refused(ground.now());
             }
@@ -68,8 +68,8 @@ impl Submit for Pump {
 }
 
 impl Asking for Pump {
-    fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
-        let told: Arc<Mutex<Option<Result<Committed, SubmitError>>>> = Arc::default();
+    fn ask(&self, command: Command) -> Result<CommitReceipt, SubmitError> {
+        let told: Arc<Mutex<Option<Result<CommitReceipt, SubmitError>>>> = Arc::default();
         let tell = told.clone();
         self.submit(command, Box::new(move |outcome| *lock(&tell) = Some(outcome)));
         loop {

@@ -45,7 +45,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     }
     for (number, request) in ledger.requests {
         if let Some(Outcome::Done(committed)) = &request.heard {
-            done(*number, request, committed.position.0, &committed.answer, records, &streams)?;
+            check_done(*number, request, committed.position.0, &committed.answer, records, &streams)?;
         }
         // Requests with an idempotency key are compared by their key.
         if let (Wish::Send { payload, key: None, .. }, None) = (&request.wish, &request.under) {
@@ -67,7 +67,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     Ok(())
 }
 
-fn done(
+fn check_done(
     number: u64,
     request: &Request,
     position: u64,
@@ -85,7 +85,7 @@ fn done(
         let of = streams.get(stream).map(Vec::as_slice).unwrap_or_default();
         of.iter().any(|record| kinds.contains(&record.kind.as_str()))
     };
-    let done = Done { number, request, position, records };
+    let done = DoneRequest { number, request, position, records };
     match (&request.wish, answer) {
         (Wish::Send { payload, .. } | Wish::Deliver { payload, .. }, Answer::Events(events)) => {
             for event in events {
@@ -133,12 +133,12 @@ fn done(
             );
         }
         // These lead to nothing further: the position in the answer is their record's own.
-        (Wish::SetKey(_), _) => done.made("key.set", &[("key", KEY)])?,
-        (Wish::RemoveKey, _) => done.made("key.removed", &[("key", KEY)])?,
+        (Wish::SetKey(_), _) => done.check_record("key.set", &[("key", KEY)])?,
+        (Wish::RemoveKey, _) => done.check_record("key.removed", &[("key", KEY)])?,
         // Between it and the position are the records of the rule's schedule, or of a parked reaction and of
         // executions that could start then.
         (Wish::SetMode(rule, mode), _) => {
-            done.with_what_followed("rule.mode_set").made("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?;
+            done.with_what_followed("rule.mode_set").check_record("rule.mode_set", &[("rule", rule), ("mode", mode.as_str())])?;
         }
         (Wish::Send { .. } | Wish::Deliver { .. } | Wish::Run { .. } | Wish::Rerun { .. } | Wish::TakeInPacks | Wish::See { .. }, _) => {}
     }
@@ -146,7 +146,7 @@ fn done(
 }
 
 /// A request that was answered as done.
-struct Done<'a> {
+struct DoneRequest<'a> {
     number: u64,
     request: &'a Request,
     /// The position in the answer.
@@ -154,7 +154,7 @@ struct Done<'a> {
     records: &'a [Raw],
 }
 
-impl Done<'_> {
+impl DoneRequest<'_> {
     /// The same, with the position of the newest record of a kind in the same batch, up to its own position.
     fn with_what_followed(&self, kind: &str) -> Self {
         let upto = usize::try_from(self.position).unwrap_or(usize::MAX).min(self.records.len());
@@ -166,7 +166,7 @@ impl Done<'_> {
 
     /// Requires that the record at its position is of a kind, contains what was requested, and is its
     /// client's.
-    fn made(&self, kind: &str, says: &[(&str, &str)]) -> Result<(), Violation> {
+    fn check_record(&self, kind: &str, says: &[(&str, &str)]) -> Result<(), Violation> {
         let Self { number, position, .. } = self;
         let record = usize::try_from(*position).ok().and_then(|at| self.records.get(at.checked_sub(1)?));
         let Some(record) = record else {

@@ -23,7 +23,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         demand!(ids.insert(&record.id), "I2", "the id {} at {at} is in the log twice", record.id);
         demand!(record.epoch >= epoch, "I7", "the record at {at} was written under epoch {}, after one of {epoch}", record.epoch);
         epoch = record.epoch;
-        stepped += record.stepped();
+        stepped += record.clock_step_micros();
         let now = record.micros() - stepped;
         demand!(now >= passed, "I2", "the record at {at} was written {} µs before the one before it, and no clock stepped", passed - now);
         passed = now;

@@ -10,7 +10,7 @@ use crate::sometimes;
 
 /// The records of one execution that starts programs.
 #[derive(Default)]
-struct Told<'r> {
+struct ProgramHistory<'r> {
     request: Option<&'r Raw>,
     attempts: Vec<&'r Raw>,
     succeeded: BTreeSet<&'r str>,
@@ -22,8 +22,8 @@ struct Told<'r> {
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
     let alive = ledger.machine.alive();
     demand!(alive.is_empty(), "I16", "programs run at the end although no execution is open: {alive:?}");
-    let started = ledger.machine.started();
-    let mut told: BTreeMap<&str, Told<'_>> = BTreeMap::new();
+    let started = ledger.machine.start_counts();
+    let mut told: BTreeMap<&str, ProgramHistory<'_>> = BTreeMap::new();
     for record in records.iter().filter(|record| record.stream.starts_with("execution/")) {
         let execution = told.entry(&record.stream).or_default();
         match record.kind.as_str() {

@@ -11,7 +11,7 @@ use crate::oracle::{Ledger, Violation, bounds, demand};
 use crate::sometimes;
 
 /// An execution according to its records.
-struct Told<'r> {
+struct ExecutionHistory<'r> {
     request: &'r Raw,
     phase: Phase<'r>,
     attempts: u64,
@@ -61,7 +61,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     let mut book = Book { told: BTreeMap::new(), token: 0, loads: BTreeMap::new(), stepped: 0, doubted: BTreeSet::new() };
     for (place, record) in records.iter().enumerate() {
         slots.note(record, &ledger.ground.rates);
-        book.stepped += record.stepped();
+        book.stepped += record.clock_step_micros();
         book.work(record.epoch, ledger);
         if record.stream.starts_with("execution/") {
             book.note(record, ledger)?;
@@ -82,7 +82,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
 
 /// All executions, up to the current record.
 struct Book<'r> {
-    told: BTreeMap<&'r str, Told<'r>>,
+    told: BTreeMap<&'r str, ExecutionHistory<'r>>,
     /// The newest fencing token.
     token: u64,
     /// The load of each queue.
@@ -127,7 +127,7 @@ impl<'r> Book<'r> {
             self.doubted.insert(&record.stream);
         }
         if record.kind == "execution.requested" {
-            let new = Told {
+            let new = ExecutionHistory {
                 request: record,
                 phase: Phase::Waiting,
                 attempts: 0,
@@ -178,7 +178,7 @@ impl<'r> Book<'r> {
     }
 }
 
-impl<'r> Told<'r> {
+impl<'r> ExecutionHistory<'r> {
     /// Returns true if it holds a worker's slot.
     fn is_busy(&self) -> bool {
         self.is_worked() && matches!(self.phase, Phase::Running(_))

@@ -17,7 +17,7 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::pack::{Doing, WrittenRule};
 use crate::sometimes;
 use crate::timeline::Counts;
-use reference::{Held, Keys, OfRule, Way, key_of, keys};
+use reference::{FlowOutcome, HeldMatch, Keys, OfRule, key_of, keys};
 
 /// How long after its time a held match may be released, in microseconds in which a node could write.
 const END_MICROS: u64 = 10_000_000;
@@ -107,7 +107,7 @@ impl<'w> Book<'w> {
             self.epoch = (record.epoch, ledger.ground.committed_at(record.position).unwrap_or(0));
         }
         self.newest = Some(record);
-        self.stepped += record.stepped();
+        self.stepped += record.clock_step_micros();
         if let Some(operated) = ledger.ground.operated_at(record.epoch) {
             let most = operated.flow_keys_max();
             self.most = (most, most.max(self.most.1));
@@ -119,10 +119,10 @@ impl<'w> Book<'w> {
                 let id = record.stream.strip_prefix("event/").unwrap_or_default();
                 self.events.insert(id, Came { record, modes: self.in_force.modes.clone() });
             }
-            "enforcement.made" => self.made(record)?,
+            "enforcement.made" => self.check_enforcement(record)?,
             "enforcement.held_on" | "enforcement.released" => self.releases(record)?,
-            "enforcement.superseded" => self.superseded(record)?,
-            "rule.flow_ended" => self.ended(record)?,
+            "enforcement.superseded" => self.check_superseded(record)?,
+            "rule.flow_ended" => self.check_flow_end(record)?,
             "rule.key_forgotten" => {
                 let (now, at, most) = (self.elapsed(record), record.position, self.most.0);
                 let of = self.rules.get_mut(record.text("rule_id"));
@@ -136,7 +136,7 @@ impl<'w> Book<'w> {
                 sometimes!("a rule knew too many keys, and forgot the one that was used longest ago");
             }
             "timer.set" | "timer.fired" if record.stream.starts_with("enforcement/") => self.timer(record, ledger)?,
-            "execution.requested" => self.requested(record)?,
+            "execution.requested" => self.check_request(record)?,
             "execution.succeeded" | "execution.failed" | "execution.timed_out" | "execution.cancelled" => {
                 let id = record.stream.strip_prefix("execution/").unwrap_or_default();
                 if let Some(open) = self.locks.remove(id).and_then(|lock| self.open.get_mut(&lock)) {
@@ -149,7 +149,7 @@ impl<'w> Book<'w> {
     }
 
     /// Returns why a rule's flow control has changed, or `None` if it has not.
-    fn outdated(&self, name: &str, id: &str, flow: &[Stage]) -> Option<&'static str> {
+    fn why_outdated(&self, name: &str, id: &str, flow: &[Stage]) -> Option<&'static str> {
         let now = self.in_force.now();
         let Some(rule) = now.rule(name, id) else { return Some("removed") };
         // A lock is not part of it; but a rule without any flow control differs from a rule with only a lock.
@@ -162,7 +162,7 @@ impl<'w> Book<'w> {
     }
 
     /// Handles a rule's enforcement of an event.
-    fn made(&mut self, record: &'w Raw) -> Result<(), Violation> {
+    fn check_enforcement(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, name, rule_id) = (record.position, record.text("rule"), record.text("rule_id"));
         let Some(came) = self.events.get(record.text("event")) else { return Ok(()) };
         let event = came.record;
@@ -182,7 +182,7 @@ impl<'w> Book<'w> {
         if !gathers(rule) && is_impossible(rule, &payload) {
             return is("rejected", "it cannot be run");
         }
-        if let Some(why) = self.outdated(name, rule_id, &rule.flow) {
+        if let Some(why) = self.why_outdated(name, rule_id, &rule.flow) {
             sometimes!("a match was worked on after its rule's flow control had gone");
             let holds = rule.flow.iter().any(|stage| reference::holds(stage.does));
             return match (is_shadow, holds) {
@@ -198,7 +198,7 @@ impl<'w> Book<'w> {
         let (way, superseded) = of.walk((rule, 0), &keys, (now, at), id, self.most.0);
         of.call(record, &keys);
         // A flow control without state has nothing that could end.
-        let keeps = of.keeps() || matches!(way, Way::Held { .. });
+        let keeps = of.keeps() || matches!(way, FlowOutcome::Held { .. });
         if !keeps {
             self.rules.remove(rule_id);
         }
@@ -206,24 +206,24 @@ impl<'w> Book<'w> {
             self.due.insert((other, id), why);
         }
         match way {
-            Way::Deduplicated(first) => {
+            FlowOutcome::Deduplicated(first) => {
                 sometimes!("a match repeated another");
                 is("deduplicated", "it repeats another")?;
                 demand!(text(says, "of") == first, "I27", "{name} at {at} says that it repeats {:?}, and it repeats {first}", says);
             }
-            Way::Throttled => {
+            FlowOutcome::Throttled => {
                 sometimes!("a match was more than a throttle lets through");
                 is("throttled", "there are too many")?;
             }
-            Way::Held { stage, until, began, waits_for_first } => {
+            FlowOutcome::Held { stage, until, began, waits_for_first } => {
                 is("held", "a flow control holds it")?;
                 self.holds(record, (stage, until), says)?;
                 self.ever_held.insert(id);
                 let held =
-                    Held { rule, keys, stage, until, began, since: record, number: 1, has_timer: waits_for_first, fired: None, event };
+                    HeldMatch { rule, keys, stage, until, began, since: record, number: 1, has_timer: waits_for_first, fired: None, event };
                 self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
             }
-            Way::Through => {
+            FlowOutcome::Through => {
                 sometimes!(gathers(rule), "a window was filled");
                 sometimes!(rule.flow.iter().any(|stage| matches!(stage.does, Does::Each(_))), "a window of two triggers was filled");
                 match (is_impossible(rule, &payload), is_shadow) {
@@ -274,7 +274,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    fn requested(&mut self, record: &'w Raw) -> Result<(), Violation> {
+    fn check_request(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let id = record.stream.strip_prefix("execution/").unwrap_or_default();
         let is_promised = self.promised.remove(id).is_some();
         let of_held = record.said.get("enforcement").and_then(Value::as_str).filter(|of| self.ever_held.contains(of));
@@ -386,17 +386,17 @@ impl<'w> Book<'w> {
         for (other, why) in superseded {
             self.due.insert((other, id), why);
         }
-        let ended = self.outdated(name, rule_id, &held.rule.flow);
+        let ended = self.why_outdated(name, rule_id, &held.rule.flow);
         demand!(ended.is_none(), "I27", "enforcement {id} is released at {at}, and the flow control of {name} was {ended:?}");
         sometimes!(matches!(held.stage.does, Does::Missing(_)), "nothing followed a match for long enough to act on it");
         sometimes!(matches!(held.stage.does, Does::Debounce(..)), "after a quiet time, the last match was acted on");
         sometimes!(held.since.epoch != record.epoch, "a match was held over a restart");
-        if let Way::Held { stage, until, began, waits_for_first } = way {
+        if let FlowOutcome::Held { stage, until, began, waits_for_first } = way {
             demand!(record.kind == "enforcement.held_on", "I27", "enforcement {id} is acted on at {at}, but {stage} had to hold it");
             sometimes!("a match was held by one flow control after the other");
             self.holds(record, (stage, until), Some(&record.said))?;
             let number = held.number + 1;
-            let held = Held { stage, until, began, since: record, number, has_timer: waits_for_first, fired: None, ..held };
+            let held = HeldMatch { stage, until, began, since: record, number, has_timer: waits_for_first, fired: None, ..held };
             self.rules.get_mut(rule_id).expect("it was just looked at").hold(id, held);
             return Ok(());
         }
@@ -413,7 +413,7 @@ impl<'w> Book<'w> {
     }
 
     /// Handles a held match that is superseded.
-    fn superseded(&mut self, record: &'w Raw) -> Result<(), Violation> {
+    fn check_superseded(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, id) = (record.position, record.stream.strip_prefix("enforcement/").unwrap_or_default());
         let (why, name, rule_id) = (record.text("why"), record.text("rule"), record.text("rule_id"));
         if let Some(by) = record.said.get("by").and_then(Value::as_str) {
@@ -433,19 +433,19 @@ impl<'w> Book<'w> {
             return Ok(());
         }
         sometimes!("the flow control of a rule ended with its held matches");
-        let ended = self.outdated(name, rule_id, &held.rule.flow);
+        let ended = self.why_outdated(name, rule_id, &held.rule.flow);
         let is_so = ended.is_some_and(|ended| why == format!("rule_{ended}"));
         demand!(is_so, "I27", "enforcement {id} is given up at {at} ({why}), and the flow control of {name} was {ended:?}");
         Ok(())
     }
 
     /// Handles the end of a rule's flow control state.
-    fn ended(&mut self, record: &'w Raw) -> Result<(), Violation> {
+    fn check_flow_end(&mut self, record: &'w Raw) -> Result<(), Violation> {
         let (at, name, rule_id, why) = (record.position, record.text("rule"), record.text("rule_id"), record.text("why"));
         let Some(of) = self.rules.remove(rule_id) else {
             return Err(Violation::new("I27", format!("the flow control of {name} ends at {at}, but it keeps nothing")));
         };
-        let ended = self.outdated(name, rule_id, &of.rule.flow);
+        let ended = self.why_outdated(name, rule_id, &of.rule.flow);
         demand!(ended == Some(why), "I27", "the flow control of {name} ends at {at} ({why}), and was {ended:?}");
         let left = of.held.len();
         demand!(left == 0, "I27", "the flow control of {name} ends at {at}, but {left} of its matches are held without a record");
@@ -468,7 +468,7 @@ impl<'w> Book<'w> {
             demand!(of.is_within(self.most.1, now), "I27", "{} knows more keys at {at} than {}", of.name, self.most.1);
         }
         for (id, of) in self.rules.iter().filter(|_| self.owed.is_empty()) {
-            let ended = self.outdated(of.name, id, &of.rule.flow);
+            let ended = self.why_outdated(of.name, id, &of.rule.flow);
             demand!(ended.is_none(), "I27", "something is kept for {} at {at}, and its flow control was {ended:?}", of.name);
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::http::{BodyFault, Exchange, Told};
+use crate::http::{BodyFault, ClientAnswer, Exchange};
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 use crate::pack::DOOR_TRIGGER;
@@ -38,7 +38,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
 }
 
 /// Checks the form of an answer.
-fn form(exchange: &Exchange, told: &Told, ledger: &Ledger<'_>) -> Result<(), Violation> {
+fn form(exchange: &Exchange, told: &ClientAnswer, ledger: &Ledger<'_>) -> Result<(), Violation> {
     let Exchange { number, .. } = exchange;
     let (status, code) = (told.status, told.code());
     demand!(!told.holds_secret, "I18", "the answer to request {number} ({status} {code}) has a secret in it");

@@ -10,7 +10,7 @@ use crate::oracle::{Violation, demand};
 use crate::sometimes;
 
 /// An execution that must hold a lock.
-struct Claimed {
+struct LockDemand {
     lock: String,
     limit: usize,
     conflict: String,
@@ -23,7 +23,7 @@ struct Claimed {
 /// it.
 #[derive(Default)]
 struct Book<'r> {
-    claimed: BTreeMap<&'r str, Claimed>,
+    claimed: BTreeMap<&'r str, LockDemand>,
     holders: BTreeMap<String, BTreeSet<&'r str>>,
     cancelled: BTreeSet<&'r str>,
     over: BTreeSet<&'r str>,
@@ -67,7 +67,7 @@ impl<'r> Book<'r> {
                     let conflict = Some(text("conflict")).filter(|conflict| !conflict.is_empty()).unwrap_or_else(|| "queue".to_owned());
                     let limit = claim.get("limit").and_then(Value::as_u64).unwrap_or(0) as usize;
                     let lock = format!("{} {}", claim["owner"], text("key"));
-                    self.claimed.insert(id, Claimed { lock, limit, conflict, asked: at, waits: false });
+                    self.claimed.insert(id, LockDemand { lock, limit, conflict, asked: at, waits: false });
                 }
             }
             "lock.awaited" => {
@@ -84,7 +84,7 @@ impl<'r> Book<'r> {
                 }
             }
             "lock.acquired" => {
-                let waits = |claimed: &Claimed| {
+                let waits = |claimed: &LockDemand| {
                     let holds = self.holders.get(&claimed.lock).is_some_and(|holders| holders.contains(id));
                     claimed.waits || !holds && self.owed.contains(&claimed.asked)
                 };

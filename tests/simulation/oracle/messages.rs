@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
-use crate::saying::{Line, Meant};
+use crate::program_lines::{Line, LineMeaning};
 use crate::sometimes;
 
 /// The beginning of the reason for which a line is rejected after a bug.
@@ -41,7 +41,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             _ => {}
         }
     }
-    let said = ledger.machine.said();
+    let said = ledger.machine.printed_lines();
     let mut bugs: BTreeMap<&str, u64> = BTreeMap::new();
     for ((attempt, index), record) in &made {
         let line = said.get(*attempt).and_then(|lines| lines.get(usize::try_from(*index).ok()?));
@@ -69,7 +69,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         for (index, line) in lines.iter().enumerate() {
             let is_made = made.contains_key(&(attempt.as_str(), index as u64));
             // Only the newest progress counts.
-            let must_be = was_heard_to_its_end && line.meant != Meant::Progress;
+            let must_be = was_heard_to_its_end && line.meant != LineMeaning::Progress;
             demand!(is_made || !must_be, "I1", "attempt {attempt} succeeded, but its line {index} is not in the log: {:?}", line.meant);
         }
     }
@@ -80,10 +80,10 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
 fn fits(line: &Line, record: &Raw, emitted: &BTreeMap<&str, &Raw>) -> Result<(), Violation> {
     let (at, kind) = (record.position, record.kind.as_str());
     match (&line.meant, kind) {
-        (Meant::Progress, "attempt.progressed") | (Meant::Nonsense, "message.refused") => {
+        (LineMeaning::Progress, "attempt.progressed") | (LineMeaning::Nonsense, "message.refused") => {
             sometimes!(kind == "message.refused", "a program sent an invalid message");
         }
-        (Meant::Event(mark), "attempt.emitted") => {
+        (LineMeaning::Event(mark), "attempt.emitted") => {
             let Some(event) = emitted.get(record.text("event")) else {
                 return Err(Violation::new("I1", format!("the event that was emitted at {at} is not in the log")));
             };
@@ -95,7 +95,7 @@ fn fits(line: &Line, record: &Raw, emitted: &BTreeMap<&str, &Raw>) -> Result<(),
             demand!(event.batch == record.batch, "I2", "the event at {} is in another batch than its emission", event.position);
             sometimes!("a program emitted an event");
         }
-        (Meant::Artifact(name, content), "artifact.kept") => {
+        (LineMeaning::Artifact(name, content), "artifact.kept") => {
             let digest = blake3::hash(content).to_hex().to_string();
             let is_it = record.text("name") == name && record.number("bytes") == content.len() as u64 && record.text("blob") == digest;
             demand!(is_it, "I1", "the artifact kept at {at} differs from the file of the program: {}", record.said);

@@ -11,8 +11,8 @@ mod effects;
 mod executions;
 mod flow;
 mod http;
+mod idempotency;
 mod in_force;
-mod keyed;
 mod keys;
 mod locks;
 mod meaning;
@@ -38,7 +38,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::disk::Disk;
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::http::Exchanges;
 use crate::node::Node;
 use crate::pack::Edition;
@@ -96,7 +96,7 @@ pub(crate) use demand;
 /// The world's knowledge beyond the log.
 pub(crate) struct Ledger<'w> {
     /// The world's shared base.
-    pub(crate) ground: &'w Arc<Ground>,
+    pub(crate) ground: &'w Arc<WorldGround>,
     /// The requests with their answers.
     pub(crate) requests: &'w BTreeMap<RequestNumber, Request>,
     /// The disk.
@@ -135,7 +135,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     flow::check(&records, ledger)?;
     answers::check(&records, ledger)?;
     keys::check(&records, ledger)?;
-    keyed::check(&records, ledger)?;
+    idempotency::check(&records, ledger)?;
     http::check(&records, ledger)?;
     bounds::check_answers(ledger)?;
     poisons::check(&records, ledger)?;

@@ -12,7 +12,7 @@ use ensue_executor::programs::AtEnd;
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
-use crate::sightings::{Done, Finder, Sighting};
+use crate::sightings::{Finder, NodeIntervention, Sighting};
 use crate::sometimes;
 use crate::timeline::{Counts, Timeline};
 
@@ -20,7 +20,7 @@ use crate::timeline::{Counts, Timeline};
 const BOUND_MICROS: u64 = 1_000_000;
 
 /// An attempt according to its records.
-struct Told<'r> {
+struct AttemptHistory<'r> {
     started: &'r Raw,
     grace_micros: u64,
     /// The cancel that came while the attempt ran.
@@ -30,13 +30,13 @@ struct Told<'r> {
 }
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
-    let told = told(records);
+    let told = read_attempts(records);
     let witness = ledger.ground.witness();
     for (attempt, sighting) in ledger.machine.sightings() {
         // I6 covers a program without an attempt in the log.
         let Some(told) = told.get(attempt.as_str()) else { continue };
         let (timeline, failed_starts) = (&witness.timeline, &witness.failed_starts);
-        let program = Seen { attempt: &attempt, sighting: &sighting, told, ledger, timeline, failed_starts };
+        let program = ObservedProgram { attempt: &attempt, sighting: &sighting, told, ledger, timeline, failed_starts };
         program.stops_when_it_is_cancelled()?;
         program.ends_with_its_attempt()?;
         program.is_gone_on_with()?;
@@ -45,8 +45,8 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
     Ok(())
 }
 
-fn told(records: &[Raw]) -> BTreeMap<&str, Told<'_>> {
-    let mut attempts: BTreeMap<&str, Told<'_>> = BTreeMap::new();
+fn read_attempts(records: &[Raw]) -> BTreeMap<&str, AttemptHistory<'_>> {
+    let mut attempts: BTreeMap<&str, AttemptHistory<'_>> = BTreeMap::new();
     let mut graces: BTreeMap<&str, u64> = BTreeMap::new();
     let mut latest: BTreeMap<&str, &str> = BTreeMap::new();
     for record in records {
@@ -54,7 +54,7 @@ fn told(records: &[Raw]) -> BTreeMap<&str, Told<'_>> {
             "execution.requested" => drop(graces.insert(&record.stream, record.number("grace_millis") * 1_000)),
             "attempt.started" => {
                 let grace_micros = graces.get(record.stream.as_str()).copied().unwrap_or(0);
-                attempts.insert(&record.id, Told { started: record, grace_micros, cancelled: None, ended: None });
+                attempts.insert(&record.id, AttemptHistory { started: record, grace_micros, cancelled: None, ended: None });
                 latest.insert(&record.stream, &record.id);
             }
             "attempt.succeeded" | "attempt.failed" | "attempt.lost" => {
@@ -75,16 +75,16 @@ fn told(records: &[Raw]) -> BTreeMap<&str, Told<'_>> {
 }
 
 /// A program as observed, and its attempt according to the records.
-struct Seen<'a> {
+struct ObservedProgram<'a> {
     attempt: &'a str,
     sighting: &'a Sighting,
-    told: &'a Told<'a>,
+    told: &'a AttemptHistory<'a>,
     ledger: &'a Ledger<'a>,
     timeline: &'a Timeline,
     failed_starts: &'a BTreeSet<u32>,
 }
 
-impl Seen<'_> {
+impl ObservedProgram<'_> {
     fn stops_when_it_is_cancelled(&self) -> Result<(), Violation> {
         let Self { attempt, sighting, .. } = self;
         let Some(cancel) = self.told.cancelled else { return Ok(()) };
@@ -162,12 +162,12 @@ impl Seen<'_> {
     /// stop that lets no program continue.
     fn is_not_stopped_without_a_reason(&self) -> Result<(), Violation> {
         let Self { attempt, sighting, .. } = self;
-        if let Some(Done { by, at }) = sighting.told {
+        if let Some(NodeIntervention { by, at }) = sighting.told {
             let is_due = at >= sighting.deadline || self.is_in_the_log(self.told.cancelled, at);
             let has_reason = is_due || self.is_in_the_log(self.told.ended, at) || self.ends_at_the_stop_of(by, at);
             demand!(has_reason, "I16", "node #{} told the program of attempt {attempt} at {at} µs to stop without a reason", by.node);
         }
-        if let Some(Done { by, at }) = sighting.killed {
+        if let Some(NodeIntervention { by, at }) = sighting.killed {
             let has_reason = self.is_in_the_log(self.told.ended, at);
             demand!(has_reason, "I16", "node #{} killed the program of attempt {attempt} at {at} µs, for which the log waits", by.node);
         }

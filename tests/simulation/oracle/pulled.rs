@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::node::Node;
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
-use crate::peers::{Place, QUEUE, Said, Sort, TAPE, read_of};
+use crate::peers::{MessagePlace, PeerMessage, QUEUE, Sort, TAPE, read_of};
 use crate::sometimes;
 
 /// How long a message of the queue is known, in microseconds of log time.
@@ -160,8 +160,8 @@ impl<'r> Book<'r> {
         let (from, to) = (sensor.read, record.text("cursor").parse::<usize>().unwrap_or(0));
         demand!(to > from, "I32", "the cursor of {name} moves from {from} to {to} at {at}");
         let generation = sensor.generation.unwrap_or(usize::MAX);
-        let said: Vec<(Place, Option<Said>)> =
-            (from..to).map(|number| Place::Tape(generation, number)).map(|place| (place, ledger.peers.said(place))).collect();
+        let said: Vec<(MessagePlace, Option<PeerMessage>)> =
+            (from..to).map(|number| MessagePlace::Tape(generation, number)).map(|place| (place, ledger.peers.message(place))).collect();
         let of = |is_it: fn(Sort) -> usize| {
             let each = said.iter().flat_map(move |(place, said)| {
                 let many = said.as_ref().map_or(0, |said| is_it(said.sort));
@@ -190,8 +190,8 @@ impl<'r> Book<'r> {
     /// Each message of the queue has its events once, as long as its key is known, or a dead letter.
     fn check_queue(&self, records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
         let is_read = self.sensors.values().any(|sensor| sensor.name == QUEUE);
-        for place in (0..ledger.peers.queued()).map(Place::Queue) {
-            let Some(said) = ledger.peers.said(place) else { continue };
+        for place in (0..ledger.peers.queue_length()).map(MessagePlace::Queue) {
+            let Some(said) = ledger.peers.message(place) else { continue };
             let made = self.made.get(&place.mark()).map(Vec::as_slice).unwrap_or_default();
             if said.sort == Sort::Poison {
                 demand!(!made.is_empty() || !is_read, "I32", "{} has no dead letter", place.mark());
@@ -214,8 +214,8 @@ impl<'r> Book<'r> {
 
     /// What was settled was on the disk.
     fn check_settled(&self, ledger: &Ledger<'_>) -> Result<(), Violation> {
-        for (at, place) in ledger.peers.settled() {
-            let Some(said) = ledger.peers.said(place) else { continue };
+        for (at, place) in ledger.peers.settled_messages() {
+            let Some(said) = ledger.peers.message(place) else { continue };
             let made = self.made.get(&place.mark()).map(Vec::as_slice).unwrap_or_default();
             let before = made.iter().filter(|record| ledger.ground.committed_at(record.position).is_some_and(|committed| committed <= at));
             let expected = if said.sort == Sort::Poison { 1 } else { said.sort.events() };

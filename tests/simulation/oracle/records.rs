@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::ground::Ground;
+use crate::ground::WorldGround;
 use crate::node::Node;
 use crate::oracle::Violation;
 use crate::pack::in_newest_version;
@@ -91,7 +91,7 @@ impl Raw {
     }
 
     /// Returns the clock's step in microseconds, or 0 if it did not step.
-    pub(super) fn stepped(&self) -> i64 {
+    pub(super) fn clock_step_micros(&self) -> i64 {
         if self.kind == "clock.stepped" { micros(self.text("to")) - micros(self.text("from")) } else { 0 }
     }
 }
@@ -102,7 +102,7 @@ pub(super) fn micros(time: &str) -> i64 {
 }
 
 /// Reads the whole log page by page, as a reader does, and adds it to the trace.
-pub(super) fn read(node: &Node, ground: &Ground) -> Result<Vec<Raw>, Violation> {
+pub(super) fn read(node: &Node, ground: &WorldGround) -> Result<Vec<Raw>, Violation> {
     let mut records: Vec<Raw> = Vec::new();
     loop {
         let after = Position(records.last().map_or(0, |record| record.position));

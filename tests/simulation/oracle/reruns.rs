@@ -13,7 +13,7 @@ use crate::sometimes;
 use crate::traffic::Wish;
 
 /// An execution outside of any workflow, according to its records.
-struct Told<'r> {
+struct RerunHistory<'r> {
     request: &'r Raw,
     params: Value,
     has_ended: bool,
@@ -26,7 +26,7 @@ struct Told<'r> {
 
 #[derive(Default)]
 struct Book<'r> {
-    told: BTreeMap<&'r str, Told<'r>>,
+    told: BTreeMap<&'r str, RerunHistory<'r>>,
     /// The workflow and step of an execution.
     parts: BTreeMap<&'r str, (&'r str, &'r str)>,
 }
@@ -45,7 +45,7 @@ impl<'r> Book<'r> {
         let Some(id) = record.stream.strip_prefix("execution/") else { return Ok(()) };
         let at = record.position;
         match record.kind.as_str() {
-            "execution.requested" => return self.requested(id, record, wishes),
+            "execution.requested" => return self.check_request(id, record, wishes),
             "step.taken_over" => {
                 let step = record.text("step");
                 let was = record.said.pointer("/taken/execution").and_then(Value::as_str).unwrap_or_default();
@@ -75,7 +75,7 @@ impl<'r> Book<'r> {
         Ok(())
     }
 
-    fn requested(&mut self, id: &'r str, record: &'r Raw, wishes: &BTreeMap<String, &Wish>) -> Result<(), Violation> {
+    fn check_request(&mut self, id: &'r str, record: &'r Raw, wishes: &BTreeMap<String, &Wish>) -> Result<(), Violation> {
         let at = record.position;
         let part = |field: &str| record.said.pointer(&format!("/part_of/{field}")).and_then(Value::as_str);
         if let (Some(workflow), Some(step)) = (part("workflow"), part("step")) {
@@ -85,8 +85,14 @@ impl<'r> Book<'r> {
             return Ok(());
         }
         let params = record.payload();
-        let mut told =
-            Told { request: record, params, has_ended: false, done: BTreeMap::new(), may_take: BTreeMap::new(), taken: BTreeSet::new() };
+        let mut told = RerunHistory {
+            request: record,
+            params,
+            has_ended: false,
+            done: BTreeMap::new(),
+            may_take: BTreeMap::new(),
+            taken: BTreeSet::new(),
+        };
         if let Some(of) = record.said.get("rerun_of").and_then(Value::as_str) {
             let Some(before) = self.told.get(of) else {
                 return Err(Violation::new("I28", format!("{id} at {at} reruns {of}, which is not in the log, or is a step")));
@@ -116,7 +122,7 @@ impl<'r> Book<'r> {
     }
 }
 
-impl<'r> Told<'r> {
+impl<'r> RerunHistory<'r> {
     /// Returns the steps that a rerun takes over: those that succeeded together with everything they need,
     /// except the one to start from.
     fn may_stay(&self, from: &str) -> BTreeMap<&'static str, &'r str> {

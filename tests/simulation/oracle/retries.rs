@@ -8,7 +8,7 @@ use crate::oracle::{Ledger, Violation, demand};
 use crate::sometimes;
 
 /// An execution that a rule requested, and that starts a program.
-struct Told {
+struct RetryHistory {
     attempts_max: u64,
     failures: u64,
     /// Whether its last attempt failed in a way that another attempt may mend.
@@ -20,7 +20,7 @@ struct Told {
 
 pub(super) fn check<'w>(records: &'w [Raw], ledger: &Ledger<'w>) -> Result<(), Violation> {
     let mut in_force = InForce::default();
-    let mut told: BTreeMap<&str, Told> = BTreeMap::new();
+    let mut told: BTreeMap<&str, RetryHistory> = BTreeMap::new();
     // The executions by the positions of their records.
     let mut of: BTreeMap<u64, &str> = BTreeMap::new();
     let mut ids: BTreeMap<&str, &str> = BTreeMap::new();
@@ -43,7 +43,7 @@ pub(super) fn check<'w>(records: &'w [Raw], ledger: &Ledger<'w>) -> Result<(), V
                 && record.said.get("part_of").is_none()
             {
                 let is_of_rule = rule.attempts.is_some();
-                told.insert(id, Told { attempts_max, failures: 0, may_pass: false, is_ended: false, is_of_rule });
+                told.insert(id, RetryHistory { attempts_max, failures: 0, may_pass: false, is_ended: false, is_of_rule });
             }
         }
         let Some(execution) = told.get_mut(id) else { continue };

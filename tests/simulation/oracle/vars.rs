@@ -58,7 +58,7 @@ impl<'w> Book<'w> {
                 sometimes!("a var lost its value");
                 self.values.remove(record.text("name"));
             }
-            "execution.requested" => self.requested(record, id)?,
+            "execution.requested" => self.check_request(record, id)?,
             "execution.succeeded" => {
                 if let Some((wanted, times)) = self.setting.get(id) {
                     demand!(*times == 1, "I29", "{id} succeeded at {at}, but set its var {times} times to {wanted}");
@@ -85,7 +85,7 @@ impl<'w> Book<'w> {
         Ok(())
     }
 
-    fn requested(&mut self, record: &'w Raw, id: &'w str) -> Result<(), Violation> {
+    fn check_request(&mut self, record: &'w Raw, id: &'w str) -> Result<(), Violation> {
         let (at, params) = (record.position, record.payload());
         let text = |field: &str| params.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         if record.text("action") == "core.set_var" {

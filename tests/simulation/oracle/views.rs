@@ -23,8 +23,8 @@ pub(super) fn check(node: &Node, records: &[Raw]) -> Result<(), Violation> {
         }
         at = projector.advance(&mut views, &page).map_err(|error| failed(error.to_string()))?;
     }
-    let rebuilt = dumped(&views.reader())?;
-    let live = dumped(&**node.view_reader())?;
+    let rebuilt = dump_rows(&views.reader())?;
+    let live = dump_rows(&**node.view_reader())?;
     demand!(live.0.0 == records.len() as u64, "I13", "the live views are at {}, the log at {}", live.0, records.len());
     for (one, other) in live.1.iter().zip(&rebuilt.1) {
         demand!(one == other, "I13", "a live view is {one}, but the log folds to {other}");
@@ -34,7 +34,7 @@ pub(super) fn check(node: &Node, records: &[Raw]) -> Result<(), Violation> {
     Ok(())
 }
 
-fn dumped(reader: &dyn ViewReader) -> Result<(Position, Vec<String>), Violation> {
+fn dump_rows(reader: &dyn ViewReader) -> Result<(Position, Vec<String>), Violation> {
     let mut rows = Vec::new();
     let position = reader.dump(&mut |view, row| {
         rows.push(format!("{view:?} {} at {}: {}", row.key, row.position, String::from_utf8_lossy(&row.document)));

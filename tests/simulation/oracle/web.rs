@@ -9,11 +9,11 @@ use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
 use crate::pack::{MAPPED_POST, POSTS};
 use crate::sometimes;
-use crate::web::Heard;
+use crate::web::ReceivedRequest;
 
 /// The records of one execution that sends requests.
 #[derive(Default)]
-struct Told<'r> {
+struct RequestHistory<'r> {
     request: Option<&'r Raw>,
     /// The number of each attempt by its id.
     attempts: BTreeMap<&'r str, u64>,
@@ -22,8 +22,8 @@ struct Told<'r> {
 }
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
-    let heard = ledger.server.heard();
-    let mut told: BTreeMap<&str, Told<'_>> = BTreeMap::new();
+    let heard = ledger.server.received_requests();
+    let mut told: BTreeMap<&str, RequestHistory<'_>> = BTreeMap::new();
     for record in records {
         let Some(id) = record.stream.strip_prefix("execution/") else { continue };
         let execution = told.entry(id).or_default();
@@ -35,7 +35,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             _ => {}
         }
     }
-    let mut by_key: BTreeMap<&str, Vec<&Heard>> = BTreeMap::new();
+    let mut by_key: BTreeMap<&str, Vec<&ReceivedRequest>> = BTreeMap::new();
     for one in &heard {
         by_key.entry(&one.key).or_default().push(one);
         demand!(!(one.is_redirected && one.has_secret), "I18", "a secret for one server was sent to another one for {}", one.key);

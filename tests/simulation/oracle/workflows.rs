@@ -21,7 +21,7 @@ enum Step {
 
 /// A workflow according to its records.
 #[derive(Default)]
-struct Told<'r> {
+struct WorkflowHistory<'r> {
     action: &'r str,
     steps: BTreeMap<&'r str, Step>,
     /// The steps that others made needless: their ends do not count.
@@ -41,9 +41,9 @@ struct Told<'r> {
     is_over: bool,
 }
 
-impl Told<'_> {
+impl WorkflowHistory<'_> {
     /// Returns what a step counts as that is skipped for this reason.
-    fn skipped(&self, step: &str, because: &str) -> Step {
+    fn skipped_outcome(&self, step: &str, because: &str) -> Step {
         let needs = steps_of(self.action).iter().find(|(name, _)| *name == step).map_or(&[][..], |(_, needs)| needs);
         let is_passed = |need: &&str| matches!(self.steps.get(*need), Some(Step::Succeeded | Step::Passed));
         match because {
@@ -55,14 +55,14 @@ impl Told<'_> {
 
     /// Handles the end of a step, or the end of its wait by anything but an event that cancels it: from now on, none does.
     /// Returns the position of the event that should have.
-    fn decided(&mut self, step: &str) -> Option<u64> {
+    fn stop_watching(&mut self, step: &str) -> Option<u64> {
         self.watching.remove(step);
         self.due.remove(step)
     }
 }
 
 pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
-    let mut workflows: BTreeMap<&str, Told<'_>> = BTreeMap::new();
+    let mut workflows: BTreeMap<&str, WorkflowHistory<'_>> = BTreeMap::new();
     // The workflow and step of each execution.
     let mut parts: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     // The events whose consequences came later than they did.
@@ -87,7 +87,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         let (at, id) = (record.position, record.stream.strip_prefix("execution/").unwrap_or_default());
         if record.kind == "execution.requested" {
             if record.said.get("pace").is_some_and(|pace| pace == "in_steps") {
-                workflows.insert(id, Told { action: record.text("action"), ..Told::default() });
+                workflows.insert(id, WorkflowHistory { action: record.text("action"), ..WorkflowHistory::default() });
             }
             let Some(part_of) = record.said.get("part_of") else { continue };
             let field = |name: &str| part_of.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -130,7 +130,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         let has_passed = record.kind == "timer.fired" || record.kind == "execution.cancel_requested";
         if let Some((workflow, step)) = parts.get(id).filter(|_| has_passed || end.is_some()) {
             let told = workflows.entry(workflow).or_default();
-            let missed = told.decided(step).filter(|event| !owed.contains(event) && !told.is_cancelled);
+            let missed = told.stop_watching(step).filter(|event| !owed.contains(event) && !told.is_cancelled);
             demand!(
                 missed.is_none(),
                 "I14",
@@ -162,7 +162,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             "wait.matched" if record.said.get("purpose").is_none() => {
                 told.come.insert(record.text("step"));
                 // The event that it waits for may be the one after that which cancels it, if that is still owed.
-                let missed = told.decided(record.text("step")).filter(|event| !owed.contains(event));
+                let missed = told.stop_watching(record.text("step")).filter(|event| !owed.contains(event));
                 demand!(missed.is_none(), "I14", "the event at {missed:?} should have canceled {} of {id}", record.text("step"));
                 sometimes!("a step got the event that it waited for");
             }
@@ -190,7 +190,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             "step.failed" => drop(told.steps.insert(record.text("step"), Step::Not)),
             "wait.matched" if record.said.get("purpose").is_some() => {
                 let step = record.text("step");
-                told.decided(step);
+                told.stop_watching(step);
                 let is_new = told.cancelling.insert(step, record.text("event")).is_none();
                 demand!(is_new, "I14", "a second event cancels the step {step} of {id} at {at}");
                 let is_open = !told.steps.get(step).is_some_and(|step| *step != Step::Open);
@@ -198,10 +198,10 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             }
             "step.skipped" => {
                 let (step, because) = (record.text("step"), record.text("because"));
-                let counts = told.skipped(step, because);
+                let counts = told.skipped_outcome(step, because);
                 let is_by_event = told.cancelling.contains_key(step);
                 demand!(because != "event" || is_by_event, "I14", "the step {step} of {id} is skipped at {at}, but no event canceled it");
-                told.decided(step);
+                told.stop_watching(step);
                 told.steps.insert(step, counts);
             }
             "step.taken_over" => drop(told.steps.insert(record.text("step"), Step::Succeeded)),

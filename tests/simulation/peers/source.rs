@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_connectors::world::{
-    self, ActionAnswer, ActionOrder, Actions, Lines, Parts, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+    self, ActionAnswer, ActionOrder, Actions, LineSink, Parts, Program, ProgramOrder, Programs, SourcePurpose, Web, WebAnswer, WebRequest,
 };
-use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
+use ensue_connectors::{
+    Body, Connect, Guarantee, Lag, Message, MessageSource, Pending, PullOutcome, Room, SensorErrorKind, SourceError, Token, World,
+};
 use ensue_engine::catalog::Sensor;
 use ensue_engine::names::{ConnectionName, KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use ensue_executor::Clock as _;
 use ensue_expression::Document;
-use ensue_node::parts::{Clock, SensorWorlds};
+use ensue_node::parts::{SensorWorlds, SteppedClock};
 
-use super::{Habits, Peers, Place, generation_of};
+use super::{Habits, MessagePlace, Peers, generation_of};
 use crate::clock::WorkerClock;
 use crate::life::Life;
 use crate::sometimes;
@@ -34,7 +36,12 @@ pub(crate) struct NodePeers {
 }
 
 impl Connect for NodePeers {
-    fn open(&self, sensor: Arc<Sensor>, world: Arc<World>, cursor: Option<Document>) -> Pending<'_, Result<Box<dyn Source>, SourceError>> {
+    fn open(
+        &self,
+        sensor: Arc<Sensor>,
+        world: Arc<World>,
+        cursor: Option<Document>,
+    ) -> Pending<'_, Result<Box<dyn MessageSource>, SourceError>> {
         Box::pin(async move {
             let peers = self.peers.clone();
             let Some(habits) = &peers.habits else { return Err(away("there is no peer")) };
@@ -53,9 +60,9 @@ impl Connect for NodePeers {
             if generation.is_none() {
                 peers.take_back();
             }
-            peers.ground.tell("peers", format!("{} is opened at {from}", sensor.name));
+            peers.ground.trace("peers", format!("{} is opened at {from}", sensor.name));
             let life = self.life.clone();
-            Ok(Box::new(PeerSource { peers, world, life, generation, from, given: BTreeMap::new(), tokens: 0 }) as Box<dyn Source>)
+            Ok(Box::new(PeerSource { peers, world, life, generation, from, given: BTreeMap::new(), tokens: 0 }) as Box<dyn MessageSource>)
         })
     }
 }
@@ -63,7 +70,7 @@ impl Connect for NodePeers {
 impl Peers {
     /// Gives everything that was delivered and not settled to the next reader of the queue.
     fn take_back(&self) {
-        let mut inner = self.locked();
+        let mut inner = self.lock();
         let mut held: Vec<usize> = std::mem::take(&mut inner.held).into_keys().collect();
         sometimes!(!held.is_empty(), "a queue delivered again what was not settled");
         // In any order, and before or after what has come since.
@@ -80,26 +87,26 @@ impl Peers {
     }
 
     /// Returns the next messages after those that were read from a tape, or from the queue.
-    fn next(&self, generation: Option<usize>, from: usize, most: usize) -> Vec<(Place, String)> {
-        let mut inner = self.locked();
+    fn next(&self, generation: Option<usize>, from: usize, most: usize) -> Vec<(MessagePlace, String)> {
+        let mut inner = self.lock();
         if let Some(generation) = generation {
             let tape = inner.tapes.get(generation).map(Vec::as_slice).unwrap_or_default();
             let next = tape.iter().enumerate().skip(from).take(most);
-            return next.map(|(number, said)| (Place::Tape(generation, number), said.body.clone())).collect();
+            return next.map(|(number, said)| (MessagePlace::Tape(generation, number), said.body.clone())).collect();
         }
         let mut taken = Vec::new();
         while taken.len() < most
             && let Some(number) = inner.waiting.pop_front()
         {
             inner.held.insert(number, ());
-            taken.push((Place::Queue(number), inner.queued[number].body.clone()));
+            taken.push((MessagePlace::Queue(number), inner.queued[number].body.clone()));
         }
         taken
     }
 
-    fn settle(&self, place: Place) {
-        let mut inner = self.locked();
-        if let Place::Queue(number) = place {
+    fn settle(&self, place: MessagePlace) {
+        let mut inner = self.lock();
+        if let MessagePlace::Queue(number) = place {
             inner.held.remove(&number);
             inner.waiting.retain(|waiting| *waiting != number);
         }
@@ -115,29 +122,29 @@ struct PeerSource {
     generation: Option<usize>,
     /// How many messages of the tape were read.
     from: usize,
-    given: BTreeMap<Token, Place>,
+    given: BTreeMap<Token, MessagePlace>,
     tokens: u64,
 }
 
 impl PeerSource {
-    fn message(&mut self, place: Place, body: String) -> Message {
+    fn message(&mut self, place: MessagePlace, body: String) -> Message {
         self.tokens += 1;
         let token = Token(self.tokens);
         self.given.insert(token, place);
-        let key = matches!(place, Place::Queue(_)).then(|| place.mark());
+        let key = matches!(place, MessagePlace::Queue(_)).then(|| place.mark());
         Message { token, body: Body::Bytes(Bytes::from(body)), about: serde_json::Map::new(), key, time: None }
     }
 }
 
-impl Source for PeerSource {
+impl MessageSource for PeerSource {
     fn guarantee(&self) -> Guarantee {
         if self.generation.is_some() { Guarantee::ExactByCursor } else { Guarantee::ExactByKey }
     }
 
-    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+    fn next(&mut self, room: Room) -> Pending<'_, Result<PullOutcome, SourceError>> {
         Box::pin(async move {
             let peers = self.peers.clone();
-            let Some(habits) = &peers.habits else { return Ok(Pulled::Done) };
+            let Some(habits) = &peers.habits else { return Ok(PullOutcome::Done) };
             loop {
                 let told = peers.told.notified();
                 if peers.ground.strikes(habits.breaks) {
@@ -148,7 +155,7 @@ impl Source for PeerSource {
                 let taken = peers.next(self.generation, self.from, most);
                 if !taken.is_empty() {
                     self.from += taken.len();
-                    return Ok(Pulled::Messages(taken.into_iter().map(|(place, body)| self.message(place, body)).collect()));
+                    return Ok(PullOutcome::Messages(taken.into_iter().map(|(place, body)| self.message(place, body)).collect()));
                 }
                 told.await;
             }
@@ -157,8 +164,8 @@ impl Source for PeerSource {
 
     fn cursor_at(&self, last: Token) -> Option<Document> {
         match self.given.get(&last)? {
-            Place::Tape(_, number) => Some(Document::from_value(&serde_json::json!(number + 1))),
-            Place::Queue(_) => None,
+            MessagePlace::Tape(_, number) => Some(Document::from_value(&serde_json::json!(number + 1))),
+            MessagePlace::Queue(_) => None,
         }
     }
 
@@ -202,15 +209,15 @@ fn away(why: &str) -> SourceError {
 
 /// What the sources of a node reach: its clocks, and nothing else.
 pub(crate) struct PeerWorlds {
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn SteppedClock>,
     pub(crate) worker: Arc<WorkerClock>,
 }
 
 impl SensorWorlds for PeerWorlds {
-    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>, parts: Arc<dyn Parts>) -> World {
+    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn LineSink>, parts: Arc<dyn Parts>) -> World {
         let clock = Arc::new(SourceClock { clock: self.clock.clone(), worker: self.worker.clone() });
         World {
-            purpose: Purpose::Run,
+            purpose: SourcePurpose::Run,
             seed,
             clock,
             web: Arc::new(Nowhere),
@@ -229,7 +236,7 @@ impl SensorWorlds for PeerWorlds {
 }
 
 struct SourceClock {
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn SteppedClock>,
     worker: Arc<WorkerClock>,
 }
 
@@ -273,7 +280,7 @@ impl world::Keys for Nowhere {
         nowhere()
     }
 
-    fn listed(&self, _: &PackName) -> Vec<KeyRef> {
+    fn listed_keys(&self, _: &PackName) -> Vec<KeyRef> {
         Vec::new()
     }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::OutputStream;
 use ensue_executor::Clock as _;
-use ensue_executor::programs::{AtEnd, End, Exit, Heard, Pending, Program, Tell, WhyLost};
+use ensue_executor::programs::{AtEnd, End, Exit, Pending, Program, ProgramUpdate, Tell, WhyLost};
 
 use super::process::micros;
 use super::{Machine, NodePrograms};
 use crate::clock::WorkerClock;
 use crate::life::Life;
-use crate::sightings::{Done, Finder};
+use crate::sightings::{Finder, NodeIntervention};
 use crate::sometimes;
 
 /// The longest time to remove a program's private directory, in microseconds.
@@ -37,7 +37,7 @@ pub(super) struct Listening {
 
 /// What a listener receives now, or until when there is nothing.
 enum Now {
-    Heard(Heard),
+    Heard(ProgramUpdate),
     Quiet(u64),
 }
 
@@ -54,14 +54,14 @@ impl Listening {
         processes.sighting(self.attempt).heard.entry(self.node.node).or_insert(now);
         let Some(process) = processes.running.get(&self.attempt) else {
             self.is_over = true;
-            return Now::Heard(Heard::Lost(WhyLost::HolderGone));
+            return Now::Heard(ProgramUpdate::Lost(WhyLost::HolderGone));
         };
         let (ends_at, exit, by) = process.end();
         let prints: Vec<_> = process.prints.iter().filter(|(at, ..)| *at < ends_at).collect();
         if process.is_lost(now) {
             sometimes!("a supervisor died with its program");
             self.is_over = true;
-            return Now::Heard(Heard::Lost(WhyLost::HolderGone));
+            return Now::Heard(ProgramUpdate::Lost(WhyLost::HolderGone));
         }
         let line = process.says.get(self.lines).filter(|line| line.at < ends_at);
         if let Some(line) = line
@@ -71,7 +71,7 @@ impl Listening {
                 return Now::Quiet(process.news_at(line.at, now));
             }
             self.lines += 1;
-            return Now::Heard(Heard::Message { index: self.lines as u32 - 1, line: line.bytes.clone() });
+            return Now::Heard(ProgramUpdate::Message { index: self.lines as u32 - 1, line: line.bytes.clone() });
         }
         if let Some((at, stream, bytes)) = prints.get(self.heard) {
             if *at > now {
@@ -80,7 +80,7 @@ impl Listening {
             let before = prints[..self.heard].iter().filter(|(_, other, _)| other == stream);
             let offset = before.map(|(.., bytes)| bytes.len() as u64).sum();
             self.heard += 1;
-            return Now::Heard(Heard::Output { stream: *stream, offset, bytes: bytes.clone() });
+            return Now::Heard(ProgramUpdate::Output { stream: *stream, offset, bytes: bytes.clone() });
         }
         if ends_at > now {
             return Now::Quiet(process.news_at(ends_at, now));
@@ -89,12 +89,12 @@ impl Listening {
         let printed =
             OutputStream::ALL.map(|of| prints.iter().filter(|(_, stream, _)| *stream == of).map(|(.., bytes)| bytes.len() as u64).sum());
         sometimes!(exit == Exit::Signal(9), "a program had to be killed");
-        Now::Heard(Heard::Ended(End { exit, by, printed, was_killed: by.map(|_| exit == Exit::Signal(9)), ended_at: None }))
+        Now::Heard(ProgramUpdate::Ended(End { exit, by, printed, was_killed: by.map(|_| exit == Exit::Signal(9)), ended_at: None }))
     }
 }
 
 impl Program for Listening {
-    fn hear(&mut self) -> Pending<'_, Heard> {
+    fn hear(&mut self) -> Pending<'_, ProgramUpdate> {
         Box::pin(async move {
             loop {
                 match self.now() {
@@ -105,14 +105,14 @@ impl Program for Listening {
         })
     }
 
-    fn tell(&self, tell: Tell) {
+    fn instruct(&self, tell: Tell) {
         if self.life.is_over() {
             return;
         }
         let ground = &self.machine.ground;
         let now = ground.now();
         let mut processes = self.machine.lock();
-        processes.sighting(self.attempt).told.get_or_insert(Done { by: self.node, at: now });
+        processes.sighting(self.attempt).told.get_or_insert(NodeIntervention { by: self.node, at: now });
         if let Some(process) = processes.running.get_mut(&self.attempt) {
             match tell {
                 Tell::Stop { grace } => {

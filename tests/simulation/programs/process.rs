@@ -8,8 +8,8 @@ use bytes::Bytes;
 use ensue_engine::ports::OutputStream;
 use ensue_executor::programs::{EndedBy, Exit, Order};
 
-use crate::ground::Ground;
-use crate::saying::{self, Line};
+use crate::ground::WorldGround;
+use crate::program_lines::{self, Line};
 
 /// How long a program takes to react to SIGTERM, in microseconds.
 const HEEDS_MICROS: u64 = 20_000;
@@ -40,14 +40,14 @@ pub(super) struct Process {
 
 impl Process {
     /// Draws a program's behavior; once the world is healed, no supervisor dies.
-    pub(super) fn draw(ground: &Ground, node: u32, order: &Order) -> Self {
+    pub(super) fn draw(ground: &WorldGround, node: u32, order: &Order) -> Self {
         let (mut random, now) = (ground.random(), ground.now());
         let random = &mut *random;
         let supervisor_dies = if ground.is_healed() { 0.0 } else { ground.plan.supervisor_dies };
         let never_ends = random.chance(0.08);
         let most = if random.chance(0.2) { 50e6 } else { 12e6 };
         let ends_at = now + random.log_uniform(ground.plan.program_micros_least, most) as u64;
-        let exit = match random.weighted(&[12, 3, 1]) {
+        let exit = match random.pick_weighted(&[12, 3, 1]) {
             0 => Exit::Code(0),
             1 => Exit::Code(1 + random.below(3) as i32),
             _ => Exit::Signal(11),
@@ -65,7 +65,7 @@ impl Process {
             ends_at: (!never_ends).then_some(ends_at),
             exit,
             prints,
-            says: saying::lines(random, order.attempt, now, ends_at),
+            says: program_lines::lines(random, order.attempt, now, ends_at),
             is_stubborn: random.chance(0.2),
             deadline: now + micros(order.timeout),
             grace: micros(order.grace),

@@ -43,7 +43,7 @@ impl World {
     /// Restarts the node that has just been told to cancel something, as people do when something hangs.
     pub(super) fn restart(&mut self, number: u32) {
         if !self.ground.is_healed() && self.node.as_ref().is_some_and(|node| node.number == number) {
-            self.ground.tell("attendant", format!("restarts #{number}"));
+            self.ground.trace("attendant", format!("restarts #{number}"));
             sometimes!("a node was restarted soon after a cancel");
             self.bury();
         }
@@ -59,7 +59,7 @@ impl World {
         let mut is_cancelled = false;
         for execution in running.unwrap_or_default() {
             if self.ground.strikes(self.ground.plan.cancels) {
-                self.ground.tell("attendant", format!("cancels {execution}"));
+                self.ground.trace("attendant", format!("cancels {execution}"));
                 let actor = Actor::Token("attendant".to_owned());
                 node.submit(Command { actor, trace: None, ask: Ask::CancelExecution { execution } });
                 is_cancelled = true;
@@ -85,13 +85,13 @@ impl World {
         let command = |ask| Command { actor: Actor::Token("attendant".to_owned()), trace: None, ask };
         for execution in paused {
             if self.ground.is_healed() || self.random.chance(RESUMES) {
-                self.ground.tell("attendant", format!("resumes {execution}"));
+                self.ground.trace("attendant", format!("resumes {execution}"));
                 node.submit(command(Ask::ResumeExecution { execution }));
             }
         }
         if !open.is_empty() && self.ground.strikes(self.ground.plan.holds_up) {
             let execution = open[self.random.below(open.len() as u64) as usize];
-            self.ground.tell("attendant", format!("pauses {execution}"));
+            self.ground.trace("attendant", format!("pauses {execution}"));
             node.submit(command(Ask::PauseExecution { execution }));
         }
     }
@@ -102,7 +102,7 @@ impl World {
             let waits =
                 engine.executions().iter().filter(|(_, open)| matches!(open.phase, Phase::Indeterminate { .. } | Phase::Settled { .. }));
             let waits: Vec<_> = waits.map(|(id, _)| (*id, engine.inquiries().of(id).map(|(inquiry, _)| inquiry))).collect();
-            let parked: Vec<_> = engine.health().parked().map(|(of, _)| *of).collect();
+            let parked: Vec<_> = engine.health().parked_reactions().map(|(of, _)| *of).collect();
             (waits, parked)
         }) else {
             return;
@@ -112,7 +112,7 @@ impl World {
         let actor = Actor::Token("attendant".to_owned());
         for (execution, inquiry) in indeterminate {
             let outcome = settlement(&mut self.random);
-            self.ground.tell("attendant", format!("settles {execution}: {outcome:?}"));
+            self.ground.trace("attendant", format!("settles {execution}: {outcome:?}"));
             let ask = match inquiry.filter(|_| self.random.chance(0.5)) {
                 Some(inquiry) => Ask::AnswerInquiry(answer(inquiry, &outcome)),
                 None => Ask::SettleExecution { execution, outcome, result: None },
@@ -120,7 +120,7 @@ impl World {
             node.submit(Command { actor: actor.clone(), trace: None, ask });
         }
         for of in parked {
-            self.ground.tell("attendant", format!("retries the reaction to {of}"));
+            self.ground.trace("attendant", format!("retries the reaction to {of}"));
             node.submit(Command { actor: actor.clone(), trace: None, ask: Ask::RetryReaction { of } });
         }
     }

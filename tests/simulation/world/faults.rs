@@ -74,7 +74,7 @@ impl World {
         match fault {
             Fault::Kill => {
                 if self.node.is_some() {
-                    self.ground.tell("fault", "SIGKILL");
+                    self.ground.trace("fault", "SIGKILL");
                     sometimes!("killed between two steps");
                     self.bury();
                 }
@@ -83,7 +83,7 @@ impl World {
                 if !self.is_paused()
                     && let Some(node) = self.node.as_mut().filter(|node| node.accepts())
                 {
-                    self.ground.tell("fault", "SIGTERM");
+                    self.ground.trace("fault", "SIGTERM");
                     node.begin_stop();
                     self.wake_worker();
                 }
@@ -94,7 +94,7 @@ impl World {
                 {
                     let number = node.number;
                     let micros = self.random.log_uniform(100_000.0, 120e6) as u64;
-                    self.ground.tell("fault", format!("the node is stopped for {:.1} s", micros as f64 / 1e6));
+                    self.ground.trace("fault", format!("the node is stopped for {:.1} s", micros as f64 / 1e6));
                     sometimes!(micros > self.operated.lease_millis * 1_000, "a node was stopped for longer than a lease");
                     self.paused_until = self.ground.now() + micros;
                     self.after(micros, Event::Resume(number));
@@ -105,7 +105,7 @@ impl World {
             Fault::FullSpell if self.room.is_full() => {}
             Fault::FullSpell => {
                 let micros = self.random.log_uniform(100_000.0, 60e6) as u64;
-                self.ground.tell("fault", "the disk has no room");
+                self.ground.trace("fault", "the disk has no room");
                 sometimes!("the disk had no room for a while");
                 self.room.take_away();
                 self.disk.leave_room(Some(ROOM_BYTES));
@@ -114,12 +114,12 @@ impl World {
             Fault::ClockStep => {
                 let by = self.random.log_uniform(1e6, 315e12) as i64;
                 let by = if self.random.chance(0.5) { by } else { -by };
-                self.ground.tell("fault", format!("the wall clock jumps by {:.1} s", by as f64 / 1e6));
+                self.ground.trace("fault", format!("the wall clock jumps by {:.1} s", by as f64 / 1e6));
                 self.ground.step_wall(by);
             }
             Fault::ClockFreeze if self.ground.is_wall_frozen() => {}
             Fault::ClockFreeze => {
-                self.ground.tell("fault", "the wall clock is stopped");
+                self.ground.trace("fault", "the wall clock is stopped");
                 self.ground.freeze_wall();
                 let micros = self.random.log_uniform(1e6, 200e6) as u64;
                 self.after(micros, Event::Thaw);
@@ -129,7 +129,7 @@ impl World {
                 // From the drift of a cheap quartz to that of a starved virtual machine: a tenth.
                 let millionths = self.random.log_uniform(50.0, 100_000.0) as i64;
                 let millionths = if self.random.chance(0.5) { millionths } else { -millionths };
-                self.ground.tell("fault", format!("the wall clock runs ahead by {millionths} µs in a second"));
+                self.ground.trace("fault", format!("the wall clock runs ahead by {millionths} µs in a second"));
                 sometimes!("the wall clock ran at another pace");
                 self.ground.drift_wall(millionths);
                 let micros = self.random.log_uniform(1e6, 300e6) as u64;
@@ -140,7 +140,7 @@ impl World {
                     && !self.is_paused()
                     && let Err(why) = node.rebuild_views()
                 {
-                    self.ground.tell("views", format!("they cannot be rebuilt: {why}"));
+                    self.ground.trace("views", format!("they cannot be rebuilt: {why}"));
                 }
             }
             Fault::Disk => self.disk.fail(&mut self.random, &self.ground),
@@ -152,7 +152,7 @@ impl World {
                 if let Err(error) = edition.write(&self.disk.packs()).and_then(|()| self.peers.write(&self.disk.packs())) {
                     self.finding.get_or_insert(Violation::of_the_world(format!("the pack cannot be written: {error}")));
                 }
-                self.ground.tell("operator", format!("edits the pack: edition {number}"));
+                self.ground.trace("operator", format!("edits the pack: edition {number}"));
                 self.editions.push(edition);
                 if let Some(node) = self.node.as_ref().filter(|_| self.ground.plan.rereads) {
                     let number = node.number;
@@ -169,7 +169,7 @@ impl World {
             return;
         }
         let Some(old) = self.node.take() else { return };
-        self.ground.tell("fault", format!("somebody takes the lock of #{} away, and starts another node", old.number));
+        self.ground.trace("fault", format!("somebody takes the lock of #{} away, and starts another node", old.number));
         sometimes!("a node was deposed");
         self.disk.lose_lock();
         self.deposed = Some(old);
@@ -195,7 +195,7 @@ impl World {
     }
 
     pub(super) fn heal(&mut self) {
-        self.ground.tell("world", "all faults end");
+        self.ground.trace("world", "all faults end");
         self.ground.heal();
         self.healed_at = Some(self.ground.now());
         self.room.give_back();

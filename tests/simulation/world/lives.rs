@@ -5,8 +5,8 @@
 use std::task::Poll;
 
 use super::{Event, Prompt, ROOM_BYTES, World};
-use crate::node::{Node, Start, Unstarted};
-use crate::operator::Operated;
+use crate::node::{Node, Start, StartFailure};
+use crate::operator::OperatorSettings;
 use crate::oracle::Violation;
 use crate::sometimes;
 use crate::timeline::Condition;
@@ -24,8 +24,8 @@ impl World {
             if node.life.take_asked() {
                 self.wake_sequencer();
             }
-            if let Some(why) = self.node.as_ref().and_then(Node::failed) {
-                self.ground.tell("node", format!("stops by itself: {why}"));
+            if let Some(why) = self.node.as_ref().and_then(Node::failure) {
+                self.ground.trace("node", format!("stops by itself: {why}"));
                 self.bury();
             } else if self.node.as_ref().is_some_and(|node| node.life.is_over()) {
                 self.bury();
@@ -59,17 +59,17 @@ impl World {
         }
         // No file that another node has open is removed: the simulated disk has no files without a name.
         if self.ground.strikes(self.ground.plan.views_lost) && self.deposed.is_none() {
-            self.ground.tell("disk", "the views are lost");
+            self.ground.trace("disk", "the views are lost");
             sometimes!("the views were lost");
             self.disk.lose_views();
         }
         if self.ground.strikes(self.ground.plan.snapshots_lost) {
-            self.ground.tell("disk", "the snapshots are lost");
+            self.ground.trace("disk", "the snapshots are lost");
             self.disk.lose_snapshots();
         }
         if self.starts > 0 && self.ground.plan.settings_change {
-            self.operated = Operated::draw(&mut self.random);
-            self.ground.tell("operator", format!("sets {:?}", self.operated));
+            self.operated = OperatorSettings::draw(&mut self.random);
+            self.ground.trace("operator", format!("sets {:?}", self.operated));
         }
         self.starts += 1;
         if self.ground.random().chance(0.5) {
@@ -95,7 +95,7 @@ impl World {
         match started {
             Ok(Ok(node)) => {
                 self.failed_starts = 0;
-                self.ground.tell("node", format!("#{} runs under epoch {}", node.number, node.epoch));
+                self.ground.trace("node", format!("#{} runs under epoch {}", node.number, node.epoch));
                 let number = node.number;
                 self.node = Some(node);
                 self.paused_until = 0;
@@ -106,13 +106,13 @@ impl World {
                 self.after(1_000_000, Event::Tick(number));
                 self.after(0, Event::Views(number, Prompt::Looks));
             }
-            Ok(Err(Unstarted::Killed)) => {
+            Ok(Err(StartFailure::Killed)) => {
                 self.ground.take_answers().clear();
                 self.machine.node_died(self.starts);
             }
-            Ok(Err(Unstarted::Failed(why))) => {
+            Ok(Err(StartFailure::Failed(why))) => {
                 self.ground.take_answers().clear();
-                self.ground.tell("node", format!("#{} does not start: {}", self.starts, self.disk.without_place(&why)));
+                self.ground.trace("node", format!("#{} does not start: {}", self.starts, self.disk.without_place(&why)));
                 sometimes!("a start failed by itself");
                 self.machine.node_died(self.starts);
                 self.failed_starts += 1;
@@ -157,8 +157,8 @@ impl World {
                 }
             }
             ensue_node::parts::Turn::Ended => {
-                if node.failed().is_none() && !node.life.is_over() {
-                    self.stopped();
+                if node.failure().is_none() && !node.life.is_over() {
+                    self.finish_stop();
                 }
             }
         }
@@ -194,7 +194,7 @@ impl World {
         {
             match node.reread() {
                 Ok(changed) => sometimes!(changed > 0, "a node loaded an edited pack on its own"),
-                Err(why) => self.ground.tell("node", format!("cannot load the edited packs: {}", self.disk.without_place(&why))),
+                Err(why) => self.ground.trace("node", format!("cannot load the edited packs: {}", self.disk.without_place(&why))),
             }
         }
     }
@@ -223,7 +223,7 @@ impl World {
         let Some(node) = &mut self.node else { return };
         match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step(node))) {
             Ok(Ok(_)) => {}
-            Ok(Err(why)) => self.ground.tell(name, format!("cannot follow: {why}")),
+            Ok(Err(why)) => self.ground.trace(name, format!("cannot follow: {why}")),
             Err(_) => {
                 self.finding.get_or_insert(Violation::new("panic", format!("the follower of the {name} panicked")));
             }
@@ -253,7 +253,7 @@ impl World {
         self.machine.node_died(number);
         self.paused_until = 0;
         if self.ground.strikes(self.ground.plan.power_cuts) {
-            self.ground.tell("fault", "the power is cut");
+            self.ground.trace("fault", "the power is cut");
             sometimes!("the power was cut");
             self.boots += 1;
             self.machine.power_cut();
@@ -261,11 +261,11 @@ impl World {
                 self.finding.get_or_insert(Violation::of_the_world(format!("the power cannot be cut: {error}")));
             }
         }
-        self.ground.tell("node", format!("#{number} is dead"));
+        self.ground.trace("node", format!("#{number} is dead"));
     }
 
     /// Finishes the stop of a node once all waiting work is done.
-    fn stopped(&mut self) {
+    fn finish_stop(&mut self) {
         let Some(node) = self.node.take() else { return };
         let number = node.number;
         sometimes!(self.room.is_full(), "a node stopped while the disk had no room");
@@ -276,7 +276,7 @@ impl World {
         node.end_stop();
         self.carry_last_answers(number);
         self.machine.node_died(number);
-        self.ground.tell("node", format!("#{number} has stopped"));
+        self.ground.trace("node", format!("#{number} has stopped"));
         sometimes!("a node stopped when it was asked to");
     }
 

@@ -7,10 +7,10 @@ use ensue_engine::command::Answer;
 
 use super::{Event, World};
 use crate::http::{self, BodyFault, Copy};
-use crate::node::Under;
+use crate::node::KeyedCopy;
 use crate::oracle::Violation;
 use crate::sometimes;
-use crate::traffic::{Answered, By, Outcome, Promise, Request, RequestNumber, Said, Wish};
+use crate::traffic::{CopyAnswer, NodeAnswer, Outcome, Promise, Request, RequestNumber, Transport, Wish};
 
 /// How many times a request is retried.
 const RETRIES_MAX: u32 = 8;
@@ -24,8 +24,8 @@ impl World {
         }
         let wish = self.clients[client].wish(&mut self.random, &self.ground.plan.wishes);
         let by = match wish {
-            Wish::TakeInPacks => By::Ports,
-            Wish::Deliver { .. } => By::Http,
+            Wish::TakeInPacks => Transport::Ports,
+            Wish::Deliver { .. } => Transport::Http,
             Wish::Send { .. }
             | Wish::Run { .. }
             | Wish::Cancel(_)
@@ -36,9 +36,9 @@ impl World {
             | Wish::Rerun { .. }
             | Wish::See { .. } => {
                 if self.random.chance(0.6) {
-                    By::Http
+                    Transport::Http
                 } else {
-                    By::Ports
+                    Transport::Ports
                 }
             }
         };
@@ -54,10 +54,10 @@ impl World {
     }
 
     /// Sends a request on behalf of a client.
-    pub(super) fn ask(&mut self, client: usize, wish: Wish, by: By, under: Option<String>) {
+    pub(super) fn ask(&mut self, client: usize, wish: Wish, by: Transport, under: Option<String>) {
         let number = self.requests.len() as u64 + 1;
         let with = under.as_ref().map_or_else(String::new, |key| format!(" under {key}"));
-        self.ground.tell(&self.clients[client].name, format!("request {number} by {by:?}{with}: {wish:?}"));
+        self.ground.trace(&self.clients[client].name, format!("request {number} by {by:?}{with}: {wish:?}"));
         self.requests.insert(number, Request { client, wish, by, under, retries: 0, heard: None, said: Vec::new(), arrivals: 0 });
         self.send(number);
     }
@@ -68,12 +68,12 @@ impl World {
         let retry = self.requests.get(&number).map_or(0, |request| request.retries);
         self.after(patience, Event::Impatience(number, retry));
         if self.ground.strikes(doubled) {
-            self.ground.tell("network", format!("request {number} is doubled"));
+            self.ground.trace("network", format!("request {number} is doubled"));
             let delay = self.network_delay() * 3;
             self.after(delay, Event::Arrival(number));
         }
         if self.ground.strikes(lost) {
-            self.ground.tell("network", format!("request {number} is lost"));
+            self.ground.trace("network", format!("request {number} is lost"));
             return;
         }
         let delay = self.network_delay();
@@ -95,11 +95,11 @@ impl World {
         request.arrivals += 1;
         let promise = Promise::new(self.ground.clone(), number, node.number);
         let wish = request.wish.clone();
-        if request.by == By::Http {
+        if request.by == Transport::Http {
             self.arrive_over_http(number, &wish, promise);
             return;
         }
-        let under = request.under.clone().map(|key| Under { key, trace: http::trace(number, request.arrivals) });
+        let under = request.under.clone().map(|key| KeyedCopy { key, trace: http::trace(number, request.arrivals) });
         let judged = node.judge(&wish, &self.clients[request.client].name, under, promise);
         let ticket = (node.number, self.events);
         self.wake_worker();
@@ -149,7 +149,7 @@ impl World {
         if matches!(request.heard, Some(Outcome::Done(_) | Outcome::Seen)) {
             return;
         }
-        self.ground.tell(&self.clients[request.client].name, format!("request {number} was answered: {outcome:?}"));
+        self.ground.trace(&self.clients[request.client].name, format!("request {number} was answered: {outcome:?}"));
         request.heard = Some(outcome.clone());
         match outcome {
             Outcome::Done(committed) => match &committed.answer {
@@ -174,7 +174,7 @@ impl World {
     pub(super) fn lose_patience(&mut self, number: RequestNumber, retry: u32) {
         let Some(request) = self.requests.get(&number) else { return };
         if request.heard.is_none() && request.retries == retry {
-            self.ground.tell(&self.clients[request.client].name, format!("waits no longer for request {number}"));
+            self.ground.trace(&self.clients[request.client].name, format!("waits no longer for request {number}"));
             if let Some(node) = &self.node {
                 node.hang_up(number);
             }
@@ -222,16 +222,16 @@ impl World {
         }
     }
 
-    fn carry(&mut self, answered: Answered) {
+    fn carry(&mut self, answered: NodeAnswer) {
         let Some(outcome) = answered.outcome else {
             self.finding.get_or_insert(Violation::new("I17", format!("request {} was never answered", answered.request)));
             return;
         };
         if let Some(request) = self.requests.get_mut(&answered.request) {
-            request.said.push(Said { place: answered.place, outcome: outcome.clone() });
+            request.said.push(CopyAnswer { place: answered.place, outcome: outcome.clone() });
         }
         if self.ground.strikes(self.ground.plan.answer_lost) {
-            self.ground.tell("network", format!("the answer to request {} is lost", answered.request));
+            self.ground.trace("network", format!("the answer to request {} is lost", answered.request));
             sometimes!("an answer was lost after the effect");
             return;
         }

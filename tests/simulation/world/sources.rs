@@ -54,7 +54,7 @@ impl World {
         }) else {
             return;
         };
-        let ask = match random.weighted(&[3, 2, 2]) {
+        let ask = match random.pick_weighted(&[3, 2, 2]) {
             0 if is_disabled => Ask::SetSensorMode { sensor, mode: SensorMode::Enabled },
             0 => {
                 sometimes!("a sensor was disabled");
@@ -68,7 +68,7 @@ impl World {
                 Ask::SetSensorCursor { sensor: tape, cursor }
             }
         };
-        self.ground.tell("attendant", format!("asks of a sensor: {ask:?}"));
+        self.ground.trace("attendant", format!("asks of a sensor: {ask:?}"));
         node.submit(command(ask));
         // Its run has messages to offer before it learns of this.
         self.peers.give();

@@ -11,7 +11,7 @@ use super::World;
 use crate::pack::{Doing, Edition, VARS, VARY};
 use crate::random::Random;
 use crate::sometimes;
-use crate::traffic::{By, Wish};
+use crate::traffic::{Transport, Wish};
 
 /// Separates the random numbers of vars from the world's own.
 const APART: u64 = 0x7661_7273_7761_7273;
@@ -51,13 +51,13 @@ impl Vars {
 
     /// Chooses the condition of a write, and encodes it in the new value: most often the current state,
     /// sometimes an outdated one.
-    fn seen(&mut self, var: usize, now: Option<Position>) -> (SeenVar, Value) {
+    fn choose_condition(&mut self, var: usize, now: Option<Position>) -> (SeenVar, Value) {
         let before: Vec<Position> = self.seen.iter().filter(|(of, _)| *of == var).map(|(_, at)| *at).collect();
         let old = self.random.pick(&before).copied();
         if let Some(now) = now.filter(|now| !before.contains(now)) {
             self.seen.push((var, now));
         }
-        match (self.random.weighted(&[2, 1, 1, 4, 2]), now, old) {
+        match (self.random.pick_weighted(&[2, 1, 1, 4, 2]), now, old) {
             (1, _, _) => (SeenVar::There, json!("there")),
             (2, _, _) => (SeenVar::NotThere, json!("nowhere")),
             (3, Some(at), _) | (4, _, Some(at)) => (SeenVar::At(at), json!(at.0)),
@@ -76,24 +76,24 @@ impl World {
         let Vars { random, .. } = &mut self.vars;
         let place = random.below(VARS.len() as u64) as usize;
         let name: ensue_engine::names::VarName = VARS[place].parse().expect("it is a var's name");
-        match random.weighted(&[6, 1, 4]) {
+        match random.pick_weighted(&[6, 1, 4]) {
             0 => {
                 let now = node.look(|engine| engine.vars().get(&name).map(|value| value.at)).flatten();
-                let (seen, told) = self.vars.seen(place, now);
+                let (seen, told) = self.vars.choose_condition(place, now);
                 let is_old = now.is_some() && matches!(seen, SeenVar::At(at) if Some(at) != now);
                 sometimes!(is_old, "a caller with an older value tried to set a var");
                 self.vars.marks += 1;
                 let value = Body::json(json!({ "mark": self.vars.marks, "seen": told }).to_string());
-                self.ground.tell("attendant", format!("sets {name}, seen as {seen:?}"));
+                self.ground.trace("attendant", format!("sets {name}, seen as {seen:?}"));
                 node.submit(command(Ask::SetVar { name, value, seen }));
             }
             1 => {
-                self.ground.tell("attendant", format!("takes {name} away"));
+                self.ground.trace("attendant", format!("takes {name} away"));
                 node.submit(command(Ask::RemoveVar { name, seen: SeenVar::Anyhow }));
             }
             _ => {
                 let wish = Wish::Run { action: format!("sim.{VARY}"), params: json!({ "name": VARS[place] }).to_string() };
-                self.ask(CLIENT, wish, By::Http, None);
+                self.ask(CLIENT, wish, Transport::Http, None);
             }
         }
     }

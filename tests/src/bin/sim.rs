@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ensue_simulation::watchdog::{PATIENCE, watched};
+use ensue_simulation::watchdog::{PATIENCE, run_watched};
 use ensue_simulation::{Ran, Verbosity, Violation, sometimes};
 
 use self::cargo::cargo;
@@ -27,7 +27,7 @@ const TWICE_EVERY: u64 = 15;
 const README: &str = "README.md";
 
 /// The command line's options.
-struct Asked {
+struct SimOptions {
     /// Drawn one at a time: a run that is limited by time has no last seed.
     seeds: Box<dyn Iterator<Item = (u64, Times)> + Send>,
     verbosity: Verbosity,
@@ -69,7 +69,7 @@ fn main() -> Result<ExitCode> {
     if std::env::args().any(|argument| argument == "--mutants") {
         return mutants();
     }
-    let asked = asked(std::env::args().skip(1))?;
+    let asked = parse_options(std::env::args().skip(1))?;
     ensue_simulation::quiet_simulated_bugs();
     let begin = Instant::now();
     let workers = if asked.verbosity == Verbosity::Told { 1 } else { asked.workers };
@@ -93,7 +93,7 @@ fn main() -> Result<ExitCode> {
     });
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     tally.print(begin.elapsed());
-    let missed = sometimes::missed();
+    let missed = sometimes::missed_states();
     for name in &missed {
         println!("  never reached: {name}");
     }
@@ -119,7 +119,7 @@ fn run(seed: u64, verbosity: Verbosity) -> Result<Ran, Violation> {
         println!("FAILED cargo sim --seed {seed}   # its world has not ended in {} s: something in it spins", PATIENCE.as_secs());
         std::process::exit(1);
     };
-    watched(PATIENCE, || ensue_simulation::run(seed, verbosity), give_up)
+    run_watched(PATIENCE, || ensue_simulation::run(seed, verbosity), give_up)
 }
 
 /// Runs a seed a second time: equal seeds leave equal traces.
@@ -134,7 +134,7 @@ fn again(seed: u64, first: Result<Ran, Violation>) -> Result<Ran, Violation> {
     Ok(first)
 }
 
-fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
+fn parse_options(mut arguments: impl Iterator<Item = String>) -> Result<SimOptions> {
     let (mut verbosity, mut until, mut rare_states) = (Verbosity::Quiet, None, RareStates::MayBeMissed);
     let mut named = Vec::new();
     let (mut count, mut from, mut with_kept, mut failures) = (None, None, false, Failures::Named);
@@ -161,9 +161,9 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
         }
     }
     if !named.is_empty() {
-        return Ok(Asked { seeds: Box::new(named.into_iter()), verbosity, until, rare_states, workers, failures });
+        return Ok(SimOptions { seeds: Box::new(named.into_iter()), verbosity, until, rare_states, workers, failures });
     }
-    let kept = if from.is_none() || with_kept { kept()? } else { Vec::new() };
+    let kept = if from.is_none() || with_kept { kept_seeds()? } else { Vec::new() };
     let from = from.unwrap_or_else(fresh);
     let count = count.unwrap_or(if until.is_some() { u64::MAX } else { SEEDS });
     match count {
@@ -173,7 +173,7 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
     let kept = kept.into_iter().map(|seed| (seed, Times::Twice));
     let times = |place: u64| if place.is_multiple_of(TWICE_EVERY) { Times::Twice } else { Times::Once };
     let fresh = (0..count).map(move |place| (from.wrapping_add(place), times(place)));
-    Ok(Asked { seeds: Box::new(kept.chain(fresh)), verbosity, until, rare_states, workers, failures })
+    Ok(SimOptions { seeds: Box::new(kept.chain(fresh)), verbosity, until, rare_states, workers, failures })
 }
 
 /// Returns an unused first seed.
@@ -187,7 +187,7 @@ fn kept_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("simulation/seeds")
 }
 
-fn kept() -> Result<Vec<u64>> {
+fn kept_seeds() -> Result<Vec<u64>> {
     let mut seeds = Vec::new();
     let files = match std::fs::read_dir(kept_folder()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(seeds),
@@ -205,7 +205,7 @@ fn kept() -> Result<Vec<u64>> {
 }
 
 /// The result of storing a failed seed.
-enum Kept {
+enum KeepOutcome {
     /// It has a file now.
     Now,
     /// It already had one.
@@ -217,9 +217,9 @@ enum Kept {
 }
 
 /// Stores a failed seed with its finding.
-fn keep(seed: u64, violation: &Violation) -> Kept {
+fn keep(seed: u64, violation: &Violation) -> KeepOutcome {
     if violation.is_of_the_world() {
-        return Kept::Unjudged;
+        return KeepOutcome::Unjudged;
     }
     let keep = || {
         std::fs::create_dir_all(kept_folder())?;
@@ -227,13 +227,13 @@ fn keep(seed: u64, violation: &Violation) -> Kept {
         writeln!(file, "{violation}")
     };
     match keep() {
-        Ok(()) => Kept::Now,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Kept::Before,
-        Err(error) => Kept::Not(error),
+        Ok(()) => KeepOutcome::Now,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => KeepOutcome::Before,
+        Err(error) => KeepOutcome::Not(error),
     }
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for KeepOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Now => f.write_str("kept in tests/simulation/seeds"),
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn run_bounded_by_time_draws_its_seeds_one_at_a_time() {
-        let asked = asked(["--minutes", "5", "--from", "7"].map(str::to_owned).into_iter()).unwrap();
+        let asked = parse_options(["--minutes", "5", "--from", "7"].map(str::to_owned).into_iter()).unwrap();
         let drawn: Vec<u64> = asked.seeds.take(3).map(|(seed, _)| seed).collect();
         assert_eq!((drawn, asked.until), (vec![7, 8, 9], Some(Duration::from_secs(300))));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
 use ensue_engine::record::{Epoch, Head, Position};
@@ -65,8 +65,8 @@ impl<L: Log> Log for FaultyLog<L> {
         self.faults.run(|| self.log.append(batch, head, epoch))
     }
 
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
-        self.log.seen(keys)
+    fn find_keys(&self, keys: &[DedupeKey]) -> Result<Vec<Option<DedupeEntry>>, LogError> {
+        self.log.find_keys(keys)
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {

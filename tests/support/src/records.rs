@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ensue_engine::access::facts::KeySet;
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::events::facts::EventReceived;
 use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::fact::Fact;
@@ -168,7 +168,7 @@ impl Writer {
     fn record(&self, sketch: Sketch, revision: Revision, head: Head, batch: Id) -> Record {
         let position = head.position.next();
         let thing = Id::root(NOON, u128::from_le_bytes(first_16(&sketch.stream.to_string())));
-        let id = sketch.begins.unwrap_or_else(|| Id::derived(self.log, thing, Role::Revision(revision.0)));
+        let id = sketch.begins.unwrap_or_else(|| Id::derive(self.log, thing, Role::Revision(revision.0)));
         let record = Record {
             position,
             log: self.log,
@@ -190,7 +190,7 @@ impl Writer {
     }
 
     /// Notes that a batch was stored.
-    pub fn kept(&mut self, batch: &Batch) {
+    pub fn note_stored(&mut self, batch: &Batch) {
         for record in &batch.records {
             self.streams.insert(record.stream.clone(), record.revision);
             self.head = Head { position: record.position, chain: record.chain };
@@ -200,7 +200,7 @@ impl Writer {
     /// Appends a batch, and notes it if it was stored.
     pub fn write(&mut self, log: &mut dyn Log, batch: &Batch) -> Result<Position, AppendError> {
         let position = log.append(batch, self.head.position, self.epoch)?;
-        self.kept(batch);
+        self.note_stored(batch);
         Ok(position)
     }
 
@@ -227,8 +227,8 @@ pub fn dedupe_key(scope: &str, number: u64) -> DedupeKey {
 }
 
 /// Returns where event `number` was seen, valid until so many milliseconds after noon.
-pub fn seen_at(number: u64, for_millis: u64) -> Seen {
-    Seen {
+pub fn seen_at(number: u64, for_millis: u64) -> DedupeEntry {
+    DedupeEntry {
         position: Position(number),
         event: event_id(number),
         content: Digest::of(format!("content {number}").as_bytes()),

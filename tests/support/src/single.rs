@@ -40,7 +40,7 @@ pub fn record(of: Id, stream: StreamId, at_micros: i64, trace: Option<&str>, fac
 }
 
 /// Returns the request of an execution of an action. Nothing in the log caused it, and nothing about it is special.
-pub fn requested(action: &str) -> ExecutionRequested {
+pub fn execution_request(action: &str) -> ExecutionRequested {
     ExecutionRequested {
         action: action.parse().unwrap(),
         catalog: CatalogRevision(1),
@@ -72,6 +72,6 @@ pub fn requested(action: &str) -> ExecutionRequested {
 }
 
 /// Returns the start of an attempt.
-pub fn started(number: u32) -> AttemptStarted {
+pub fn attempt_start(number: u32) -> AttemptStarted {
     AttemptStarted { number, token: 1, worker: "local".into(), lease_millis: 1 }
 }

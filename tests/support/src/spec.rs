@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use ensue_engine::batch::{Beside, Offered, Sequencing};
+use ensue_engine::batch::{BatchInputs, OfferOutcome, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs};
-use ensue_engine::command::{Answer, Bodies, Command, DedupeKey, Moment, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::command::{Answer, Bodies, Command, DedupeEntry, DedupeKey, Moment, Refusal, SeenKeys, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
 use ensue_engine::fact::Fact;
-use ensue_engine::health::state::Owed;
+use ensue_engine::health::state::OwedReaction;
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Epoch, Head, Position, Record};
 use ensue_engine::time::Timestamp;
@@ -41,7 +41,7 @@ pub struct Spec {
 struct World {
     catalogs: BTreeMap<CatalogRevision, Arc<Catalog>>,
     health: CatalogsHealth,
-    seen: BTreeMap<DedupeKey, Seen>,
+    seen: BTreeMap<DedupeKey, DedupeEntry>,
     /// The bodies that can be read from the log.
     bodies: BTreeMap<Digest, Bytes>,
     settings: Settings,
@@ -70,7 +70,7 @@ impl Catalogs for World {
 }
 
 impl SeenKeys for World {
-    fn seen(&self, key: &DedupeKey) -> Option<Seen> {
+    fn find_key(&self, key: &DedupeKey) -> Option<DedupeEntry> {
         self.seen.get(key).copied()
     }
 }
@@ -122,7 +122,7 @@ impl Spec {
     /// Carries out these commands first; none of them may be refused.
     #[must_use]
     #[track_caller]
-    pub fn given(mut self, commands: impl IntoIterator<Item = Command>) -> Self {
+    pub fn given_commands(mut self, commands: impl IntoIterator<Item = Command>) -> Self {
         for command in commands {
             let outcome = self.when(command);
             assert!(outcome.result.is_ok(), "a given command was refused: {:?}", outcome.result);
@@ -190,9 +190,9 @@ impl Spec {
         let at = self.moment();
         loop {
             match self.sequencing.serve(&record, owed, &at, &self.world.beside()) {
-                Offered::Taken { .. } => return Some(self.commit()),
-                Offered::Needs(bodies) => self.fetch(&bodies),
-                Offered::Refused(refusal) => panic!("an owed reaction was refused: {refusal}"),
+                OfferOutcome::Taken { .. } => return Some(self.commit()),
+                OfferOutcome::Needs(bodies) => self.fetch(&bodies),
+                OfferOutcome::Refused(refusal) => panic!("an owed reaction was refused: {refusal}"),
             }
         }
     }
@@ -212,7 +212,7 @@ impl Spec {
     /// Parks the next owed piece, as a node does if it cannot fetch a body, and commits that.
     #[track_caller]
     pub fn park(&mut self, error: &str) -> Outcome {
-        let owed: Owed = self.sequencing.next_owed(self.served).expect("something is owed");
+        let owed: OwedReaction = self.sequencing.next_owed(self.served).expect("something is owed");
         let record = self.record_at(owed.of);
         let at = self.moment();
         self.sequencing.park(&record, owed, error.to_owned(), &at, &self.world.beside());
@@ -224,9 +224,9 @@ impl Spec {
         let at = self.moment();
         loop {
             match self.sequencing.offer(command, &at, &self.world.beside()) {
-                Offered::Taken { answer, .. } => return Ok(answer),
-                Offered::Refused(refusal) => return Err(refusal),
-                Offered::Needs(bodies) => self.fetch(&bodies),
+                OfferOutcome::Taken { answer, .. } => return Ok(answer),
+                OfferOutcome::Refused(refusal) => return Err(refusal),
+                OfferOutcome::Needs(bodies) => self.fetch(&bodies),
             }
         }
     }
@@ -236,7 +236,7 @@ impl Spec {
         for (key, seen) in &self.sequencing.batch().seen {
             self.world.seen.insert(key.clone(), *seen);
         }
-        let committed = self.sequencing.committed();
+        let committed = self.sequencing.mark_committed();
         let bodies = committed.records.iter().filter_map(|record| record.body.as_ref());
         self.world.bodies.extend(bodies.filter_map(|body| Some((body.digest, body.content.clone()?))));
         self.records.extend(committed.records.iter().cloned());
@@ -303,8 +303,8 @@ impl Spec {
 }
 
 impl World {
-    fn beside(&self) -> Beside<'_> {
-        Beside { catalogs: self, bodies: self, seen: self, settings: &self.settings }
+    fn beside(&self) -> BatchInputs<'_> {
+        BatchInputs { catalogs: self, bodies: self, seen: self, settings: &self.settings }
     }
 }
 

@@ -25,7 +25,7 @@ use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_engine::workflows::facts::PartOf;
 
 use crate::NOON;
-use crate::single::requested;
+use crate::single::execution_request;
 
 /// The time between two records, in milliseconds.
 const PACE_MILLIS: u64 = 250;
@@ -142,13 +142,13 @@ impl Story {
             internal_above: std::collections::BTreeSet::new(),
         };
         let body = Body::json(payload.to_owned());
-        self.tell(StreamId::Event(id), Some(id.0), Actor::Sensor(sensor), None, fact.into(), Some(body));
+        self.append_fact(StreamId::Event(id), Some(id.0), Actor::Sensor(sensor), None, fact.into(), Some(body));
         self.last_event = Some(id);
         id
     }
 
     /// Records that a rule requested an action for an event, and returns the execution.
-    pub fn executed(&mut self, rule: &str, event: EventId, action: &str) -> ExecutionId {
+    pub fn execute(&mut self, rule: &str, event: EventId, action: &str) -> ExecutionId {
         self.executed_with(rule, event, action, &[])
     }
 
@@ -157,23 +157,29 @@ impl Story {
         let labels = labels.iter().map(|(label, value)| (name(label), name(value))).collect();
         let rule: RuleRef = name(rule);
         let enforcement = self.enforcement_id(&rule, event);
-        let execution = ExecutionId(Id::derived(self.log, enforcement.0, Role::Execution));
-        self.enforced(&rule, event, Outcome::Executed { execution });
-        let fact = ExecutionRequested { rule: Some(rule), event: Some(event), enforcement: Some(enforcement), labels, ..requested(action) };
+        let execution = ExecutionId(Id::derive(self.log, enforcement.0, Role::Execution));
+        self.enforce(&rule, event, Outcome::Executed { execution });
+        let fact = ExecutionRequested {
+            rule: Some(rule),
+            event: Some(event),
+            enforcement: Some(enforcement),
+            labels,
+            ..execution_request(action)
+        };
         let cause = self.causes.get(&StreamId::Enforcement(enforcement)).map(|cause| cause.from_parent(enforcement.0));
         let body = Some(Body::json(r#"{"gate":"north"}"#));
-        self.tell(StreamId::Execution(execution), Some(execution.0), Actor::Engine, cause, fact.into(), body);
+        self.append_fact(StreamId::Execution(execution), Some(execution.0), Actor::Engine, cause, fact.into(), body);
         self.open.push(Open { id: execution, attempts: 0, phase: Phase::Queued });
         execution
     }
 
     /// Records that a worker took an execution, and returns the attempt.
-    pub fn started(&mut self, execution: ExecutionId) -> AttemptId {
+    pub fn start(&mut self, execution: ExecutionId) -> AttemptId {
         let number = self.open.iter().find(|open| open.id == execution).map_or(1, |open| open.attempts + 1);
-        let attempt = AttemptId(Id::derived(self.log, execution.0, Role::Attempt(number)));
+        let attempt = AttemptId(Id::derive(self.log, execution.0, Role::Attempt(number)));
         let token = self.records.len() as u64;
         let fact = AttemptStarted { number, token, worker: "local".into(), lease_millis: 30_000 };
-        self.tell_execution(execution, Some(attempt.0), fact.into(), None);
+        self.append_execution_fact(execution, Some(attempt.0), fact.into(), None);
         self.set(execution, |open| (open.attempts, open.phase) = (number, Phase::Running(attempt)));
         attempt
     }
@@ -181,24 +187,24 @@ impl Story {
     /// Records that an attempt published a file, and returns the artifact.
     pub fn gave_away(&mut self, execution: ExecutionId, attempt: AttemptId, file: &str) -> ArtifactId {
         let index = self.records.len() as u32;
-        let id = ArtifactId(Id::derived(self.log, attempt.0, Role::Artifact(index)));
+        let id = ArtifactId(Id::derive(self.log, attempt.0, Role::Artifact(index)));
         let blob = Digest::of(file.as_bytes());
         let media_type = Some(name("text/csv"));
         let fact = ArtifactKept { attempt, index, name: name(file), media_type, blob, bytes: 1_024 };
-        self.tell_execution(execution, Some(id.0), fact.into(), None);
+        self.append_execution_fact(execution, Some(id.0), fact.into(), None);
         id
     }
 
     /// Records that an attempt returned a result, with which its execution succeeded.
-    pub fn succeeded(&mut self, execution: ExecutionId, attempt: AttemptId) {
+    pub fn succeed(&mut self, execution: ExecutionId, attempt: AttemptId) {
         let body = Some(Body::json(r#"{"open":true}"#));
-        self.tell_execution(execution, None, AttemptSucceeded { attempt, ended_at: None }.into(), body);
+        self.append_execution_fact(execution, None, AttemptSucceeded { attempt, ended_at: None }.into(), body);
         self.end(execution, ExecutionSucceeded::default().into());
     }
 
     /// Records that an attempt failed, and its execution with it.
-    pub fn failed(&mut self, execution: ExecutionId, attempt: AttemptId, error: Failure) {
-        self.tell_execution(
+    pub fn fail(&mut self, execution: ExecutionId, attempt: AttemptId, error: Failure) {
+        self.append_execution_fact(
             execution,
             None,
             AttemptFailed { attempt, error: error.clone(), retry_after_millis: None, output_tail: None, ended_at: None }.into(),
@@ -213,8 +219,8 @@ impl Story {
     }
 
     /// Records that an execution opened an inquiry with a quorum of two, and returns the inquiry.
-    pub fn asked(&mut self, execution: ExecutionId, assignees: &[&str], part_of: Option<PartOf>) -> InquiryId {
-        let id = Id::derived(self.log, execution.0, Role::Inquiry(1));
+    pub fn open_inquiry(&mut self, execution: ExecutionId, assignees: &[&str], part_of: Option<PartOf>) -> InquiryId {
+        let id = Id::derive(self.log, execution.0, Role::Inquiry(1));
         let fact = InquiryOpened {
             title: "Open the gate?".into(),
             assignees: assignees.iter().map(|assignee| name(assignee)).collect(),
@@ -228,15 +234,15 @@ impl Story {
             attempt: None,
             scope: None,
         };
-        self.tell_execution(execution, Some(id), fact.into(), None);
+        self.append_execution_fact(execution, Some(id), fact.into(), None);
         InquiryId(id)
     }
 
     /// Records an answer.
-    pub fn answered(&mut self, execution: ExecutionId, by: &str, verdict: Verdict) {
-        let inquiry = InquiryId(Id::derived(self.log, execution.0, Role::Inquiry(1)));
+    pub fn answer(&mut self, execution: ExecutionId, by: &str, verdict: Verdict) {
+        let inquiry = InquiryId(Id::derive(self.log, execution.0, Role::Inquiry(1)));
         let body = Some(Body::json(r#"{"open":true}"#));
-        self.tell_execution(
+        self.append_execution_fact(
             execution,
             None,
             InquiryAnswered { inquiry, by: by.into(), verdict, digest: None, on_behalf_of: None }.into(),
@@ -245,30 +251,30 @@ impl Story {
     }
 
     /// Records that an inquiry expired.
-    pub fn expired(&mut self, execution: ExecutionId) {
+    pub fn expire(&mut self, execution: ExecutionId) {
         let fact = TimerFired { kind: TimerKind::Expiry, number: 1, due: self.now, schedule: None };
-        self.tell_execution(execution, None, fact.into(), None);
+        self.append_execution_fact(execution, None, fact.into(), None);
         let error = Failure::new(FailureKind::Expired, "nobody answered within 1h");
         self.end(execution, ExecutionFailed { error, part_of: None, scope: None }.into());
     }
 
     /// Records that an execution ended because it was asked to.
-    pub fn cancelled(&mut self, execution: ExecutionId) {
+    pub fn cancel(&mut self, execution: ExecutionId) {
         self.end(execution, ExecutionCancelled::default().into());
     }
 
     /// Records the outcome of a rule's match on an event.
-    pub fn enforced(&mut self, rule: &RuleRef, event: EventId, outcome: Outcome) -> EnforcementId {
+    pub fn enforce(&mut self, rule: &RuleRef, event: EventId, outcome: Outcome) -> EnforcementId {
         let id = self.enforcement_id(rule, event);
         let fact =
             EnforcementMade { rule: rule.clone(), rule_id: self.rule_id(rule), catalog: CatalogRevision(1), event, outcome, flow: None };
         let cause = self.causes.get(&StreamId::Event(event)).map(|cause| cause.from_parent(event.0));
-        self.tell(StreamId::Enforcement(id), Some(id.0), Actor::Engine, cause, fact.into(), None);
+        self.append_fact(StreamId::Enforcement(id), Some(id.0), Actor::Engine, cause, fact.into(), None);
         id
     }
 
     /// Records any fact, as the next record of a stream.
-    pub fn tell(
+    pub fn append_fact(
         &mut self,
         stream: StreamId,
         begins: Option<Id>,
@@ -280,7 +286,7 @@ impl Story {
         let revision = self.revisions.entry(stream.clone()).or_insert(0);
         *revision += 1;
         let position = Position(self.records.len() as u64 + 1);
-        let id = begins.unwrap_or_else(|| Id::derived(self.log, self.log.0, Role::Revision(position.0)));
+        let id = begins.unwrap_or_else(|| Id::derive(self.log, self.log.0, Role::Revision(position.0)));
         let cause = cause.unwrap_or_else(|| Cause::root(id, None));
         self.causes.entry(stream.clone()).or_insert_with(|| cause.clone());
         self.records.push(Record {
@@ -306,25 +312,25 @@ impl Story {
 
     /// Returns the id of a rule of the story.
     pub fn rule_id(&self, rule: &RuleRef) -> RuleId {
-        RuleId(Id::derived(self.log, self.log.0, Role::Stream(&StreamId::Rule(rule.clone()))))
+        RuleId(Id::derive(self.log, self.log.0, Role::Stream(&StreamId::Rule(rule.clone()))))
     }
 
     fn enforcement_id(&self, rule: &RuleRef, event: EventId) -> EnforcementId {
-        EnforcementId(Id::derived(self.log, event.0, Role::Enforcement(self.rule_id(rule))))
+        EnforcementId(Id::derive(self.log, event.0, Role::Enforcement(self.rule_id(rule))))
     }
 
     fn fresh(&self) -> Id {
         Id::root(self.now, self.records.len() as u128 + 2)
     }
 
-    fn tell_execution(&mut self, execution: ExecutionId, begins: Option<Id>, fact: Fact, body: Option<Body>) {
+    fn append_execution_fact(&mut self, execution: ExecutionId, begins: Option<Id>, fact: Fact, body: Option<Body>) {
         let stream = StreamId::Execution(execution);
         let cause = self.causes.get(&stream).map(|cause| cause.from_parent(execution.0));
-        self.tell(stream, begins, Actor::Engine, cause, fact, body);
+        self.append_fact(stream, begins, Actor::Engine, cause, fact, body);
     }
 
     fn end(&mut self, execution: ExecutionId, fact: Fact) {
-        self.tell_execution(execution, None, fact, None);
+        self.append_execution_fact(execution, None, fact, None);
         self.open.retain(|open| open.id != execution);
     }
 
@@ -335,20 +341,20 @@ impl Story {
     }
 
     /// Records a message of a running attempt.
-    fn said(&mut self, id: ExecutionId, attempt: AttemptId, variant: usize) {
+    fn add_message(&mut self, id: ExecutionId, attempt: AttemptId, variant: usize) {
         let index = self.records.len() as u32;
         match (variant % 4, self.last_event) {
             (0, _) => {
                 let fact = AttemptProgressed { attempt, index, thousandths: Some(400) };
-                self.tell_execution(id, None, fact.into(), Some(Body::json(r#"{"message":"the gate creaks"}"#)));
+                self.append_execution_fact(id, None, fact.into(), Some(Body::json(r#"{"message":"the gate creaks"}"#)));
             }
             (1, _) => {
                 self.gave_away(id, attempt, "gate.csv");
             }
-            (2, Some(event)) => self.tell_execution(id, None, AttemptEmitted { attempt, index, event }.into(), None),
+            (2, Some(event)) => self.append_execution_fact(id, None, AttemptEmitted { attempt, index, event }.into(), None),
             (3, _) => {
                 let fact = MessageRefused { attempt, index, reason: "it is not JSON".into() };
-                self.tell_execution(id, None, fact.into(), None);
+                self.append_execution_fact(id, None, fact.into(), None);
             }
             (_, _) => {}
         }
@@ -386,23 +392,23 @@ impl Story {
                 return;
             }
         };
-        self.enforced(&name, event, outcome);
+        self.enforce(&name, event, outcome);
     }
 
     /// Records a match that flow control handles, and its outcome.
     fn step_held(&mut self, rule: &RuleRef, event: EventId, variant: usize) {
         if variant == 15 {
-            self.enforced(rule, event, Outcome::Throttled);
+            self.enforce(rule, event, Outcome::Throttled);
             return;
         }
-        let id = self.enforced(rule, event, Outcome::Held { by: Control::Debounce, until: self.now });
+        let id = self.enforce(rule, event, Outcome::Held { by: Control::Debounce, until: self.now });
         let (rule, rule_id) = (rule.clone(), self.rule_id(rule));
         let fact: Fact = match variant {
             5 => EnforcementHeldOn { rule, rule_id, by: Control::Missing, until: self.now }.into(),
             6 => EnforcementReleased { rule, rule_id, outcome: Release::Shadowed }.into(),
             _ => EnforcementSuperseded { rule, rule_id, why: SupersededBecause::Newer, by: Some(id) }.into(),
         };
-        self.tell(StreamId::Enforcement(id), None, Actor::Engine, None, fact, None);
+        self.append_fact(StreamId::Enforcement(id), None, Actor::Engine, None, fact, None);
     }
 
     fn step_rule_error(&mut self, variant: usize) {
@@ -417,7 +423,7 @@ impl Story {
                 RuleErred { rule: rule.clone(), rule_id, event, error: Digest::of(message.as_bytes()), message }.into()
             }
         };
-        let position = self.tell(StreamId::Rule(rule.clone()), None, Actor::Engine, None, fact, None);
+        let position = self.append_fact(StreamId::Rule(rule.clone()), None, Actor::Engine, None, fact, None);
         if known.is_none() {
             self.ways.push((rule, position));
         }
@@ -431,21 +437,21 @@ impl Story {
         match (variant % 3, self.last_event) {
             (0, _) => {
                 let fact = RuleModeSet { rule: rule.clone(), rule_id, mode: Mode::Shadow };
-                self.tell(StreamId::Rule(rule), None, operator, None, fact.into(), None);
+                self.append_fact(StreamId::Rule(rule), None, operator, None, fact.into(), None);
             }
             (1, Some(event)) => {
                 let fact = LoopStopped { rule: rule.clone(), rule_id, event, depth: 17 };
-                self.tell(StreamId::Rule(rule), None, Actor::Engine, None, fact.into(), None);
+                self.append_fact(StreamId::Rule(rule), None, Actor::Engine, None, fact.into(), None);
             }
             (_, _) => {
                 let trigger: TriggerRef = name("garden.rained");
                 let fact =
                     DeliveryRefused { sensor: sensor.clone(), trigger: Some(trigger), reason: "`litres` is missing".into(), with: None };
                 let body = Some(Body::json("{}"));
-                self.tell(StreamId::Sensor(sensor.clone()), None, Actor::Sensor(sensor), None, fact.into(), body);
+                self.append_fact(StreamId::Sensor(sensor.clone()), None, Actor::Sensor(sensor), None, fact.into(), body);
                 let of = self.records.last().map_or(self.log.0, |record| record.id);
                 if variant.is_multiple_of(2) {
-                    self.tell(StreamId::Log(self.log), None, operator, None, DeadLetterDismissed { of }.into(), None);
+                    self.append_fact(StreamId::Log(self.log), None, operator, None, DeadLetterDismissed { of }.into(), None);
                 }
             }
         }
@@ -458,48 +464,48 @@ impl Story {
         let Open { id, phase, .. } = self.open[variant % self.open.len()];
         match (phase, what) {
             (Phase::Queued, 7) => {
-                self.tell_execution(id, None, ExecutionCancelRequested {}.into(), None);
+                self.append_execution_fact(id, None, ExecutionCancelRequested {}.into(), None);
                 self.end(id, ExecutionCancelled::default().into());
             }
             (Phase::Queued, 12) => {
-                self.asked(id, [&["role:keepers", "ana"][..], &["bo"]][variant % 2], None);
+                self.open_inquiry(id, [&["role:keepers", "ana"][..], &["bo"]][variant % 2], None);
                 self.set(id, |open| open.phase = Phase::Asking);
             }
-            (Phase::Asking, 7) => self.cancelled(id),
-            (Phase::Asking, 8) => self.expired(id),
+            (Phase::Asking, 7) => self.cancel(id),
+            (Phase::Asking, 8) => self.expire(id),
             (Phase::Asking, 9) => {
-                self.answered(id, "ana", Verdict::Decides);
+                self.answer(id, "ana", Verdict::Decides);
                 self.end(id, ExecutionSucceeded::default().into());
             }
-            (Phase::Asking, _) => self.answered(id, "bo", Verdict::Counts),
+            (Phase::Asking, _) => self.answer(id, "bo", Verdict::Counts),
             (Phase::Queued, _) => {
-                self.started(id);
+                self.start(id);
             }
             (Phase::Running(attempt), 7) => {
-                self.tell_execution(id, None, ExecutionCancelRequested {}.into(), None);
+                self.append_execution_fact(id, None, ExecutionCancelRequested {}.into(), None);
                 self.set(id, |open| open.phase = Phase::Cancelling(attempt));
             }
-            (Phase::Running(attempt), 8) => self.failed(id, attempt, Failure::new(FailureKind::ExitCode, "it stuck").with_detail(1)),
-            (Phase::Running(attempt), 9) => self.failed(id, attempt, Failure::new(FailureKind::Timeout, "it took too long")),
+            (Phase::Running(attempt), 8) => self.fail(id, attempt, Failure::new(FailureKind::ExitCode, "it stuck").with_detail(1)),
+            (Phase::Running(attempt), 9) => self.fail(id, attempt, Failure::new(FailureKind::Timeout, "it took too long")),
             (Phase::Running(attempt), 10) => {
-                self.tell_execution(id, None, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }.into(), None);
+                self.append_execution_fact(id, None, AttemptLost { attempt, evidence: Evidence::NotBegun, error: None }.into(), None);
                 self.set(id, |open| open.phase = Phase::Queued);
             }
             (Phase::Running(attempt), 11) => {
-                self.tell_execution(id, None, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }.into(), None);
-                self.tell_execution(id, None, ExecutionBecameIndeterminate {}.into(), None);
+                self.append_execution_fact(id, None, AttemptLost { attempt, evidence: Evidence::MayHaveBegun, error: None }.into(), None);
+                self.append_execution_fact(id, None, ExecutionBecameIndeterminate {}.into(), None);
                 self.set(id, |open| open.phase = Phase::Indeterminate(attempt));
             }
-            (Phase::Running(attempt), 12) if variant % 2 == 1 => self.said(id, attempt, variant / 2),
+            (Phase::Running(attempt), 12) if variant % 2 == 1 => self.add_message(id, attempt, variant / 2),
             (Phase::Running(attempt), 12) => {
                 let late = AttemptReportedLate { attempt, error: Some(Failure::new(FailureKind::Network, "no route")) };
-                self.tell_execution(id, None, late.into(), None);
+                self.append_execution_fact(id, None, late.into(), None);
             }
-            (Phase::Running(attempt) | Phase::Indeterminate(attempt), 13..) => self.succeeded(id, attempt),
+            (Phase::Running(attempt) | Phase::Indeterminate(attempt), 13..) => self.succeed(id, attempt),
             (Phase::Running(_), _) => {}
             (Phase::Cancelling(attempt), _) => {
                 let error = Failure::new(FailureKind::Cancelled, "it was stopped");
-                self.tell_execution(
+                self.append_execution_fact(
                     id,
                     None,
                     AttemptFailed { attempt, error, retry_after_millis: None, output_tail: None, ended_at: None }.into(),
@@ -508,17 +514,22 @@ impl Story {
                 self.end(id, ExecutionCancelled::default().into());
             }
             (Phase::Indeterminate(_), 7 | 8) => {
-                self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Retry }.into(), None);
+                self.append_execution_fact(id, None, ExecutionSettled { outcome: Settlement::Retry }.into(), None);
                 self.set(id, |open| open.phase = Phase::Queued);
             }
             (Phase::Indeterminate(_), 9 | 10) => {
                 let body = Some(Body::json(r#"{"open":"seen"}"#));
-                self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Succeeded }.into(), body);
+                self.append_execution_fact(id, None, ExecutionSettled { outcome: Settlement::Succeeded }.into(), body);
                 self.end(id, ExecutionSucceeded::default().into());
             }
             (Phase::Indeterminate(_), _) => {
                 let error = "the gate is shut".to_owned();
-                self.tell_execution(id, None, ExecutionSettled { outcome: Settlement::Failed { error: error.clone() } }.into(), None);
+                self.append_execution_fact(
+                    id,
+                    None,
+                    ExecutionSettled { outcome: Settlement::Failed { error: error.clone() } }.into(),
+                    None,
+                );
                 self.end(id, ExecutionFailed { error: Failure::new(FailureKind::Lost, error), part_of: None, scope: None }.into());
             }
         }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use crate::output::Output;
 use crate::report::seconds;
-use crate::{root, stuck};
+use crate::{root, stuck_jobs};
 
 /// How often a running job is looked at.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -128,8 +128,8 @@ fn wait(command: &mut Command, log: &PathBuf, deadline: Instant, silence_max: Du
             std::thread::sleep(PAUSE);
             continue;
         };
-        let processes = stuck::describe(child.id());
-        stuck::kill(child.id());
+        let processes = stuck_jobs::describe(child.id());
+        stuck_jobs::kill(child.id());
         child.wait()?;
         return Ok(End::Killed { why, processes });
     }

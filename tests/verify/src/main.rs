@@ -6,7 +6,7 @@
 
 #[path = "../../support/cargo.rs"]
 mod cargo;
-mod changed;
+mod changed_code;
 mod clients;
 mod explore;
 mod gate;
@@ -20,7 +20,7 @@ mod page;
 mod programs;
 mod quick;
 mod report;
-mod stuck;
+mod stuck_jobs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};

@@ -42,9 +42,9 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
     report.time(NAME, || {
         npm(&["run", "check"], DEBUG)?;
         npm(&["test"], DEBUG)?;
-        let before = built()?;
+        let before = diff_of_build()?;
         npm(&["run", "build"], DEBUG)?;
-        ensure!(built()? == before, "page/dist is not what `npm run build` makes of the sources: commit what it wrote");
+        ensure!(diff_of_build()? == before, "page/dist is not what `npm run build` makes of the sources: commit what it wrote");
         programs::binary("ensue")?;
         npm(&["run", "journeys"], DEBUG)
     })
@@ -105,7 +105,7 @@ pub(crate) fn check_advisories(report: &mut Report) -> Result<()> {
 }
 
 /// Returns the differences of what is built from what is committed.
-fn built() -> Result<String> {
+fn diff_of_build() -> Result<String> {
     git(&[&["diff", "--binary", "HEAD", "--"], BUILT.as_slice()].concat())
 }
 

@@ -6,7 +6,7 @@ use ensue_test_support::story::Story;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::retention::Elapsed;
+use crate::view_retention::ElapsedTime;
 
 /// Counts the records of all executions, and panics at each attempt that starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,9 +53,9 @@ impl From<String> for Term {
 fn record_that_panics_in_a_fold_is_skipped_and_named_and_others_folded() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
-    let attempt = story.started(execution);
-    story.succeeded(execution, attempt);
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
+    let attempt = story.start(execution);
+    story.succeed(execution, attempt);
     let mut fold = Fold::<Stumbles>::default();
     let mut passed_over = AllPassedOver::default();
     fold.fold_one_by_one(story.records(), &mut |_, _| Ok(Vec::new()), (&mut Nobody, &mut passed_over)).unwrap();
@@ -73,9 +73,9 @@ fn record_that_panics_in_a_fold_is_skipped_and_named_and_others_folded() {
 fn folding_one_by_one_equals_folding_a_whole_batch() {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
-    let attempt = story.started(execution);
-    story.succeeded(execution, attempt);
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
+    let attempt = story.start(execution);
+    story.succeed(execution, attempt);
     let at_once = Projector::new().project(story.records(), &mut |_, _| Ok(Vec::new()), &mut Nobody).unwrap();
     let mut projector = Projector::new();
     let mut changes = Changes { through: at_once.through, ..Changes::default() };
@@ -135,12 +135,12 @@ impl View for Spoilt {
 fn of_an_execution() -> Vec<Record> {
     let mut story = Story::new();
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
-    story.started(execution);
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
+    story.start(execution);
     story.records().iter().filter(|record| matches!(record.stream, StreamId::Execution(_))).cloned().collect()
 }
 
-fn reported(passed_over: &AllPassedOver) -> Vec<(Position, &str)> {
+fn reported_errors(passed_over: &AllPassedOver) -> Vec<(Position, &str)> {
     passed_over.first().iter().map(|one| (one.position, one.message.as_str())).collect()
 }
 
@@ -150,7 +150,7 @@ fn row_that_cannot_be_written_is_traced_to_its_record_and_stays_unchanged() {
     let mut fold = Fold::<Spoilt>::default();
     let mut passed_over = AllPassedOver::default();
     fold.fold_one_by_one(&records, &mut |_, _| Ok(Vec::new()), (&mut Nobody, &mut passed_over)).unwrap();
-    assert_eq!(reported(&passed_over), [(records[1].position, "a bug in writing a row down")]);
+    assert_eq!(reported_errors(&passed_over), [(records[1].position, "a bug in writing a row down")]);
     let mut changes = Changes::default();
     fold.finish(&mut changes);
     assert!(matches!(&changes.rows[..], [(_, Change::Insert(row))] if row.document == "1"), "{changes:?}");
@@ -165,7 +165,7 @@ fn unreadable_row_is_distinguished_from_a_missing_one() {
     let mut load = |_: ViewName, _: &[Term]| Ok(vec![row.clone()]);
     fold.fold_one_by_one(&records, &mut load, (&mut Nobody, &mut passed_over)).unwrap();
     let why = "a bug in reading a row";
-    assert_eq!(reported(&passed_over), records.iter().map(|record| (record.position, why)).collect::<Vec<_>>());
+    assert_eq!(reported_errors(&passed_over), records.iter().map(|record| (record.position, why)).collect::<Vec<_>>());
     let mut changes = Changes::default();
     fold.finish(&mut changes);
     assert_eq!(changes, Changes::default());
@@ -173,9 +173,9 @@ fn unreadable_row_is_distinguished_from_a_missing_one() {
 
 /// The calls that an observer received, in order.
 #[derive(Default)]
-struct Heard(Vec<&'static str>);
+struct ObservedCalls(Vec<&'static str>);
 
-impl Onlooker for Heard {
+impl Onlooker for ObservedCalls {
     fn care(&self, _: Position, _: Position) -> Care {
         Care::AtOnce
     }
@@ -192,7 +192,7 @@ impl Onlooker for Heard {
         self.0.push("end");
     }
 
-    fn kept(&mut self, _: Position) {
+    fn note_stored(&mut self, _: Position) {
         self.0.push("kept");
     }
 }
@@ -212,8 +212,8 @@ impl ViewStore for Bare {
         0
     }
 
-    fn elapsed(&self) -> Elapsed {
-        Elapsed::default()
+    fn elapsed(&self) -> ElapsedTime {
+        ElapsedTime::default()
     }
 
     fn load(&self, _: ViewName, _: &[Term]) -> Result<Vec<Row>, ViewError> {
@@ -238,7 +238,7 @@ fn observer_is_notified_once_the_store_has_the_records() {
     let mut story = Story::new();
     story.event("garden.rained", "{}");
     let mut store = Bare { position: Position(0), has_room: false };
-    let mut heard = Heard::default();
+    let mut heard = ObservedCalls::default();
     Projector::new().advance_under(&mut store, story.records(), &mut heard).unwrap_err();
     assert!(!heard.0.contains(&"kept"), "{heard:?}", heard = heard.0);
     store.has_room = true;

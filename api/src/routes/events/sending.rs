@@ -6,33 +6,33 @@
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use ensue_engine::access::limit::Target;
-use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, EmittedBefore, Novelty, ObservedEvent, SeenEvent};
+use ensue_engine::command::{Answer, Ask, Conflict, Dedupe, DedupeKey, EmittedBefore, FirstAnswer, Novelty, ObservedEvent, SeenEvent};
 use ensue_engine::events::internal::is_of_the_engine;
 use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::TriggerRef;
-use ensue_engine::ports::{Committed, ReadLimit};
+use ensue_engine::ports::{CommitReceipt, ReadLimit};
 use ensue_engine::record::{Digest, Position, Record, Revision, StreamId};
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
 use ensue_views::Event;
 use thiserror::Error;
 
 use crate::api::Api;
-use crate::auth::{Allowed, Proof as _, Secrecy};
+use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::body::{self, BodyRefusal};
 use crate::call::Call;
 use crate::cloudevents::{self, CloudEvent, SOURCE_OF_OURS};
 use crate::handshake;
-use crate::items::{Items, is_list};
+use crate::item_lists::{Items, is_list};
 use crate::permissions::{EventsRead, EventsWrite, Permission as _};
-use crate::ports::{Declined, GivenEvent, Ports};
-use crate::problem::{FieldError, Missing, Outcome, Problem, quoted};
+use crate::ports::{GivenEvent, PortError, Ports};
+use crate::problem::{FieldError, Missing, Outcome, Problem, quote};
 use crate::rates::Class;
-use crate::respond::{self, Written};
+use crate::respond::{self, WriteOutcome};
 use crate::route::BASE;
-use crate::routes::judged::Forgotten;
+use crate::routes::event_verdicts::EventDataGone;
 use crate::wire::events::{EVENTS_MAX, WireEmitAgain, WireGivenEvent, WireTakenEvent, WireTakenEvents};
 
 /// The maximum size of a dedupe key in bytes.
@@ -84,7 +84,7 @@ fn own_trigger_hint(trigger: &TriggerRef) -> String {
 
 /// The form of the events in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum EventsFormat {
     /// The API's own form: an object or a list.
     Ours,
     /// A CloudEvent in JSON.
@@ -95,7 +95,7 @@ enum Form {
     Binary,
 }
 
-impl Form {
+impl EventsFormat {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         const TAKEN: &str = "`application/json`, `application/cloudevents+json` or `application/cloudevents-batch+json`";
         let media = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
@@ -104,7 +104,7 @@ impl Form {
             cloudevents::STRUCTURED => Self::Structured,
             cloudevents::BATCH => Self::Batch,
             other if other.starts_with("application/cloudevents") => {
-                return Err(Problem::unsupported_media_type(&format!("`{}`", quoted(other)), TAKEN));
+                return Err(Problem::unsupported_media_type(&format!("`{}`", quote(other)), TAKEN));
             }
             _ if cloudevents::is_binary(headers) => {
                 body::demand_uncompressed(headers, TAKEN)?;
@@ -118,12 +118,12 @@ impl Form {
 }
 
 /// The events of a request: a single event is answered with an object, a list with a list.
-enum Brought {
+enum RequestEvents {
     One(Box<Brief>),
     List(Vec<Brief>),
 }
 
-impl Brought {
+impl RequestEvents {
     fn one(brief: Brief) -> Self {
         Self::One(Box::new(brief))
     }
@@ -133,17 +133,17 @@ impl Brought {
 struct Brief {
     given: GivenEvent,
     at: String,
-    shape: Shape,
+    shape: EventShape,
 }
 
 /// The form of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+enum EventShape {
     Ours,
     CloudEvent,
 }
 
-impl Shape {
+impl EventShape {
     /// The member that names the trigger.
     fn trigger(self) -> &'static str {
         match self {
@@ -165,21 +165,21 @@ impl Shape {
 }
 
 /// Receives events: 202 once they are on disk, 200 if all of them were accepted before.
-pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
+pub(in crate::routes) async fn send(allowed: AllowedCaller<EventsWrite>, mut call: Call) -> Outcome {
     if let Some((before, body)) = call.before().await? {
-        return told_again(&before, Form::of(call.headers())?, &body);
+        return repeat_answer(&before, EventsFormat::of(call.headers())?, &body);
     }
     call.admission()?;
-    let form = Form::of(call.headers())?;
+    let form = EventsFormat::of(call.headers())?;
     let body = call.bytes().await?;
     let caller = allowed.caller();
     let reader = Reader { api: call.api(), allowed: &allowed, caller: &caller };
     let brought = reader.read(form, call.headers(), &body)?;
     let is_dry_run = call.is_dry_run()?;
     let observed = match brought {
-        Brought::One(brief) if is_dry_run => vec![reader.observe(*brief)?],
-        Brought::One(brief) => return take_one(&allowed, &call, reader.observe(*brief)?).await,
-        Brought::List(briefs) => reader.observe_all(briefs).await?,
+        RequestEvents::One(brief) if is_dry_run => vec![reader.observe(*brief)?],
+        RequestEvents::One(brief) => return take_one(&allowed, &call, reader.observe(*brief)?).await,
+        RequestEvents::List(briefs) => reader.observe_all(briefs).await?,
     };
     if is_dry_run {
         return call.check(call.on_behalf(&allowed)?, Ask::ReceiveEvents(observed)).await;
@@ -192,10 +192,10 @@ pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Cal
 }
 
 /// Emits a stored event again: 202 once the new event is on disk, 200 if its key was accepted before.
-pub(in crate::routes) async fn emit_again(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
+pub(in crate::routes) async fn emit_again(allowed: AllowedCaller<EventsWrite>, mut call: Call) -> Outcome {
     // The new event shows its sender what was stored.
-    let sees = Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
-    let id: EventId = call.named("id", EventsRead::THING)?;
+    let sees = AllowedCaller::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let id: EventId = call.parse_part("id", EventsRead::THING)?;
     if let Some((before, _)) = call.before().await? {
         return answer_one(&before.events, before.position);
     }
@@ -206,7 +206,7 @@ pub(in crate::routes) async fn emit_again(allowed: Allowed<EventsWrite>, mut cal
     let reader = Reader { api: call.api(), allowed: &allowed, caller: &caller };
     not_of_the_engine(&event.trigger, String::new)?;
     reader.demand_covered(&event.trigger)?;
-    let (record, payload) = call.api().threads.blocking(move |ports| stored(ports, id)).await??;
+    let (record, payload) = call.api().threads.blocking(move |ports| read_stored(ports, id)).await??;
     let (Fact::EventReceived(fact), Some(repeats)) = (&record.fact, EmittedBefore::of(&record)) else {
         return Err(Problem::bug("the first record of an event is of something else"));
     };
@@ -232,17 +232,17 @@ pub(in crate::routes) async fn emit_again(allowed: Allowed<EventsWrite>, mut cal
 }
 
 /// Reads the record of an event and its payload. Blocking.
-fn stored(ports: &Ports, id: EventId) -> Result<(Record, Bytes), Problem> {
+fn read_stored(ports: &Ports, id: EventId) -> Result<(Record, Bytes), Problem> {
     let limit = ReadLimit { records: 1, ..ReadLimit::default() };
     let first = ports.log.read_stream(&StreamId::Event(id), Revision(0), limit)?.into_iter().next();
     let record = first.ok_or_else(|| Missing::new(EventsRead::THING, &id.to_string()))?;
-    let payload = ports.log.body(record.position)?.ok_or(Forgotten::Payload)?;
+    let payload = ports.log.body(record.position)?.ok_or(EventDataGone::Payload)?;
     Ok((record, payload))
 }
 
 /// Repeats the response to the first request of a key.
-fn told_again(before: &Before, form: Form, body: &Bytes) -> Outcome {
-    if form != Form::Binary && is_list(body) {
+fn repeat_answer(before: &FirstAnswer, form: EventsFormat, body: &Bytes) -> Outcome {
+    if form != EventsFormat::Binary && is_list(body) {
         answer_list(&before.events, before.position)
     } else {
         answer_one(&before.events, before.position)
@@ -250,17 +250,21 @@ fn told_again(before: &Before, form: Form, body: &Bytes) -> Outcome {
 }
 
 /// Allows callers with this permission to send events here.
-pub(in crate::routes) async fn consent(_: Allowed<EventsWrite>, call: Call) -> Outcome {
+pub(in crate::routes) async fn consent(_: AllowedCaller<EventsWrite>, call: Call) -> Outcome {
     Ok(handshake::consent(call.headers(), "POST, GET, HEAD, OPTIONS", call.api().rates.rate(Class::Writes)))
 }
 
-async fn take_one(allowed: &Allowed<EventsWrite>, call: &Call, observed: ObservedEvent) -> Outcome {
+async fn take_one(allowed: &AllowedCaller<EventsWrite>, call: &Call, observed: ObservedEvent) -> Outcome {
     let (events, position) = take(allowed, call, vec![observed]).await?;
     answer_one(&events, position)
 }
 
-async fn take(allowed: &Allowed<EventsWrite>, call: &Call, events: Vec<ObservedEvent>) -> Result<(Vec<SeenEvent>, Position), Problem> {
-    let Committed { position, answer } = call.api().submit(call.on_behalf(allowed)?, Ask::ReceiveEvents(events)).await?;
+async fn take(
+    allowed: &AllowedCaller<EventsWrite>,
+    call: &Call,
+    events: Vec<ObservedEvent>,
+) -> Result<(Vec<SeenEvent>, Position), Problem> {
+    let CommitReceipt { position, answer } = call.api().submit(call.on_behalf(allowed)?, Ask::ReceiveEvents(events)).await?;
     match answer {
         Answer::Events(events) => Ok((events.iter().map(SeenEvent::from).collect(), position)),
         Answer::Before(before) => Ok((before.events, position)),
@@ -270,41 +274,44 @@ async fn take(allowed: &Allowed<EventsWrite>, call: &Call, events: Vec<ObservedE
 
 fn answer_one(events: &[SeenEvent], position: Position) -> Outcome {
     let [event] = events else { return Err(Problem::bug("one event was answered as several")) };
-    let response = respond::written(how(events), position, &WireTakenEvent::from(event))?;
-    Ok(respond::located(response, &format!("{BASE}/events/{}", event.id)))
+    let response = respond::answer_write(how(events), position, &WireTakenEvent::from(event))?;
+    Ok(respond::with_location(response, &format!("{BASE}/events/{}", event.id)))
 }
 
 fn answer_list(events: &[SeenEvent], position: Position) -> Outcome {
-    respond::written(how(events), position, &WireTakenEvents::of(events))
+    respond::answer_write(how(events), position, &WireTakenEvents::of(events))
 }
 
-fn how(events: &[SeenEvent]) -> Written {
-    if events.iter().all(|event| event.novelty == Novelty::Repeat) { Written::Done } else { Written::Accepted }
+fn how(events: &[SeenEvent]) -> WriteOutcome {
+    if events.iter().all(|event| event.novelty == Novelty::Repeat) { WriteOutcome::Done } else { WriteOutcome::Accepted }
 }
 
 /// Reads the events that one caller sent.
 struct Reader<'a> {
     api: &'a Api,
-    allowed: &'a Allowed<EventsWrite>,
+    allowed: &'a AllowedCaller<EventsWrite>,
     caller: &'a str,
 }
 
 impl Reader<'_> {
-    fn read(&self, form: Form, headers: &HeaderMap, body: &Bytes) -> Result<Brought, Problem> {
+    fn read(&self, form: EventsFormat, headers: &HeaderMap, body: &Bytes) -> Result<RequestEvents, Problem> {
         match form {
-            Form::Ours if is_list(body) => {
-                list(body::strict(body)?, |text, at| self.brief_of_ours(body::parse_part(at, text)?, at)).map(Brought::List)
+            EventsFormat::Ours if is_list(body) => {
+                list(body::strict(body)?, |text, at| self.brief_of_ours(body::parse_part(at, text)?, at)).map(RequestEvents::List)
             }
-            Form::Ours => self.brief_of_ours(body::parse(body)?, "").map(Brought::one),
-            Form::Structured if is_list(body) => {
+            EventsFormat::Ours => self.brief_of_ours(body::parse(body)?, "").map(RequestEvents::one),
+            EventsFormat::Structured if is_list(body) => {
                 Err(BodyRefusal::OfOtherShape(format!("a list must be sent as `{}`", cloudevents::BATCH)).into())
             }
-            Form::Structured => self.brief_of_cloudevent(cloudevents::structured(body::strict(body)?, "")?, "").map(Brought::one),
-            Form::Batch if !is_list(body) => Err(BodyRefusal::OfOtherShape("a batch must be a list".to_owned()).into()),
-            Form::Batch => {
-                list(body::strict(body)?, |text, at| self.brief_of_cloudevent(cloudevents::structured(text, at)?, at)).map(Brought::List)
+            EventsFormat::Structured => {
+                self.brief_of_cloudevent(cloudevents::parse_structured(body::strict(body)?, "")?, "").map(RequestEvents::one)
             }
-            Form::Binary => self.brief_of_cloudevent(cloudevents::binary(headers, body)?, "").map(Brought::one),
+            EventsFormat::Batch if !is_list(body) => Err(BodyRefusal::OfOtherShape("a batch must be a list".to_owned()).into()),
+            EventsFormat::Batch => {
+                list(body::strict(body)?, |text, at| self.brief_of_cloudevent(cloudevents::parse_structured(text, at)?, at))
+                    .map(RequestEvents::List)
+            }
+            EventsFormat::Binary => self.brief_of_cloudevent(cloudevents::binary(headers, body)?, "").map(RequestEvents::one),
         }
     }
 
@@ -323,24 +330,24 @@ impl Reader<'_> {
             dedupe,
             rule: None,
         };
-        Ok(Brief { given, at: at.to_owned(), shape: Shape::Ours })
+        Ok(Brief { given, at: at.to_owned(), shape: EventShape::Ours })
     }
 
     fn brief_of_cloudevent(&self, event: CloudEvent, at: &str) -> Result<Brief, Problem> {
         if self.is_ours(&event.source) {
-            let message = format!("is `{}`, which is the name of a sensor or another source of this node", quoted(&event.source));
-            return Err(cloudevents::refused(vec![FieldError { pointer: format!("{at}/source"), message }]));
+            let message = format!("is `{}`, which is the name of a sensor or another source of this node", quote(&event.source));
+            return Err(cloudevents::invalid_cloudevent(vec![FieldError { pointer: format!("{at}/source"), message }]));
         }
         let trigger: VersionedTrigger = match event.of_type.parse() {
             Ok(trigger) => trigger,
-            Err(_) => return Err(of_field(&SendRefusal::NoTriggerOf { of_type: quoted(&event.of_type) }, format!("{at}/type"))),
+            Err(_) => return Err(of_field(&SendRefusal::NoTriggerOf { of_type: quote(&event.of_type) }, format!("{at}/type"))),
         };
         not_of_the_engine(&trigger.name, || format!("{at}/type"))?;
         self.demand_covered(&trigger.name)?;
         let dedupe = self.dedupe_of_cloudevent(&event);
         let CloudEvent { source, time, trace, payload, .. } = event;
         let given = GivenEvent { trigger, payload, source, occurred_at: time, trace, dedupe: Some(dedupe), rule: None };
-        Ok(Brief { given, at: at.to_owned(), shape: Shape::CloudEvent })
+        Ok(Brief { given, at: at.to_owned(), shape: EventShape::CloudEvent })
     }
 
     /// Checks that the caller may send events of a trigger.
@@ -376,12 +383,12 @@ impl Reader<'_> {
     /// Checks an event against its trigger and runs the rules on it.
     fn observe(&self, brief: Brief) -> Result<ObservedEvent, Problem> {
         let Brief { given, at, shape } = brief;
-        self.api.ports.event_maker.observe(given).map_err(|declined| placed(declined, &at, shape))
+        self.api.ports.event_maker.observe(given).map_err(|declined| event_problem(declined, &at, shape))
     }
 
     async fn observe_all(&self, briefs: Vec<Brief>) -> Result<Vec<ObservedEvent>, Problem> {
         let mut observed = Vec::with_capacity(briefs.len());
-        let mut refused = Refused::default();
+        let mut refused = ListErrors::default();
         for (index, brief) in briefs.into_iter().enumerate() {
             if index % EVENTS_AT_ONCE == EVENTS_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
@@ -403,12 +410,12 @@ fn not_of_the_engine(trigger: &TriggerRef, at: impl FnOnce() -> String) -> Resul
 
 /// The errors in the events of a list, reported together.
 #[derive(Default)]
-struct Refused {
+struct ListErrors {
     events: usize,
     problem: Option<Problem>,
 }
 
-impl Refused {
+impl ListErrors {
     /// Records an error, and fails once there are enough.
     fn note(&mut self, problem: Problem) -> Result<(), Problem> {
         let all = match self.problem.take() {
@@ -435,7 +442,7 @@ fn list(text: &str, read: impl Fn(&str, &str) -> Result<Brief, Problem>) -> Resu
         return Err(SendRefusal::TooMany { given }.into());
     }
     let mut briefs = Vec::with_capacity(first.len());
-    let mut refused = Refused::default();
+    let mut refused = ListErrors::default();
     for (index, item) in first.iter().enumerate() {
         match read(item.get(), &format!("/{index}")) {
             Ok(brief) => briefs.push(brief),
@@ -452,9 +459,9 @@ fn of_field(why: &SendRefusal, pointer: String) -> Problem {
 }
 
 /// Creates a problem that points to the missing trigger, or to the part of a payload that does not match.
-fn placed(declined: Declined, at: &str, shape: Shape) -> Problem {
+fn event_problem(declined: PortError, at: &str, shape: EventShape) -> Problem {
     if !declined.misfits.is_empty() {
-        return Problem::placed(declined, |part| format!("{at}{}", shape.of_payload(part)));
+        return Problem::from_port(declined, |part| format!("{at}{}", shape.of_payload(part)));
     }
     let why = declined.why;
     let names_nothing = matches!(why.slug(), TRIGGER_NOT_FOUND | TRIGGER_VERSION_UNKNOWN);

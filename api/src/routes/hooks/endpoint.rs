@@ -44,7 +44,7 @@ pub(super) fn at(api: &Api, hook: &str) -> Result<Endpoint, Problem> {
 }
 
 /// Finds the hook `<pack>/<sensor>`, whatever path it has below.
-pub(super) fn named(api: &Api, hook: &str) -> Result<(SensorRef, Arc<Webhook>), Problem> {
+pub(super) fn by_name(api: &Api, hook: &str) -> Result<(SensorRef, Arc<Webhook>), Problem> {
     let found = hook.split_once('/').and_then(|(pack, name)| find(api, pack, name));
     found.ok_or_else(|| Missing::new(HooksRead::THING, hook).into())
 }
@@ -66,7 +66,7 @@ fn parameters(declared: &[PathPart], below: Option<&str>) -> Option<Vec<(String,
     let mut parameters = Vec::new();
     for (part, text) in declared.iter().zip(given) {
         // A `+` in a path is a plus.
-        let text = query::decoded(&text.replace('+', "%2B")).filter(|text| !text.is_empty() && !text.contains('\0'))?;
+        let text = query::decode_component(&text.replace('+', "%2B")).filter(|text| !text.is_empty() && !text.contains('\0'))?;
         match part {
             PathPart::Text(expected) if *expected == text => {}
             PathPart::Text(_) => return None,

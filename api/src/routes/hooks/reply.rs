@@ -20,7 +20,7 @@ use ensue_views::executions::Status;
 use ensue_views::{Column, Enforcement, Event, Execution, ListQuery, Row, RowReach, ViewName};
 use tokio::time::Instant;
 
-use super::{Taken, answer};
+use super::{TakenDelivery, answer};
 use crate::api::Api;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -39,7 +39,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 const FAILED: &[u8] = b"The work for this delivery failed.\n";
 
 /// Sends a reply.
-pub(super) fn sent(reply: HookReply) -> Outcome {
+pub(super) fn to_response(reply: HookReply) -> Outcome {
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).map_err(|why| Problem::bug(&why))?;
     for (name, value) in reply.headers {
@@ -51,7 +51,7 @@ pub(super) fn sent(reply: HookReply) -> Outcome {
 }
 
 /// Waits for what comes of a delivery, and sends the reply that the sensor has for it.
-pub(super) async fn awaited(api: &Arc<Api>, sensor: &SensorRef, waits: &WaitingReply, taken: &Taken) -> Outcome {
+pub(super) async fn await_reply(api: &Arc<Api>, sensor: &SensorRef, waits: &WaitingReply, taken: &TakenDelivery) -> Outcome {
     let came = match taken.position.filter(|_| !taken.events.is_empty()) {
         None => nothing(),
         // Over the limit, the sender gets the reply for late ones at once.
@@ -62,15 +62,15 @@ pub(super) async fn awaited(api: &Arc<Api>, sensor: &SensorRef, waits: &WaitingR
     };
     let came = Came { event: taken.events.first().map(|event| event.id), ..came };
     match (api.ports.webhooks.reply_to(sensor, waits, &came)?, came.how) {
-        (Some(reply), _) => sent(reply),
+        (Some(reply), _) => to_response(reply),
         (None, CameHow::Failed) => {
             let headers = vec![(header::CONTENT_TYPE.to_string(), "text/plain; charset=utf-8".to_owned())];
-            sent(HookReply { status: StatusCode::BAD_GATEWAY.as_u16(), headers, body: Bytes::from_static(FAILED) })
+            to_response(HookReply { status: StatusCode::BAD_GATEWAY.as_u16(), headers, body: Bytes::from_static(FAILED) })
         }
         (None, CameHow::Late) => {
             let response = answer(taken)?;
             Ok(match &came.execution {
-                Some((id, _)) => respond::located(response, &format!("{BASE}/executions/{id}")),
+                Some((id, _)) => respond::with_location(response, &format!("{BASE}/executions/{id}")),
                 None => response,
             })
         }
@@ -87,7 +87,7 @@ fn late(execution: Option<(ExecutionId, String)>) -> Came {
 }
 
 /// What the rules have decided about the events of a delivery.
-enum Found {
+enum RulesDecision {
     /// The execution that the delivery waits for.
     Execution(ExecutionId),
     /// The flow control of the rule holds it back.
@@ -106,11 +106,13 @@ async fn came_of(
     (events, position): (&[ReceivedEvent], Position),
 ) -> Result<Came, Problem> {
     let deadline = Instant::now() + Duration::from_millis(waits.wait_millis);
-    let Some(found) = found(api, (sensor, waits.rule.as_ref()), events, (position, deadline)).await? else { return Ok(late(None)) };
+    let Some(found) = find_execution(api, (sensor, waits.rule.as_ref()), events, (position, deadline)).await? else {
+        return Ok(late(None));
+    };
     let id = match found {
-        Found::Execution(id) => id,
-        Found::Held => return Ok(late(None)),
-        Found::Nothing | Found::Undecided => return Ok(nothing()),
+        RulesDecision::Execution(id) => id,
+        RulesDecision::Held => return Ok(late(None)),
+        RulesDecision::Nothing | RulesDecision::Undecided => return Ok(nothing()),
     };
     let place = match api.settings.page {
         PageServing::On => "/ui",
@@ -137,17 +139,17 @@ async fn result_of(api: &Arc<Api>, execution: Execution) -> Result<Option<Docume
 }
 
 /// Finds the execution of events once the views show them; `None` if they do not in time.
-async fn found(
+async fn find_execution(
     api: &Arc<Api>,
     (sensor, rule): (&SensorRef, Option<&RuleRef>),
     events: &[ReceivedEvent],
     (position, deadline): (Position, Instant),
-) -> Result<Option<Found>, Problem> {
+) -> Result<Option<RulesDecision>, Problem> {
     let judged_by = deadline.min(Instant::now() + JUDGED_WITHIN);
     loop {
         let is_seen = tokio::select! {
             biased;
-            () = api.stopping.begun() => false,
+            () = api.stopping.wait() => false,
             () = tokio::time::sleep_until(deadline) => false,
             seen = api.see_position(position) => seen.is_ok(),
         };
@@ -156,7 +158,7 @@ async fn found(
         }
         let (sensor, rule, ids) = (sensor.clone(), rule.cloned(), events.iter().map(|event| event.id.to_string()).collect::<Vec<_>>());
         match api.threads.blocking(move |ports| look(ports, &sensor, rule.as_ref(), &ids)).await?? {
-            Found::Undecided if Instant::now() < judged_by => tokio::time::sleep(LOOK_EVERY).await,
+            RulesDecision::Undecided if Instant::now() < judged_by => tokio::time::sleep(LOOK_EVERY).await,
             found => return Ok(Some(found)),
         }
     }
@@ -164,8 +166,8 @@ async fn found(
 
 /// Looks for the execution of events that a rule of the sensor's own pack requested: a pack does not tell senders what other packs
 /// do. Blocking.
-fn look(ports: &Ports, sensor: &SensorRef, rule: Option<&RuleRef>, events: &[String]) -> Result<Found, Problem> {
-    let mut found = Found::Nothing;
+fn look(ports: &Ports, sensor: &SensorRef, rule: Option<&RuleRef>, events: &[String]) -> Result<RulesDecision, Problem> {
+    let mut found = RulesDecision::Nothing;
     for event in events {
         let query = ListQuery::newest(ViewName::Enforcements, RowReach::Everything).with(Column::Event, event.clone());
         let query = match rule {
@@ -177,14 +179,14 @@ fn look(ports: &Ports, sensor: &SensorRef, rule: Option<&RuleRef>, events: &[Str
         made.retain(|enforcement| enforcement.rule.pack() == sensor.pack());
         made.sort_by_key(|enforcement| enforcement.position);
         if let Some(execution) = made.iter().find_map(|enforcement| enforcement.execution) {
-            return Ok(Found::Execution(execution));
+            return Ok(RulesDecision::Execution(execution));
         }
         if made.iter().any(|enforcement| enforcement.outcome == OutcomeName::Held && enforcement.became.is_none()) {
-            found = Found::Held;
+            found = RulesDecision::Held;
         }
         let is_undecided = made.is_empty() && read_row::<Event>(ports, event)?.is_some_and(|event| event.undecided > 0);
-        if is_undecided && matches!(found, Found::Nothing) {
-            found = Found::Undecided;
+        if is_undecided && matches!(found, RulesDecision::Nothing) {
+            found = RulesDecision::Undecided;
         }
     }
     Ok(found)

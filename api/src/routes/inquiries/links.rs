@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use ensue_engine::ids::InquiryId;
 
 use super::{responses, visible};
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::cookies;
 use crate::permissions::{IdentitiesRead, InquiriesLink, InquiriesRead, Permission as _};
@@ -12,15 +12,15 @@ use crate::ports::{AskedInquiryLink, SessionForm};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::rates::{self, Class};
 use crate::respond;
-use crate::routes::attempts::{from, network, private};
+use crate::routes::login_attempts::{from, network, private};
 use crate::routes::sessions::with_cookie;
 use crate::wire::inquiries::{WireAskedInquiryLink, WireLinkCode};
 use crate::wire::sessions::WireLoginLink;
 
 /// Creates a link to an inquiry for a person that it asks.
-pub(super) async fn mint(allowed: Allowed<InquiriesLink>, mut call: Call) -> Outcome {
+pub(super) async fn mint(allowed: AllowedCaller<InquiriesLink>, mut call: Call) -> Outcome {
     cookies::demand_private(call.request())?;
-    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+    let id: InquiryId = call.parse_part("id", InquiriesRead::THING)?;
     let WireAskedInquiryLink { r#for: name } = call.json().await?;
     let inquiry = visible(&call, &allowed, id).await?;
     responses::demand_open(&inquiry)?;
@@ -30,7 +30,7 @@ pub(super) async fn mint(allowed: Allowed<InquiriesLink>, mut call: Call) -> Out
     let (minted, committed) = call.api().threads.blocking(move |ports| ports.sessions.mint_link(&asked, &by)).await??;
     let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
     let shown = WireLoginLink { code, until: minted.until };
-    let mut response = private(respond::written(respond::Written::Done, committed.position, &shown)?);
+    let mut response = private(respond::answer_write(respond::WriteOutcome::Done, committed.position, &shown)?);
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
 }

@@ -5,7 +5,7 @@ use ensue_engine::command::Refusal;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::InquiryId;
 use ensue_engine::inquiries::facts::Verdict;
-use ensue_engine::inquiries::lost;
+use ensue_engine::inquiries::lost_attempt;
 use ensue_engine::inquiries::right::{AnswerRight, Answerer};
 use ensue_engine::record::Digest;
 use ensue_expression::{Document, Node};
@@ -14,7 +14,7 @@ use ensue_views::Inquiry;
 use ensue_views::inquiries::{Answer, InquiryStatus};
 use thiserror::Error;
 
-use crate::ports::Represented;
+use crate::ports::RepresentedIdentity;
 use crate::problem::Problem;
 
 /// The maximum size of an answer in bytes: the result of the execution contains all answers.
@@ -52,18 +52,18 @@ enum AnswerInvalid {
 #[derive(Debug, Error, Explain)]
 #[error("the inquiry {id} is closed: {how}")]
 #[explain(slug = "inquiry-closed", fault = Conflict, hint = "see the answers with `ensue inquiries show {id}`")]
-pub(super) struct Closed {
+pub(super) struct ClosedInquiry {
     id: InquiryId,
     how: String,
 }
 
-impl Closed {
+impl ClosedInquiry {
     /// Returns the outcome of an inquiry; none while it is open.
     pub(super) fn of(inquiry: &Inquiry) -> Option<Self> {
         let at = inquiry.ended_at.map_or_else(String::new, |at| format!(" at {at}"));
         let how = match inquiry.status {
             InquiryStatus::Open => return None,
-            InquiryStatus::Answered => format!("it was answered by {}", told(&inquiry.answers)),
+            InquiryStatus::Answered => format!("it was answered by {}", describe_answers(&inquiry.answers)),
             InquiryStatus::Expired => format!("it expired{at}"),
             InquiryStatus::Cancelled => format!("it was cancelled{at}"),
             InquiryStatus::Withdrawn => format!("it was withdrawn{at}: the answer became known in another way, or no longer matters"),
@@ -73,7 +73,7 @@ impl Closed {
 }
 
 /// Formats who answered, and when.
-fn told(answers: &[Answer]) -> String {
+fn describe_answers(answers: &[Answer]) -> String {
     let left_out = answers.len().saturating_sub(TOLD_MAX);
     let mut told: Vec<String> = (left_out > 0).then(|| format!("{left_out} others")).into_iter().collect();
     told.extend(answers.iter().skip(left_out).map(|answer| {
@@ -85,7 +85,7 @@ fn told(answers: &[Answer]) -> String {
 
 /// Checks that an inquiry still accepts answers.
 pub(super) fn demand_open(inquiry: &Inquiry) -> Result<(), Problem> {
-    Closed::of(inquiry).map_or(Ok(()), |closed| Err(closed.into()))
+    ClosedInquiry::of(inquiry).map_or(Ok(()), |closed| Err(closed.into()))
 }
 
 /// Returns true if the inquiry asks the person itself.
@@ -113,7 +113,7 @@ pub(super) fn demand_right(inquiry: &Inquiry, answerer: Answerer<'_>, digest: Op
 pub(super) fn demand_right_of_deputy(
     inquiry: &Inquiry,
     deputy: Answerer<'_>,
-    of: &Represented,
+    of: &RepresentedIdentity,
     digest: Option<Digest>,
 ) -> Result<(), Problem> {
     let by = of.id.to_string();
@@ -143,7 +143,7 @@ fn right<'a>(inquiry: &Inquiry, answerer: Answerer<'a>, digest: Option<Digest>) 
 }
 
 fn demand(inquiry: &Inquiry, right: &AnswerRight<'_>) -> Result<(), Problem> {
-    right.demand().map_err(|refusal| match (refusal, Closed::of(inquiry)) {
+    right.demand().map_err(|refusal| match (refusal, ClosedInquiry::of(inquiry)) {
         // The view also knows how the inquiry was closed.
         (Refusal::InquiryClosed(_), Some(closed)) => closed.into(),
         (refusal, _) => refusal.into(),
@@ -178,7 +178,7 @@ fn demand_short(answer: Node<'_>) -> Result<(), Problem> {
 /// Checks that an answer is a valid settlement of an execution.
 pub(super) fn demand_settlement(answer: Node<'_>) -> Result<(), Problem> {
     demand_short(answer)?;
-    let Err(misfit) = lost::settlement(answer) else { return Ok(()) };
+    let Err(misfit) = lost_attempt::settlement(answer) else { return Ok(()) };
     let misfit = Misfit { pointer: format!("/answer{}", misfit.pointer), ..misfit };
     Err(Problem::from(AnswerInvalid::Misfit).with_errors([misfit]))
 }

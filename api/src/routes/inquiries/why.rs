@@ -8,7 +8,7 @@ use ensue_engine::names::StepName;
 use ensue_views::{Enforcement, Event, Execution, Inquiry};
 
 use super::visible;
-use crate::auth::Allowed;
+use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::permissions::{InquiriesRead, Permission as _};
 use crate::ports::Ports;
@@ -23,8 +23,8 @@ use crate::wire::why::{WireCause, WireEndedStep, WireWhy};
 const WORKFLOWS_MAX: usize = 32;
 
 /// Shows what led to an inquiry.
-pub(super) async fn get(allowed: Allowed<InquiriesRead>, call: Call) -> Outcome {
-    let id: InquiryId = call.named("id", InquiriesRead::THING)?;
+pub(super) async fn get(allowed: AllowedCaller<InquiriesRead>, call: Call) -> Outcome {
+    let id: InquiryId = call.parse_part("id", InquiriesRead::THING)?;
     let inquiry = visible(&call, &allowed, id).await?;
     respond::json(&call.api().threads.blocking(move |ports| why(ports, &inquiry)).await??)
 }
@@ -55,7 +55,7 @@ fn why(ports: &Ports, inquiry: &Inquiry) -> Result<WireWhy, Problem> {
             labels: workflow.labels.clone(),
             at: workflow.requested_at,
             rerun_of: workflow.rerun_of,
-            ended: steps.map(ended).unwrap_or_default(),
+            ended: steps.map(ended_steps).unwrap_or_default(),
             step: outermost.step,
             item: outermost.item,
         });
@@ -86,7 +86,7 @@ fn waiting(graph: Option<&WireGraph>, step: Option<&StepName>) -> Vec<StepName> 
     graph.edges.iter().filter(|edge| edge.from == *step).map(|edge| edge.to.clone()).collect()
 }
 
-fn ended(graph: WireGraph) -> Vec<WireEndedStep> {
+fn ended_steps(graph: WireGraph) -> Vec<WireEndedStep> {
     let ended = |node: WireGraphNode| {
         let state = node.state.filter(|state| state.is_end())?;
         let seconds = node.started_at.zip(node.ended_at).map(|(from, to)| to.micros_since(from) as f64 / 1e6);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ensue_engine::catalog::Defined;
+use ensue_engine::catalog::DefinitionRef;
 use ensue_engine::fact::Fact;
 use ensue_engine::names::RuleRef;
 use ensue_engine::ports::{LogError, ReadLimit};
@@ -10,7 +10,7 @@ use ensue_engine::record::{Digest, Record, Revision, StreamId};
 use ensue_packs::CopiedFile;
 
 use crate::permissions::{Permission as _, RulesRead};
-use crate::ports::{Declined, Ports};
+use crate::ports::{PortError, Ports};
 use crate::problem::{Missing, Problem};
 use crate::wire::rules::{VersionChange, WireRuleVersion, WireRuleVersions};
 
@@ -31,7 +31,7 @@ enum RuleFile {
 /// Lists the versions of a rule, the newest first. Blocking.
 pub(super) fn list(ports: &Ports, rule: &RuleRef) -> Result<WireRuleVersions, Problem> {
     let catalog = ports.installed.current();
-    let place = catalog.places().get(&Defined::Rule(rule.clone()));
+    let place = catalog.places().get(&DefinitionRef::Rule(rule.clone()));
     // A rule that was removed is looked for where a rule of its name is usually defined.
     let path = place.map_or_else(|| format!("rules/{}.yaml", rule.name()), |place| place.file.clone());
     let (changes, mut is_truncated) = changes_of_pack(ports, rule)?;
@@ -89,7 +89,7 @@ fn changes_of_pack(ports: &Ports, rule: &RuleRef) -> Result<(Vec<Record>, bool),
 }
 
 /// Returns what a rule's file is in the stored copy of a pack.
-fn file_in_copy(ports: &Ports, digest: &Digest, path: &str) -> Result<RuleFile, Declined> {
+fn file_in_copy(ports: &Ports, digest: &Digest, path: &str) -> Result<RuleFile, PortError> {
     Ok(match ports.installed.copied_file(digest, path)? {
         CopiedFile::Present(content) => RuleFile::Present(Digest::of(&content)),
         CopiedFile::Absent => RuleFile::Absent,

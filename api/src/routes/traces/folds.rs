@@ -58,7 +58,7 @@ impl<'a> Folds<'a> {
 }
 
 /// Counts executions by the step that they are folded into.
-pub(super) fn counted(folded: Vec<(Wide, Execution)>) -> Vec<WireTraceFold> {
+pub(super) fn count_folded(folded: Vec<(Wide, Execution)>) -> Vec<WireTraceFold> {
     let mut counts: BTreeMap<Wide, WireTraceFold> = BTreeMap::new();
     for ((parent, step), execution) in folded {
         let fold = counts.entry((parent, step.clone())).or_insert_with(|| WireTraceFold {

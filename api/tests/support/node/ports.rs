@@ -8,27 +8,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedLoginLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice,
-    BreakerState, CodeNotFound, ConfirmedTopic, ConnectionError, ConnectionStatus, Connections, Credential, Declined, Dependency,
-    DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingEnd, FindingVerdict, FollowingViews, GivenEvent,
-    Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginFrom, LoginOf, MadeToken,
-    MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience, People,
-    Progress, Readiness, Received, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained, RevealedKey,
-    SecretState, SeenSession, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SessionEnds, SessionForm,
-    SessionSecret, Sessions, SetKey, ShownDelivery, SourceEnd, TestEnd, TestedBody, TestedConnection, TestedEvent, TestedMessage,
-    TestedOutcome, Testing, ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
+    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedLoginLink, AskedToken, BacktestResult, Backtests, BegunDevice,
+    BreakerState, CodeNotFound, ConfirmedTopic, ConnectionError, ConnectionStatus, Connections, Credential, Dependency, DependencyState,
+    DeviceDecision, Devices, EventMaker, FileText, Finding, FindingEnd, FindingVerdict, FollowingViews, GivenEvent, Holder, HookOutcome,
+    HookRefusal, InstalledCatalogs, Issuers, Job, JobKind, JobState, KeyWriter, LogAccess, Login, LoginFrom, LoginOf, MadeToken,
+    MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, PasswordAttempt, Passwords,
+    Patience, People, PortError, Progress, Readiness, RedeemedCode, Refusals, RefusedAttempt, ReplayResult, Replays, RepresentedIdentity,
+    RetentionStatus, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors,
+    SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, ShownDelivery, SourceEnd, StorageUsage, TestEnd, TestedBody,
+    TestedConnection, TestedEvent, TestedMessage, TestedOutcome, Testing, ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice,
+    Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::access::quota::Tiers;
-use ensue_engine::access::quota::state::Used;
+use ensue_engine::access::quota::state::IdentityUsage;
 use ensue_engine::access::state;
-use ensue_engine::access::state::held::{Held, NotHeld};
+use ensue_engine::access::state::effective_rights::{EffectiveRights, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, ConnectionKind, Sensor, WaitingReply};
 use ensue_engine::command::{
-    Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewLoginLink, NewSession, NewToken, ObservedEvent, OpenedLink,
-    Refusal, RefusedDelivery, RefusedLogin, RotatedToken,
+    Ask, Command, Conflict, Dedupe, DedupeKey, DeniedRequests, KeyRotation, NewLink, NewLoginLink, NewSession, NewToken, ObservedEvent,
+    OpenedLink, Refusal, RefusedDelivery, RefusedLogin, RotatedToken,
 };
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::executions::program::rights_of_program;
@@ -36,7 +37,7 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, LinkId, LogId, SessionId, TokenId};
 use ensue_engine::names::{ConnectionName, DEFAULT_QUEUE, IssuerName, KeyRef, PackName, RuleRef, SensorRef, WorkerQueueName};
-use ensue_engine::ports::{Came, Committed, HookReply, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
+use ensue_engine::ports::{Came, CommitReceipt, HookReply, HookRequest, LogError, ReadLimit, Reply, Secret, Submit};
 use ensue_engine::record::{
     Actor, AttemptOf, Body, CatalogRevision, CredentialId, Digest, Epoch, Head, Position, Record, Revision, StreamId,
 };
@@ -44,8 +45,8 @@ use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
 use ensue_engine::time::Timestamp;
 use ensue_packs::{CopiedFile, Diagnostic, PackSource};
 use ensue_sensors::message::Message;
-use ensue_sensors::pulled::{self, Made};
-use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Proving};
+use ensue_sensors::pulled_messages::{self, MessageResult};
+use ensue_sensors::webhook::{self, EmittedEvent, HookKeys, Outgoing, Proving};
 use ensue_sensors::{Stage, replies};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -63,7 +64,7 @@ impl Submit for TestNode {
     }
 }
 
-impl Installed for TestNode {
+impl InstalledCatalogs for TestNode {
     fn current(&self) -> Arc<Catalog> {
         self.catalog.clone()
     }
@@ -76,7 +77,7 @@ impl Installed for TestNode {
         Arc::default()
     }
 
-    fn source(&self, pack: &PackName) -> Result<Option<PackSource>, Declined> {
+    fn source(&self, pack: &PackName) -> Result<Option<PackSource>, PortError> {
         self.source_reads.lock().unwrap().push(pack.clone());
         while self.script().holds_sources {
             std::thread::sleep(Duration::from_millis(2));
@@ -84,16 +85,16 @@ impl Installed for TestNode {
         Ok(self.catalog.packs().get(pack).and_then(|_| sources().into_iter().find(|source| source.origin.ends_with(pack.as_str()))))
     }
 
-    fn copy(&self, pack: &PackName, _: &Digest) -> Result<PackSource, Declined> {
+    fn copy(&self, pack: &PackName, _: &Digest) -> Result<PackSource, PortError> {
         panic!("the small node has one revision, and is asked for another version of `{pack}`")
     }
 
-    fn copied_file(&self, _: &Digest, path: &str) -> Result<CopiedFile, Declined> {
+    fn copied_file(&self, _: &Digest, path: &str) -> Result<CopiedFile, PortError> {
         let file = sources().into_iter().find_map(|mut source| source.files.remove(path));
         Ok(file.map_or(CopiedFile::Absent, |file| CopiedFile::Present(file.bytes.to_vec())))
     }
 
-    fn with_file(&self, rule: &RuleRef, file: &FileText) -> Result<Arc<Catalog>, Declined> {
+    fn with_file(&self, rule: &RuleRef, file: &FileText) -> Result<Arc<Catalog>, PortError> {
         assert_eq!(rule.pack().as_str(), "demo", "only the pack for tests has files that tests change");
         Ok(Arc::new(catalog_with(&file.path, &file.text)))
     }
@@ -133,13 +134,13 @@ pub(crate) const ENDLESS_RULE: &str = "demo.endless";
 
 /// The log of a small node is not read: `cli/tests` covers the real backtest.
 impl Backtests for TestNode {
-    fn backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<Backtested, Declined> {
+    fn backtest(&self, asked: &ToBacktest, patience: &Patience, progress: &Progress) -> Result<BacktestResult, PortError> {
         while asked.rule.as_str() == ENDLESS_RULE {
             patience.demand()?;
-            progress.report::<Declined>(0.25, || Ok(Backtested { judged: 3, ..Backtested::default() }))?;
+            progress.report::<PortError>(0.25, || Ok(BacktestResult { judged: 3, ..BacktestResult::default() }))?;
             std::thread::sleep(Duration::from_millis(2));
         }
-        Ok(Backtested::default())
+        Ok(BacktestResult::default())
     }
 }
 
@@ -151,13 +152,13 @@ impl FollowingViews for TestNode {
 }
 
 impl Replays for TestNode {
-    fn replay(&self, _: &ToReplay, _: &Patience) -> Result<Replayed, Declined> {
-        Ok(Replayed::default())
+    fn replay(&self, _: &ToReplay, _: &Patience) -> Result<ReplayResult, PortError> {
+        Ok(ReplayResult::default())
     }
 }
 
 impl TestNode {
-    fn events_of(&self, sensor: &Sensor, request: &HookRequest, emitted: Vec<Emitted>) -> Result<Vec<ObservedEvent>, Declined> {
+    fn events_of(&self, sensor: &Sensor, request: &HookRequest, emitted: Vec<EmittedEvent>) -> Result<Vec<ObservedEvent>, PortError> {
         let events = emitted.into_iter().map(|one| {
             let dedupe = one.dedupe.map(|key| Dedupe {
                 key: DedupeKey { scope: sensor.name.to_string(), hash: Digest::of(key.as_bytes()) },
@@ -167,7 +168,7 @@ impl TestNode {
             let payload = one.payload.bytes().clone();
             let source = sensor.name.to_string();
             let given = GivenEvent { trigger: one.trigger, payload, source, occurred_at: None, trace: None, dedupe, rule: None };
-            self.judged(given, Some(sensor.name.clone()))
+            self.judge_event(given, Some(sensor.name.clone()))
         });
         events.collect()
     }
@@ -256,7 +257,7 @@ impl Sensors for TestNode {
         Box::pin(std::future::ready(Ok(tested)))
     }
 
-    fn check_cursor(&self, _: &SensorRef, _: &Cursor) -> Result<(), Declined> {
+    fn check_cursor(&self, _: &SensorRef, _: &Cursor) -> Result<(), PortError> {
         Ok(())
     }
 
@@ -267,16 +268,16 @@ impl Sensors for TestNode {
         Box::pin(std::future::ready(Ok(SourceEnd { after, cursor: Cursor::of_json("9").unwrap() })))
     }
 
-    fn read_again(&self, sensor: &SensorRef, message: KeptMessage, body: Bytes) -> Result<Vec<ObservedEvent>, Declined> {
+    fn read_again(&self, sensor: &SensorRef, message: KeptMessage, body: Bytes) -> Result<Vec<ObservedEvent>, PortError> {
         let sensor = &self.catalog.sensors()[sensor];
         let message = Message::again(message, body).unwrap();
-        let emitted = match pulled::events_of(sensor, &message) {
-            Made::Events(emitted) => emitted,
-            Made::Passed | Made::Nothing => Vec::new(),
-            Made::Refused(refusal) => return Err(refusal.into()),
+        let emitted = match pulled_messages::events_of(sensor, &message) {
+            MessageResult::Events(emitted) => emitted,
+            MessageResult::Passed | MessageResult::Nothing => Vec::new(),
+            MessageResult::Refused(refusal) => return Err(refusal.into()),
         };
         let source = sensor.name.to_string();
-        let given = |one: Emitted| GivenEvent {
+        let given = |one: EmittedEvent| GivenEvent {
             trigger: one.trigger,
             payload: one.payload.bytes().clone(),
             source: source.clone(),
@@ -285,12 +286,12 @@ impl Sensors for TestNode {
             dedupe: None,
             rule: None,
         };
-        emitted.into_iter().map(|one| self.judged(given(one), Some(sensor.name.clone()))).collect()
+        emitted.into_iter().map(|one| self.judge_event(given(one), Some(sensor.name.clone()))).collect()
     }
 }
 
 impl Webhooks for TestNode {
-    fn receive(&self, request: HookRequest) -> Result<Received, HookRefusal> {
+    fn receive(&self, request: HookRequest) -> Result<HookOutcome, HookRefusal> {
         let sensor = &self.catalog.sensors()[&request.sensor];
         let keep = |reason: String| {
             let body = Body::raw(request.body.clone());
@@ -299,7 +300,7 @@ impl Webhooks for TestNode {
                 trigger: None,
                 reason,
                 body,
-                with: webhook::kept(sensor, &request),
+                with: webhook::kept_parts(sensor, &request),
             }))
         };
         let key = self.gate_key();
@@ -309,32 +310,32 @@ impl Webhooks for TestNode {
             HookRefusal { declined: refusal.into(), keep }
         })?;
         let (emitted, waits) = match received {
-            webhook::Received::Reply(reply) => return Ok(Received::Reply(reply)),
-            webhook::Received::Events { emitted, waits } => (emitted, waits),
+            webhook::ReceiveOutcome::Reply(reply) => return Ok(HookOutcome::Reply(reply)),
+            webhook::ReceiveOutcome::Events { emitted, waits } => (emitted, waits),
         };
         let events = self.events_of(sensor, &request, emitted);
         let events = events.map_err(|declined| HookRefusal { keep: keep(declined.why.to_string()), declined })?;
-        Ok(Received::Events { events, waits })
+        Ok(HookOutcome::Events { events, waits })
     }
 
-    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, Declined> {
-        replies::reply_to(&self.catalog.sensors()[sensor], waits, came).map_err(Declined::from)
+    fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, PortError> {
+        replies::reply_to(&self.catalog.sensors()[sensor], waits, came).map_err(PortError::from)
     }
 
-    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, Declined> {
+    fn deliver_again(&self, request: HookRequest) -> Result<Vec<ObservedEvent>, PortError> {
         let sensor = &self.catalog.sensors()[&request.sensor];
-        let emitted = webhook::events_of(sensor, &request).map_err(Declined::from)?;
+        let emitted = webhook::events_of(sensor, &request).map_err(PortError::from)?;
         self.events_of(sensor, &request, emitted)
     }
 
-    fn sign(&self, sensor: &SensorRef, ToSign { event, delivery, body, url, path }: ToSign<'_>) -> Result<HookRequest, Declined> {
+    fn sign(&self, sensor: &SensorRef, ToSign { event, delivery, body, url, path }: ToSign<'_>) -> Result<HookRequest, PortError> {
         let sensor = &self.catalog.sensors()[sensor];
         Ok(webhook::compose(sensor, &Outgoing { event, delivery, body, now: Access::now(self), url, path }, self.gate_key().as_ref())
             .unwrap())
     }
 
-    fn shown(&self, request: &HookRequest) -> ShownDelivery {
-        let headers = webhook::shown(&self.catalog.sensors()[&request.sensor], request);
+    fn shown_delivery(&self, request: &HookRequest) -> ShownDelivery {
+        let headers = webhook::shown_headers(&self.catalog.sensors()[&request.sensor], request);
         ShownDelivery { headers, query: webhook::shown_query(request) }
     }
 
@@ -342,7 +343,7 @@ impl Webhooks for TestNode {
         false
     }
 
-    fn confirm(&self, _: &SensorRef) -> Result<Vec<ConfirmedTopic>, Declined> {
+    fn confirm(&self, _: &SensorRef) -> Result<Vec<ConfirmedTopic>, PortError> {
         Ok(vec![ConfirmedTopic { topic: "arn:aws:sns:eu-west-1:123456789012:alarms".to_owned() }])
     }
 
@@ -356,8 +357,8 @@ impl Webhooks for TestNode {
 }
 
 impl EventMaker for TestNode {
-    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, Declined> {
-        self.judged(given, None)
+    fn observe(&self, given: GivenEvent) -> Result<ObservedEvent, PortError> {
+        self.judge_event(given, None)
     }
 }
 
@@ -376,14 +377,14 @@ impl Access for TestNode {
         if !is_right || self.script().revoked.contains(&id) {
             return Err(NotAdmitted::Unknown);
         }
-        let held = self.directory().held(&id, Access::now(self)).map_err(|why| match why {
+        let held = self.directory().effective_rights(&id, Access::now(self)).map_err(|why| match why {
             NotHeld::Unknown => NotAdmitted::Unknown,
             NotHeld::Expired => NotAdmitted::Expired,
             NotHeld::Disabled => NotAdmitted::Disabled,
         })?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
-        let represents = self.represented(&held.represents);
-        let Held { name, roles, rights, only, expires_at, .. } = held;
+        let represents = self.represented_identities(&held.represents);
+        let EffectiveRights { name, roles, rights, only, expires_at, .. } = held;
         Ok(Arc::new(Holder { by: CredentialId::Token(id), credential: name, identity, roles, represents, rights, only, until: expires_at }))
     }
 
@@ -420,7 +421,7 @@ impl Access for TestNode {
 }
 
 impl UsageReader for TestNode {
-    fn used(&self, id: IdentityId) -> Used {
+    fn usage_of(&self, id: IdentityId) -> IdentityUsage {
         self.core().sequencing.engine().usage().of(&id)
     }
 
@@ -441,13 +442,13 @@ impl TestNode {
 }
 
 impl KeyWriter for TestNode {
-    fn set(&self, key: &KeyRef, new: NewValue, by: &OnBehalf) -> Result<SetKey, Declined> {
+    fn set(&self, key: &KeyRef, new: NewValue, by: &OnBehalf) -> Result<SetKey, PortError> {
         let version = self.store(key, new.value);
         let committed = self.ask(by.actor.clone(), Ask::SetKey { key: key.clone(), version, expires_at: new.expires_at })?;
         Ok(SetKey { version, committed })
     }
 
-    fn rotate(&self, key: &KeyRef, new: NewValue, overlap_millis: u64, by: &OnBehalf) -> Result<SetKey, Declined> {
+    fn rotate(&self, key: &KeyRef, new: NewValue, overlap_millis: u64, by: &OnBehalf) -> Result<SetKey, PortError> {
         let version = self.store(key, new.value);
         let ask = Ask::RotateKey(KeyRotation { key: key.clone(), version, overlap_millis, expires_at: new.expires_at });
         let ask = match by.request.clone() {
@@ -458,20 +459,20 @@ impl KeyWriter for TestNode {
         Ok(SetKey { version, committed })
     }
 
-    fn reveal(&self, key: &KeyRef, version: Option<u32>, by: &OnBehalf) -> Result<RevealedKey, Declined> {
+    fn reveal(&self, key: &KeyRef, version: Option<u32>, by: &OnBehalf) -> Result<RevealedKey, PortError> {
         let version = version.or(self.core().versions(key).current).ok_or_else(|| Refusal::NoKey(key.clone()))?;
         let committed = self.ask(by.actor.clone(), Ask::RevealKey { key: key.clone(), version })?;
         let value = self.core().key_values[&(key.clone(), version)].clone();
         Ok(RevealedKey { version, value, committed })
     }
 
-    fn remove(&self, key: &KeyRef, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn remove(&self, key: &KeyRef, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         Ok(self.ask(by.actor.clone(), Ask::RemoveKey { key: key.clone() })?)
     }
 }
 
 impl Tokens for TestNode {
-    fn add(&self, asked: &AskedToken, by: &OnBehalf) -> Result<MadeToken, Declined> {
+    fn add(&self, asked: &AskedToken, by: &OnBehalf) -> Result<MadeToken, PortError> {
         let id = token_id(&asked.name);
         let expires_at = asked.expires_in.map(|period| Access::now(self).plus_millis(period.as_millis() as u64));
         let AskedToken { name, roles, identity, scopes, .. } = asked.clone();
@@ -484,7 +485,7 @@ impl Tokens for TestNode {
         Ok(MadeToken { id, token: shown_once(id), expires_at, committed })
     }
 
-    fn rotate(&self, name: &str, overlap: Duration, by: &OnBehalf) -> Result<MadeToken, Declined> {
+    fn rotate(&self, name: &str, overlap: Duration, by: &OnBehalf) -> Result<MadeToken, PortError> {
         let successor = token_id(&format!("{name} at {}", Access::now(self)));
         let until = Access::now(self).plus_millis(overlap.as_millis() as u64);
         let ask = Ask::RotateToken(RotatedToken { name: name.to_owned(), successor, until });
@@ -497,7 +498,7 @@ impl Tokens for TestNode {
         Ok(MadeToken { id: successor, token: shown_once(successor), expires_at, committed })
     }
 
-    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn revoke(&self, name: &str, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         Ok(self.ask(by.actor.clone(), Ask::RevokeToken { name: name.to_owned() })?)
     }
 }
@@ -509,15 +510,15 @@ fn shown_once(id: TokenId) -> Secret {
 
 /// No issuer is configured, but links are kept.
 impl Issuers for TestNode {
-    fn verified(&self, _token: &str) -> Option<Credential> {
+    fn cached_credential(&self, _token: &str) -> Option<Credential> {
         None
     }
 
-    fn verify(&self, _token: &str) -> Result<Option<Credential>, Declined> {
+    fn verify(&self, _token: &str) -> Result<Option<Credential>, PortError> {
         Ok(None)
     }
 
-    fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn link(&self, id: IdentityId, link: &AskedLink, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let ask = Ask::LinkIdentity { id, issuer: link.issuer.clone() };
         let ask = match by.request.clone() {
             Some(request) => Ask::Once { request, ask: Box::new(ask) },
@@ -526,7 +527,7 @@ impl Issuers for TestNode {
         Ok(self.ask(by.actor.clone(), ask)?)
     }
 
-    fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn unlink(&self, id: IdentityId, issuer: &IssuerName, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         Ok(self.ask(by.actor.clone(), Ask::UnlinkIdentity { id, issuer: issuer.clone() })?)
     }
 }
@@ -537,12 +538,12 @@ impl Devices for TestNode {
         true
     }
 
-    fn begin(&self, _: WaitingDevice) -> Result<BegunDevice, Declined> {
+    fn begin(&self, _: WaitingDevice) -> Result<BegunDevice, PortError> {
         let (valid_for, interval) = (std::time::Duration::from_secs(600), std::time::Duration::from_secs(5));
         Ok(BegunDevice { device_code: Secret::new(b"00".to_vec()), user_code: "WDJB-MJHT".into(), valid_for, interval })
     }
 
-    fn poll(&self, _: &Secret) -> Result<RedeemedCode, Declined> {
+    fn poll(&self, _: &Secret) -> Result<RedeemedCode, PortError> {
         Err(Refusal::CredentialGone.into())
     }
 
@@ -556,7 +557,7 @@ impl Devices for TestNode {
 }
 
 impl People for TestNode {
-    fn add(&self, asked: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, Committed), Declined> {
+    fn add(&self, asked: &AskedIdentity, by: &OnBehalf) -> Result<(IdentityId, CommitReceipt), PortError> {
         let id = IdentityId(token_id(&format!("identity {}", asked.name)).0);
         let ask = Ask::AddIdentity { id, kind: asked.kind, groups: asked.groups.clone() };
         let ask = match by.request.clone() {
@@ -568,7 +569,7 @@ impl People for TestNode {
         Ok((id, committed))
     }
 
-    fn erase(&self, id: IdentityId, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn erase(&self, id: IdentityId, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let committed = self.ask(by.actor.clone(), Ask::EraseIdentity(id))?;
         self.core().names.retain(|_, named| *named != id);
         Ok(committed)
@@ -576,9 +577,9 @@ impl People for TestNode {
 }
 
 impl TestNode {
-    fn represented(&self, ids: &[IdentityId]) -> Vec<Represented> {
+    fn represented_identities(&self, ids: &[IdentityId]) -> Vec<RepresentedIdentity> {
         let (directory, now) = (self.directory(), Access::now(self));
-        ids.iter().filter_map(|id| Represented::new(*id, self.name_of(*id), &directory, now)).collect()
+        ids.iter().filter_map(|id| RepresentedIdentity::new(*id, self.name_of(*id), &directory, now)).collect()
     }
 
     /// Returns the holder of the token of an attempt that runs. The mark of every attempt is the same here.
@@ -609,8 +610,8 @@ impl TestNode {
     fn in_session(&self, id: SessionId) -> Result<Arc<Holder>, NotAdmitted> {
         let held = self.directory().held_in_session(&id, Access::now(self)).map_err(|_| NotAdmitted::NoSession)?;
         let identity = held.identity.and_then(|id| Some((id, self.name_of(id)?)));
-        let represents = self.represented(&held.represents);
-        let Held { name, roles, rights, only, expires_at, .. } = held;
+        let represents = self.represented_identities(&held.represents);
+        let EffectiveRights { name, roles, rights, only, expires_at, .. } = held;
         Ok(Arc::new(Holder {
             by: CredentialId::Session(id),
             credential: name,
@@ -635,38 +636,38 @@ impl Passwords for TestNode {
         false
     }
 
-    fn open(&self, _: &Attempt, _: &LoginFrom) -> Result<OpenedSession, RefusedAttempt> {
+    fn open(&self, _: &PasswordAttempt, _: &LoginFrom) -> Result<OpenedSession, RefusedAttempt> {
         Err(PasswordsOff.into())
     }
 
-    fn change(&self, _: &Attempt, _: &Secret, _: &OnBehalf) -> Result<Committed, RefusedAttempt> {
+    fn change(&self, _: &PasswordAttempt, _: &Secret, _: &OnBehalf) -> Result<CommitReceipt, RefusedAttempt> {
         Err(PasswordsOff.into())
     }
 
-    fn reset(&self, _: IdentityId, _: OtpAtReset, _: &OnBehalf) -> Result<MintedCode, Declined> {
+    fn reset(&self, _: IdentityId, _: OtpAtReset, _: &OnBehalf) -> Result<MintedCode, PortError> {
         Err(PasswordsOff.into())
     }
 
-    fn set_by_code(&self, _: &Secret, _: &Secret, _: Option<String>) -> Result<Committed, Declined> {
+    fn set_by_code(&self, _: &Secret, _: &Secret, _: Option<String>) -> Result<CommitReceipt, PortError> {
         Err(PasswordsOff.into())
     }
 
-    fn add_otp(&self, _: &Attempt) -> Result<NewOtp, RefusedAttempt> {
+    fn add_otp(&self, _: &PasswordAttempt) -> Result<NewOtp, RefusedAttempt> {
         Err(PasswordsOff.into())
     }
 
-    fn confirm_otp(&self, _: IdentityId, _: &Secret, _: &OnBehalf) -> Result<(Vec<Secret>, Committed), Declined> {
+    fn confirm_otp(&self, _: IdentityId, _: &Secret, _: &OnBehalf) -> Result<(Vec<Secret>, CommitReceipt), PortError> {
         Err(PasswordsOff.into())
     }
 
-    fn remove_otp(&self, _: &Attempt, _: &OnBehalf) -> Result<Committed, RefusedAttempt> {
+    fn remove_otp(&self, _: &PasswordAttempt, _: &OnBehalf) -> Result<CommitReceipt, RefusedAttempt> {
         Err(PasswordsOff.into())
     }
 }
 
 /// Sessions of browsers. The tokens of programs are tested with the real node.
 impl Sessions for TestNode {
-    fn open(&self, login: &Login) -> Result<OpenedSession, Declined> {
+    fn open(&self, login: &Login) -> Result<OpenedSession, PortError> {
         let id = SessionId(token_id(&format!("session at {}", self.head_position())).0);
         let secret = hex::encode(Sha256::digest(id.to_string()));
         let until = Access::now(self).plus_millis(60_000);
@@ -689,18 +690,18 @@ impl Sessions for TestNode {
         Ok(OpenedSession { id, until, secret, committed })
     }
 
-    fn mint(&self, asked: &AskedCode) -> Result<MintedCode, Declined> {
+    fn mint(&self, asked: &AskedCode) -> Result<MintedCode, PortError> {
         let code = format!("code-{}", self.head_position());
         self.core().codes.insert(code.clone(), asked.of);
         Ok(MintedCode { code: Secret::new(code.into_bytes()), until: Access::now(self).plus_millis(60_000) })
     }
 
-    fn redeem(&self, code: &Secret, _: Option<&Secret>) -> Result<RedeemedCode, Declined> {
+    fn redeem(&self, code: &Secret, _: Option<&Secret>) -> Result<RedeemedCode, PortError> {
         let of = self.core().codes.remove(std::str::from_utf8(code.reveal()).unwrap()).ok_or(Refusal::CredentialGone)?;
         Ok(RedeemedCode { of, way: "link".into(), link: None, ends: SessionEnds::default() })
     }
 
-    fn mint_login_link(&self, asked: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
+    fn mint_login_link(&self, asked: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, CommitReceipt), PortError> {
         let id = LinkId(token_id(&format!("login link at {}", self.head_position())).0);
         let until = Access::now(self).plus_millis(60_000);
         let new = NewLoginLink { id, token: asked.token, name: asked.name.clone(), until };
@@ -710,7 +711,7 @@ impl Sessions for TestNode {
         Ok((MintedCode { code: Secret::new(code.into_bytes()), until }, committed))
     }
 
-    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
+    fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, CommitReceipt), PortError> {
         let id = LinkId(token_id(&format!("link at {}", self.head_position())).0);
         let until = Access::now(self).plus_millis(60_000);
         let AskedInquiryLink { inquiry, identity, name, .. } = link.clone();
@@ -720,7 +721,7 @@ impl Sessions for TestNode {
         Ok((MintedCode { code: Secret::new(code.into_bytes()), until }, committed))
     }
 
-    fn open_link(&self, code: &Secret, _: &LoginFrom) -> Result<OpenedSession, Declined> {
+    fn open_link(&self, code: &Secret, _: &LoginFrom) -> Result<OpenedSession, PortError> {
         let known = self.core().links.remove(std::str::from_utf8(code.reveal()).unwrap());
         let (link, AskedInquiryLink { inquiry, identity, digest, .. }) = known.ok_or(Refusal::CredentialGone)?;
         let id = SessionId(token_id(&format!("session at {}", self.head_position())).0);
@@ -741,17 +742,17 @@ impl Sessions for TestNode {
         Ok(OpenedSession { id, until, secret: SessionSecret::Cookie(Secret::new(secret.into_bytes())), committed })
     }
 
-    fn refresh(&self, _: &Secret) -> Result<Pair, Declined> {
+    fn refresh(&self, _: &Secret) -> Result<Pair, PortError> {
         Err(Refusal::CredentialGone.into())
     }
 
-    fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<Committed, Declined> {
+    fn end(&self, sessions: Vec<SessionId>, reason: SessionEnd, by: &OnBehalf) -> Result<CommitReceipt, PortError> {
         let committed = self.ask(by.actor.clone(), Ask::EndSessions { sessions, reason })?;
         self.revocations.send_modify(|ended| *ended += 1);
         Ok(committed)
     }
 
-    fn seen(&self, _: SessionId) -> Option<SeenSession> {
+    fn last_seen(&self, _: SessionId) -> Option<SeenSession> {
         Some(SeenSession { used_at: Access::now(self), agent: "Firefox 133".into(), address: "192.0.2.7".into() })
     }
 
@@ -761,7 +762,7 @@ impl Sessions for TestNode {
 }
 
 impl Node for TestNode {
-    fn admission(&self) -> Result<(), Declined> {
+    fn admission(&self) -> Result<(), PortError> {
         self.script().admission.clone().map_or(Ok(()), |error| Err(error.into()))
     }
 
@@ -771,7 +772,7 @@ impl Node for TestNode {
         Readiness { is_ready, dependencies: vec![Dependency { name: "log", state }] }
     }
 
-    fn status(&self) -> Result<NodeStatus, Declined> {
+    fn status(&self) -> Result<NodeStatus, PortError> {
         Ok(NodeStatus {
             release: "0.1.0-test".into(),
             started_at: NOON,
@@ -784,9 +785,9 @@ impl Node for TestNode {
             disk_free_bytes: None,
             memory_bytes: None,
             memory_max_bytes: 512 * 1024 * 1024,
-            outputs: Kept { bytes: 4_096, quota_bytes: 1 << 30 },
-            artifacts: Kept::default(),
-            retention: Retained::default(),
+            outputs: StorageUsage { bytes: 4_096, quota_bytes: 1 << 30 },
+            artifacts: StorageUsage::default(),
+            retention: RetentionStatus::default(),
         })
     }
 
@@ -794,17 +795,17 @@ impl Node for TestNode {
         metrics.register("memory_max_bytes", "How much memory the process may hold", ConstGauge::<i64>::new(512));
     }
 
-    fn doctor(&self) -> Result<Vec<Finding>, Declined> {
+    fn doctor(&self) -> Result<Vec<Finding>, PortError> {
         assert!(!self.script().doctor_panics, "a secret detail of the node");
         let hint = Some("ensue keys set demo.secret".into());
         Ok(vec![Finding { check: "hooks".into(), verdict: FindingVerdict::Warning, message: "demo.door takes from anybody".into(), hint }])
     }
 
-    fn begin_job(&self, kind: JobKind, _: &OnBehalf) -> Result<Job, Declined> {
+    fn begin_job(&self, kind: JobKind, _: &OnBehalf) -> Result<Job, PortError> {
         Ok(Job { kind, began_at: NOON, position: Position(0), state: JobState::Running })
     }
 
-    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, Declined> {
+    fn worker_queues(&self) -> Result<Vec<WorkerQueue>, PortError> {
         let core = self.core();
         let executions = core.sequencing.engine().executions();
         let told = |queue: &WorkerQueueName, workers: Option<u32>| WorkerQueue {
@@ -840,9 +841,9 @@ fn within<'a>(limit: ReadLimit, records: impl Iterator<Item = &'a Record>) -> Ve
 }
 
 impl Refusals for TestNode {
-    fn denied(&self, caller: Actor, permission: &'static str) {
+    fn note_denied(&self, caller: Actor, permission: &'static str) {
         let fact = AccessDenied { permission: Some(permission.to_owned()), count: 1, first: NOON, last: NOON };
-        drop(self.ask(Actor::Engine, Ask::NoteDenied(vec![Denied { caller, fact }])));
+        drop(self.ask(Actor::Engine, Ask::NoteDenied(vec![DeniedRequests { caller, fact }])));
     }
 
     fn login_refused(&self, login: ensue_api::ports::RefusedLogin<'_>) {

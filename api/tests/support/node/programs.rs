@@ -1,7 +1,7 @@
 //! The small node's programs, controlled by the test: they print, send messages, give files away, and end.
 
 use bytes::Bytes;
-use ensue_engine::command::{Ask, Message, Report, ReportOutcome, Said, SaidArtifact};
+use ensue_engine::command::{Ask, Message, MessageContent, Report, ReportOutcome, SaidArtifact};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId};
@@ -29,7 +29,7 @@ impl TestNode {
     }
 
     /// Sends a message as the newest attempt of an execution would.
-    pub(crate) fn say(&self, execution: &str, index: u32, said: Said) {
+    pub(crate) fn say(&self, execution: &str, index: u32, said: MessageContent) {
         let (attempt, token) = self.attempt_of(execution);
         let message = Message { execution: execution.parse().unwrap(), attempt, token, index, said };
         self.ask(Actor::Worker("local".into()), Ask::TakeMessage(message)).unwrap();
@@ -41,7 +41,7 @@ impl TestNode {
         new.write(content).unwrap();
         let kept = new.keep().unwrap();
         let (name, media_type) = (name.parse().unwrap(), media_type.map(|media_type| media_type.parse().unwrap()));
-        self.say(execution, index, Said::Artifact(SaidArtifact { name, media_type, blob: kept.digest, bytes: kept.bytes }));
+        self.say(execution, index, MessageContent::Artifact(SaidArtifact { name, media_type, blob: kept.digest, bytes: kept.bytes }));
         kept.digest
     }
 
@@ -78,7 +78,7 @@ impl TestNode {
     }
 
     /// Ends the newest attempt of an execution as its worker would after a request to stop.
-    pub(crate) fn cancelled(&self, execution: &str) {
+    pub(crate) fn end_cancelled(&self, execution: &str) {
         self.end_badly(execution, Failure::new(FailureKind::Cancelled, "it was stopped"));
     }
 
@@ -123,18 +123,18 @@ impl TestNode {
 
 impl Outputs for TestNode {
     fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
-        assert_eq!(offset, self.taken(attempt, stream)?, "a small node's programs tell everything once");
+        assert_eq!(offset, self.accepted_offset(attempt, stream)?, "a small node's programs tell everything once");
         let mut outputs = self.outputs.lock().unwrap();
         outputs.entry((attempt, stream)).or_insert((Vec::new(), OutputState::Open)).0.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+    fn accepted_offset(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
         Ok(self.outputs.lock().unwrap().get(&(attempt, stream)).map_or(0, |(bytes, _)| bytes.len() as u64))
     }
 
     fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
-        assert_eq!(bytes, self.taken(attempt, stream)?, "a small node's programs tell everything");
+        assert_eq!(bytes, self.accepted_offset(attempt, stream)?, "a small node's programs tell everything");
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The filters that select executions, to list them or to change all of them.
 
 use clap::Args;
-use ensue_engine::executions::labels::{LabelValue, written};
+use ensue_engine::executions::labels::{LabelValue, render_label};
 use ensue_engine::names::LabelName;
 use ensue_engine::time::Timestamp;
 
@@ -16,7 +16,7 @@ use crate::report::Failure;
 /// What all of the executions have in common.
 #[derive(Debug, Args)]
 #[group(id = "filters", multiple = true)]
-pub(crate) struct Filters {
+pub(crate) struct ExecutionFilters {
     /// Only items with one of these statuses, separated by commas.
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = STATUSES)]
     pub(super) status: Vec<String>,
@@ -46,7 +46,7 @@ pub(crate) struct Filters {
     until: Option<Timestamp>,
 }
 
-impl Filters {
+impl ExecutionFilters {
     /// Returns the action that all of them must have, if only one is given.
     pub(super) fn action(&self) -> Option<&str> {
         match self.action.as_slice() {
@@ -74,7 +74,7 @@ impl Filters {
             ("since", time(self.since)),
             ("until", time(self.until)),
         ];
-        let labels = self.labels.iter().map(|(name, value)| ("label", written(name, value)));
+        let labels = self.labels.iter().map(|(name, value)| ("label", render_label(name, value)));
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(labels).collect()
     }
 }

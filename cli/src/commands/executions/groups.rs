@@ -11,7 +11,7 @@ use super::error_line;
 use crate::client::Client;
 use crate::commands::Asking;
 use crate::pages::{self, PAGE_MAX};
-use crate::report::{Outcome, tell};
+use crate::report::{Outcome, eprint_line};
 use crate::table::{Column, cell, text, time};
 
 /// The most executions of one status that are counted, newest first.
@@ -19,14 +19,14 @@ const COUNTED_MAX: usize = 5_000;
 
 /// What executions are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum By {
+pub(crate) enum GroupKey {
     /// By error. Without `--status`, only executions that failed or timed out.
     Error,
     /// By action.
     Action,
 }
 
-impl By {
+impl GroupKey {
     fn key(self, execution: &Value) -> String {
         match self {
             Self::Error => error_line(&execution["error"]),
@@ -63,9 +63,9 @@ const BY_ACTION: &[Column] = &[
 ];
 
 /// Counts the executions that match, and prints a row for each group, the largest first.
-pub(super) async fn print(asking: &Asking, client: &Client, query: Vec<(&str, String)>, by: By) -> Outcome {
+pub(super) async fn print(asking: &Asking, client: &Client, query: Vec<(&str, String)>, by: GroupKey) -> Outcome {
     let has_status = query.iter().any(|(name, _)| *name == "status" || *name == "error_kind");
-    let statuses: &[Option<&str>] = if by == By::Error && !has_status { &[Some("failed"), Some("timed_out")] } else { &[None] };
+    let statuses: &[Option<&str>] = if by == GroupKey::Error && !has_status { &[Some("failed"), Some("timed_out")] } else { &[None] };
     let (mut executions, mut is_complete) = (Vec::new(), true);
     for status in statuses {
         let mut query = query.clone();
@@ -78,14 +78,14 @@ pub(super) async fn print(asking: &Asking, client: &Client, query: Vec<(&str, St
     let counted = executions.len();
     asking.output.print_list(&json!({ "by": by.name(), "counted": counted, "complete": is_complete, "items": groups }), by.columns());
     if !is_complete {
-        tell(format!("only the newest {counted} executions were counted; use --since or another filter to narrow the list"));
+        eprint_line(format!("only the newest {counted} executions were counted; use --since or another filter to narrow the list"));
     }
     Ok(())
 }
 
 /// Returns the groups, the largest first. Among groups of equal size, the one with the newest execution comes
 /// first.
-fn groups(executions: &[Value], by: By) -> Vec<Value> {
+fn groups(executions: &[Value], by: GroupKey) -> Vec<Value> {
     let mut groups: BTreeMap<String, (usize, &Value)> = BTreeMap::new();
     for execution in executions {
         let (count, newest) = groups.entry(by.key(execution)).or_insert((0, execution));
@@ -119,13 +119,13 @@ mod tests {
     fn groups_have_counts_and_their_newest_execution() {
         let all = [execution(3, "a.x", "no route"), execution(9, "a.y", "refused"), execution(5, "a.x", "refused")];
         assert_eq!(
-            groups(&all, By::Error),
+            groups(&all, GroupKey::Error),
             [
                 json!({ "error": "exit_code 4: refused", "count": 2, "newest": "id-9", "newest_at": "2026-03-28T09:00:09Z" }),
                 json!({ "error": "exit_code 4: no route", "count": 1, "newest": "id-3", "newest_at": "2026-03-28T09:00:03Z" }),
             ]
         );
-        let by_action = groups(&all, By::Action);
+        let by_action = groups(&all, GroupKey::Action);
         assert_eq!((&by_action[0]["action"], &by_action[0]["count"]), (&json!("a.x"), &json!(2)));
     }
 }

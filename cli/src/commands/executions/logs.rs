@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
+use crate::attempt_output::{self, AttemptStream};
 use crate::client::Client;
 use crate::commands::one_execution::{has_ended, path};
-use crate::printed::{self, Stream};
-use crate::report::{Exit, Outcome, tell};
+use crate::report::{Exit, Outcome, eprint_line};
 use crate::table::text;
 use crate::{ids, nearest, steps};
 
@@ -24,7 +24,7 @@ pub(crate) struct Logs {
     follow: bool,
     /// Only this stream.
     #[arg(long, value_enum, value_name = "STREAM")]
-    stream: Option<Stream>,
+    stream: Option<AttemptStream>,
 }
 
 impl Logs {
@@ -41,17 +41,17 @@ async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
     }
     let path = path(&logs.id, "/logs");
     if logs.follow {
-        return printed::follow(client, &path, logs.stream).await;
+        return attempt_output::follow(client, &path, logs.stream).await;
     }
     print_streams(client, &path, logs.stream, None).await
 }
 
-async fn print_streams(client: &Client, path: &str, only: Option<Stream>, mut title: Option<String>) -> Outcome {
+async fn print_streams(client: &Client, path: &str, only: Option<AttemptStream>, mut title: Option<String>) -> Outcome {
     let is_one_of_many = title.is_some();
-    for stream in only.map_or_else(|| vec![Stream::Stdout, Stream::Stderr], |stream| vec![stream]) {
-        match printed::print_whole(client, path, stream, &mut title).await {
+    for stream in only.map_or_else(|| vec![AttemptStream::Stdout, AttemptStream::Stderr], |stream| vec![stream]) {
+        match attempt_output::print_whole(client, path, stream, &mut title).await {
             // Discarded output of one step is no reason to leave out the others.
-            Err(failure) if is_one_of_many && failure.exit() == Exit::Missing => tell(format!("… {failure}")),
+            Err(failure) if is_one_of_many && failure.exit() == Exit::Missing => eprint_line(format!("… {failure}")),
             printed => printed?,
         }
     }
@@ -75,7 +75,7 @@ async fn print_logs_of_steps(client: &Client, logs: &Logs, mut execution: Value)
         }
         if is_complete {
             if flow.is_cut {
-                tell("… there are more steps than can be read at once");
+                eprint_line("… there are more steps than can be read at once");
             }
             return Ok(());
         }

@@ -4,11 +4,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Asking;
-use super::many::{Trying, Which, change_all};
+use super::bulk_change::{Trying, Which, change_all};
 use crate::client::{Client, segment, with_query};
-use crate::commands::one_execution::{Made, path};
-use crate::commands::run::{given, read_as, told, told_at_its_end, until_its_end};
-use crate::commands::stepping;
+use crate::commands::one_execution::{ExecutionShape, path};
+use crate::commands::run::{parse_assignment, print_request, print_result, read_as, until_its_end};
+use crate::commands::step_progress;
 use crate::ids;
 use crate::report::{Outcome, printable, say};
 use crate::table::text;
@@ -50,7 +50,7 @@ pub(crate) struct Rerun {
 impl Rerun {
     pub(super) async fn run(self, asking: &Asking, client: &Client) -> Outcome {
         let mut body = json!({ "from": self.from });
-        let given = self.param.iter().map(|param| given("--param", param)).collect::<Result<Vec<_>, _>>()?;
+        let given = self.param.iter().map(|param| parse_assignment("--param", param)).collect::<Result<Vec<_>, _>>()?;
         let Some(id) = ids::whole_if_any(client, &[ids::EXECUTION], self.which.id).await? else {
             if !given.is_empty() {
                 let schema = parameters_of(client, self.which.filters.action()).await;
@@ -71,16 +71,16 @@ impl Rerun {
         }
         let execution = client.post(&path(&id, "/rerun"), &body).await?.body;
         if !self.wait {
-            told(asking, &execution);
+            print_request(asking, &execution);
             return Ok(());
         }
         let action = client.get(&format!("/actions/{}", text(&execution, "action")), &[]).await;
         let is_workflow = action.map_or(execution["rule"].is_string(), |action| action["runner"] == "workflow");
         if asking.output.is_for_people() && is_workflow {
-            let ended = stepping::follow(client, &text(&execution, "id")).await?;
-            return told_at_its_end(asking, &ended, Made::OfSteps);
+            let ended = step_progress::follow(client, &text(&execution, "id")).await?;
+            return print_result(asking, &ended, ExecutionShape::OfSteps);
         }
-        told_at_its_end(asking, &until_its_end(client, execution).await?, Made::Whole)
+        print_result(asking, &until_its_end(client, execution).await?, ExecutionShape::Whole)
     }
 }
 

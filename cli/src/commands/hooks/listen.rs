@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 
 use super::outcome;
 use crate::client::Client;
-use crate::live::follow_on;
 use crate::output::Output;
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line};
+use crate::sse::follow_on;
 use crate::table::{excerpt, text, time};
 
 /// How many deliveries wait to be shown. More are not shown.
@@ -32,12 +32,12 @@ pub(super) async fn run(client: &Client, output: Output, path: &str, forward_to:
     let forward = forward_to.map(Forward::to).transpose()?;
     // An unknown hook, or a missing permission, is reported before anything is followed.
     client.get(path, &[]).await?;
-    tell("waiting for deliveries; stop with Ctrl+C");
+    eprint_line("waiting for deliveries; stop with Ctrl+C");
     let (heard, waiting) = mpsc::channel(WAITING_MAX);
     let listen = format!("{path}/stream");
     let following = follow_on(client, &listen, &[], |told| {
-        if told.name != crate::live::END && heard.try_send(told.data.clone()).is_err() {
-            tell("a delivery is not shown: too many are waiting");
+        if told.name != crate::sse::END && heard.try_send(told.data.clone()).is_err() {
+            eprint_line("a delivery is not shown: too many are waiting");
         }
         ControlFlow::Continue(())
     });
@@ -53,7 +53,7 @@ async fn show_all(client: &Client, output: Output, forward: Option<&Forward>, mu
             heard["answer"] = forward.send(&heard["content"]).await;
         }
         heard["led_to"] = led_to(client, &heard["delivery"]).await;
-        output.print_one(&heard, shown);
+        output.print_one(&heard, render);
     }
     Ok(())
 }
@@ -81,7 +81,7 @@ async fn led_to(client: &Client, delivery: &Value) -> Value {
     Value::from(decisions)
 }
 
-fn shown(heard: &Value) -> String {
+fn render(heard: &Value) -> String {
     let delivery = &heard["delivery"];
     let why = text(delivery, "why");
     let why = if why.is_empty() { String::new() } else { format!(": {}", excerpt(&why)) };

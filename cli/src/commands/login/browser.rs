@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::ways;
 use crate::client::Client;
-use crate::report::{Exit, Failure, tell};
+use crate::report::{Exit, Failure, eprint_line};
 
 /// How long a person has to log in: at the issuer, and on the node's own page.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
@@ -27,17 +27,17 @@ const OPENERS: &[&str] = if cfg!(target_os = "macos") { &["open"] } else { &["xd
 
 /// Logs in, and returns the tokens.
 pub(super) async fn log_in(client: &Client, issuer: Option<&str>) -> Result<Value, Failure> {
-    let issuer = chosen(client, issuer).await?;
+    let issuer = choose_issuer(client, issuer).await?;
     let unusable = |error: std::io::Error| Failure::new(format!("a port of this machine cannot be opened: {error}"));
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(unusable)?;
     let port = listener.local_addr().map_err(unusable)?.port();
-    let (verifier, state) = (drawn()?, drawn()?);
+    let (verifier, state) = (draw_random()?, draw_random()?);
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier));
     let start = format!("{}/api/v1/auth/oidc/start", client.server());
     let parameters = [("issuer", issuer.as_str()), ("cli", &port.to_string()), ("challenge", &challenge), ("state", &state)];
     let start = Url::parse_with_params(&start, parameters)
         .map_err(|error| Failure::new(format!("the address of the node is not valid: {error}")))?;
-    tell(format!("Log in in your browser. If it does not open, go to:\n\n    {start}\n"));
+    eprint_line(format!("Log in in your browser. If it does not open, go to:\n\n    {start}\n"));
     open(start.as_str());
     let answered = tokio::time::timeout(PATIENCE, came_back(&listener, &state)).await;
     let code = answered.map_err(|_| Failure::new("nobody logged in in time").hint("run `ensue login` again"))??;
@@ -45,7 +45,7 @@ pub(super) async fn log_in(client: &Client, issuer: Option<&str>) -> Result<Valu
 }
 
 /// Returns the issuer to log in through.
-async fn chosen(client: &Client, named: Option<&str>) -> Result<String, Failure> {
+async fn choose_issuer(client: &Client, named: Option<&str>) -> Result<String, Failure> {
     let ways = ways(client).await?;
     let known: Vec<&str> = ways.iter().filter_map(|way| way.strip_prefix("oidc/")).collect();
     let listed = || known.join("`, `");
@@ -74,7 +74,7 @@ async fn chosen(client: &Client, named: Option<&str>) -> Result<String, Failure>
 async fn came_back(listener: &TcpListener, state: &str) -> Result<String, Failure> {
     loop {
         let Ok((mut stream, _)) = listener.accept().await else { continue };
-        let Ok(Some(url)) = tokio::time::timeout(REQUEST_TIME_MAX, requested(&mut stream)).await else { continue };
+        let Ok(Some(url)) = tokio::time::timeout(REQUEST_TIME_MAX, read_request_url(&mut stream)).await else { continue };
         let parameter = |name: &str| url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned());
         if parameter("state").as_deref() != Some(state) {
             answer(&mut stream, "404 Not Found", "This is not the login that `ensue login` waits for.").await;
@@ -94,7 +94,7 @@ async fn came_back(listener: &TcpListener, state: &str) -> Result<String, Failur
 }
 
 /// Reads the head of a request, and returns its URL; `None` if it is not a `GET` of the page.
-async fn requested(stream: &mut TcpStream) -> Option<Url> {
+async fn read_request_url(stream: &mut TcpStream) -> Option<Url> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut piece = [0; 1024];
@@ -130,7 +130,7 @@ fn open(url: &str) {
 }
 
 /// Draws 256 random bits, as text.
-fn drawn() -> Result<String, Failure> {
+fn draw_random() -> Result<String, Failure> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| Failure::new(format!("the system provides no randomness: {error}")))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

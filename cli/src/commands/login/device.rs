@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::commands::{Asking, wait_for};
-use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, is_interactive};
 use crate::table::text;
 
 /// By how much the interval grows if the node says that it is asked too often.
@@ -19,7 +19,7 @@ pub(super) async fn log_in(client: &Client) -> Result<Value, Failure> {
     let seconds = |name: &str| begun[name].as_u64().map(Duration::from_secs).ok_or_else(malformed);
     let (mut interval, lasts, began) = (seconds("interval")?, seconds("expires_in")?, Instant::now());
     let code = text(&begun, "user_code");
-    tell(format!(
+    eprint_line(format!(
         "Open {} in any browser, and type this code:\n\n    {code}\n\nOr approve it where you are logged in already: `ensue login approve {code}`",
         text(&begun, "verification_uri")
     ));
@@ -44,7 +44,7 @@ pub(super) fn approve(asking: &Asking, code: &str, is_sure: bool) -> Outcome {
         let client = asking.client()?;
         let waiting = client.post("/auth/device/look_up", &json!({ "user_code": code })).await?.body;
         let me = client.get("/me", &[]).await?;
-        tell(format!(
+        eprint_line(format!(
             "{} at {} asked at {} to act as {}.",
             text(&waiting, "agent"),
             text(&waiting, "address"),
@@ -55,7 +55,7 @@ pub(super) fn approve(asking: &Asking, code: &str, is_sure: bool) -> Outcome {
             confirm()?;
         }
         client.post("/auth/device/decide", &json!({ "user_code": code, "decision": "approve" })).await?;
-        tell("approved");
+        eprint_line("approved");
         Ok(())
     })
 }
@@ -64,7 +64,7 @@ pub(super) fn approve(asking: &Asking, code: &str, is_sure: bool) -> Outcome {
 pub(super) fn deny(asking: &Asking, code: &str) -> Outcome {
     wait_for(async {
         asking.client()?.post("/auth/device/decide", &json!({ "user_code": code, "decision": "deny" })).await?;
-        tell("denied");
+        eprint_line("denied");
         Ok(())
     })
 }
@@ -75,7 +75,7 @@ fn confirm() -> Outcome {
         let failure = Failure::with(Exit::Usage, "the approval must be confirmed, and standard input is not a terminal");
         return Err(failure.hint("add `--yes` if you started this login yourself"));
     }
-    tell("Did you start this login yourself? Type `yes` to approve it:");
+    eprint_line("Did you start this login yourself? Type `yes` to approve it:");
     let mut typed = String::new();
     std::io::stdin().read_line(&mut typed).map_err(|error| Failure::new(format!("the answer cannot be read: {error}")))?;
     if typed.trim() == "yes" { Ok(()) } else { Err(Failure::with(Exit::NotAllowed, "not approved")) }

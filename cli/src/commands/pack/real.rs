@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ensue_node::{CaseConnection, RealActions, RealCase};
-use ensue_packs::cases::{Against, Case, Over, Suite};
+use ensue_packs::cases::{Case, CaseBackend, FakeCredentials, Suite};
 use ensue_packs::fake::Fake;
-use ensue_rehearsal::{Finding, Rehearsal};
+use ensue_rehearsal::{Rehearsal, UnmetExpectation};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -36,13 +36,13 @@ impl RealWorld {
     }
 
     /// Runs a case with a worker and a fake vendor of its own.
-    pub(super) fn run(&self, rehearsal: &mut Rehearsal<'_>, suite: &Suite, case: &Case) -> Result<Vec<Finding>, Failure> {
-        let (Some(fake), Against::Fake { keys, over }) = (&suite.fake, &case.against) else {
+    pub(super) fn run(&self, rehearsal: &mut Rehearsal<'_>, suite: &Suite, case: &Case) -> Result<Vec<UnmetExpectation>, Failure> {
+        let (Some(fake), CaseBackend::Fake { keys, over }) = (&suite.fake, &case.against) else {
             let hint = Some("correct the errors in `fake/server.yaml`".to_owned());
-            return Ok(vec![Finding::plain(case.line, "the pack has no fake vendor without errors", hint)]);
+            return Ok(vec![UnmetExpectation::plain(case.line, "the pack has no fake vendor without errors", hint)]);
         };
         let failed = |what: &str, why: &dyn std::fmt::Display| Failure::new(format!("{what}: {why}"));
-        let auth = fake.auth.as_ref().filter(|_| *over == Over::Connection);
+        let auth = fake.auth.as_ref().filter(|_| *over == FakeCredentials::Connection);
         let vendor = match auth {
             None => Arc::clone(fake),
             Some(auth) => {
@@ -65,7 +65,7 @@ impl RealWorld {
         }
         let catalog = match rehearsal.catalog(&case) {
             Ok(catalog) => catalog,
-            Err(stuck) => return Ok(vec![Finding::plain(case.line, stuck.to_string(), stuck.hint())]),
+            Err(stuck) => return Ok(vec![UnmetExpectation::plain(case.line, stuck.to_string(), stuck.hint())]),
         };
         let mut sent = if connection.is_some() { BTreeMap::new() } else { fake.keys.clone() };
         sent.extend(keys.clone());
@@ -73,9 +73,9 @@ impl RealWorld {
         let mut actions = RealActions::start(&self.runtime, real).map_err(|error| Failure::new(error.to_string()))?;
         let mut findings = rehearsal.run_in(&case, Arc::clone(&catalog), &mut actions).findings;
         let (strays, refusals) = server.notes();
-        findings.extend(strays.into_iter().map(|stray| Finding::plain(case.line, stray, None)));
+        findings.extend(strays.into_iter().map(|stray| UnmetExpectation::plain(case.line, stray, None)));
         if let (false, Some(refusal)) = (findings.is_empty(), refusals.first()) {
-            findings.push(Finding::plain(case.line, format!("the fake vendor refused a request: {refusal}"), None));
+            findings.push(UnmetExpectation::plain(case.line, format!("the fake vendor refused a request: {refusal}"), None));
         }
         Ok(findings)
     }

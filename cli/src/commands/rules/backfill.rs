@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::ago::moment_of;
 use crate::client::{Client, segment, with_query};
 use crate::commands::Asking;
-use crate::commands::check::counted;
+use crate::commands::check::count_noun;
 use crate::nearest;
-use crate::report::{Outcome, tell};
+use crate::report::{Outcome, eprint_line};
 use crate::table::text;
 
 /// Which times are made up for.
@@ -40,7 +40,7 @@ impl Backfill {
         }
         let missing = items.iter().filter(|item| item["fired_before"] == false).count();
         let what = if self.dry_run { "would be backfilled" } else { "backfilled" };
-        tell(format!("{missing} of {} {what}", counted(items.len(), "time")));
+        eprint_line(format!("{missing} of {} {what}", count_noun(items.len(), "time")));
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::ago::moment_of;
 use crate::client::Client;
 use crate::commands::Asking;
-use crate::commands::check::{counted, name_of_pack};
+use crate::commands::check::{count_noun, name_of_pack};
 use crate::report::{Exit, Failure, Outcome};
 use crate::table::{pairs, text};
 
@@ -50,7 +50,7 @@ pub(crate) struct Backtest {
 }
 
 /// A rule that is tried.
-struct Tried {
+struct BacktestRule {
     /// Its ref.
     rule: String,
     /// Its new file; null if it is tried as installed.
@@ -73,12 +73,12 @@ impl Backtest {
         let folder = Path::new(&self.rule);
         if !folder.join("pack.yaml").is_file() {
             let tried = match self.file()? {
-                Some((rule, path, text)) => Tried { rule, file: json!({ "path": path, "text": text }), is_removed: false },
-                None => Tried { rule: self.rule.clone(), file: Value::Null, is_removed: false },
+                Some((rule, path, text)) => BacktestRule { rule, file: json!({ "path": path, "text": text }), is_removed: false },
+                None => BacktestRule { rule: self.rule.clone(), file: Value::Null, is_removed: false },
             };
-            let answer = self.tried(&client, &tried).await?;
-            asking.output.print_one(&answer, |told| shown(&tried.rule, told));
-            return self.judged(&format!("`{}`", tried.rule), Differences::of(&answer, false));
+            let answer = self.request(&client, &tried).await?;
+            asking.output.print_one(&answer, |told| render(&tried.rule, told));
+            return self.check_limits(&format!("`{}`", tried.rule), Differences::of(&answer, false));
         }
         let mut all = rules_of(folder)?;
         let pack = name_of_pack(folder).unwrap_or_default();
@@ -86,7 +86,7 @@ impl Backtest {
         let by_events = installed["items"].as_array().into_iter().flatten().filter(|rule| rule["schedule"].is_null());
         for rule in by_events.filter_map(|rule| rule["ref"].as_str()) {
             if all.iter().all(|tried| tried.rule != rule) {
-                all.push(Tried { rule: rule.to_owned(), file: Value::Null, is_removed: true });
+                all.push(BacktestRule { rule: rule.to_owned(), file: Value::Null, is_removed: true });
             }
         }
         if let Some(name) = &self.name {
@@ -97,12 +97,12 @@ impl Backtest {
         }
         let (mut differences, mut answers, mut people) = (Differences::default(), Vec::new(), String::new());
         for tried in &all {
-            let mut answer = self.tried(&client, tried).await?;
+            let mut answer = self.request(&client, tried).await?;
             differences = differences.and(Differences::of(&answer, tried.is_removed));
             if !people.is_empty() {
                 people.push('\n');
             }
-            people.push_str(&shown(&tried.rule, &answer));
+            people.push_str(&render(&tried.rule, &answer));
             if tried.is_removed {
                 people.push_str("  the pack no longer has this rule, so all of its executions count as lost\n");
             }
@@ -111,18 +111,18 @@ impl Backtest {
             answers.push(answer);
         }
         asking.output.print_one(&json!({ "items": answers }), |_| people);
-        self.judged(&format!("the pack `{pack}`"), differences)
+        self.check_limits(&format!("the pack `{pack}`"), differences)
     }
 
-    async fn tried(&self, client: &Client, tried: &Tried) -> Result<Value, Failure> {
+    async fn request(&self, client: &Client, tried: &BacktestRule) -> Result<Value, Failure> {
         let asked = json!({ "rule": tried.rule, "file": tried.file, "since": self.since, "until": self.until, "after": self.after });
         Ok(client.post_and_wait("/rules/backtest", &asked, PATIENCE_SECONDS).await?.body)
     }
 
     /// Fails if there are more differences than allowed.
-    fn judged(&self, what: &str, found: Differences) -> Outcome {
+    fn check_limits(&self, what: &str, found: Differences) -> Outcome {
         let is_gate = self.max_new.or(self.max_lost).or(self.max_changed).is_some();
-        let events = |count: u64| counted(usize::try_from(count).unwrap_or(usize::MAX), "event");
+        let events = |count: u64| count_noun(usize::try_from(count).unwrap_or(usize::MAX), "event");
         if is_gate && found.unreadable > 0 {
             let message = format!("{} can no longer be read, so what {what} would do with them is unknown", events(found.unreadable));
             return Err(Failure::new(message).hint("start after them, with `--since` or `--after`"));
@@ -196,7 +196,7 @@ pub(crate) fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
 }
 
 /// Returns the event-driven rules in the files of a pack's folder.
-fn rules_of(folder: &Path) -> Result<Vec<Tried>, Failure> {
+fn rules_of(folder: &Path) -> Result<Vec<BacktestRule>, Failure> {
     let Some(pack) = name_of_pack(folder) else {
         return Err(Failure::new(format!("`{}` does not contain the name of its pack", folder.join("pack.yaml").display())));
     };
@@ -222,7 +222,7 @@ fn rules_of(folder: &Path) -> Result<Vec<Tried>, Failure> {
         };
         for name in names {
             let file = json!({ "path": format!("rules/{stem}.yaml"), "text": text });
-            all.push(Tried { rule: format!("{pack}.{name}"), file, is_removed: false });
+            all.push(BacktestRule { rule: format!("{pack}.{name}"), file, is_removed: false });
         }
     }
     Ok(all)
@@ -236,11 +236,11 @@ pub(crate) fn pack_of(file: &Path) -> Option<(String, String)> {
 }
 
 /// Returns a backtest for people.
-fn shown(rule: &str, told: &Value) -> String {
+fn render(rule: &str, told: &Value) -> String {
     let judged = told["judged"].as_u64().unwrap_or_default();
     let range = format!(
         "{} of its triggers, from position {} to {}",
-        counted(usize::try_from(judged).unwrap_or(usize::MAX), "event"),
+        count_noun(usize::try_from(judged).unwrap_or(usize::MAX), "event"),
         text(told, "after"),
         text(told, "until")
     );
@@ -298,11 +298,11 @@ mod tests {
         let found = Differences::of(&answer, false);
         assert_eq!(found, Differences { new: 2, lost: 7, unreadable: 0 });
         assert_eq!(Differences::of(&answer, true), Differences { new: 0, lost: 9, unreadable: 0 });
-        let is_fine = |gate: Backtest| gate.judged("`shop.large`", found).is_ok();
+        let is_fine = |gate: Backtest| gate.check_limits("`shop.large`", found).is_ok();
         assert!(is_fine(gate(None, None, None)) && is_fine(gate(Some(2), Some(7), Some(9))));
         for gate in [gate(Some(1), None, None), gate(None, Some(6), None), gate(None, None, Some(8))] {
             assert!(!is_fine(gate));
         }
-        assert!(gate(None, Some(9), None).judged("`shop.large`", Differences { unreadable: 1, ..found }).is_err());
+        assert!(gate(None, Some(9), None).check_limits("`shop.large`", Differences { unreadable: 1, ..found }).is_err());
     }
 }

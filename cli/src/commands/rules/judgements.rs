@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::ago::moment_of;
 use crate::client::segment;
-use crate::commands::{Asking, Page, tell_next};
-use crate::report::{Outcome, say, tell};
+use crate::commands::{Asking, PageArgs, print_next_cursor};
+use crate::report::{Outcome, eprint_line, say};
 use crate::table::{Column, cell, page, time};
 
 /// Which judgements.
@@ -28,20 +28,20 @@ pub(crate) struct Judgements {
     #[arg(long, value_name = "TIME", value_parser = moment_of)]
     until: Option<Timestamp>,
     #[command(flatten)]
-    page: Page,
+    page: PageArgs,
 }
 
 const GROUPS: &[Column] = &[
     Column::whole("COUNT", |group| cell(group, "count")),
     Column::whole("VERDICT", |group| cell(group, "verdict")),
-    Column::cut("DECIDED BY", |group| joined(&group["decisive"], " and ")),
+    Column::cut("DECIDED BY", |group| join_texts(&group["decisive"], " and ")),
 ];
 
 const ITEMS: &[Column] = &[
     Column::id("EVENT", |item| cell(item, "event")),
     Column::whole("RECEIVED", |item| time(item, "received_at")),
     Column::whole("VERDICT", |item| cell(item, "verdict")),
-    Column::cut("WHY", |item| joined(&item["why"], "; ")),
+    Column::cut("WHY", |item| join_texts(&item["why"], "; ")),
 ];
 
 impl Judgements {
@@ -58,23 +58,26 @@ impl Judgements {
                 say(page(&json!({ "items": answer["groups"] }), GROUPS));
                 say(format!("\n{}", page(&answer, ITEMS)));
             }
-            tell(format!("{} of the rule's triggers were examined", counted(&answer["examined"])));
+            eprint_line(format!("{} of the rule's triggers were examined", event_count(&answer["examined"])));
             if answer["unreadable"].as_u64().is_some_and(|unreadable| unreadable > 0) {
-                tell(format!("{} cannot be judged again: their payload or their definitions are gone", counted(&answer["unreadable"])));
+                eprint_line(format!(
+                    "{} cannot be judged again: their payload or their definitions are gone",
+                    event_count(&answer["unreadable"])
+                ));
             }
         });
-        tell_next(&answer);
+        print_next_cursor(&answer);
         Ok(())
     }
 }
 
-fn counted(events: &Value) -> String {
+fn event_count(events: &Value) -> String {
     match events.as_u64().unwrap_or_default() {
         1 => "1 event".to_owned(),
         events => format!("{events} events"),
     }
 }
 
-fn joined(texts: &Value, between: &str) -> String {
+fn join_texts(texts: &Value, between: &str) -> String {
     texts.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(between)
 }

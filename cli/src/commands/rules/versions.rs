@@ -11,7 +11,7 @@ use similar::TextDiff;
 use crate::client::{Client, segment};
 use crate::commands::Asking;
 use crate::nearest;
-use crate::report::{Exit, Failure, Outcome, printable, tell};
+use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
 use crate::table::{Column, cell, page, text, time};
 
 /// The lines around a change that a comparison shows.
@@ -64,7 +64,7 @@ impl Versions {
         let versions = versions_of(&client, &self.rule).await?;
         asking.output.print_one(&versions, |versions| page(versions, COLUMNS));
         if versions["truncated"] == json!(true) {
-            tell(
+            eprint_line(
                 "older versions may be missing: the node no longer stores them, or the pack has changed more often than the node looks back",
             );
         }
@@ -91,7 +91,7 @@ impl Diff {
         let document = json!({ "rule": self.rule, "from": self.from, "to": self.to, "diff": shown });
         asking.output.print_one(&document, |document| printable(&text(document, "diff")));
         if shown.is_empty() {
-            tell("the versions are equal");
+            eprint_line("the versions are equal");
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Restore {
         write(&target, &wanted)?;
         let document = json!({ "rule": self.rule, "revision": self.revision, "file": target.display().to_string() });
         asking.output.print_one(&document, |_| format!("{} is as it was in revision {}", target.display(), self.revision));
-        tell("a node that watches this folder installs it; another one does so when it starts");
+        eprint_line("a node that watches this folder installs it; another one does so when it starts");
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use ensue_engine::time::Timestamp;
 use super::super::folder::{Folder, Look};
 use super::position::{FileHead, Id, MARK_BYTES, ReadPosition, ReadPositions, bytes_before, id_of};
 use crate::error::SourceError;
-use crate::lines::{Line, LineReader};
+use crate::line_reader::{BoundedLine, LineReader};
 
 /// The number of bytes that are read at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -38,7 +38,7 @@ pub(super) struct Growth {
     /// What this look found.
     pub(super) seen: LastLook,
     /// The lines.
-    pub(super) queue: Vec<Queued>,
+    pub(super) queue: Vec<QueuedLine>,
     /// There is more to read at once.
     pub(super) is_more: bool,
     /// After how long something is due although no file changes.
@@ -46,8 +46,8 @@ pub(super) struct Growth {
 }
 
 /// A line.
-pub(super) struct Queued {
-    pub(super) line: Line,
+pub(super) struct QueuedLine {
+    pub(super) line: BoundedLine,
     /// The place after it.
     pub(super) after: ReadPosition,
 }
@@ -91,7 +91,7 @@ struct Files {
 }
 
 /// What is known of a file that was not followed.
-enum Origin {
+enum FileOrigin {
     /// It is another file.
     New,
     /// It is a copy of one that was followed, and continues at this place.
@@ -128,7 +128,7 @@ pub(super) fn read_growth(folder: &Folder, mut before: ReadPositions, seen: Last
     // What was written first comes first.
     let mut files: Vec<(&Id, &FileEntry)> = found.iter().collect();
     files.sort_by(|(_, a), (_, b)| (a.look.modified, &a.below).cmp(&(b.look.modified, &b.below)));
-    let mut reading = Reading { folder, now, seen, starts: ReadPositions::default(), grown };
+    let mut reading = GrowthReader { folder, now, seen, starts: ReadPositions::default(), grown };
     // The rest of what is followed comes before what is new, which may be its successor.
     let mut ended = Vec::new();
     for (id, file) in &files {
@@ -144,17 +144,17 @@ pub(super) fn read_growth(folder: &Folder, mut before: ReadPositions, seen: Last
             others.push((file, None));
             continue;
         }
-        match reading.origin(file, &before, &ended).unwrap_or(Origin::New) {
-            Origin::New => others.push((file, None)),
-            Origin::Copy(place) => copies.push((file, Some(place))),
-            Origin::Undecided => {}
+        match reading.origin(file, &before, &ended).unwrap_or(FileOrigin::New) {
+            FileOrigin::New => others.push((file, None)),
+            FileOrigin::Copy(place) => copies.push((file, Some(place))),
+            FileOrigin::Undecided => {}
         }
     }
     for (file, place) in copies.into_iter().chain(others) {
         // A file that cannot be read is tried again by the next look.
         let _ = reading.begin(file, place);
     }
-    let Reading { starts, mut grown, .. } = reading;
+    let GrowthReader { starts, mut grown, .. } = reading;
     grown.before_lines = grown.read.clone();
     starts.by_path().into_iter().for_each(|place| grown.before_lines.insert(place.clone()));
     Ok(grown)
@@ -210,7 +210,7 @@ fn find(folder: &Folder, places: &mut ReadPositions) -> Result<Files, SourceErro
     Ok(Files { found, unreachable })
 }
 
-struct Reading<'a> {
+struct GrowthReader<'a> {
     folder: &'a Folder,
     now: Timestamp,
     /// What the look before found.
@@ -220,7 +220,7 @@ struct Reading<'a> {
     grown: Growth,
 }
 
-impl Reading<'_> {
+impl GrowthReader<'_> {
     /// Reads the rest of a file that is followed. Returns the place if it has ended: the file was truncated, or is another one.
     fn follow(&mut self, before: &ReadPosition, found: &FileEntry) -> Option<ReadPosition> {
         let place = before.in_file(before.id, &found.below);
@@ -286,11 +286,11 @@ impl Reading<'_> {
     }
 
     /// Finds out whether a file is a copy of one that is followed, as programs make one before they truncate the original.
-    fn origin(&mut self, found: &FileEntry, before: &ReadPositions, ended: &[ReadPosition]) -> io::Result<Origin> {
+    fn origin(&mut self, found: &FileEntry, before: &ReadPositions, ended: &[ReadPosition]) -> io::Result<FileOrigin> {
         let originals: Vec<&ReadPosition> =
             before.by_path().into_iter().filter(|place| place.offset > 0 && is_name_of_copy(&place.below, &found.below)).collect();
         if originals.is_empty() {
-            return Ok(Origin::New);
+            return Ok(FileOrigin::New);
         }
         let (file, look) = self.open(found)?;
         let seen = self.seen.0.get(&id_of(&look));
@@ -303,7 +303,7 @@ impl Reading<'_> {
                     // So few bytes can be the same in two files.
                     && (original.offset >= MARK_BYTES || look.bytes == original.offset || has_number_behind(&original.below, &found.below))
                 {
-                    return Ok(Origin::Copy(original.in_file(id_of(&look), &found.below)));
+                    return Ok(FileOrigin::Copy(original.in_file(id_of(&look), &found.below)));
                 }
                 continue;
             }
@@ -323,13 +323,13 @@ impl Reading<'_> {
                 let seen = FileState { look, since, undecided_since, head: None, is_read: false, is_outside: false };
                 self.grown.seen.0.insert(id_of(&look), seen);
                 self.wait(growing);
-                return Ok(Origin::Undecided);
+                return Ok(FileOrigin::Undecided);
             }
             if is_long && rest.is_zero() {
-                return Ok(Origin::Copy(ReadPosition::at(&file, id_of(&look), Arc::clone(&found.below), common)?));
+                return Ok(FileOrigin::Copy(ReadPosition::at(&file, id_of(&look), Arc::clone(&found.below), common)?));
             }
         }
-        Ok(Origin::New)
+        Ok(FileOrigin::New)
     }
 
     fn open(&self, found: &FileEntry) -> io::Result<(File, Look)> {
@@ -374,7 +374,7 @@ impl Reading<'_> {
                 recent.push(piece);
                 while let Some(line) = reader.next() {
                     place.move_to(at, &recent.0);
-                    self.queue(&start, Queued { line, after: place.clone() });
+                    self.queue(&start, QueuedLine { line, after: place.clone() });
                 }
             }
             let is_turn_over = at - from >= TURN_BYTES_MAX && place.offset > from;
@@ -387,14 +387,14 @@ impl Reading<'_> {
                     && let Some(line) = reader.finish()
                 {
                     place.move_to(at, &recent.0);
-                    self.queue(&start, Queued { line, after: place.clone() });
+                    self.queue(&start, QueuedLine { line, after: place.clone() });
                 }
                 return Ok(true);
             }
         }
     }
 
-    fn queue(&mut self, start: &ReadPosition, line: Queued) {
+    fn queue(&mut self, start: &ReadPosition, line: QueuedLine) {
         if self.starts.get(start.id).is_none() {
             self.starts.insert(start.clone());
         }

@@ -1,27 +1,27 @@
 //! Decisions on commands that record what happened at the edge.
 
 use crate::access::audit::facts::{ConnectionTested, ExportMade};
-use crate::command::{Answer, Decision, Denied, RefusedLogin, UsedKey};
+use crate::command::{Answer, Decision, DeniedRequests, RefusedLogin, UsedKey};
 use crate::fact::Fact;
 use crate::record::{Actor, Body, Draft, StreamId};
 use crate::state::State;
 
-pub(crate) fn note_denied(state: &State, denied: &[Denied]) -> Decision {
-    done(denied.iter().map(|denied| draft(state, &denied.caller, denied.fact.clone().into(), None)).collect())
+pub(crate) fn note_denied(state: &State, denied: &[DeniedRequests]) -> Decision {
+    accept_with(denied.iter().map(|denied| draft(state, &denied.caller, denied.fact.clone().into(), None)).collect())
 }
 
 pub(crate) fn note_refused_logins(state: &State, actor: &Actor, refused: &[RefusedLogin]) -> Decision {
-    done(refused.iter().map(|login| draft(state, actor, login.fact.clone().into(), login.origin.clone())).collect())
+    accept_with(refused.iter().map(|login| draft(state, actor, login.fact.clone().into(), login.origin.clone())).collect())
 }
 
 pub(crate) fn note_export(state: &State, actor: &Actor, trace: Option<&str>, export: &ExportMade) -> Decision {
     let draft = Draft { trace: trace.map(str::to_owned), ..draft(state, actor, export.clone().into(), None) };
-    done(vec![draft])
+    accept_with(vec![draft])
 }
 
 pub(crate) fn note_connection_test(state: &State, actor: &Actor, trace: Option<&str>, test: &ConnectionTested) -> Decision {
     let draft = Draft { trace: trace.map(str::to_owned), ..draft(state, actor, test.clone().into(), None) };
-    done(vec![draft])
+    accept_with(vec![draft])
 }
 
 pub(crate) fn note_key_uses(used: &[UsedKey]) -> Decision {
@@ -34,7 +34,7 @@ pub(crate) fn note_key_uses(used: &[UsedKey]) -> Decision {
         fact: used.fact.clone().into(),
         body: None,
     };
-    done(used.iter().map(of).collect())
+    accept_with(used.iter().map(of).collect())
 }
 
 fn draft(state: &State, actor: &Actor, fact: Fact, body: Option<Body>) -> Draft {
@@ -42,6 +42,6 @@ fn draft(state: &State, actor: &Actor, fact: Fact, body: Option<Body>) -> Draft 
     Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body }
 }
 
-fn done(drafts: Vec<Draft>) -> Decision {
+fn accept_with(drafts: Vec<Draft>) -> Decision {
     Decision::Done { drafts, answer: Answer::Done }
 }

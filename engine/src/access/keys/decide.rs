@@ -16,7 +16,7 @@ pub(crate) fn set(state: &State, actor: &Actor, (key, version): (&KeyRef, u32), 
     if let Some(refusal) = not_new(state, key, version).or_else(|| not_ahead(key, expires_at, at)) {
         return Decision::Refused(refusal);
     }
-    done(key, actor, KeySet { key: key.clone(), version }.into(), expiry(key, version, expires_at))
+    accept_facts(key, actor, KeySet { key: key.clone(), version }.into(), expiry(key, version, expires_at))
 }
 
 /// Makes a new version the current one, and accepts the one before it for a while.
@@ -33,7 +33,7 @@ pub(crate) fn rotate(state: &State, actor: &Actor, rotation: &KeyRotation, at: &
     }
     let previous_until = (*overlap_millis > 0).then(|| at.time.plus_millis(*overlap_millis));
     let rotated = KeyRotated { key: key.clone(), version: *version, previous_until };
-    done(key, actor, rotated.into(), expiry(key, *version, *expires_at))
+    accept_facts(key, actor, rotated.into(), expiry(key, *version, *expires_at))
 }
 
 /// Records that a version's value is shown.
@@ -41,7 +41,7 @@ pub(crate) fn reveal(state: &State, actor: &Actor, key: &KeyRef, version: u32, a
     match current(state, key) {
         None => Decision::Refused(Refusal::NoKey(key.clone())),
         Some(versions) if !versions.needs(version, at.time) => Decision::Refused(Refusal::NoKeyVersion { key: key.clone(), version }),
-        Some(_) => done(key, actor, KeyRevealed { key: key.clone(), version }.into(), None),
+        Some(_) => accept_facts(key, actor, KeyRevealed { key: key.clone(), version }.into(), None),
     }
 }
 
@@ -82,7 +82,7 @@ fn expiry(key: &KeyRef, version: u32, expires_at: Option<Timestamp>) -> Option<F
     expires_at.map(|expires_at| KeyExpirySet { key: key.clone(), version, expires_at }.into())
 }
 
-fn done(key: &KeyRef, actor: &Actor, fact: Fact, then: Option<Fact>) -> Decision {
+fn accept_facts(key: &KeyRef, actor: &Actor, fact: Fact, then: Option<Fact>) -> Decision {
     let drafts = [fact].into_iter().chain(then).map(|fact| draft(key, actor, fact)).collect();
     Decision::Done { drafts, answer: Answer::Done }
 }

@@ -51,14 +51,14 @@ impl KeyVersions {
 
     /// Returns the versions after a rotation to a new one.
     #[must_use]
-    pub fn rotated(self, version: u32, previous_until: Option<Timestamp>) -> Self {
+    pub fn rotate_to(self, version: u32, previous_until: Option<Timestamp>) -> Self {
         let previous = self.current.zip(previous_until).map(|(version, until)| PreviousVersion { version, until });
         Self { previous, ..Self::set(version) }
     }
 
     /// Returns the versions after the key was removed.
     #[must_use]
-    pub fn removed(self) -> Self {
+    pub fn without_current(self) -> Self {
         Self { newest: self.newest, ..Self::default() }
     }
 
@@ -110,7 +110,7 @@ impl Keys {
 
     pub(crate) fn remove(&mut self, key: &KeyRef) {
         if let Some(versions) = self.get(key) {
-            self.replace(key, versions.removed());
+            self.replace(key, versions.without_current());
         }
     }
 
@@ -118,7 +118,7 @@ impl Keys {
         match fact {
             KeyFact::KeyRotated(fact) => {
                 let before = self.get(&fact.key).unwrap_or_default();
-                self.replace(&fact.key, before.rotated(fact.version, fact.previous_until));
+                self.replace(&fact.key, before.rotate_to(fact.version, fact.previous_until));
             }
             KeyFact::KeyExpirySet(fact) => {
                 let Some(versions) = self.get(&fact.key).filter(|versions| versions.current == Some(fact.version)) else { return };

@@ -18,7 +18,7 @@ const DAY_MILLIS: u64 = 24 * HOUR_MILLIS;
 /// nothing. So there are at most as many rows as identities.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    of: Table<IdentityId, Used>,
+    of: Table<IdentityId, IdentityUsage>,
     /// The newest day on which something was counted, under the only key 0.
     day: Table<u8, u64>,
 }
@@ -27,7 +27,7 @@ undone_together!(pub(crate) Usage { of, day });
 
 /// How much one identity has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Used {
+pub struct IdentityUsage {
     /// The day of the newest event, counted from 1970.
     day: u64,
     /// How many events there were on that day.
@@ -49,7 +49,7 @@ pub struct Level {
     pub resets_at: Option<Timestamp>,
 }
 
-impl Used {
+impl IdentityUsage {
     /// Returns how much of a quota is used at a time. If the clock was set back, the newest day and hour last until
     /// the clock has passed them again.
     pub fn level(&self, quota: Quota, now: Timestamp) -> Level {
@@ -90,7 +90,7 @@ impl Used {
 
 impl Usage {
     /// Returns how much an identity has used.
-    pub fn of(&self, id: &IdentityId) -> Used {
+    pub fn of(&self, id: &IdentityId) -> IdentityUsage {
         self.of.get(id).copied().unwrap_or_default()
     }
 
@@ -130,12 +130,12 @@ impl Usage {
         }
     }
 
-    fn change(&mut self, id: IdentityId, at: Timestamp, change: impl FnOnce(&mut Used)) {
+    fn change(&mut self, id: IdentityId, at: Timestamp, change: impl FnOnce(&mut IdentityUsage)) {
         self.drop_old(now_in(at, DAY_MILLIS));
         if self.of.contains(&id) {
             self.of.change(&id, change);
         } else {
-            let mut used = Used::default();
+            let mut used = IdentityUsage::default();
             change(&mut used);
             self.of.insert(id, used);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ensue_expression::{Expression, Path, Template};
 use serde_json::{Value, json};
 
-use super::{Asked, FileContent, PolledAction, Sensor, Source};
+use super::{FileContent, PollTarget, PolledAction, Sensor, Source};
 use crate::catalog::{HttpRequest, Route, UsedConnection};
 use crate::record::Digest;
 
@@ -17,7 +17,7 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
         Source::Webhook { .. } | Source::Timer { .. } => Value::Null,
         Source::Process(process) => {
             let settings = settings(&sensor.config, process.input.iter().flat_map(Template::reads));
-            json!({ "command": process.command, "input": process.input.as_ref().map(Template::written), "config": settings })
+            json!({ "command": process.command, "input": process.input.as_ref().map(Template::to_source), "config": settings })
         }
         Source::Poll(poll) => {
             let cursor = poll.cursor.as_ref();
@@ -27,19 +27,19 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
             // Sensors without a connection keep the identity that they had before there were connections.
             let used = poll.asked.http().and_then(|request| of_connection(request, &sensor.config));
             let mut meaning = match &poll.asked {
-                Asked::Http(request) => {
+                PollTarget::Http(request) => {
                     let url = request.url(if used.is_some() { Route::Connection } else { Route::Own });
                     json!({
-                        "url": url.written(),
+                        "url": url.to_source(),
                         "start": start,
                         "next": next,
                         "only_new": only_new,
                         "config": settings(&sensor.config, url.reads().into_iter().chain(starts)),
                     })
                 }
-                Asked::Action(PolledAction { action, with }) => json!({
+                PollTarget::Action(PolledAction { action, with }) => json!({
                     "action": action.as_str(),
-                    "with": with.written(),
+                    "with": with.to_source(),
                     "start": start,
                     "next": next,
                     "only_new": only_new,
@@ -52,7 +52,7 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
             meaning
         }
         Source::File(file) => json!({
-            "path": file.path.written(),
+            "path": file.path.to_source(),
             "tail": file.content == FileContent::Tail,
             "config": settings(&sensor.config, file.path.reads()),
         }),
@@ -128,7 +128,7 @@ mod tests {
     fn poll() -> PollSource {
         PollSource {
             times: PollTimes::Every(Duration::from_secs(60)),
-            asked: Asked::Http(Arc::new(request())),
+            asked: PollTarget::Http(Arc::new(request())),
             items: None,
             next_page: None,
             pages_max: 100,
@@ -155,7 +155,7 @@ mod tests {
         let as_it_was = polling(poll());
         assert_eq!(polling(PollSource { times: PollTimes::Every(Duration::from_secs(5)), ..poll() }), as_it_was);
         let headers = template(&json!({ "Authorization": "${{ keys[\"feed.token\"] }}" }));
-        assert_eq!(polling(PollSource { asked: Asked::Http(Arc::new(HttpRequest { headers, ..request() })), ..poll() }), as_it_was);
+        assert_eq!(polling(PollSource { asked: PollTarget::Http(Arc::new(HttpRequest { headers, ..request() })), ..poll() }), as_it_was);
         let elsewhere = sensor(Source::Poll(Arc::new(poll())), json!({ "api": "http://a.example", "other": 2 }));
         assert_eq!(elsewhere.identity(), as_it_was);
     }
@@ -178,7 +178,7 @@ mod tests {
             url: template(&json!("/items")),
             ..request()
         };
-        let source = Source::Poll(Arc::new(PollSource { asked: Asked::Http(Arc::new(request)), ..poll() }));
+        let source = Source::Poll(Arc::new(PollSource { asked: PollTarget::Http(Arc::new(request)), ..poll() }));
         assert_eq!(sensor(source.clone(), json!({ "api": "http://a.example", "connection": null })).identity(), as_it_was);
         assert_ne!(sensor(source, json!({ "api": "http://a.example", "connection": "feed" })).identity(), as_it_was);
     }
@@ -187,7 +187,7 @@ mod tests {
     fn identity_of_a_polled_action_changes_with_the_action_and_its_parameters() {
         let action = |name: &str, with: Value| {
             let action = PolledAction { action: name.parse().unwrap(), with: template(&with) };
-            polling(PollSource { asked: Asked::Action(action), ..poll() })
+            polling(PollSource { asked: PollTarget::Action(action), ..poll() })
         };
         let as_it_was = action("feed.fetch", json!({ "api": "${{ config.api }}", "since": "${{ cursor }}" }));
         assert_eq!(action("feed.fetch", json!({ "api": "${{ config.api }}", "since": "${{ cursor }}" })), as_it_was);

@@ -25,7 +25,7 @@ pub struct PollSource {
     /// When it is asked.
     pub times: PollTimes,
     /// What returns a page.
-    pub asked: Asked,
+    pub asked: PollTarget,
     /// The items of a page: a list. `None` means that the page's body is the one item; for an action, its result.
     pub items: Option<Expression>,
     /// What `page` is in the request of the next page: null ends the poll. `None` means that there is one page.
@@ -48,14 +48,14 @@ pub struct PollSource {
 
 /// What returns a page. It may read `cursor` and `page`.
 #[derive(Clone, Debug)]
-pub enum Asked {
+pub enum PollTarget {
     /// A server, by this request.
     Http(Arc<HttpRequest>),
     /// An action of the sensor's pack. Nothing of its runs is in the log.
     Action(PolledAction),
 }
 
-impl Asked {
+impl PollTarget {
     /// Returns the request, if a server is asked.
     pub fn http(&self) -> Option<&HttpRequest> {
         match self {

@@ -4,12 +4,12 @@
 use super::{AttemptEnd, Executions, Phase, Stop};
 use crate::catalog::OnLost;
 use crate::executions::facts::{Evidence, Settlement};
-use crate::executions::heard::Heard;
+use crate::executions::message_counts::MessageCounts;
 use crate::ids::{AttemptId, ExecutionId};
 
 impl Executions {
     /// Counts a message of the running attempt, and advances past its index.
-    pub(super) fn hear(&mut self, id: &ExecutionId, index: u32, count: impl FnOnce(&mut Heard)) {
+    pub(super) fn hear(&mut self, id: &ExecutionId, index: u32, count: impl FnOnce(&mut MessageCounts)) {
         self.change(id, |execution| {
             if let Phase::Running(attempt) | Phase::Cancelling { attempt, .. } = &mut execution.phase {
                 attempt.heard.next = index.saturating_add(1);

@@ -12,7 +12,7 @@ use crate::effect::{Dispatch, Effect};
 use crate::events::internal::InternalTriggers;
 use crate::executions::facts::{ExecutionFailed, ExecutionRequested, ExecutionTimedOut, Failure, GivenEvent, Pace, WantedLink};
 use crate::executions::labels::Labels;
-use crate::executions::queues::Place;
+use crate::executions::queues::QueuePlace;
 use crate::executions::scope::ExecutionScope;
 use crate::fact::Fact;
 use crate::ids::{EnforcementId, EventId, ExecutionId, Id};
@@ -35,7 +35,7 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "WorkerQueueName::is_default")]
     pub queue: WorkerQueueName,
     /// Its place in the queue.
-    pub place: Place,
+    pub place: QueuePlace,
     /// Whether it may be retried if it is unknown whether an attempt took effect.
     pub idempotent: bool,
     /// What to do in that case if it may not be retried.
@@ -135,7 +135,7 @@ impl AskingRule {
 
 impl Execution {
     /// Returns the execution that a record requests, `level` workflows deep. Its parameters are the record's body.
-    pub(super) fn requested(record: &Record, fact: &ExecutionRequested, params: BodyHandle, level: u32) -> Self {
+    pub(super) fn from_request(record: &Record, fact: &ExecutionRequested, params: BodyHandle, level: u32) -> Self {
         Self {
             action: fact.action.clone(),
             catalog: fact.catalog,
@@ -161,7 +161,7 @@ impl Execution {
             asked_by: AskingRule::of(fact).map(Box::new),
             rerun_of: fact.rerun_of,
             labels: fact.labels.clone(),
-            scope: fact.scope().recorded(None, &fact.action),
+            scope: fact.scope().into_recorded(None, &fact.action),
             principal: fact.principal(&record.actor),
             internal_above: fact.internal_above.clone(),
             link: fact.link.clone(),
@@ -193,7 +193,7 @@ impl Execution {
     }
 
     /// Returns the record of its end that says why it failed.
-    pub(crate) fn failed(&self, error: Failure) -> Fact {
+    pub(crate) fn failure_fact(&self, error: Failure) -> Fact {
         ExecutionFailed { error, part_of: self.part_of.clone(), scope: self.scope_at_end() }.into()
     }
 

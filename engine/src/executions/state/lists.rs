@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use super::phase::Listing;
 use super::{Execution, Executions};
-use crate::executions::queues::Place;
+use crate::executions::queues::QueuePlace;
 use crate::ids::ExecutionId;
 use crate::names::WorkerQueueName;
 
 /// What the tables need to list an execution.
-struct Listed {
+struct ListEntry {
     id: ExecutionId,
     queue: WorkerQueueName,
-    place: Place,
+    place: QueuePlace,
 }
 
-impl Listed {
+impl ListEntry {
     fn of(id: ExecutionId, execution: &Execution) -> Self {
         Self { id, queue: execution.queue.clone(), place: execution.place }
     }
@@ -31,7 +31,7 @@ impl Execution {
 impl Executions {
     /// Adds an execution that was requested.
     pub(super) fn insert(&mut self, id: ExecutionId, execution: Execution) {
-        let (listed, to) = (Listed::of(id, &execution), execution.listing());
+        let (listed, to) = (ListEntry::of(id, &execution), execution.listing());
         self.open.insert(id, Arc::new(execution));
         self.relist(&listed, Listing::Nowhere, to);
     }
@@ -39,7 +39,7 @@ impl Executions {
     /// Removes an execution that has ended.
     pub(super) fn remove(&mut self, id: &ExecutionId) {
         let Some(execution) = self.get(id) else { return };
-        let (listed, from) = (Listed::of(*id, execution), execution.listing());
+        let (listed, from) = (ListEntry::of(*id, execution), execution.listing());
         self.relist(&listed, from, Listing::Nowhere);
         self.open.remove(id);
     }
@@ -52,7 +52,7 @@ impl Executions {
             let from = execution.listing();
             change(execution);
             let to = execution.listing();
-            moved = (from != to).then(|| (Listed::of(*id, execution), from, to));
+            moved = (from != to).then(|| (ListEntry::of(*id, execution), from, to));
         });
         if let Some((listed, from, to)) = moved {
             self.relist(&listed, from, to);
@@ -60,8 +60,8 @@ impl Executions {
     }
 
     /// Moves an execution from one table to another.
-    fn relist(&mut self, listed: &Listed, from: Listing, to: Listing) {
-        let Listed { id, queue, place } = listed;
+    fn relist(&mut self, listed: &ListEntry, from: Listing, to: Listing) {
+        let ListEntry { id, queue, place } = listed;
         match from {
             Listing::Nowhere => {}
             Listing::Waiting => {
@@ -89,7 +89,7 @@ impl Executions {
     }
 
     /// Frees the slot of an execution that runs.
-    fn leave(&mut self, listed: &Listed) {
+    fn leave(&mut self, listed: &ListEntry) {
         if self.running.contains(&listed.id) {
             self.running.remove(&listed.id);
             self.queues.leave(&listed.queue);

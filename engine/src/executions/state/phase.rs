@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::executions::facts::{ExecutionRequested, Pace};
-use crate::executions::heard::Heard;
+use crate::executions::message_counts::MessageCounts;
 use crate::ids::AttemptId;
 use crate::sparse::is_default;
 use crate::time::Timestamp;
@@ -103,7 +103,7 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// Counts of its messages since then.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub heard: Heard,
+    pub heard: MessageCounts,
 }
 
 /// The table that lists an open execution, in addition to the table of all open ones.

@@ -8,8 +8,8 @@ use crate::names::RuleRef;
 use crate::reaction::Reaction;
 use crate::record::{Actor, Digest, Draft, Record, StreamId};
 use crate::rules::flow::facts::{EnforcementSuperseded, FlowEndedBecause, RuleFlowEnded, SupersededBecause};
-use crate::rules::flow::state::{FlowOfRule, Held};
-use crate::schedule::react::Changed;
+use crate::rules::flow::state::{FlowOfRule, HeldEnforcement};
+use crate::schedule::react::ChangedDefinitions;
 use crate::state::State;
 
 /// The maximum number of held enforcements that one consequence of a record ends; further consequences end the others.
@@ -17,13 +17,13 @@ const ENDED_AT_ONCE_MAX: usize = 100;
 
 /// Ends the flow control state that a record makes obsolete. The consequences depend only on the installed
 /// rules and the kept state, so repeating this changes nothing.
-pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with: &Context<'_>) -> Reaction {
+pub(crate) fn follow(state: &State, record: &Record, changed: ChangedDefinitions<'_>, with: &Context<'_>) -> Reaction {
     if state.flows().rules().all(|(_, of)| !changed.is_of_rule(&of.rule)) {
         return Reaction::nothing();
     }
     let revision = state.catalog_revision();
     match with.catalogs.at(revision) {
-        Some(catalog) => aligned(state, record, &catalog, |rule| changed.is_of_rule(rule)),
+        Some(catalog) => end_outdated_flows(state, record, &catalog, |rule| changed.is_of_rule(rule)),
         None => Reaction::Impossible(format!("the catalog of revision {revision} cannot be built")),
     }
 }
@@ -32,10 +32,10 @@ pub(crate) fn follow(state: &State, record: &Record, changed: Changed<'_>, with:
 /// because of an internal error, is not kept permanently.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
-    aligned(state, record, &catalog, |_| true).unless_nothing()
+    end_outdated_flows(state, record, &catalog, |_| true).unless_nothing()
 }
 
-fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&RuleRef) -> bool) -> Reaction {
+fn end_outdated_flows(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(&RuleRef) -> bool) -> Reaction {
     let asked = state.flows().rules().filter(|(_, of)| is_asked(&of.rule));
     let ended = asked.filter_map(|(id, of)| Some((id, of, why_ended(state, catalog, (&of.rule, id), of.flow)?)));
     let mut drafts = Vec::new();
@@ -51,7 +51,7 @@ fn aligned(state: &State, record: &Record, catalog: &Catalog, is_asked: impl Fn(
 /// Ends the state kept for a rule, or a part of it if there is much.
 pub(super) fn end(state: &State, record: &Record, (id, of): (RuleId, &FlowOfRule), why: FlowEndedBecause) -> Vec<Draft> {
     let held = state.flows().held_for(id).take(ENDED_AT_ONCE_MAX);
-    let mut drafts: Vec<Draft> = held.map(|held| superseded(record, held, why.into(), None)).collect();
+    let mut drafts: Vec<Draft> = held.map(|held| draft_superseded(record, held, why.into(), None)).collect();
     if drafts.len() < ENDED_AT_ONCE_MAX {
         let fact = RuleFlowEnded { rule: of.rule.clone(), rule_id: id, why };
         let cause = Some(record.cause.from_parent(record.id));
@@ -71,7 +71,12 @@ pub(super) fn why_ended(state: &State, catalog: &Catalog, (rule, id): (&RuleRef,
 }
 
 /// Returns the record that a held enforcement is not acted on, caused by another record.
-pub(super) fn superseded(record: &Record, (id, held): (EnforcementId, &Held), why: SupersededBecause, by: Option<EnforcementId>) -> Draft {
+pub(super) fn draft_superseded(
+    record: &Record,
+    (id, held): (EnforcementId, &HeldEnforcement),
+    why: SupersededBecause,
+    by: Option<EnforcementId>,
+) -> Draft {
     let fact = EnforcementSuperseded { rule: held.rule.clone(), rule_id: held.rule_id, why, by };
     // Its cause is the enforcement that replaces it.
     let parent = by.map_or(record.id, |by| by.0);

@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 /// What the flow control of a rule made of a match: a part of `enforcement.made`.
 #[sparse(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Controlled {
+pub struct ControlledMatch {
     /// The digest that identifies the rule's flow control.
     pub flow: Digest,
     /// The keys of the match, for each flow control that it has passed or reaches later.

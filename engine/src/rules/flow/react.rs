@@ -17,20 +17,20 @@ use crate::locks::facts::{Claim, LockOwner};
 use crate::reaction::{Consequence, Reaction};
 use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Record, StreamId};
 use crate::rules::facts::Outcome;
-use crate::rules::flow::ends::{end, superseded, why_ended};
+use crate::rules::flow::ends::{draft_superseded, end, why_ended};
 use crate::rules::flow::facts::{
-    ControlKey, Controlled, EnforcementHeldOn, EnforcementReleased, FlowEndedBecause, Release, RuleKeyForgotten, SupersededBecause,
+    ControlKey, ControlledMatch, EnforcementHeldOn, EnforcementReleased, FlowEndedBecause, Release, RuleKeyForgotten, SupersededBecause,
 };
-use crate::rules::flow::keys::Keys;
-use crate::rules::flow::state::{Held, HeldEvent};
-use crate::rules::flow::walk::{HoldTimer, Place, Walk, Walked};
+use crate::rules::flow::match_keys::Keys;
+use crate::rules::flow::state::{HeldEnforcement, HeldEvent};
+use crate::rules::flow::walk::{HoldTimer, MatchFate, Walk, WalkOutcome};
 use crate::rules::judge::{EventView, Plan, render_released};
-use crate::rules::react::{EventReaction, requested, skipped};
+use crate::rules::react::{EventReaction, build_request, why_skipped};
 use crate::state::State;
 use crate::timers::facts::{TimerKind, TimerSet};
 use crate::timers::state::{TimerId, TimerOwner};
 use crate::vars::reads::RuleReads;
-use crate::vars::seen::{NotSeen, SeenVars};
+use crate::vars::values::{NotSeen, SeenVars};
 
 /// A match of a rule with flow control.
 pub(crate) struct Match<'a> {
@@ -45,9 +45,9 @@ pub(crate) struct Match<'a> {
 
 /// Returns the consequences of a match. If state of an earlier flow control of the rule must end first, that
 /// comes first, and the caller asks again from the `next`-th consequence on.
-pub(crate) fn matched(found: &Match<'_>, next: Consequence, at: &Moment, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
+pub(crate) fn react_to_match(found: &Match<'_>, next: Consequence, at: &Moment, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
     let (state, record, rule) = (found.event.state, found.event.record, found.rule);
-    if let Some(why) = outdated(found, with)? {
+    if let Some(why) = why_outdated(found, with)? {
         return Ok(found.without_state(why));
     }
     if let Some(of) = state.flows().of(rule.id).filter(|of| of.flow != found.flow.digest()) {
@@ -66,14 +66,14 @@ pub(crate) fn matched(found: &Match<'_>, next: Consequence, at: &Moment, with: &
     };
     let walked = walk.through(found.flow.stages());
     match walked.place {
-        Place::After(newest) => Err(Reaction::from(row_released(state, record, newest, next, at, with)?, next)),
-        Place::Through | Place::Held { .. } | Place::Deduplicated(_) | Place::Throttled => found.drafts(&walked, with),
+        MatchFate::After(newest) => Err(Reaction::from(row_released(state, record, newest, next, at, with)?, next)),
+        MatchFate::Through | MatchFate::Held { .. } | MatchFate::Deduplicated(_) | MatchFate::Throttled => found.drafts(&walked, with),
     }
 }
 
 /// Returns why the flow control that a match was judged by is no longer the rule's: the match may have been
 /// owed for a while.
-fn outdated(found: &Match<'_>, with: &Context<'_>) -> Result<Option<FlowEndedBecause>, Reaction> {
+fn why_outdated(found: &Match<'_>, with: &Context<'_>) -> Result<Option<FlowEndedBecause>, Reaction> {
     let state = found.event.state;
     let catalog = current(state, with)?;
     Ok(why_ended(state, &catalog, (&found.rule.name, found.rule.id), found.flow.digest()))
@@ -85,28 +85,28 @@ fn current(state: &State, with: &Context<'_>) -> Result<Arc<Catalog>, Reaction> 
 }
 
 impl Match<'_> {
-    fn drafts(&self, walked: &Walked, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
+    fn drafts(&self, walked: &WalkOutcome, with: &Context<'_>) -> Result<Vec<Draft>, Reaction> {
         let (event, id) = (&self.event, self.event.enforcement_id(self.rule));
         let mut drafts: Vec<Draft> = Vec::new();
-        let controlled = self.controlled(walked);
+        let controlled = self.controlled_match(walked);
         match walked.place {
-            Place::Through => match self.plan(&walked.gathered, with)? {
+            MatchFate::Through => match self.plan(&walked.gathered, with)? {
                 Plan::Run { .. } if self.mode == Mode::Shadow => drafts.push(event.enforcement(self.rule, Outcome::Shadowed, controlled)),
                 Plan::Run { params, pace, claim, labels } => {
                     let claims = claims(self.rule, &self.keys.of, claim);
-                    drafts.extend(event.executed(self.rule, &params, (pace, claims, labels), (controlled, &walked.gathered)));
+                    drafts.extend(event.draft_execution(self.rule, &params, (pace, claims, labels), (controlled, &walked.gathered)));
                 }
                 Plan::Reject { error } => drafts.push(event.enforcement(self.rule, Outcome::Rejected { error }, controlled)),
                 Plan::Controlled { .. } => {}
             },
-            Place::Held { by, until, .. } => drafts.push(event.enforcement(self.rule, Outcome::Held { by, until }, controlled)),
-            Place::Deduplicated(of) => drafts.push(event.enforcement(self.rule, Outcome::Deduplicated { of }, controlled)),
-            Place::Throttled => drafts.push(event.enforcement(self.rule, Outcome::Throttled, controlled)),
+            MatchFate::Held { by, until, .. } => drafts.push(event.enforcement(self.rule, Outcome::Held { by, until }, controlled)),
+            MatchFate::Deduplicated(of) => drafts.push(event.enforcement(self.rule, Outcome::Deduplicated { of }, controlled)),
+            MatchFate::Throttled => drafts.push(event.enforcement(self.rule, Outcome::Throttled, controlled)),
             // The caller asks again once that row is released.
-            Place::After(_) => {}
+            MatchFate::After(_) => {}
         }
         let cause = event.record.cause.from_parent(id.0);
-        if let Place::Held { until, timer: HoldTimer::Own, .. } = walked.place {
+        if let MatchFate::Held { until, timer: HoldTimer::Own, .. } = walked.place {
             drafts.push(Draft { cause: Some(cause.clone()), ..timer(event.state, id, 1, until) });
         }
         drafts.extend(leaves(event.state, event.record, id, walked));
@@ -129,7 +129,7 @@ impl Match<'_> {
             _ if self.mode == Mode::Shadow => vec![self.event.enforcement(self.rule, Outcome::Shadowed, None)],
             Some(Plan::Run { params, pace, claim, labels }) if !self.flow.holds() => {
                 let claims = claims(self.rule, &self.keys.of, claim.clone());
-                self.event.executed(self.rule, params, (*pace, claims, labels.clone()), (None, &[]))
+                self.event.draft_execution(self.rule, params, (*pace, claims, labels.clone()), (None, &[]))
             }
             Some(Plan::Run { .. } | Plan::Reject { .. } | Plan::Controlled { .. }) | None => {
                 vec![self.event.enforcement(self.rule, Outcome::Rejected { error: is_late().to_owned() }, None)]
@@ -138,17 +138,17 @@ impl Match<'_> {
     }
 
     /// Returns what the state keeps of the match; `None` if nothing.
-    fn controlled(&self, walked: &Walked) -> Option<Controlled> {
-        let is_held = |control: Control| matches!(walked.place, Place::Held { by, .. } if control >= by);
+    fn controlled_match(&self, walked: &WalkOutcome) -> Option<ControlledMatch> {
+        let is_held = |control: Control| matches!(walked.place, MatchFate::Held { by, .. } if control >= by);
         let keys = self.keys.of.iter().filter_map(|(control, key)| {
             let until = walked.known.get(control).copied();
             (until.is_some() || is_held(*control)).then_some((*control, ControlKey { key: *key, until }))
         });
         let keys: BTreeMap<_, _> = keys.collect();
-        let given = matches!(walked.place, Place::Held { .. }).then(|| self.event.given_event()).flatten();
+        let given = matches!(walked.place, MatchFate::Held { .. }).then(|| self.event.given_event()).flatten();
         let internal_above = given.as_ref().map(|_| self.event.fact.internal_above_what_follows()).unwrap_or_default();
         let distinct = self.keys.distinct.filter(|_| is_held(Control::Window));
-        (!keys.is_empty()).then(|| Controlled { flow: self.flow.digest(), keys, distinct, given, internal_above })
+        (!keys.is_empty()).then(|| ControlledMatch { flow: self.flow.digest(), keys, distinct, given, internal_above })
     }
 
     /// Returns what to run if the match passes at once.
@@ -158,7 +158,7 @@ impl Match<'_> {
             (None, Some(given)) => {
                 let event = HeldEvent { id: self.event.event, given, internal_above: self.event.fact.internal_above_what_follows() };
                 let judging = (&**self.rule, self.event.fact.catalog);
-                rendered(self.event.state, judging, (&event, gathered), with)
+                render_plan(self.event.state, judging, (&event, gathered), with)
             }
             (None, None) => Err(Reaction::Impossible("the event has no payload".to_owned())),
         }
@@ -166,7 +166,7 @@ impl Match<'_> {
 }
 
 /// Returns the consequences of an enforcement's timer that has fired.
-pub(crate) fn fired(
+pub(crate) fn react_to_timer(
     state: &State,
     record: &Record,
     (id, number): (EnforcementId, u32),
@@ -176,8 +176,8 @@ pub(crate) fn fired(
 ) -> Reaction {
     let Some(held) = state.flows().get(id).filter(|held| held.holds == number) else { return Reaction::nothing() };
     let released = judging_rule(held, with).and_then(|rule| match ends_with(&rule, held.control) {
-        HoldEnd::Passes => Ok(vec![superseded(record, (id, held), SupersededBecause::WindowPassed, None)]),
-        HoldEnd::Alone => released(state, record, (id, held), &[], next, at, with),
+        HoldEnd::Passes => Ok(vec![draft_superseded(record, (id, held), SupersededBecause::WindowPassed, None)]),
+        HoldEnd::Alone => release_held(state, record, (id, held), &[], next, at, with),
         HoldEnd::InRow => match state.flows().row_of(held).last() {
             // Its row continues until the newest match is due, which has a timer of its own.
             Some((_, newest)) if newest.until > held.until => Ok(Vec::new()),
@@ -214,7 +214,7 @@ fn ends_with(rule: &Rule, control: Control) -> HoldEnd {
 }
 
 /// Returns the rule that judged a held match.
-fn judging_rule(held: &Held, with: &Context<'_>) -> Result<Arc<Rule>, Reaction> {
+fn judging_rule(held: &HeldEnforcement, with: &Context<'_>) -> Result<Arc<Rule>, Reaction> {
     let judged = with.catalogs.at(held.catalog);
     let rule = judged.as_ref().and_then(|catalog| catalog.rules().get(&held.rule)).cloned();
     rule.ok_or_else(|| Reaction::Impossible(format!("the catalog of revision {} cannot be built", held.catalog)))
@@ -232,16 +232,16 @@ fn row_released(
     let Some(held) = state.flows().get(newest) else { return Ok(Vec::new()) };
     let mut others = state.flows().row_of(held);
     others.retain(|(id, _)| *id != newest);
-    released(state, record, (newest, held), &others, next, at, with)
+    release_held(state, record, (newest, held), &others, next, at, with)
 }
 
 /// Releases an enforcement from the flow control that held it, with the others of its row, to continue through
 /// the later flow controls.
-fn released(
+fn release_held(
     state: &State,
     record: &Record,
-    (id, held): (EnforcementId, &Held),
-    others: &[(EnforcementId, &Held)],
+    (id, held): (EnforcementId, &HeldEnforcement),
+    others: &[(EnforcementId, &HeldEnforcement)],
     next: Consequence,
     at: &Moment,
     with: &Context<'_>,
@@ -250,7 +250,7 @@ fn released(
     let flow = state.flows().of(held.rule_id).map(|of| of.flow);
     if let Some(why) = flow.and_then(|flow| why_ended(state, &now, (&held.rule, held.rule_id), flow)) {
         let all = others.iter().copied().chain(std::iter::once((id, held)));
-        return Ok(all.map(|held| superseded(record, held, why.into(), None)).collect());
+        return Ok(all.map(|held| draft_superseded(record, held, why.into(), None)).collect());
     }
     let rule = judging_rule(held, with)?;
     let Some(present) = now.rules().get(&held.rule) else {
@@ -275,17 +275,17 @@ fn released(
     walked.superseded.extend(others.iter().map(|(other, _)| (*other, SupersededBecause::WindowFilled)));
     let own = |fact: Fact| Draft { cause: Some(held.cause(record.id)), ..draft(StreamId::Enforcement(id), fact) };
     let mut drafts = match walked.place {
-        Place::After(newest) => return Err(Reaction::from(row_released(state, record, newest, next, at, with)?, next)),
-        Place::Held { by, until, timer: by_timer } => {
+        MatchFate::After(newest) => return Err(Reaction::from(row_released(state, record, newest, next, at, with)?, next)),
+        MatchFate::Held { by, until, timer: by_timer } => {
             let on = EnforcementHeldOn { rule: held.rule.clone(), rule_id: held.rule_id, by, until };
             let timer = timer(state, id, held.holds.saturating_add(1), until);
             let timer = Draft { cause: Some(held.cause(record.id)), ..timer };
             std::iter::once(own(on.into())).chain((by_timer == HoldTimer::Own).then_some(timer)).collect()
         }
         // A match that was held is never dropped by a later flow control.
-        Place::Through | Place::Deduplicated(_) | Place::Throttled => {
+        MatchFate::Through | MatchFate::Deduplicated(_) | MatchFate::Throttled => {
             let mode = state.rules().mode_at(present, record.position);
-            let plan = rendered(state, (&rule, held.catalog), (&held.event, &walked.gathered), with)?;
+            let plan = render_plan(state, (&rule, held.catalog), (&held.event, &walked.gathered), with)?;
             let (outcome, request) = acted_on(state, &rule, (id, held, &walked.gathered), (plan, mode), with.settings);
             let fact = EnforcementReleased { rule: held.rule.clone(), rule_id: held.rule_id, outcome };
             std::iter::once(own(fact.into())).chain(request).collect::<Vec<_>>()
@@ -299,7 +299,7 @@ fn released(
 fn acted_on(
     state: &State,
     rule: &Rule,
-    (id, held, gathered): (EnforcementId, &Held, &[HeldEvent]),
+    (id, held, gathered): (EnforcementId, &HeldEnforcement, &[HeldEvent]),
     (plan, mode): (Plan, Mode),
     settings: &Settings,
 ) -> (Release, Option<Draft>) {
@@ -312,13 +312,13 @@ fn acted_on(
                 return (Release::Rejected { error }, None);
             }
             let claims = claims(rule, &held.keys, claim);
-            if let Some(reason) = skipped(state, held.catalog, &claims) {
+            if let Some(reason) = why_skipped(state, held.catalog, &claims) {
                 return (Release::Skipped { reason }, None);
             }
-            let execution = ExecutionId(Id::derived(state.log(), id.0, Role::Execution));
+            let execution = ExecutionId(Id::derive(state.log(), id.0, Role::Execution));
             let given = rule.has_steps().then(|| held.event.given.clone());
             let internal_above = above_all(held.event.internal_above.clone(), gathered);
-            let request = requested(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), internal_above, settings);
+            let request = build_request(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), internal_above, settings);
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
             let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
             (Release::Executed { execution }, Some(request))
@@ -340,10 +340,10 @@ fn claims(rule: &Rule, keys: &BTreeMap<Control, Digest>, of_action: Option<Claim
 }
 
 /// Returns the records of enforcements that are no longer held because of another one.
-fn leaves(state: &State, record: &Record, by: EnforcementId, walked: &Walked) -> Vec<Draft> {
+fn leaves(state: &State, record: &Record, by: EnforcementId, walked: &WalkOutcome) -> Vec<Draft> {
     let superseded = walked.superseded.iter().filter_map(|(id, why)| {
         let held = state.flows().get(*id)?;
-        Some(superseded(record, (*id, held), *why, Some(by)))
+        Some(draft_superseded(record, (*id, held), *why, Some(by)))
     });
     superseded.collect()
 }
@@ -354,7 +354,7 @@ pub(crate) fn above_all(internal_above: InternalTriggers, gathered: &[HeldEvent]
 }
 
 /// Renders what to run for an event, with the others of its window; returns which bodies must be loaded first.
-fn rendered(
+fn render_plan(
     state: &State,
     (rule, catalog): (&Rule, CatalogRevision),
     (event, gathered): (&HeldEvent, &[HeldEvent]),
@@ -374,7 +374,7 @@ fn rendered(
     };
     let stored: Vec<Document> = gathered.iter().chain([event]).map(&mut document).collect();
     let reads = RuleReads::of(rule).map(|reads| reads.all).unwrap_or_default();
-    let vars = match state.vars().seen(&reads, with.bodies) {
+    let vars = match state.vars().collect_values(&reads, with.bodies) {
         Ok(vars) => vars,
         Err(NotSeen::TooLarge(error)) => return Ok(Plan::Reject { error }),
         Err(NotSeen::Missing(values)) => {

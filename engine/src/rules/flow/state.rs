@@ -15,7 +15,7 @@ use crate::ids::{EnforcementId, EventId, Id, RuleId};
 use crate::names::RuleRef;
 use crate::record::{CatalogRevision, Cause, Digest, Position, Record, Revision, StreamId};
 use crate::rules::facts::{EnforcementMade, Outcome};
-use crate::rules::flow::facts::{Controlled, SupersededBecause};
+use crate::rules::flow::facts::{ControlledMatch, SupersededBecause};
 use crate::table::{Table, undone_together};
 use crate::timers::state::Timers;
 
@@ -30,7 +30,7 @@ pub struct Flows {
     keys: Table<(RuleId, Control, Digest), KnownKey>,
     /// The same by age: the least recently used is the first.
     ages: Table<(RuleId, Control, Position), Digest>,
-    held: Table<EnforcementId, Held>,
+    held: Table<EnforcementId, HeldEnforcement>,
     /// The held enforcements, by key and in order.
     of_key: Table<(RuleId, Control, Digest, Position), EnforcementId>,
     /// The same for a whole rule.
@@ -65,7 +65,7 @@ pub struct KnownKey {
 
 /// An enforcement that is held.
 #[sparse(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Held {
+pub struct HeldEnforcement {
     /// The rule.
     pub rule: RuleRef,
     /// Its id.
@@ -114,7 +114,7 @@ pub struct HeldEvent {
     pub internal_above: InternalTriggers,
 }
 
-impl Held {
+impl HeldEnforcement {
     /// Returns the cause of a record that `parent` led to in this enforcement's chain.
     pub(crate) fn cause(&self, parent: Id) -> Cause {
         Cause { parent: Some(parent), root: self.root, depth: self.depth, trace: self.trace.clone() }
@@ -148,7 +148,7 @@ impl FlowOfRule {
 
 impl Flows {
     /// Returns a held enforcement.
-    pub fn get(&self, id: EnforcementId) -> Option<&Held> {
+    pub fn get(&self, id: EnforcementId) -> Option<&HeldEnforcement> {
         self.held.get(&id)
     }
 
@@ -179,32 +179,37 @@ impl Flows {
     }
 
     /// Returns the enforcements held under a key, the oldest first.
-    pub fn held_under(&self, rule: RuleId, control: Control, key: Digest) -> impl DoubleEndedIterator<Item = (EnforcementId, &Held)> {
+    pub fn held_under(
+        &self,
+        rule: RuleId,
+        control: Control,
+        key: Digest,
+    ) -> impl DoubleEndedIterator<Item = (EnforcementId, &HeldEnforcement)> {
         let first = (rule, control, key, Position(0));
         let of_key = self.of_key.range(first..=(rule, control, key, Position(u64::MAX)));
         of_key.filter_map(|(_, id)| self.get(*id).map(|held| (*id, held)))
     }
 
     /// Returns the row of a key whose newest match is not due yet, the oldest first; empty if there is none.
-    pub(crate) fn open_row(&self, (rule, control, key): (RuleId, Control, Digest), elapsed: i64) -> Vec<(EnforcementId, &Held)> {
+    pub(crate) fn open_row(&self, (rule, control, key): (RuleId, Control, Digest), elapsed: i64) -> Vec<(EnforcementId, &HeldEnforcement)> {
         let newest = self.held_under(rule, control, key).next_back().filter(|(_, newest)| newest.until > elapsed);
         newest.map_or_else(Vec::new, |(_, newest)| self.row_of(newest))
     }
 
     /// Returns the row of a held enforcement, the oldest first.
-    pub(crate) fn row_of(&self, held: &Held) -> Vec<(EnforcementId, &Held)> {
+    pub(crate) fn row_of(&self, held: &HeldEnforcement) -> Vec<(EnforcementId, &HeldEnforcement)> {
         let Some(key) = held.key() else { return Vec::new() };
         let under = self.held_under(held.rule_id, held.control, key);
         under.filter(|(_, other)| other.began == held.began).collect()
     }
 
     /// Returns the enforcements that a flow control of a rule holds, the oldest first.
-    pub fn held_by(&self, rule: RuleId, control: Control) -> impl Iterator<Item = (EnforcementId, &Held)> {
+    pub fn held_by(&self, rule: RuleId, control: Control) -> impl Iterator<Item = (EnforcementId, &HeldEnforcement)> {
         self.of_rule.range(places(rule, control)).filter_map(|(_, id)| self.get(*id).map(|held| (*id, held)))
     }
 
     /// Returns the enforcements held for a rule.
-    pub fn held_for(&self, rule: RuleId) -> impl Iterator<Item = (EnforcementId, &Held)> {
+    pub fn held_for(&self, rule: RuleId) -> impl Iterator<Item = (EnforcementId, &HeldEnforcement)> {
         Control::ALL.into_iter().flat_map(move |control| self.held_by(rule, control))
     }
 
@@ -233,7 +238,7 @@ impl Flows {
             }
         }
         let (Outcome::Held { by, until }, Some(given)) = (&fact.outcome, &controlled.given) else { return };
-        let held = Held::of(record, fact, controlled, (*by, timers.elapsed(*until)), given);
+        let held = HeldEnforcement::of(record, fact, controlled, (*by, timers.elapsed(*until)), given);
         self.hold(*id, held, timers.elapsed(record.time));
     }
 
@@ -244,7 +249,7 @@ impl Flows {
                 let Some(held) = self.let_go(*id) else { return };
                 let (control, until, since) = (fact.by, timers.elapsed(fact.until), record.position);
                 let holds = held.holds.saturating_add(1);
-                let held = Held { control, until, since, holds, revision: record.revision, ..held };
+                let held = HeldEnforcement { control, until, since, holds, revision: record.revision, ..held };
                 self.hold(*id, held, timers.elapsed(record.time));
             }
             (FlowFact::EnforcementReleased(_), StreamId::Enforcement(id)) => drop(self.let_go(*id)),
@@ -283,11 +288,11 @@ impl Flows {
         self.rules.change(&rule, |of| FlowOfRule::count(&mut of.keys, control, |count| count.saturating_sub(1)));
     }
 
-    fn hold(&mut self, id: EnforcementId, held: Held, elapsed: i64) {
+    fn hold(&mut self, id: EnforcementId, held: HeldEnforcement, elapsed: i64) {
         let Some(key) = held.key() else { return };
         let row = self.held_under(held.rule_id, held.control, key).next_back().filter(|(_, newest)| newest.until > elapsed);
         let began = row.map_or(elapsed, |(_, newest)| newest.began);
-        let held = Held { began, ..held };
+        let held = HeldEnforcement { began, ..held };
         let (rule, control, since) = (held.rule_id, held.control, held.since);
         self.of_key.insert((rule, control, key, since), id);
         self.of_rule.insert((rule, control, since), id);
@@ -295,7 +300,7 @@ impl Flows {
         self.held.insert(id, held);
     }
 
-    fn let_go(&mut self, id: EnforcementId) -> Option<Held> {
+    fn let_go(&mut self, id: EnforcementId) -> Option<HeldEnforcement> {
         let held = self.get(id)?.clone();
         let (rule, control, since) = (held.rule_id, held.control, held.since);
         if let Some(key) = held.key() {
@@ -319,8 +324,14 @@ impl Flows {
     }
 }
 
-impl Held {
-    fn of(record: &Record, fact: &EnforcementMade, controlled: &Controlled, (control, until): (Control, i64), given: &GivenEvent) -> Self {
+impl HeldEnforcement {
+    fn of(
+        record: &Record,
+        fact: &EnforcementMade,
+        controlled: &ControlledMatch,
+        (control, until): (Control, i64),
+        given: &GivenEvent,
+    ) -> Self {
         let keys = controlled.keys.iter().filter(|(later, _)| **later >= control).map(|(later, key)| (*later, key.key));
         Self {
             rule: fact.rule.clone(),

@@ -12,8 +12,8 @@ use crate::ids::{EnforcementId, RuleId};
 use crate::names::TriggerRef;
 use crate::record::Digest;
 use crate::rules::flow::facts::SupersededBecause;
-use crate::rules::flow::keys::only_key;
-use crate::rules::flow::state::{Flows, Held, HeldEvent};
+use crate::rules::flow::match_keys::only_key;
+use crate::rules::flow::state::{Flows, HeldEnforcement, HeldEvent};
 use crate::time::Timestamp;
 use crate::timers::state::Timers;
 
@@ -34,8 +34,8 @@ pub(super) struct Walk<'a> {
 
 /// Where a match ends up, and what it leaves behind.
 #[derive(Debug)]
-pub(super) struct Walked {
-    pub(super) place: Place,
+pub(super) struct WalkOutcome {
+    pub(super) place: MatchFate,
     /// What the flow controls that it passed remember about it, with the expiry.
     pub(super) known: BTreeMap<Control, Timestamp>,
     /// The enforcements that are no longer held because of it.
@@ -48,7 +48,7 @@ pub(super) struct Walked {
 
 /// Where a match ends up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum MatchFate {
     /// It passed: it is acted on.
     Through,
     /// It is held.
@@ -80,9 +80,14 @@ pub(super) enum HoldTimer {
 
 impl Walk<'_> {
     /// Applies flow controls in their order, as far as the match gets.
-    pub(super) fn through(&self, stages: &[Stage]) -> Walked {
-        let mut walked =
-            Walked { place: Place::Through, known: BTreeMap::new(), superseded: Vec::new(), forgotten: Vec::new(), gathered: Vec::new() };
+    pub(super) fn through(&self, stages: &[Stage]) -> WalkOutcome {
+        let mut walked = WalkOutcome {
+            place: MatchFate::Through,
+            known: BTreeMap::new(),
+            superseded: Vec::new(),
+            forgotten: Vec::new(),
+            gathered: Vec::new(),
+        };
         for stage in stages {
             let control = stage.does.control();
             let key = self.keys.get(&control).copied().unwrap_or_else(only_key);
@@ -96,13 +101,13 @@ impl Walk<'_> {
                 Does::Each { of, within_millis } => self.each(key, of, *within_millis, &mut walked),
                 Does::Digest { count, until_millis } => self.digest(key, *count, *until_millis, &mut walked),
                 // This is decided when its execution is requested.
-                Does::Concurrency { .. } => Place::Through,
+                Does::Concurrency { .. } => MatchFate::Through,
             };
-            if walked.place != Place::Through {
+            if walked.place != MatchFate::Through {
                 break;
             }
         }
-        if walked.place == Place::Throttled {
+        if walked.place == MatchFate::Throttled {
             // It is dropped, so its repeats must not be dropped because of it.
             walked.known.clear();
             walked.forgotten.clear();
@@ -110,19 +115,19 @@ impl Walk<'_> {
         walked
     }
 
-    fn dedupe(&self, key: Digest, within_millis: u64, walked: &mut Walked) -> Place {
+    fn dedupe(&self, key: Digest, within_millis: u64, walked: &mut WalkOutcome) -> MatchFate {
         match self.flows.key(self.rule, Control::Dedupe, key) {
-            Some(known) if known.until > self.elapsed() => Place::Deduplicated(known.by),
+            Some(known) if known.until > self.elapsed() => MatchFate::Deduplicated(known.by),
             Some(_) | None => {
                 self.know(Control::Dedupe, key, self.now.plus_millis(within_millis), walked);
-                Place::Through
+                MatchFate::Through
             }
         }
     }
 
     /// A token bucket, stored as the time when it is full again: each token taken moves that time, which is
     /// never further away than all tokens take.
-    fn throttle(&self, key: Digest, (limit, per_millis): (u32, u64), excess: Excess, walked: &mut Walked) -> Place {
+    fn throttle(&self, key: Digest, (limit, per_millis): (u32, u64), excess: Excess, walked: &mut WalkOutcome) -> MatchFate {
         let tokens = i64::from(limit.max(1));
         let per_token = i64::try_from(per_millis.saturating_mul(1_000).div_ceil(tokens.unsigned_abs())).unwrap_or(i64::MAX);
         let known = self.flows.key(self.rule, Control::Throttle, key);
@@ -132,20 +137,20 @@ impl Walk<'_> {
         match excess {
             _ if too_much <= 0 => {
                 self.know(Control::Throttle, key, full_at, walked);
-                Place::Through
+                MatchFate::Through
             }
-            Excess::Drop => Place::Throttled,
+            Excess::Drop => MatchFate::Throttled,
             // It delays no more matches than it may hold; the others must be reported now.
-            Excess::Delay if self.held_count(Control::Throttle) >= self.most => Place::Throttled,
+            Excess::Delay if self.held_count(Control::Throttle) >= self.most => MatchFate::Throttled,
             Excess::Delay => {
                 self.know(Control::Throttle, key, full_at, walked);
-                Place::Held { by: Control::Throttle, until: later(self.now, too_much), timer: HoldTimer::Own }
+                MatchFate::Held { by: Control::Throttle, until: later(self.now, too_much), timer: HoldTimer::Own }
             }
         }
     }
 
     /// Holds the match until it is quiet, but not longer than its row may take.
-    fn debounce(&self, key: Digest, (quiet_millis, most_millis): (u64, Option<u64>), acts: Acts, walked: &mut Walked) -> Place {
+    fn debounce(&self, key: Digest, (quiet_millis, most_millis): (u64, Option<u64>), acts: Acts, walked: &mut WalkOutcome) -> MatchFate {
         let row = self.flows.open_row((self.rule, Control::Debounce, key), self.elapsed());
         let quiet_at = self.now.plus_millis(quiet_millis);
         let until = most_millis.map_or(quiet_at, |most| quiet_at.min(self.after_first(&row, most)));
@@ -156,7 +161,7 @@ impl Walk<'_> {
     }
 
     /// Holds the match with those of its row, until the time of the first is over.
-    fn digest(&self, key: Digest, count: u32, until_millis: u64, walked: &mut Walked) -> Place {
+    fn digest(&self, key: Digest, count: u32, until_millis: u64, walked: &mut WalkOutcome) -> MatchFate {
         let row = self.flows.open_row((self.rule, Control::Window, key), self.elapsed());
         let timer = if row.is_empty() { HoldTimer::Own } else { HoldTimer::OfFirst };
         self.gather(Control::Window, &row, count, (self.after_first(&row, until_millis), timer), walked)
@@ -167,43 +172,43 @@ impl Walk<'_> {
     fn gather(
         &self,
         by: Control,
-        row: &[(EnforcementId, &Held)],
+        row: &[(EnforcementId, &HeldEnforcement)],
         count: u32,
         (until, timer): (Timestamp, HoldTimer),
-        walked: &mut Walked,
-    ) -> Place {
+        walked: &mut WalkOutcome,
+    ) -> MatchFate {
         let bytes: u64 = row.iter().map(|(_, held)| held.event.given.payload.bytes).sum();
         if let Some((newest, _)) = row.last().filter(|_| bytes.saturating_add(self.payload_bytes) > EVALUATION_BYTES_MAX) {
-            return Place::After(*newest);
+            return MatchFate::After(*newest);
         }
         if row.len().saturating_add(1) < count as usize && self.held_count(by) < self.most {
-            return Place::Held { by, until, timer };
+            return MatchFate::Held { by, until, timer };
         }
         fill(row, walked)
     }
 
     /// Holds the match instead of the one before it.
-    fn last(&self, by: Control, key: Digest, until: Timestamp, walked: &mut Walked) -> Place {
+    fn last(&self, by: Control, key: Digest, until: Timestamp, walked: &mut WalkOutcome) -> MatchFate {
         walked.superseded.extend(self.held_under(by, key).map(|(id, _)| (id, SupersededBecause::Newer)));
         self.hold(by, until, walked)
     }
 
-    fn window(&self, key: Digest, count: u32, within_millis: u64, walked: &mut Walked) -> Place {
+    fn window(&self, key: Digest, count: u32, within_millis: u64, walked: &mut WalkOutcome) -> MatchFate {
         let counted: Vec<_> = self.held_under(Control::Window, key).collect();
         self.fill_or_hold(&counted, counted.len().saturating_add(1) >= count as usize, within_millis, walked)
     }
 
     /// Counts matches with different values: of equal ones, the newest.
-    fn distinct(&self, key: Digest, count: u32, within_millis: u64, walked: &mut Walked) -> Place {
+    fn distinct(&self, key: Digest, count: u32, within_millis: u64, walked: &mut WalkOutcome) -> MatchFate {
         let (equal, others): (Vec<_>, Vec<_>) = self.held_under(Control::Window, key).partition(|(_, held)| held.distinct == self.distinct);
         walked.superseded.extend(equal.into_iter().map(|(id, _)| (id, SupersededBecause::Newer)));
         self.fill_or_hold(&others, others.len().saturating_add(1) >= count as usize, within_millis, walked)
     }
 
     /// Waits for a match of each trigger: of one trigger, the newest counts.
-    fn each(&self, key: Digest, of: &[TriggerRef], within_millis: u64, walked: &mut Walked) -> Place {
+    fn each(&self, key: Digest, of: &[TriggerRef], within_millis: u64, walked: &mut WalkOutcome) -> MatchFate {
         if !of.contains(self.trigger) {
-            return Place::Through;
+            return MatchFate::Through;
         }
         let (equal, others): (Vec<_>, Vec<_>) =
             self.held_under(Control::Window, key).partition(|(_, held)| held.event.given.trigger == *self.trigger);
@@ -213,26 +218,32 @@ impl Walk<'_> {
         self.fill_or_hold(&others, of.iter().all(is_there), within_millis, walked)
     }
 
-    fn fill_or_hold(&self, counted: &[(EnforcementId, &Held)], is_full: bool, within_millis: u64, walked: &mut Walked) -> Place {
+    fn fill_or_hold(
+        &self,
+        counted: &[(EnforcementId, &HeldEnforcement)],
+        is_full: bool,
+        within_millis: u64,
+        walked: &mut WalkOutcome,
+    ) -> MatchFate {
         if is_full { fill(counted, walked) } else { self.hold(Control::Window, self.now.plus_millis(within_millis), walked) }
     }
 
-    fn hold(&self, by: Control, until: Timestamp, walked: &mut Walked) -> Place {
+    fn hold(&self, by: Control, until: Timestamp, walked: &mut WalkOutcome) -> MatchFate {
         let makes_room = walked.superseded.iter().any(|(id, _)| self.flows.get(*id).is_some_and(|held| held.control == by));
         if !makes_room && self.held_count(by) >= self.most {
             let oldest = self.flows.held_by(self.rule, by).next();
             walked.superseded.extend(oldest.map(|(id, _)| (id, SupersededBecause::CrowdedOut)));
         }
-        Place::Held { by, until, timer: HoldTimer::Own }
+        MatchFate::Held { by, until, timer: HoldTimer::Own }
     }
 
     /// Returns the time so long after the first match of a row, which is this one if there is no row.
-    fn after_first(&self, row: &[(EnforcementId, &Held)], millis: u64) -> Timestamp {
+    fn after_first(&self, row: &[(EnforcementId, &HeldEnforcement)], millis: u64) -> Timestamp {
         let passed = row.first().map_or(0, |(_, first)| self.elapsed().saturating_sub(first.began));
         later(self.now.plus_millis(millis), passed.saturating_neg())
     }
 
-    fn know(&self, control: Control, key: Digest, until: Timestamp, walked: &mut Walked) {
+    fn know(&self, control: Control, key: Digest, until: Timestamp, walked: &mut WalkOutcome) {
         walked.known.insert(control, until);
         let is_new = self.flows.key(self.rule, control, key).is_none();
         let count = self.flows.of(self.rule).and_then(|of| of.keys.get(&control)).map_or(0, |count| *count as usize);
@@ -244,7 +255,7 @@ impl Walk<'_> {
     }
 
     /// Returns the matches that a flow control holds under a key and that are not due yet, the oldest first.
-    fn held_under(&self, control: Control, key: Digest) -> impl Iterator<Item = (EnforcementId, &Held)> {
+    fn held_under(&self, control: Control, key: Digest) -> impl Iterator<Item = (EnforcementId, &HeldEnforcement)> {
         let now = self.elapsed();
         self.flows.held_under(self.rule, control, key).filter(move |(_, held)| held.until > now)
     }
@@ -259,10 +270,10 @@ impl Walk<'_> {
 }
 
 /// The match is acted on together with held ones.
-fn fill(counted: &[(EnforcementId, &Held)], walked: &mut Walked) -> Place {
+fn fill(counted: &[(EnforcementId, &HeldEnforcement)], walked: &mut WalkOutcome) -> MatchFate {
     walked.gathered.extend(counted.iter().map(|(_, held)| held.event.clone()));
     walked.superseded.extend(counted.iter().map(|(id, _)| (*id, SupersededBecause::WindowFilled)));
-    Place::Through
+    MatchFate::Through
 }
 
 fn later(now: Timestamp, micros: i64) -> Timestamp {

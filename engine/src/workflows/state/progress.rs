@@ -62,7 +62,7 @@ pub struct Undoing {
 
 /// Which of the steps that a step needs were enough.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Chosen {
+pub struct ChosenNeeds {
     /// Those that ended as it requires.
     pub ended: Vec<StepName>,
     /// The others, if they are canceled.
@@ -79,7 +79,7 @@ pub struct StepState {
     /// Why it failed.
     pub error: Option<Failure>,
     /// Its items, if it is done for each of several.
-    pub items: Option<Expanded>,
+    pub items: Option<ItemProgress>,
     /// Its turns, if it is repeated.
     pub turns: Option<Turns>,
     /// Whether nothing of it was run: its whole result is taken over.
@@ -102,7 +102,7 @@ pub struct Turns {
 
 /// The progress of a step that is done for each of several items.
 #[sparse(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Expanded {
+pub struct ItemProgress {
     /// The list of items.
     pub list: BodyHandle,
     /// The effect of a failed item on the others.
@@ -189,7 +189,7 @@ impl StepStatus {
     }
 }
 
-impl Expanded {
+impl ItemProgress {
     /// Returns true if an item failed and stops the others.
     pub fn is_stopped(&self) -> bool {
         self.failed > 0 && self.item_failure == ItemFailure::StopsOthers

@@ -19,11 +19,11 @@ use tokio::time::{Instant, timeout};
 use super::HEARD_WAITING_MAX;
 use crate::lease::Lease;
 use crate::messages::LINE_BYTES_MAX;
-use crate::programs::{End, Heard, KILLED_PATIENCE, WhyLost};
+use crate::programs::{End, KILLED_PATIENCE, ProgramUpdate, WhyLost};
 use crate::supervisor::folder::Folder;
 use crate::supervisor::namespace;
 use crate::supervisor::protocol::{
-    self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, PROTOCOL_WITH_PINGS, Stream, SupervisorSays,
+    self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, PROTOCOL_WITH_PINGS, ProgramStream, SupervisorSays,
 };
 use crate::supervisor::spool::Spools;
 use crate::supervisor::tree;
@@ -39,7 +39,7 @@ const DISK_PATIENCE: Duration = Duration::from_secs(30);
 const DESERTED_PAUSE: Duration = Duration::from_millis(5);
 
 /// A connection to a supervisor.
-pub(super) struct Connection {
+pub(super) struct SupervisorConnection {
     pub(super) folder: Folder,
     pub(super) say: Sayer,
     /// The supervisor's process, or `None` if the kernel does not name it.
@@ -72,7 +72,7 @@ pub(super) struct Sayer {
 impl Sayer {
     /// Sends a message. Returns true if somebody may receive it.
     pub(super) fn say(&self, word: &NodeSays) -> bool {
-        protocol::framed(word, &[]).is_ok_and(|frame| self.say_framed(frame))
+        protocol::encode_frame(word, &[]).is_ok_and(|frame| self.say_framed(frame))
     }
 
     /// Sends a message that is already framed. Returns true if somebody may receive it.
@@ -86,13 +86,13 @@ impl Sayer {
     }
 }
 
-impl Connection {
+impl SupervisorConnection {
     /// Connects to the supervisor of a folder, and learns which program it holds.
     pub(super) async fn to(folder: Folder, release: &str) -> io::Result<(Self, Option<Holds>)> {
-        timeout(GREETING_PATIENCE, Self::greeted(folder, release)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        timeout(GREETING_PATIENCE, Self::greet(folder, release)).await.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
-    async fn greeted(folder: Folder, release: &str) -> io::Result<(Self, Option<Holds>)> {
+    async fn greet(folder: Folder, release: &str) -> io::Result<(Self, Option<Holds>)> {
         let mut stream = connect(&folder).await?;
         let hello = NodeSays::Hello { oldest: PROTOCOL_OLDEST, newest: PROTOCOL_NEWEST, release: release.to_owned(), key: folder.key()? };
         let process = stream
@@ -157,7 +157,7 @@ async fn speak(mut to: OwnedWriteHalf, mut frames: mpsc::Receiver<Bytes>) {
 
 /// Listens to a program over a connection, until it ends and is forgotten.
 pub(super) struct Listener {
-    connection: Connection,
+    connection: SupervisorConnection,
     teller: Teller,
     end_by: watch::Receiver<Option<Instant>>,
     answers_within: Duration,
@@ -167,8 +167,8 @@ impl Listener {
     /// Creates a listener that sends to `heard`. It gives up a supervisor that is silent at the moment of
     /// `end_by`, or that does not answer for as long as `answers_within`.
     pub(super) fn new(
-        connection: Connection,
-        heard: mpsc::Sender<Heard>,
+        connection: SupervisorConnection,
+        heard: mpsc::Sender<ProgramUpdate>,
         end_by: watch::Receiver<Option<Instant>>,
         answers_within: Duration,
     ) -> Self {
@@ -176,8 +176,8 @@ impl Listener {
     }
 
     /// Listens until the program has ended and the supervisor has forgotten it or is gone.
-    pub(super) async fn listen(mut self) -> Listened {
-        enum Next {
+    pub(super) async fn listen(mut self) -> ListenOutcome {
+        enum ListenerStep {
             Word(Option<(SupervisorSays, Bytes)>),
             Silent,
             Unanswered,
@@ -190,15 +190,17 @@ impl Listener {
             // read yet counts neither way.
             let next = tokio::select! {
                 biased;
-                word = self.connection.next() => Next::Word(word),
-                () = silence(end_by), if !has_ended => Next::Silent,
-                () = unanswered(|| { say.say(&NodeSays::Ping); }, self.answers_within), if answers_pings => Next::Unanswered,
+                word = self.connection.next() => ListenerStep::Word(word),
+                () = silence(end_by), if !has_ended => ListenerStep::Silent,
+                () = ping_until_unanswered(|| { say.say(&NodeSays::Ping); }, self.answers_within), if answers_pings => ListenerStep::Unanswered,
             };
             match next {
-                Next::Word(Some((SupervisorSays::Output { stream, offset }, bytes))) => self.teller.output(stream, offset, bytes).await,
-                Next::Word(Some((SupervisorSays::Ended(end), _))) => self.teller.end(end).await,
-                Next::Word(Some((SupervisorSays::Idle, _))) => return Listened::Idle(self.connection),
-                Next::Word(Some((
+                ListenerStep::Word(Some((SupervisorSays::Output { stream, offset }, bytes))) => {
+                    self.teller.output(stream, offset, bytes).await
+                }
+                ListenerStep::Word(Some((SupervisorSays::Ended(end), _))) => self.teller.end(end).await,
+                ListenerStep::Word(Some((SupervisorSays::Idle, _))) => return ListenOutcome::Idle(self.connection),
+                ListenerStep::Word(Some((
                     SupervisorSays::Hello { .. }
                     | SupervisorSays::NoProtocol { .. }
                     | SupervisorSays::Started
@@ -206,17 +208,17 @@ impl Listener {
                     | SupervisorSays::Pong,
                     _,
                 ))) => {}
-                Next::Word(None) | Next::Silent => return Listened::Gone(self.teller),
-                Next::Unanswered => return Listened::Hangs(self.teller),
+                ListenerStep::Word(None) | ListenerStep::Silent => return ListenOutcome::Gone(self.teller),
+                ListenerStep::Unanswered => return ListenOutcome::Hangs(self.teller),
             }
         }
     }
 }
 
 /// How listening to a program ended.
-pub(super) enum Listened {
+pub(super) enum ListenOutcome {
     /// Its supervisor can hold another program.
-    Idle(Connection),
+    Idle(SupervisorConnection),
     /// Its supervisor is gone, or was silent for too long. The program's end may not have been heard.
     Gone(Teller),
     /// Its supervisor is there and has not answered within the limit.
@@ -229,7 +231,7 @@ const PINGS_UNANSWERED_MAX: u32 = 2;
 /// Pings repeatedly, and completes when no answer came for this long. The caller drops it when an answer
 /// arrives. Time in which this process itself was stopped, or was too busy to look, does not count: an answer
 /// may have arrived without being read.
-async fn unanswered(ask: impl Fn(), within: Duration) {
+async fn ping_until_unanswered(ask: impl Fn(), within: Duration) {
     let beat = Lease::beat(within);
     let mut asked = 0;
     loop {
@@ -272,7 +274,7 @@ async fn silence(mut end_by: watch::Receiver<Option<Instant>>) {
 
 /// Converts the messages of a supervisor to what is heard of a program.
 pub(super) struct Teller {
-    heard: mpsc::Sender<Heard>,
+    heard: mpsc::Sender<ProgramUpdate>,
     sent: [u64; 3],
     line: BytesMut,
     lines: u32,
@@ -281,18 +283,18 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Starts from the beginning.
-    pub(super) fn to(heard: mpsc::Sender<Heard>) -> Self {
+    pub(super) fn to(heard: mpsc::Sender<ProgramUpdate>) -> Self {
         Self { heard, sent: [0; 3], line: BytesMut::new(), lines: 0, has_ended: false }
     }
 
-    async fn output(&mut self, stream: Stream, offset: u64, bytes: Bytes) {
+    async fn output(&mut self, stream: ProgramStream, offset: u64, bytes: Bytes) {
         self.sent[stream.index()] = offset + bytes.len() as u64;
         let stream = match stream {
-            Stream::Stdout => OutputStream::Stdout,
-            Stream::Stderr => OutputStream::Stderr,
-            Stream::Messages => return self.messages(&bytes).await,
+            ProgramStream::Stdout => OutputStream::Stdout,
+            ProgramStream::Stderr => OutputStream::Stderr,
+            ProgramStream::Messages => return self.messages(&bytes).await,
         };
-        self.tell(Heard::Output { stream, offset, bytes }).await;
+        self.deliver(ProgramUpdate::Output { stream, offset, bytes }).await;
     }
 
     async fn messages(&mut self, bytes: &Bytes) {
@@ -302,13 +304,13 @@ impl Teller {
             self.line.advance(1);
             let index = self.lines;
             self.lines += 1;
-            self.tell(Heard::Message { index, line }).await;
+            self.deliver(ProgramUpdate::Message { index, line }).await;
         }
     }
 
     async fn end(&mut self, end: End) {
         self.has_ended = true;
-        self.tell(Heard::Ended(end)).await;
+        self.deliver(ProgramUpdate::Ended(end)).await;
     }
 
     /// Returns true if the end was delivered.
@@ -319,19 +321,19 @@ impl Teller {
     /// Delivers the rest from the files that a vanished supervisor left. Everything that came before the
     /// supervisor's own end counts, even if it ended too early. If the program's end is not recorded there,
     /// the program is lost, for the given reason.
-    pub(super) async fn tell_from_folder(mut self, folder: &Folder, why: WhyLost) {
-        let is_whole = self.spooled(folder).await.is_ok();
+    pub(super) async fn deliver_from_folder(mut self, folder: &Folder, why: WhyLost) {
+        let is_whole = self.deliver_spooled(folder).await.is_ok();
         let folder = folder.clone();
         match off_the_runtime(move || folder.end()).await {
             Ok(Some(end)) if is_whole => self.end(end).await,
-            Ok(_) | Err(_) => self.tell(Heard::Lost(why)).await,
+            Ok(_) | Err(_) => self.deliver(ProgramUpdate::Lost(why)).await,
         }
     }
 
-    async fn spooled(&mut self, folder: &Folder) -> io::Result<()> {
+    async fn deliver_spooled(&mut self, folder: &Folder) -> io::Result<()> {
         let folder = folder.clone();
-        let spools = Arc::new(off_the_runtime(move || Spools::left(folder)).await?);
-        for stream in Stream::ALL {
+        let spools = Arc::new(off_the_runtime(move || Spools::open_left(folder)).await?);
+        for stream in ProgramStream::ALL {
             loop {
                 let offset = self.sent[stream.index()];
                 let reads = Arc::clone(&spools);
@@ -345,12 +347,12 @@ impl Teller {
         Ok(())
     }
 
-    async fn tell(&self, heard: Heard) {
+    async fn deliver(&self, heard: ProgramUpdate) {
         // A long line takes the room of several pieces, so that the bytes waiting to be heard are limited as
         // well.
         let bytes = match &heard {
-            Heard::Message { line, .. } => line.len(),
-            Heard::Output { .. } | Heard::Ended(_) | Heard::Lost(_) => 0,
+            ProgramUpdate::Message { line, .. } => line.len(),
+            ProgramUpdate::Output { .. } | ProgramUpdate::Ended(_) | ProgramUpdate::Lost(_) => 0,
         };
         let places = (1 + bytes * HEARD_WAITING_MAX / LINE_BYTES_MAX).min(HEARD_WAITING_MAX);
         // Even if nobody is listening, the supervisor must be heard until it is idle.
@@ -378,7 +380,7 @@ mod tests {
     #[tokio::test]
     async fn silent_supervisor_is_pinged_before_it_is_given_up() {
         let asked = Cell::new(0);
-        unanswered(|| asked.set(asked.get() + 1), Duration::from_millis(300)).await;
+        ping_until_unanswered(|| asked.set(asked.get() + 1), Duration::from_millis(300)).await;
         assert!(asked.get() >= PINGS_UNANSWERED_MAX, "{}", asked.get());
     }
 
@@ -386,7 +388,7 @@ mod tests {
     async fn paused_node_pings_again_before_it_gives_up() {
         let within = Duration::from_millis(300);
         let asked = Cell::new(0);
-        let waiting = unanswered(|| asked.set(asked.get() + 1), within);
+        let waiting = ping_until_unanswered(|| asked.set(asked.get() + 1), within);
         tokio::pin!(waiting);
         for _ in 0..5 {
             tokio::select! {

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::connection::Connection;
+use super::connection::SupervisorConnection;
 use crate::programs::{Isolation, SupervisorCommand};
 use crate::supervisor::READY;
 use crate::supervisor::folder::Folder;
@@ -42,7 +42,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    idle: Vec<Connection>,
+    idle: Vec<SupervisorConnection>,
     coming: usize,
 }
 
@@ -54,18 +54,18 @@ impl Pool {
     }
 
     /// Returns a supervisor without a program, and starts a replacement.
-    pub(super) async fn take(&self) -> io::Result<Connection> {
+    pub(super) async fn take(&self) -> io::Result<SupervisorConnection> {
         let idle = self.inner.state().idle.pop();
         self.refill();
         match idle {
             Some(connection) => Ok(connection),
-            None => self.inner.started().await,
+            None => self.inner.start_supervisor().await,
         }
     }
 
     /// Takes back a supervisor that no longer holds a program. If there are enough, or if it is not reusable,
     /// it ends when its connection closes.
-    pub(super) fn give_back(&self, connection: Connection) {
+    pub(super) fn give_back(&self, connection: SupervisorConnection) {
         let mut state = self.inner.state();
         if connection.is_reusable && state.idle.len() < SUPERVISORS_IDLE_MAX {
             state.idle.push(connection);
@@ -83,7 +83,7 @@ impl Pool {
             state.coming += 1;
             let inner = Arc::clone(&self.inner);
             tokio::spawn(async move {
-                let started = inner.started().await;
+                let started = inner.start_supervisor().await;
                 let mut state = inner.state();
                 state.coming -= 1;
                 match started {
@@ -103,7 +103,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn started(&self) -> io::Result<Connection> {
+    async fn start_supervisor(&self) -> io::Result<SupervisorConnection> {
         let (name, key) = (random()?, random()?);
         let folder = Folder::make(self.folder.join(name), &key)?;
         let (namespaces, path) = (self.namespaces.clone(), folder.path().to_owned());
@@ -120,7 +120,7 @@ impl Inner {
         connected
     }
 
-    async fn up(&self, folder: &Folder) -> io::Result<Connection> {
+    async fn up(&self, folder: &Folder) -> io::Result<SupervisorConnection> {
         let mut command = Command::from(self.command.in_folder(folder.path()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Descriptors that this process itself was started with may not be marked close-on-exec.
@@ -143,7 +143,7 @@ impl Inner {
             }
             return Err(io::Error::other(format!("it ended: {}", why.trim())));
         }
-        Ok(Connection::to(folder.clone(), &self.release).await?.0)
+        Ok(SupervisorConnection::to(folder.clone(), &self.release).await?.0)
     }
 }
 

@@ -19,22 +19,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::request::Request;
 use super::{HTTP_ANSWER_BYTES_MAX, artifact, broken_off, is_failure, retry_after};
-use crate::answers::{AnswerBody, BodyKind, UnreadableBody, is_compressed, joined};
-use crate::attempt::{Attempt, Broken, Ending, Failed, Given, failed};
-use crate::mapped;
+use crate::answer_body::{AnswerBody, BodyKind, UnreadableBody, is_compressed, join_values};
+use crate::attempt::{AttemptContext, AttemptError, AttemptFailure, AttemptResult, Ending, attempt_failure};
+use crate::mapped_result;
 use crate::masks::Masks;
 use crate::output::Output;
 use crate::result::{fitting, json_text};
 use crate::settings::SHORT_ANSWER_BYTES;
-use crate::web::{Answered, AnsweredBody};
+use crate::web::{AnsweredBody, HttpAnswer};
 
 /// Reads an answer to its end. The result is `{ status, headers, body }`; the result of a failure is kept
 /// with it.
-pub(super) async fn read_answer(attempt: &Attempt<'_>, request: &Request, answer: Answered) -> Ending {
-    let Answered { status, headers, body: coming } = answer;
+pub(super) async fn read_answer(attempt: &AttemptContext<'_>, request: &Request, answer: HttpAnswer) -> Ending {
+    let HttpAnswer { status, headers, body: coming } = answer;
     let masks = attempt.keys.masks();
     let head = AnswerHead { status, headers: &headers, masks: masks.as_deref() };
-    let mut place = Place::new(attempt);
+    let mut place = LongAnswerSlot::new(attempt);
     let received = receive(request, &head, coming, &mut place).await;
     if is_failure(status) {
         // The status is the failure, whatever becomes of the body.
@@ -48,7 +48,7 @@ pub(super) async fn read_answer(attempt: &Attempt<'_>, request: &Request, answer
         };
         let reason = status.canonical_reason().unwrap_or_default();
         let message = format!("{} answered {} {reason}", request.server(), status.as_u16());
-        return Err(Broken::Failed(Box::new(Failed {
+        return Err(AttemptError::Failed(Box::new(AttemptFailure {
             failure: Failure::new(FailureKind::HttpStatus, message.trim_end()).with_detail(status.as_u16().into()),
             body: Some(Body::json(result)),
             retry_after: retry_after::of(&headers, attempt.now()),
@@ -57,20 +57,25 @@ pub(super) async fn read_answer(attempt: &Attempt<'_>, request: &Request, answer
     let body = decompress(attempt, &headers, received?, &mut place).await?.map_err(|error| head.unreadable(request, &error))?;
     let document = read_result(attempt, request, &head, &body).await?;
     if attempt.action.result.is_none() && attempt.action.output.is_none() {
-        return Ok(Given::result(Body::json(document)));
+        return Ok(AttemptResult::result(Body::json(document)));
     }
     match (Document::parse(document), &attempt.action.output) {
         (Ok(document), Some(output)) => {
             keep_output(attempt, document.bytes().clone()).await;
-            mapped::result(attempt, output, &document).await
+            mapped_result::result(attempt, output, &document).await
         }
-        (Ok(document), None) => fitting(&attempt.action, &document).map(Given::result),
-        (Err(error), _) => Err(failed(FailureKind::ResultInvalid, format!("the answer is not a valid result: {error}"))),
+        (Ok(document), None) => fitting(&attempt.action, &document).map(AttemptResult::result),
+        (Err(error), _) => Err(attempt_failure(FailureKind::ResultInvalid, format!("the answer is not a valid result: {error}"))),
     }
 }
 
 /// Waits for the whole body.
-async fn receive(request: &Request, head: &AnswerHead<'_>, mut coming: Box<dyn AnsweredBody>, place: &mut Place) -> Result<Bytes, Broken> {
+async fn receive(
+    request: &Request,
+    head: &AnswerHead<'_>,
+    mut coming: Box<dyn AnsweredBody>,
+    place: &mut LongAnswerSlot,
+) -> Result<Bytes, AttemptError> {
     let mut body = Pieces::default();
     while let Some(piece) = coming.piece().await.map_err(|error| broken_off(request, &error))? {
         if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
@@ -87,11 +92,11 @@ async fn receive(request: &Request, head: &AnswerHead<'_>, mut coming: Box<dyn A
 
 /// Removes the compression of a body. A short one may become as long as any, so it takes a place before.
 async fn decompress(
-    attempt: &Attempt<'_>,
+    attempt: &AttemptContext<'_>,
     headers: &HeaderMap,
     body: Bytes,
-    place: &mut Place,
-) -> Result<Result<AnswerBody, UnreadableBody>, Broken> {
+    place: &mut LongAnswerSlot,
+) -> Result<Result<AnswerBody, UnreadableBody>, AttemptError> {
     if body.is_empty() || !is_compressed(headers) {
         return Ok(AnswerBody::decompress(headers, body, HTTP_ANSWER_BYTES_MAX));
     }
@@ -105,7 +110,12 @@ async fn decompress(
 }
 
 /// Assembles the result of an answer that is not a failure.
-async fn read_result(attempt: &Attempt<'_>, request: &Request, head: &AnswerHead<'_>, body: &AnswerBody) -> Result<Bytes, Broken> {
+async fn read_result(
+    attempt: &AttemptContext<'_>,
+    request: &Request,
+    head: &AnswerHead<'_>,
+    body: &AnswerBody,
+) -> Result<Bytes, AttemptError> {
     if body.is_empty() {
         return Ok(head.assemble("null"));
     }
@@ -127,7 +137,7 @@ fn form_of(kind: BodyKind) -> AnswerForm {
 }
 
 /// Keeps the whole answer as the output of the attempt, because its result is only what `output` takes from it.
-async fn keep_output(attempt: &Attempt<'_>, answer: Bytes) {
+async fn keep_output(attempt: &AttemptContext<'_>, answer: Bytes) {
     let bytes = answer.len() as u64;
     let mut output = Output::begin(attempt.means.ports.outputs.clone(), attempt.dispatch.attempt, attempt.means.settings.blocking);
     output.append(OutputStream::Stdout, 0, answer).await;
@@ -137,13 +147,13 @@ async fn keep_output(attempt: &Attempt<'_>, answer: Bytes) {
 
 /// The place of an answer among the long ones, which it takes when it turns out to be long. It is held until the result is
 /// complete: until then, the answer is in memory several times.
-struct Place {
+struct LongAnswerSlot {
     all: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
-    fn new(attempt: &Attempt<'_>) -> Self {
+impl LongAnswerSlot {
+    fn new(attempt: &AttemptContext<'_>) -> Self {
         Self { all: Arc::clone(&attempt.means.long_answers), permit: None }
     }
 
@@ -195,7 +205,7 @@ impl AnswerHead<'_> {
     fn assemble(&self, body: &str) -> Bytes {
         let mut named = Map::new();
         for name in self.headers.keys() {
-            named.insert(self.mask(name.as_str()), Value::from(self.mask(&joined(self.headers, name))));
+            named.insert(self.mask(name.as_str()), Value::from(self.mask(&join_values(self.headers, name))));
         }
         let headers = Value::Object(named);
         format!(r#"{{"status":{},"headers":{headers},"body":{body}}}"#, self.status.as_u16()).into()
@@ -231,7 +241,7 @@ impl AnswerHead<'_> {
     }
 
     /// Returns the failure of an answer whose body cannot be read.
-    pub(super) fn unreadable(&self, request: &Request, error: &UnreadableBody) -> Broken {
+    pub(super) fn unreadable(&self, request: &Request, error: &UnreadableBody) -> AttemptError {
         let message = format!("{} answered {}, but {error}", request.server(), self.status.as_u16());
         let (kind, hint) = match error {
             UnreadableBody::TooLarge(_) => (FailureKind::OutputLimit, ""),
@@ -243,8 +253,8 @@ impl AnswerHead<'_> {
     }
 
     /// Returns a failure that keeps everything but the body.
-    pub(super) fn without_body(&self, failure: Failure) -> Broken {
-        Broken::with_body(failure, Some(Body::json(self.assemble("null"))))
+    pub(super) fn without_body(&self, failure: Failure) -> AttemptError {
+        AttemptError::with_body(failure, Some(Body::json(self.assemble("null"))))
     }
 
     /// Masks the values of keys in a text.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ensue_content::{decode_part, parameters};
 use ensue_engine::catalog::Invalid;
-use ensue_engine::command::{Message, Refusal, Said, SaidArtifact};
+use ensue_engine::command::{Message, MessageContent, Refusal, SaidArtifact};
 use ensue_engine::executions::artifacts::{ARTIFACT_NAME_BYTES_MAX, ArtifactName, MediaType};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ports::BlobError;
@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use super::answer::AnswerHead;
 use super::request::Request;
-use crate::answers::{AnswerBody, header_text};
-use crate::attempt::{Attempt, Broken, Cut};
-use crate::report::Heard;
+use crate::answer_body::{AnswerBody, header_text};
+use crate::attempt::{AttemptContext, AttemptError, Cut};
+use crate::report::LogAnswer;
 
 /// The name of an artifact that neither the server nor the URL names.
 const NAME_DEFAULT: &str = "body";
@@ -28,7 +28,12 @@ const OTHER_FORMS: &str = "; to have them in the result, write `parse: json`, `p
 const INDEX: u32 = 0;
 
 /// Stores the bytes of a body as an artifact of the attempt. Returns what the result says of it.
-pub(super) async fn store(attempt: &Attempt<'_>, request: &Request, head: &AnswerHead<'_>, body: &AnswerBody) -> Result<Value, Broken> {
+pub(super) async fn store(
+    attempt: &AttemptContext<'_>,
+    request: &Request,
+    head: &AnswerHead<'_>,
+    body: &AnswerBody,
+) -> Result<Value, AttemptError> {
     let bytes = body.bytes(head.masks);
     let refused = |kind, why: &str| {
         let message = format!("{} answered with bytes that cannot be kept as an artifact: {why}{OTHER_FORMS}", request.server());
@@ -55,13 +60,13 @@ pub(super) async fn store(attempt: &Attempt<'_>, request: &Request, head: &Answe
         attempt: attempt.dispatch.attempt,
         token: attempt.dispatch.token,
         index: INDEX,
-        said: Said::Artifact(said),
+        said: MessageContent::Artifact(said),
     };
     match attempt.means.reporter.say(message, attempt.dispatch.trace.clone()).await {
-        Heard::Taken(_) => Ok(json!({ "artifact": name, "bytes": blob.bytes, "media_type": media_type })),
-        Heard::Left => Err(Cut::Left.into()),
-        Heard::Refused(Refusal::NotOpen(_) | Refusal::NotRunning(_) | Refusal::WrongToken { .. }) => Err(Cut::Released.into()),
-        Heard::Refused(refusal) => Err(refused(FailureKind::Sandbox, &refusal.to_string())),
+        LogAnswer::Taken(_) => Ok(json!({ "artifact": name, "bytes": blob.bytes, "media_type": media_type })),
+        LogAnswer::Left => Err(Cut::Left.into()),
+        LogAnswer::Refused(Refusal::NotOpen(_) | Refusal::NotRunning(_) | Refusal::WrongToken { .. }) => Err(Cut::Released.into()),
+        LogAnswer::Refused(refusal) => Err(refused(FailureKind::Sandbox, &refusal.to_string())),
     }
 }
 

@@ -13,11 +13,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::request::invalid;
-use crate::attempt::{Broken, failed};
+use crate::attempt::{AttemptError, attempt_failure};
 use crate::render::{Renderer, entries, scalar};
 
 /// Renders a body, and sets its type in the headers.
-pub(super) fn rendered<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, headers: &mut HeaderMap) -> Result<Option<Bytes>, Broken> {
+pub(super) fn render<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, headers: &mut HeaderMap) -> Result<Option<Bytes>, AttemptError> {
     if let HttpBody::Form(form) = body {
         return form_of(entries("form", renderer.value("form", form)?)?, headers);
     }
@@ -42,9 +42,9 @@ pub(super) fn rendered<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, head
 }
 
 /// Adds fields to a body, which is a JSON object.
-pub(super) fn with_fields(body: Option<&Bytes>, added: &Document) -> Result<Bytes, Broken> {
+pub(super) fn with_fields(body: Option<&Bytes>, added: &Document) -> Result<Bytes, AttemptError> {
     let Some(added) = object_of(added.bytes()) else {
-        return Err(failed(FailureKind::Expression, "`without_connection.json` is not an object"));
+        return Err(attempt_failure(FailureKind::Expression, "`without_connection.json` is not an object"));
     };
     let Some(mut fields) = body.and_then(object_of) else {
         return Err(invalid("`without_connection.json` adds fields to `json`, but that is not an object"));
@@ -54,7 +54,7 @@ pub(super) fn with_fields(body: Option<&Bytes>, added: &Document) -> Result<Byte
 }
 
 /// Adds the credentials of a connection to a body, which is a JSON object.
-pub(super) fn with_secret(body: Option<&Bytes>, name: &str, value: &str) -> Result<Bytes, Broken> {
+pub(super) fn with_secret(body: Option<&Bytes>, name: &str, value: &str) -> Result<Bytes, AttemptError> {
     let Some(mut fields) = body.and_then(object_of) else {
         let what = if body.is_some() { "the body is not one" } else { "the request has no body" };
         return Err(invalid(&format!(
@@ -74,16 +74,16 @@ fn object_of(bytes: &Bytes) -> Option<BTreeMap<String, Box<RawValue>>> {
     serde_json::from_slice(bytes).ok()
 }
 
-fn bytes_of(fields: &BTreeMap<String, Box<RawValue>>) -> Result<Bytes, Broken> {
+fn bytes_of(fields: &BTreeMap<String, Box<RawValue>>) -> Result<Bytes, AttemptError> {
     serde_json::to_vec(fields).map(Bytes::from).map_err(|_| unwritten())
 }
 
-fn unwritten() -> Broken {
-    failed(FailureKind::Expression, "the body cannot be written as JSON")
+fn unwritten() -> AttemptError {
+    attempt_failure(FailureKind::Expression, "the body cannot be written as JSON")
 }
 
 /// Encodes the fields of a form. A list repeats its name, an object becomes `name[key]`, and null sends nothing.
-fn form_of(fields: Vec<(String, Value)>, headers: &mut HeaderMap) -> Result<Option<Bytes>, Broken> {
+fn form_of(fields: Vec<(String, Value)>, headers: &mut HeaderMap) -> Result<Option<Bytes>, AttemptError> {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     let mut waiting: VecDeque<(String, Value)> = fields.into();
     let mut is_empty = true;
@@ -119,9 +119,9 @@ fn form_of(fields: Vec<(String, Value)>, headers: &mut HeaderMap) -> Result<Opti
 mod tests {
     use super::*;
 
-    fn message(broken: Result<Bytes, Broken>) -> String {
+    fn message(broken: Result<Bytes, AttemptError>) -> String {
         match broken {
-            Err(Broken::Failed(failed)) => failed.failure.message,
+            Err(AttemptError::Failed(failed)) => failed.failure.message,
             _ => panic!("it does not fail"),
         }
     }

@@ -34,32 +34,32 @@ mod tests {
     /// 1994-11-06T08:49:37Z.
     const NOW: Timestamp = Timestamp::from_micros(784_111_777_000_000);
 
-    fn asked(lines: &[(HeaderName, &'static str)]) -> Option<u64> {
+    fn wait_seconds(lines: &[(HeaderName, &'static str)]) -> Option<u64> {
         let headers = lines.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         of(&headers, NOW).map(|wait| wait.as_secs())
     }
 
     #[test]
     fn retry_after_in_seconds_is_used_as_the_delay() {
-        assert_eq!(asked(&[(RETRY_AFTER, "120")]), Some(120));
-        assert_eq!(asked(&[(RETRY_AFTER, " 0 ")]), Some(0));
-        assert_eq!(asked(&[(RETRY_AFTER, "99999999999999999999999")]), Some(u64::MAX));
+        assert_eq!(wait_seconds(&[(RETRY_AFTER, "120")]), Some(120));
+        assert_eq!(wait_seconds(&[(RETRY_AFTER, " 0 ")]), Some(0));
+        assert_eq!(wait_seconds(&[(RETRY_AFTER, "99999999999999999999999")]), Some(u64::MAX));
     }
 
     #[test]
     fn retry_after_as_a_date_counts_from_the_server_s_own_date() {
         let date = (DATE, "Sun, 06 Nov 1994 08:00:00 GMT");
-        assert_eq!(asked(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:01:30 GMT"), date]), Some(90));
-        assert_eq!(asked(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT")]), Some(60));
-        assert_eq!(asked(&[(RETRY_AFTER, "Sunday, 06-Nov-94 08:50:37 GMT")]), Some(60));
-        assert_eq!(asked(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0));
+        assert_eq!(wait_seconds(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:01:30 GMT"), date]), Some(90));
+        assert_eq!(wait_seconds(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT")]), Some(60));
+        assert_eq!(wait_seconds(&[(RETRY_AFTER, "Sunday, 06-Nov-94 08:50:37 GMT")]), Some(60));
+        assert_eq!(wait_seconds(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0));
     }
 
     #[test]
     fn invalid_retry_after_is_ignored() {
-        assert_eq!(asked(&[]), None);
+        assert_eq!(wait_seconds(&[]), None);
         for text in ["", "soon", "-1", "1.5", "2026-03-28T12:00:00Z"] {
-            assert_eq!(asked(&[(RETRY_AFTER, text)]), None, "{text}");
+            assert_eq!(wait_seconds(&[(RETRY_AFTER, text)]), None, "{text}");
         }
     }
 }

@@ -10,31 +10,31 @@ use ensue_engine::trace::{SpanId, TraceContext};
 use reqwest::StatusCode;
 
 use super::request::Request;
-use crate::attempt::{Attempt, Broken, Cut, Ending};
+use crate::attempt::{AttemptContext, AttemptError, Cut, Ending};
 use crate::ports::{RequestSpans, SentRequest};
-use crate::settings::Traced;
+use crate::settings::TraceNesting;
 
 /// The maximum number of characters of a URL that a span shows.
 const URL_CHARS_MAX: usize = 256;
 
 /// The spans of one attempt's requests.
 pub(super) struct Spans<'a> {
-    attempt: &'a Attempt<'a>,
+    attempt: &'a AttemptContext<'a>,
     /// Where they are sent, and the attempt's own span; none if there are no spans.
     to: Option<(&'a dyn RequestSpans, TraceContext)>,
-    open: Mutex<Open>,
+    open: Mutex<OpenRequest>,
 }
 
 /// The request in progress.
 #[derive(Default)]
-struct Open {
+struct OpenRequest {
     request: Option<SentRequest>,
     begun: u32,
 }
 
 impl<'a> Spans<'a> {
-    pub(super) fn new(attempt: &'a Attempt<'a>) -> Self {
-        let is_under_attempt = attempt.means.settings.traced == Traced::UnderAttempt;
+    pub(super) fn new(attempt: &'a AttemptContext<'a>) -> Self {
+        let is_under_attempt = attempt.means.settings.traced == TraceNesting::UnderAttempt;
         let to = attempt.means.ports.spans.as_deref().zip(attempt.trace());
         let to = to.filter(|(_, trace)| is_under_attempt && trace.parent.is_sampled());
         Self { attempt, to, open: Mutex::default() }
@@ -63,12 +63,12 @@ impl<'a> Spans<'a> {
         };
         open.begun = open.begun.saturating_add(1);
         if let Some(before) = open.request.replace(next) {
-            to.ended(SentRequest { until: now, ..before });
+            to.note_request(SentRequest { until: now, ..before });
         }
     }
 
     /// Sets the status of the request in progress.
-    pub(super) fn answered(&self, status: StatusCode) {
+    pub(super) fn note_status(&self, status: StatusCode) {
         if let Some(request) = &mut self.open().request {
             request.status = Some(status.as_u16());
         }
@@ -77,10 +77,10 @@ impl<'a> Spans<'a> {
     /// Ends the span of the request in progress, however it ended.
     pub(super) fn end(&self, ending: &Ending) {
         let (Some((to, _)), Some(request)) = (&self.to, self.open().request.take()) else { return };
-        to.ended(SentRequest { until: self.attempt.now(), error: error_of(ending), ..request });
+        to.note_request(SentRequest { until: self.attempt.now(), error: error_of(ending), ..request });
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenRequest> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,10 +89,10 @@ impl<'a> Spans<'a> {
 fn error_of(ending: &Ending) -> Option<&'static str> {
     let kind = match ending {
         Ok(_) => return None,
-        Err(Broken::Failed(failed)) => failed.failure.kind,
-        Err(Broken::Cut(Cut::TimedOut, _)) => FailureKind::Timeout,
-        Err(Broken::Cut(Cut::Cancelled | Cut::Released | Cut::Left, _)) => FailureKind::Cancelled,
-        Err(Broken::Lost(_)) => FailureKind::Network,
+        Err(AttemptError::Failed(failed)) => failed.failure.kind,
+        Err(AttemptError::Cut(Cut::TimedOut, _)) => FailureKind::Timeout,
+        Err(AttemptError::Cut(Cut::Cancelled | Cut::Released | Cut::Left, _)) => FailureKind::Cancelled,
+        Err(AttemptError::Lost(_)) => FailureKind::Network,
     };
     let is_of_request = matches!(
         kind,

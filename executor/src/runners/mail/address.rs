@@ -5,8 +5,8 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use serde_json::Value;
 
-use crate::attempt::{Broken, failed};
-use crate::render::shown;
+use crate::attempt::{AttemptError, attempt_failure};
+use crate::render::quote;
 
 /// The maximum length of an address with its name, in bytes.
 const ADDRESS_BYTES_MAX: usize = 500;
@@ -28,7 +28,7 @@ impl Addressee {
 }
 
 /// Parses a field with one address.
-pub(super) fn one(place: &str, value: Value) -> Result<Addressee, Broken> {
+pub(super) fn one(place: &str, value: Value) -> Result<Addressee, AttemptError> {
     let mut given = several(place, value)?;
     match (given.pop(), given.is_empty()) {
         (Some(addressee), true) => Ok(addressee),
@@ -37,29 +37,29 @@ pub(super) fn one(place: &str, value: Value) -> Result<Addressee, Broken> {
 }
 
 /// Parses a field with an address, or a list of addresses; null and an empty string are none.
-pub(super) fn several(place: &str, value: Value) -> Result<Vec<Addressee>, Broken> {
+pub(super) fn several(place: &str, value: Value) -> Result<Vec<Addressee>, AttemptError> {
     match value {
         Value::Null => Ok(Vec::new()),
         Value::String(text) if text.is_empty() => Ok(Vec::new()),
-        Value::String(text) => Ok(vec![parsed(place, &text)?]),
+        Value::String(text) => Ok(vec![parse_address(place, &text)?]),
         Value::Array(items) => items
             .into_iter()
             .map(|item| match item {
-                Value::String(text) => parsed(place, &text),
+                Value::String(text) => parse_address(place, &text),
                 other => {
-                    Err(invalid(format!("`{place}` contains {}, which is not an address", shown(&other.to_string(), ADDRESS_BYTES_MAX))))
+                    Err(invalid(format!("`{place}` contains {}, which is not an address", quote(&other.to_string(), ADDRESS_BYTES_MAX))))
                 }
             })
             .collect(),
         other => {
-            Err(invalid(format!("`{place}` is {}; give an address or a list of addresses", shown(&other.to_string(), ADDRESS_BYTES_MAX))))
+            Err(invalid(format!("`{place}` is {}; give an address or a list of addresses", quote(&other.to_string(), ADDRESS_BYTES_MAX))))
         }
     }
 }
 
-fn parsed(place: &str, text: &str) -> Result<Addressee, Broken> {
+fn parse_address(place: &str, text: &str) -> Result<Addressee, AttemptError> {
     let example = "write `ada@example.org` or `Ada <ada@example.org>`";
-    let refused = || invalid(format!("`{place}` has {}, which is not an address; {example}", shown(text, ADDRESS_BYTES_MAX)));
+    let refused = || invalid(format!("`{place}` has {}, which is not an address; {example}", quote(text, ADDRESS_BYTES_MAX)));
     if text.len() > ADDRESS_BYTES_MAX || text.contains(char::is_control) {
         return Err(refused());
     }
@@ -80,8 +80,8 @@ fn with_ascii_domain(mailbox: Mailbox) -> Option<Mailbox> {
     Some(Mailbox::new(mailbox.name, email))
 }
 
-fn invalid(message: String) -> Broken {
-    failed(FailureKind::ParametersInvalid, message)
+fn invalid(message: String) -> AttemptError {
+    attempt_failure(FailureKind::ParametersInvalid, message)
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
             ("jürgen@Example.ORG", "jürgen@Example.ORG", "jürgen@Example.ORG"),
             ("用户@例え。テスト", "用户@例え。テスト", "用户@xn--r8jz45g.xn--zckzah"),
         ] {
-            let Ok(addressee) = parsed("to", text) else { panic!("{text} is not an address") };
+            let Ok(addressee) = parse_address("to", text) else { panic!("{text} is not an address") };
             assert_eq!((addressee.written.as_str(), addressee.mailbox.email.to_string().as_str()), (written, sent));
         }
     }
@@ -105,7 +105,7 @@ mod tests {
     proptest! {
         #[test]
         fn address_is_refused_or_fits_into_a_command(text in "[a-zü<>@. \"'\\u{ad}ß。例\\r\\n\\[\\]-]{1,30}") {
-            if let Ok(addressee) = parsed("to", &text) {
+            if let Ok(addressee) = parse_address("to", &text) {
                 let sent = addressee.mailbox.email.to_string();
                 prop_assert!(addressee.mailbox.email.domain().is_ascii(), "{}", sent);
                 prop_assert!(!sent.contains(char::is_control), "{sent}");

@@ -50,13 +50,13 @@ impl Dialog {
         let authority = server.authority.as_deref();
         let mut stream = line.open().await?;
         if server.security == MailSecurity::Tls {
-            stream = line.encrypted(stream, authority).await?;
+            stream = line.encrypt(stream, authority).await?;
         }
         let mut dialog = Self { stream: BufReader::new(stream), offers: Vec::new() };
-        dialog.heard("the connection").await?;
+        dialog.read_positive("the connection").await?;
         dialog.hello(&server.hello).await?;
         if server.security == MailSecurity::Starttls {
-            dialog = dialog.upgraded(line, server).await?;
+            dialog = dialog.start_tls(line, server).await?;
             dialog.hello(&server.hello).await?;
         }
         if let Some(login) = &server.login {
@@ -66,21 +66,21 @@ impl Dialog {
     }
 
     async fn hello(&mut self, name: &str) -> Result<(), Unsaid> {
-        let reply = self.asked(&format!("EHLO {name}"), "`EHLO`").await?;
+        let reply = self.run_command(&format!("EHLO {name}"), "`EHLO`").await?;
         self.offers = reply.lines.into_iter().skip(1).collect();
         Ok(())
     }
 
-    async fn upgraded(mut self, line: &dyn Line, server: &SmtpServer) -> Result<Self, Unsaid> {
+    async fn start_tls(mut self, line: &dyn Line, server: &SmtpServer) -> Result<Self, Unsaid> {
         if self.offer("STARTTLS").is_none() {
             return Err(Unsaid::Impossible(format!("does not offer STARTTLS; {}", server.without_starttls())));
         }
-        self.asked("STARTTLS", "`STARTTLS`").await?;
+        self.run_command("STARTTLS", "`STARTTLS`").await?;
         // What somebody put into the plain part must not count as said by the encrypted server.
         if !self.stream.buffer().is_empty() {
             return Err(Unsaid::Broken("it said more before the connection was encrypted".to_owned()));
         }
-        let stream = line.encrypted(self.stream.into_inner(), server.authority.as_deref()).await?;
+        let stream = line.encrypt(self.stream.into_inner(), server.authority.as_deref()).await?;
         Ok(Self { stream: BufReader::new(stream), offers: Vec::new() })
     }
 
@@ -88,14 +88,14 @@ impl Dialog {
         let ways: Vec<String> = self.offer("AUTH").unwrap_or_default().split_whitespace().map(str::to_ascii_uppercase).collect();
         let offers = |way: &str| ways.iter().any(|offered| offered == way);
         let reply = if offers("PLAIN") {
-            self.said(&format!("AUTH PLAIN {}", login.plain())).await?
+            self.exchange(&format!("AUTH PLAIN {}", login.plain())).await?
         } else if offers("LOGIN") {
-            let mut reply = self.said("AUTH LOGIN").await?;
+            let mut reply = self.exchange("AUTH LOGIN").await?;
             for answer in login.answers() {
                 if reply.code != 334 {
                     break;
                 }
-                reply = self.said(&answer).await?;
+                reply = self.exchange(&answer).await?;
             }
             reply
         } else {
@@ -120,31 +120,31 @@ impl Dialog {
             self.needs("8BITMIME")?;
             command.push_str(" BODY=8BITMIME");
         }
-        self.asked(&command, "the sender").await.map(|_| ())
+        self.run_command(&command, "the sender").await.map(|_| ())
     }
 
     /// Names a recipient.
     pub(super) async fn recipient(&mut self, recipient: &Address) -> Result<(), Unsaid> {
-        self.asked(&format!("RCPT TO:<{recipient}>"), "a recipient").await.map(|_| ())
+        self.run_command(&format!("RCPT TO:<{recipient}>"), "a recipient").await.map(|_| ())
     }
 
     /// Sends the mail without its end, so that the server cannot have accepted it.
     pub(super) async fn data(&mut self, mail: &[u8]) -> Result<(), Unsaid> {
-        let reply = self.asked("DATA", "`DATA`").await?;
+        let reply = self.run_command("DATA", "`DATA`").await?;
         if reply.code != 354 {
             return Err(Unsaid::Refused { what: "`DATA`", reply });
         }
-        self.written(mail).await
+        self.write(mail).await
     }
 
     /// Sends the end of the mail. From here on, the server may have accepted it.
     pub(super) async fn end(&mut self) -> Result<Reply, Unsaid> {
-        self.asked(".", "the mail").await
+        self.run_command(".", "the mail").await
     }
 
     /// Ends the dialog. Nothing depends on it, so the server's answer is not waited for.
     pub(super) async fn quit(&mut self) {
-        if let Err(error) = self.written(b"QUIT\r\n").await {
+        if let Err(error) = self.write(b"QUIT\r\n").await {
             tracing::debug!(?error, "the mail server did not wait for the end of the dialog");
         }
     }
@@ -163,22 +163,22 @@ impl Dialog {
     }
 
     /// Says a command, and returns the reply if it is positive.
-    async fn asked(&mut self, command: &str, what: &'static str) -> Result<Reply, Unsaid> {
-        self.written(format!("{command}\r\n").as_bytes()).await?;
-        self.heard(what).await
+    async fn run_command(&mut self, command: &str, what: &'static str) -> Result<Reply, Unsaid> {
+        self.write(format!("{command}\r\n").as_bytes()).await?;
+        self.read_positive(what).await
     }
 
-    async fn said(&mut self, command: &str) -> Result<Reply, Unsaid> {
-        self.written(format!("{command}\r\n").as_bytes()).await?;
+    async fn exchange(&mut self, command: &str) -> Result<Reply, Unsaid> {
+        self.write(format!("{command}\r\n").as_bytes()).await?;
         Reply::read(&mut self.stream).await.map_err(Unsaid::Broken)
     }
 
-    async fn heard(&mut self, what: &'static str) -> Result<Reply, Unsaid> {
+    async fn read_positive(&mut self, what: &'static str) -> Result<Reply, Unsaid> {
         let reply = Reply::read(&mut self.stream).await.map_err(Unsaid::Broken)?;
         if reply.is_positive() { Ok(reply) } else { Err(Unsaid::Refused { what, reply }) }
     }
 
-    async fn written(&mut self, bytes: &[u8]) -> Result<(), Unsaid> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Unsaid> {
         let broken = |error: std::io::Error| Unsaid::Broken(error.to_string());
         self.stream.get_mut().write_all(bytes).await.map_err(broken)?;
         self.stream.get_mut().flush().await.map_err(broken)

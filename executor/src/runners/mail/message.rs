@@ -15,9 +15,9 @@ use lettre::message::{Attachment, Body, Mailbox, MessageBuilder, MultiPart, Sing
 use serde_json::{Map, Value};
 
 use super::address::{self, Addressee};
-use super::wire::stuffed;
-use crate::attempt::{Attempt, Broken, failed};
-use crate::render::{Renderer, entries, scalar, shown};
+use super::wire::dot_stuff;
+use crate::attempt::{AttemptContext, AttemptError, attempt_failure};
+use crate::render::{Renderer, entries, quote, scalar};
 
 /// The maximum number of recipients.
 pub(super) const RECIPIENTS_MAX: usize = 100;
@@ -63,7 +63,11 @@ pub(super) struct Mail {
 
 impl Mail {
     /// Renders and assembles a mail.
-    pub(super) fn rendered<'r>(written: &'r MailMessage, attempt: &Attempt<'_>, renderer: &mut Renderer<'r>) -> Result<Self, Broken> {
+    pub(super) fn render<'r>(
+        written: &'r MailMessage,
+        attempt: &AttemptContext<'_>,
+        renderer: &mut Renderer<'r>,
+    ) -> Result<Self, AttemptError> {
         let from = address::one("from", renderer.value("from", &written.from)?)?;
         let to = address::several("to", renderer.value("to", &written.to)?)?;
         let cc = address::several("cc", renderer.value("cc", &written.cc)?)?;
@@ -92,8 +96,8 @@ impl Mail {
         let attachments = attachments(renderer.value("attachments", &written.attachments)?)?;
         let named = recipients.iter().map(|one| one.mailbox.email.clone()).collect();
         let envelope = Envelope::new(Some(from.mailbox.email.clone()), named).map_err(|error| invalid(error.to_string()))?;
-        let message = assembled(builder.envelope(envelope), text, html, attachments)?;
-        let bytes = stuffed(&message.formatted());
+        let message = assemble(builder.envelope(envelope), text, html, attachments)?;
+        let bytes = dot_stuff(&message.formatted());
         if bytes.len() > MAIL_BYTES_MAX {
             return Err(invalid(format!("the mail has {} bytes; the limit is {MAIL_BYTES_MAX}", bytes.len())));
         }
@@ -101,7 +105,7 @@ impl Mail {
     }
 }
 
-fn recipients(given: [Vec<Addressee>; 3]) -> Result<Vec<Addressee>, Broken> {
+fn recipients(given: [Vec<Addressee>; 3]) -> Result<Vec<Addressee>, AttemptError> {
     let mut recipients: Vec<Addressee> = Vec::new();
     for addressee in given.into_iter().flatten() {
         if recipients.iter().all(|known| known.mailbox.email != addressee.mailbox.email) {
@@ -116,19 +120,19 @@ fn recipients(given: [Vec<Addressee>; 3]) -> Result<Vec<Addressee>, Broken> {
 }
 
 /// Returns when the attempt began, by the log's time: the same for everything that shows it.
-fn date(attempt: &Attempt<'_>) -> SystemTime {
+fn date(attempt: &AttemptContext<'_>) -> SystemTime {
     let micros = u64::try_from(attempt.dispatch.started_at.micros()).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_micros(micros)
 }
 
-fn headers(mut builder: MessageBuilder, given: Vec<(String, Value)>) -> Result<MessageBuilder, Broken> {
+fn headers(mut builder: MessageBuilder, given: Vec<(String, Value)>) -> Result<MessageBuilder, AttemptError> {
     if given.len() > HEADERS_MAX {
         return Err(invalid(format!("{} headers are given; the limit is {HEADERS_MAX}", given.len())));
     }
     for (name, value) in given {
         let is_name = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
         let parsed = HeaderName::new_from_ascii(name.clone()).ok().filter(|_| is_name);
-        let parsed = parsed.ok_or_else(|| invalid(format!("{} is not a valid name for a header", shown(&name, 80))))?;
+        let parsed = parsed.ok_or_else(|| invalid(format!("{} is not a valid name for a header", quote(&name, 80))))?;
         if REFUSED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
             return Err(invalid(format!("the header `{name}` cannot be set: other fields of the mail make it, or only servers write it")));
         }
@@ -139,7 +143,7 @@ fn headers(mut builder: MessageBuilder, given: Vec<(String, Value)>) -> Result<M
     Ok(builder)
 }
 
-fn check_header(place: &str, text: &str) -> Result<(), Broken> {
+fn check_header(place: &str, text: &str) -> Result<(), AttemptError> {
     if text.contains(char::is_control) {
         return Err(invalid(format!("`{place}` contains a line break or another control character")));
     }
@@ -149,15 +153,20 @@ fn check_header(place: &str, text: &str) -> Result<(), Broken> {
     Ok(())
 }
 
-fn check_message_id(id: &str) -> Result<(), Broken> {
+fn check_message_id(id: &str) -> Result<(), AttemptError> {
     let is_id = id.starts_with('<') && id.ends_with('>') && id.contains('@') && id.bytes().all(|byte| byte.is_ascii_graphic());
     if is_id && id.len() <= HEADER_BYTES_MAX {
         return Ok(());
     }
-    Err(invalid(format!("`in_reply_to` is {}, which is not a Message-ID such as `<1@example.org>`", shown(id, 200))))
+    Err(invalid(format!("`in_reply_to` is {}, which is not a Message-ID such as `<1@example.org>`", quote(id, 200))))
 }
 
-fn assembled(builder: MessageBuilder, text: Option<String>, html: Option<String>, attachments: Vec<SinglePart>) -> Result<Message, Broken> {
+fn assemble(
+    builder: MessageBuilder,
+    text: Option<String>,
+    html: Option<String>,
+    attachments: Vec<SinglePart>,
+) -> Result<Message, AttemptError> {
     for (place, content) in [("text", &text), ("html", &html)] {
         if content.as_ref().is_some_and(|content| content.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))) {
             return Err(invalid(format!("`{place}` contains a control character; a mail has line breaks and tabs only")));
@@ -181,7 +190,7 @@ fn assembled(builder: MessageBuilder, text: Option<String>, html: Option<String>
     message.map_err(|error| invalid(format!("the mail cannot be written: {error}")))
 }
 
-fn attachments(value: Value) -> Result<Vec<SinglePart>, Broken> {
+fn attachments(value: Value) -> Result<Vec<SinglePart>, AttemptError> {
     let items = match value {
         Value::Null => Vec::new(),
         Value::Array(items) => items,
@@ -193,13 +202,13 @@ fn attachments(value: Value) -> Result<Vec<SinglePart>, Broken> {
     items.into_iter().enumerate().map(|(index, item)| attachment(&format!("attachments[{index}]"), item)).collect()
 }
 
-fn attachment(place: &str, item: Value) -> Result<SinglePart, Broken> {
+fn attachment(place: &str, item: Value) -> Result<SinglePart, AttemptError> {
     let Value::Object(mut fields) = item else { return Err(invalid(format!("`{place}` must be an object"))) };
-    let name = taken(&mut fields, place, "name")?.filter(|name| !name.is_empty());
+    let name = take_field(&mut fields, place, "name")?.filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| invalid(format!("`{place}` has no `name`")))?;
     check_header(&format!("{place}.name"), &name)?;
-    let kind = taken(&mut fields, place, "type")?;
-    let content = match (taken(&mut fields, place, "text")?, taken(&mut fields, place, "base64")?) {
+    let kind = take_field(&mut fields, place, "type")?;
+    let content = match (take_field(&mut fields, place, "text")?, take_field(&mut fields, place, "base64")?) {
         (Some(text), None) => text.into_bytes(),
         (None, Some(base64)) => {
             BASE64_STANDARD.decode(base64.as_bytes()).map_err(|error| invalid(format!("`{place}.base64` is not Base64: {error}")))?
@@ -207,22 +216,22 @@ fn attachment(place: &str, item: Value) -> Result<SinglePart, Broken> {
         _ => return Err(invalid(format!("`{place}` needs either `text` or `base64`"))),
     };
     if let Some(unknown) = fields.keys().next() {
-        let unknown = shown(unknown, 80);
+        let unknown = quote(unknown, 80);
         return Err(invalid(format!("`{place}` has the unknown field {unknown}; it has `name`, `type`, and `text` or `base64`")));
     }
     let kind = kind.as_deref().unwrap_or("application/octet-stream");
     let kind = ContentType::parse(kind)
-        .map_err(|_| invalid(format!("`{place}.type` is {}, which is not a media type such as `text/csv`", shown(kind, 80))))?;
+        .map_err(|_| invalid(format!("`{place}.type` is {}, which is not a media type such as `text/csv`", quote(kind, 80))))?;
     // Base64 keeps every byte; the lines of a mail do not.
     let body = Body::new_with_encoding(content, ContentTransferEncoding::Base64);
     let body = body.map_err(|_| invalid(format!("`{place}` cannot be written")))?;
     Ok(Attachment::new(name).body(body, kind))
 }
 
-fn taken(fields: &mut Map<String, Value>, place: &str, name: &str) -> Result<Option<String>, Broken> {
+fn take_field(fields: &mut Map<String, Value>, place: &str, name: &str) -> Result<Option<String>, AttemptError> {
     fields.remove(name).map_or(Ok(None), |value| scalar(&format!("{place}.{name}"), value))
 }
 
-fn invalid(message: String) -> Broken {
-    failed(FailureKind::ParametersInvalid, message)
+fn invalid(message: String) -> AttemptError {
+    attempt_failure(FailureKind::ParametersInvalid, message)
 }

@@ -11,9 +11,9 @@ use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ports::Secret;
 use ensue_expression::Template;
 
-use crate::attempt::{Broken, failed};
-use crate::connections::{Lent, SmtpTls};
-use crate::render::{Renderer, reads_keys, shown};
+use crate::attempt::{AttemptError, attempt_failure};
+use crate::connections::{LentConnection, SmtpTls};
+use crate::render::{Renderer, quote, reads_keys};
 
 /// The maximum length of a server's name, of a user name and of a password, in bytes.
 const NAME_BYTES_MAX: usize = 255;
@@ -42,12 +42,12 @@ pub(super) struct SmtpServer {
     /// Its name for a message.
     pub(super) shown: String,
     /// The person who sets it up, for the hints of messages.
-    source: Source,
+    source: ServerOrigin,
 }
 
 /// The person who sets up a server.
 #[derive(Clone, Copy)]
-enum Source {
+enum ServerOrigin {
     /// The author or the settings of a pack, in `server`.
     Action,
     /// The operator, in a connection.
@@ -79,17 +79,17 @@ impl Login {
 
 impl SmtpServer {
     /// Renders and checks a server.
-    pub(super) fn rendered<'r>(written: &'r MailServer, renderer: &mut Renderer<'r>) -> Result<Self, Broken> {
+    pub(super) fn render<'r>(written: &'r MailServer, renderer: &mut Renderer<'r>) -> Result<Self, AttemptError> {
         let mut text = |name: &str, template: &'r Template| renderer.scalar(name, template);
         let given = |value: Option<String>| value.filter(|value| !value.is_empty());
         let host = given(text("server.host", &written.host)?).ok_or_else(|| invalid("`server.host` is empty; name the mail server"))?;
         let security = given(text("server.security", &written.security)?).map_or(Ok(MailSecurity::default()), |word| {
             let named = MailSecurity::ALL.into_iter().find(|named| named.as_str() == word);
-            named.ok_or_else(|| invalid(&format!("`server.security` is {}; use `starttls`, `tls` or `none`", shown(&word, 40))))
+            named.ok_or_else(|| invalid(&format!("`server.security` is {}; use `starttls`, `tls` or `none`", quote(&word, 40))))
         })?;
         let port = given(text("server.port", &written.port)?).map_or(Ok(default_port(security)), |port| {
             let number = port.parse().ok().filter(|number| *number > 0);
-            number.ok_or_else(|| invalid(&format!("`server.port` is {}; use a number from 1 to 65535", shown(&port, 40))))
+            number.ok_or_else(|| invalid(&format!("`server.port` is {}; use a number from 1 to 65535", quote(&port, 40))))
         })?;
         let user = given(text("server.user", &written.user)?);
         let password = given(text("server.password", &written.password)?);
@@ -99,11 +99,11 @@ impl SmtpServer {
         check_name("server.hello", &hello)?;
         let login = login(user, password, security)?;
         let shown = if reads_keys(&written.host) { "the mail server".to_owned() } else { format!("`{host}:{port}`") };
-        Ok(Self { host, port, security, login, authority, hello, patience: REPLY_TIMEOUT, shown, source: Source::Action })
+        Ok(Self { host, port, security, login, authority, hello, patience: REPLY_TIMEOUT, shown, source: ServerOrigin::Action })
     }
 
     /// Returns the server of a connection; `None` if that is of another kind.
-    pub(super) fn of(lent: &Lent) -> Option<Self> {
+    pub(super) fn of(lent: &LentConnection) -> Option<Self> {
         let smtp = lent.smtp()?;
         let security = match smtp.tls {
             SmtpTls::Implicit => MailSecurity::Tls,
@@ -121,23 +121,23 @@ impl SmtpServer {
             hello: HELLO.to_owned(),
             patience: smtp.timeout,
             shown: format!("the server of the connection `{}`", lent.connection.name()),
-            source: Source::Connection,
+            source: ServerOrigin::Connection,
         })
     }
 
     /// Returns what to do if it does not offer STARTTLS.
     pub(super) fn without_starttls(&self) -> &'static str {
         match self.source {
-            Source::Action => "set `server.security` to `tls`, or to `none` for a server without encryption",
-            Source::Connection => "set `tls` of the connection to `implicit`, or to `none` for a server without encryption",
+            ServerOrigin::Action => "set `server.security` to `tls`, or to `none` for a server without encryption",
+            ServerOrigin::Connection => "set `tls` of the connection to `implicit`, or to `none` for a server without encryption",
         }
     }
 
     /// Returns what to do if it offers no login.
     pub(super) fn without_login(&self) -> &'static str {
         match self.source {
-            Source::Action => "leave out `server.user`, or use another port",
-            Source::Connection => "leave out `user` of the connection, or use another port",
+            ServerOrigin::Action => "leave out `server.user`, or use another port",
+            ServerOrigin::Connection => "leave out `user` of the connection, or use another port",
         }
     }
 }
@@ -150,7 +150,7 @@ fn default_port(security: MailSecurity) -> u16 {
     }
 }
 
-fn login(user: Option<String>, password: Option<String>, security: MailSecurity) -> Result<Option<Login>, Broken> {
+fn login(user: Option<String>, password: Option<String>, security: MailSecurity) -> Result<Option<Login>, AttemptError> {
     let (user, password) = match (user, password) {
         (None, None) => return Ok(None),
         (Some(user), Some(password)) => (user, password),
@@ -167,11 +167,11 @@ fn login(user: Option<String>, password: Option<String>, security: MailSecurity)
 }
 
 /// Refuses what would be more than one word of a command.
-fn check_name(place: &str, name: &str) -> Result<(), Broken> {
+fn check_name(place: &str, name: &str) -> Result<(), AttemptError> {
     let is_word = name.bytes().all(|byte| byte.is_ascii_graphic()) && name.len() <= NAME_BYTES_MAX;
     if is_word { Ok(()) } else { Err(invalid(&format!("`{place}` is not a name or an address of a machine"))) }
 }
 
-fn invalid(message: &str) -> Broken {
-    failed(FailureKind::ParametersInvalid, message)
+fn invalid(message: &str) -> AttemptError {
+    attempt_failure(FailureKind::ParametersInvalid, message)
 }

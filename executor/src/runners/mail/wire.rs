@@ -41,7 +41,7 @@ impl Reply {
             };
             lines.push(text.to_owned());
             if is_last {
-                let text = shown(&lines.join(" "));
+                let text = to_one_line(&lines.join(" "));
                 return Ok(Self { code, text, lines });
             }
         }
@@ -65,7 +65,7 @@ impl fmt::Display for Reply {
 }
 
 /// Returns a text in one line, and no longer than is shown.
-fn shown(text: &str) -> String {
+fn to_one_line(text: &str) -> String {
     let text = text.replace(char::is_control, " ");
     match text.char_indices().map(|(at, _)| at).take_while(|at| *at <= SHOWN_BYTES_MAX).last() {
         Some(end) if text.len() > SHOWN_BYTES_MAX => format!("{} …", &text[..end]),
@@ -100,7 +100,7 @@ async fn line(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, String>
 
 /// Returns a mail as it is sent after `DATA`: every line ends with CR LF, and a dot at the beginning of a line is
 /// doubled, so that nothing in it can look like its end.
-pub(super) fn stuffed(mail: &[u8]) -> Vec<u8> {
+pub(super) fn dot_stuff(mail: &[u8]) -> Vec<u8> {
     let mut sent = Vec::with_capacity(mail.len() + mail.len() / 64);
     let mut is_start = true;
     let mut bytes = mail.iter().copied().peekable();
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn mail_cannot_contain_its_own_end() {
-        assert_eq!(stuffed(b"a\n.\nb\r\n.\r\n..c"), b"a\r\n..\r\nb\r\n..\r\n...c\r\n");
-        assert_eq!(stuffed(b"a\r.\rb\r\n"), b"a\r\n..\r\nb\r\n");
-        assert_eq!(stuffed(b".a.b"), b"..a.b\r\n");
+        assert_eq!(dot_stuff(b"a\n.\nb\r\n.\r\n..c"), b"a\r\n..\r\nb\r\n..\r\n...c\r\n");
+        assert_eq!(dot_stuff(b"a\r.\rb\r\n"), b"a\r\n..\r\nb\r\n");
+        assert_eq!(dot_stuff(b".a.b"), b"..a.b\r\n");
     }
 }

@@ -3,32 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::catalog::{
-    Action, Asked, Catalog, Definitions, Field, Fields, FirstPoll, HttpBody, HttpRequest, OnLost, Pack, PollCursor, PollMemory, PollSource,
-    PollTimes, PolledAction, Presence, ProcessCommand, Run, RunAs, Schema, ShellScript, Type,
+    Action, Catalog, Definitions, Field, Fields, FirstPoll, HttpBody, HttpRequest, OnLost, Pack, PollCursor, PollMemory, PollSource,
+    PollTarget, PollTimes, PolledAction, Presence, ProcessCommand, Run, RunAs, Schema, ShellScript, Type,
 };
 use ensue_engine::names::VarName;
 use ensue_engine::record::{BodyHandle, CatalogRevision};
 use ensue_engine::vars::reads::VarReads;
 use ensue_executor::ExecutorSettings;
-use ensue_executor::begun::{Begun, Opener};
+use ensue_executor::begun_file::{BegunFile, Opener};
 use ensue_executor::ports::{Bodies, BodyError, KeyError, KeyUser, Vars};
 use ensue_executor::pulling::{CurrentCatalog, SensorActions, SensorActionsPorts};
 
 use super::*;
 use crate::server::Server;
 use crate::skipped::has_program;
-use crate::world::{LEASE, supervised};
+use crate::world::{LEASE, supervised_programs};
 
 /// The packs that are installed, with what their actions reach: nothing but the keys of the test.
-struct Installed(Arc<Catalog>);
+struct InstalledCatalog(Arc<Catalog>);
 
-impl CurrentCatalog for Installed {
+impl CurrentCatalog for InstalledCatalog {
     fn current(&self) -> Arc<Catalog> {
         self.0.clone()
     }
 }
 
-impl Bodies for Installed {
+impl Bodies for InstalledCatalog {
     fn at_hand(&self, _: &Digest) -> Option<bytes::Bytes> {
         None
     }
@@ -38,13 +38,13 @@ impl Bodies for Installed {
     }
 }
 
-impl Vars for Installed {
+impl Vars for InstalledCatalog {
     fn read_by(&self, _: &VarReads) -> Vec<(VarName, BodyHandle)> {
         Vec::new()
     }
 }
 
-impl ensue_executor::ports::Keys for Installed {
+impl ensue_executor::ports::Keys for InstalledCatalog {
     fn open(&self, key: &KeyRef, _: &KeyUser) -> Result<Option<Secret>, KeyError> {
         Ok(OneKey.open(key, &"dev.watch".parse().unwrap()).ok())
     }
@@ -104,7 +104,7 @@ fn install(outside: &mut Outside, action: Action) {
         actions: BTreeMap::from([(action.name.clone(), Arc::new(action))]),
         ..Definitions::default()
     };
-    let installed = || Installed(Arc::new(Catalog::new(CatalogRevision(1), definitions.clone())));
+    let installed = || InstalledCatalog(Arc::new(Catalog::new(CatalogRevision(1), definitions.clone())));
     let clock = Arc::new(SystemClock::new());
     let egress = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
     let folder = outside.folder.path();
@@ -114,12 +114,12 @@ fn install(outside: &mut Outside, action: Action) {
         bodies: Arc::new(installed()),
         keys: Arc::new(installed()),
         vars: Arc::new(installed()),
-        programs: supervised(folder, folder.join("attempts"), Isolation::default(), command, LEASE),
+        programs: supervised_programs(folder, folder.join("attempts"), Isolation::default(), command, LEASE),
         web: Arc::new(Destinations::new(egress, clock.clone())),
         connections: Arc::new(Connections::none(clock.clone())),
         packs: Arc::new(OnePack(folder.join("pack"))),
         clock,
-        begun: Begun::open(folder.join("polls_begun"), Opener::now("polls"), []).unwrap().0,
+        begun: BegunFile::open(folder.join("polls_begun"), Opener::now("polls"), []).unwrap().0,
     };
     let actions = SensorActions::start(ports, ExecutorSettings::new(std::env::var_os("PATH").unwrap_or_default()));
     outside.world = Arc::new(World { actions: Arc::new(actions), ..World::clone(&outside.world) });
@@ -130,7 +130,7 @@ fn poll() -> PollSource {
     let with = json!({ "since": "${{ cursor }}", "page": "${{ page }}" });
     PollSource {
         times: PollTimes::Every(Duration::from_millis(50)),
-        asked: Asked::Action(PolledAction { action: "dev.fetch".parse().unwrap(), with: template(&with) }),
+        asked: PollTarget::Action(PolledAction { action: "dev.fetch".parse().unwrap(), with: template(&with) }),
         items: Some(expression("result.items")),
         next_page: None,
         pages_max: 5,
@@ -143,14 +143,14 @@ fn poll() -> PollSource {
     }
 }
 
-async fn opened(outside: &Outside, source: PollSource, cursor: Option<&Document>) -> Box<dyn Running> {
+async fn open_poll(outside: &Outside, source: PollSource, cursor: Option<&Document>) -> Box<dyn Running> {
     outside.open(Source::Poll(Arc::new(source)), cursor).await.unwrap()
 }
 
 async fn polling(action: Action) -> (Outside, Box<dyn Running>) {
     let mut outside = Outside::new();
     install(&mut outside, action);
-    let source = opened(&outside, poll(), None).await;
+    let source = open_poll(&outside, poll(), None).await;
     (outside, source)
 }
 
@@ -196,17 +196,17 @@ async fn program_gets_the_cursor_and_returns_items_and_the_next_cursor() {
         std::fs::write(&path, COUNT).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         install(&mut outside, action(program("./count.py"), |_| {}));
-        let source = opened(&outside, poll(), None).await;
+        let source = open_poll(&outside, poll(), None).await;
         (outside, source)
     };
-    let all = settled(&mut source, 2).await;
+    let all = settle_next(&mut source, 2).await;
     assert_eq!(values(&all), [1, 2]);
     let more = messages(&mut source).await;
     assert_eq!(values(&more), [3, 4]);
     let whole = source.cursor_at(more[1].token).unwrap();
     drop(source);
-    let mut again = opened(&outside, poll(), Some(&whole)).await;
-    assert_eq!(values(&settled(&mut again, 1).await), [5]);
+    let mut again = open_poll(&outside, poll(), Some(&whole)).await;
+    assert_eq!(values(&settle_next(&mut again, 1).await), [5]);
     assert!(is_silent(&mut again).await);
     assert!(outside.lines().contains(&"asked after 0".to_owned()), "{:?}", outside.lines());
 }
@@ -227,8 +227,8 @@ async fn each_page_is_a_run_of_the_action() {
     let mut outside = Outside::new();
     install(&mut outside, action(shell(script), |_| {}));
     let source = PollSource { next_page: Some(expression("result.page")), ..poll() };
-    let mut source = opened(&outside, source, None).await;
-    let all = settled(&mut source, 2).await;
+    let mut source = open_poll(&outside, source, None).await;
+    let all = settle_next(&mut source, 2).await;
     assert_eq!(values(&all), ["a", "b"]);
     assert_eq!(all[1].about["page"], json!(2));
 }
@@ -269,7 +269,7 @@ async fn action_with_http_is_polled_and_throttled() {
         signing: None,
     };
     install(&mut outside, action(Run::Http(Box::new(request)), |_| {}));
-    let mut source = opened(&outside, poll(), None).await;
+    let mut source = open_poll(&outside, poll(), None).await;
     let is_told = || outside.lines().iter().any(|line| line.contains("left alone for 30 seconds"));
     is_silent_until(&mut source, "the wish of the server is in the log", is_told).await;
 }

@@ -16,7 +16,7 @@ use ensue_executor::ports::KeyError;
 use reqwest::header::HeaderMap;
 
 use super::*;
-use crate::server::{Asked, Server};
+use crate::server::{ReceivedRequest, Server};
 use crate::world::NOON;
 
 fn request(url: &str) -> HttpRequest {
@@ -33,14 +33,14 @@ fn request(url: &str) -> HttpRequest {
     }
 }
 
-fn asked(request: HttpRequest) -> catalog::Asked {
-    catalog::Asked::Http(Arc::new(request))
+fn ask_http(request: HttpRequest) -> catalog::PollTarget {
+    catalog::PollTarget::Http(Arc::new(request))
 }
 
 fn poll(url: &str) -> PollSource {
     PollSource {
         times: PollTimes::Every(Duration::from_millis(50)),
-        asked: asked(request(url)),
+        asked: ask_http(request(url)),
         items: Some(expression("body.items")),
         next_page: None,
         pages_max: 5,
@@ -70,22 +70,22 @@ fn ids(messages: &[Message]) -> Vec<u64> {
 }
 
 /// Answers by the number of the request, from 0.
-async fn serve(answers: impl Fn(u32, &Asked) -> Vec<u8> + Send + Sync + 'static) -> Server {
+async fn serve(answers: impl Fn(u32, &ReceivedRequest) -> Vec<u8> + Send + Sync + 'static) -> Server {
     let count = AtomicU32::new(0);
     Server::start(move |asked| answers(count.fetch_add(1, Ordering::Relaxed), asked)).await
 }
 
-async fn opened(outside: &Outside, source: PollSource, cursor: Option<&Document>) -> Box<dyn Running> {
+async fn open_poll(outside: &Outside, source: PollSource, cursor: Option<&Document>) -> Box<dyn Running> {
     outside.open(Source::Poll(Arc::new(source)), cursor).await.unwrap()
 }
 
 async fn error_of(
-    answers: impl Fn(u32, &Asked) -> Vec<u8> + Send + Sync + 'static,
+    answers: impl Fn(u32, &ReceivedRequest) -> Vec<u8> + Send + Sync + 'static,
     change: impl Fn(PollSource) -> PollSource,
 ) -> SourceError {
     let outside = Outside::new();
     let server = serve(answers).await;
-    let mut source = opened(&outside, change(poll(&server.url("/items"))), None).await;
+    let mut source = open_poll(&outside, change(poll(&server.url("/items"))), None).await;
     next(&mut source).await.unwrap_err()
 }
 
@@ -93,8 +93,8 @@ async fn error_of(
 async fn only_items_with_a_new_id_make_messages() {
     let outside = Outside::new();
     let server = serve(|number, _| ok(&items(if number == 0 { 1..3 } else { 2..5 }))).await;
-    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
-    let all = settled(&mut source, 4).await;
+    let mut source = open_poll(&outside, poll(&server.url("/items")), None).await;
+    let all = settle_next(&mut source, 4).await;
     assert_eq!(ids(&all), [1, 2, 3, 4]);
     assert_eq!(all.iter().map(|message| message.about["index"].clone()).collect::<Vec<_>>(), [0, 1, 1, 2].map(Value::from));
     assert!(is_silent(&mut source).await);
@@ -104,8 +104,8 @@ async fn only_items_with_a_new_id_make_messages() {
 async fn first_poll_is_skipped_unless_it_is_wanted() {
     let outside = Outside::new();
     let server = serve(|number, _| ok(&items(if number == 0 { 1..3 } else { 1..4 }))).await;
-    let mut source = opened(&outside, PollSource { first: FirstPoll::Skip, ..poll(&server.url("/")) }, None).await;
-    let all = settled(&mut source, 2).await;
+    let mut source = open_poll(&outside, PollSource { first: FirstPoll::Skip, ..poll(&server.url("/")) }, None).await;
+    let all = settle_next(&mut source, 2).await;
     assert_eq!(bodies(&all), [json!("progress"), json!({ "id": 3 })]);
 }
 
@@ -118,23 +118,23 @@ async fn cursor_is_passed_to_the_next_poll_and_to_the_next_run() {
     })
     .await;
     let source = || PollSource {
-        asked: asked(HttpRequest { query: template(&json!({ "since": "${{ cursor }}" })), ..request(&server.url("/items")) }),
+        asked: ask_http(HttpRequest { query: template(&json!({ "since": "${{ cursor }}" })), ..request(&server.url("/items")) }),
         cursor: Some(PollCursor { start: expression("0"), next: expression("items.map(i, i.id).max()") }),
         only_new: None,
         ..poll(&server.url("/items"))
     };
-    let mut first = opened(&outside, source(), None).await;
-    assert_eq!(ids(&settled(&mut first, 2).await), [1, 2]);
+    let mut first = open_poll(&outside, source(), None).await;
+    assert_eq!(ids(&settle_next(&mut first, 2).await), [1, 2]);
     let more = messages(&mut first).await;
     assert_eq!(ids(&more), [3, 4]);
     let half = first.cursor_at(more[0].token).unwrap();
     let whole = first.cursor_at(more[1].token).unwrap();
     drop(first);
     // The first message was committed, the second was not.
-    let mut second = opened(&outside, source(), Some(&half)).await;
-    assert_eq!(ids(&settled(&mut second, 2).await), [4, 5]);
-    let mut third = opened(&outside, source(), Some(&whole)).await;
-    assert_eq!(ids(&settled(&mut third, 1).await), [5]);
+    let mut second = open_poll(&outside, source(), Some(&half)).await;
+    assert_eq!(ids(&settle_next(&mut second, 2).await), [4, 5]);
+    let mut third = open_poll(&outside, source(), Some(&whole)).await;
+    assert_eq!(ids(&settle_next(&mut third, 1).await), [5]);
 }
 
 #[tokio::test]
@@ -147,12 +147,12 @@ async fn pages_are_followed_to_the_last() {
     })
     .await;
     let source = PollSource {
-        asked: asked(HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..request(&server.url("/items")) }),
+        asked: ask_http(HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..request(&server.url("/items")) }),
         next_page: Some(expression("body.next")),
         ..poll(&server.url("/items"))
     };
-    let mut source = opened(&outside, source, None).await;
-    let all = settled(&mut source, 3).await;
+    let mut source = open_poll(&outside, source, None).await;
+    let all = settle_next(&mut source, 3).await;
     assert_eq!(ids(&all), [1, 2, 3]);
     assert_eq!(all[2].about["page"], json!(3));
 }
@@ -167,14 +167,14 @@ async fn poll_that_breaks_off_makes_no_messages_and_knows_nothing() {
     })
     .await;
     let source = || PollSource {
-        asked: asked(HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..request(&server.url("/items")) }),
+        asked: ask_http(HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..request(&server.url("/items")) }),
         next_page: Some(expression("body.next")),
         ..poll(&server.url("/items"))
     };
-    let mut first = opened(&outside, source(), None).await;
+    let mut first = open_poll(&outside, source(), None).await;
     assert_eq!(next(&mut first).await.unwrap_err().kind, SensorErrorKind::Connect);
-    let mut second = opened(&outside, source(), None).await;
-    assert_eq!(ids(&settled(&mut second, 2).await), [1, 2]);
+    let mut second = open_poll(&outside, source(), None).await;
+    assert_eq!(ids(&settle_next(&mut second, 2).await), [1, 2]);
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn refusals_of_a_server_have_their_kinds() {
         let error = error_of(move |_, _| answer(status, "", ""), |source| source).await;
         assert_eq!(error.kind, kind, "{status}");
     }
-    let denied = error_of(|_, _| ok(&json!({})), |source| PollSource { asked: asked(request("http://192.0.2.1/")), ..source }).await;
+    let denied = error_of(|_, _| ok(&json!({})), |source| PollSource { asked: ask_http(request("http://192.0.2.1/")), ..source }).await;
     assert_eq!(denied.kind, SensorErrorKind::EgressDenied, "{denied}");
 }
 
@@ -224,10 +224,10 @@ async fn answer_without_a_body_is_an_empty_poll() {
     })
     .await;
     let source = PollSource { items: Some(expression("body")), ..poll(&server.url("/")) };
-    let mut source = opened(&outside, source, None).await;
-    let all = settled(&mut source, 2).await;
+    let mut source = open_poll(&outside, source, None).await;
+    let all = settle_next(&mut source, 2).await;
     assert_eq!(bodies(&all), [json!("progress"), json!({ "id": 1 })]);
-    assert!(server.asked().len() >= 4);
+    assert!(server.requests().len() >= 4);
 }
 
 #[tokio::test]
@@ -245,9 +245,9 @@ async fn answer_is_read_in_its_charset_and_without_its_compression() {
         [head.as_bytes(), &body].concat()
     })
     .await;
-    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
-    assert_eq!(bodies(&settled(&mut source, 2).await), [json!({ "id": "€" }), json!({ "id": "b" })]);
-    assert_eq!(server.asked()[0].header("accept-encoding"), Some("gzip, deflate, br, zstd"));
+    let mut source = open_poll(&outside, poll(&server.url("/items")), None).await;
+    assert_eq!(bodies(&settle_next(&mut source, 2).await), [json!({ "id": "€" }), json!({ "id": "b" })]);
+    assert_eq!(server.requests()[0].header("accept-encoding"), Some("gzip, deflate, br, zstd"));
 }
 
 #[tokio::test]
@@ -259,8 +259,8 @@ async fn text_of_a_poll_may_declare_its_charset_itself() {
     })
     .await;
     let source = PollSource { items: Some(expression("[{'id': body}]")), reading: reading(Decode::Text), ..poll(&server.url("/")) };
-    let mut source = opened(&outside, source, None).await;
-    let all = bodies(&settled(&mut source, 1).await);
+    let mut source = open_poll(&outside, source, None).await;
+    let all = bodies(&settle_next(&mut source, 1).await);
     assert!(all[0]["id"].as_str().unwrap().ends_with("<a>П</a>"), "{all:?}");
 }
 
@@ -289,9 +289,9 @@ async fn server_that_asks_to_be_left_alone_is_left_alone() {
         _ => ok(&items(1..2)),
     })
     .await;
-    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
+    let mut source = open_poll(&outside, poll(&server.url("/items")), None).await;
     let begin = std::time::Instant::now();
-    assert_eq!(ids(&settled(&mut source, 1).await), [1]);
+    assert_eq!(ids(&settle_next(&mut source, 1).await), [1]);
     assert!(begin.elapsed() >= Duration::from_millis(900), "{:?}", begin.elapsed());
     assert!(outside.lines()[0].contains("left alone for 1 seconds"), "{:?}", outside.lines());
 }
@@ -304,10 +304,10 @@ async fn server_that_knows_its_answer_need_not_repeat_it() {
         _ => answer("200 OK", "etag: \"one\"\r\n", &items(1..2).to_string()),
     })
     .await;
-    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
-    assert_eq!(ids(&settled(&mut source, 1).await), [1]);
-    is_silent_until(&mut source, "the server is asked again", || server.asked().len() >= 3).await;
-    assert!(server.asked().iter().skip(1).all(|asked| asked.header("if-none-match") == Some("\"one\"")));
+    let mut source = open_poll(&outside, poll(&server.url("/items")), None).await;
+    assert_eq!(ids(&settle_next(&mut source, 1).await), [1]);
+    is_silent_until(&mut source, "the server is asked again", || server.requests().len() >= 3).await;
+    assert!(server.requests().iter().skip(1).all(|asked| asked.header("if-none-match") == Some("\"one\"")));
 }
 
 #[tokio::test]
@@ -321,8 +321,8 @@ async fn server_that_goes_back_in_time_repeats_nothing_with_ids() {
         }))
     })
     .await;
-    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
-    assert_eq!(ids(&settled(&mut source, 5).await), [3, 4, 1, 2, 5]);
+    let mut source = open_poll(&outside, poll(&server.url("/items")), None).await;
+    assert_eq!(ids(&settle_next(&mut source, 5).await), [3, 4, 1, 2, 5]);
     assert!(is_silent(&mut source).await);
 }
 
@@ -331,10 +331,10 @@ async fn key_is_sent_in_a_header_and_never_shown() {
     let outside = Outside::new();
     let server = serve(|_, _| answer("403 Forbidden", "", "")).await;
     let headers = template(&json!({ "authorization": "Bearer ${{ keys[\"dev.token\"] }}" }));
-    let source = PollSource { asked: asked(HttpRequest { headers, ..request(&server.url("/")) }), ..poll(&server.url("/")) };
-    let mut source = opened(&outside, source, None).await;
+    let source = PollSource { asked: ask_http(HttpRequest { headers, ..request(&server.url("/")) }), ..poll(&server.url("/")) };
+    let mut source = open_poll(&outside, source, None).await;
     let error = next(&mut source).await.unwrap_err();
-    assert_eq!(server.asked()[0].header("authorization"), Some("Bearer sesame-open-wide"));
+    assert_eq!(server.requests()[0].header("authorization"), Some("Bearer sesame-open-wide"));
     assert!(!error.to_string().contains("sesame"), "{error}");
 }
 
@@ -343,10 +343,10 @@ async fn poll_with_a_signature_is_refused_before_it_is_sent() {
     let outside = Outside::new();
     let server = serve(|_, _| answer("200 OK", "", "")).await;
     let signing = Some(RequestSigning { scheme: SigningScheme::Standard, key: template(&json!("${{ keys[\"dev.token\"] }}")) });
-    let source = PollSource { asked: asked(HttpRequest { signing, ..request(&server.url("/")) }), ..poll(&server.url("/")) };
-    let error = next(&mut opened(&outside, source, None).await).await.unwrap_err();
+    let source = PollSource { asked: ask_http(HttpRequest { signing, ..request(&server.url("/")) }), ..poll(&server.url("/")) };
+    let error = next(&mut open_poll(&outside, source, None).await).await.unwrap_err();
     assert!(error.to_string().contains("cannot be signed"), "{error}");
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
@@ -363,12 +363,12 @@ async fn key_that_a_server_repeats_is_masked_in_its_answer_and_in_errors() {
     .await;
     let headers = template(&json!({ "authorization": "Bearer ${{ keys[\"dev.token\"] }}" }));
     let source = PollSource {
-        asked: asked(HttpRequest { headers, ..request(&server.url("/")) }),
+        asked: ask_http(HttpRequest { headers, ..request(&server.url("/")) }),
         items: Some(expression("body.items.map(i, {'id': i, 'header': headers['x-heard']})")),
         ..poll(&server.url("/"))
     };
-    let mut source = opened(&outside, source, None).await;
-    let all = settled(&mut source, 1).await;
+    let mut source = open_poll(&outside, source, None).await;
+    let all = settle_next(&mut source, 1).await;
     let item = json!({ "id": 0, "heard": "Bearer [redacted dev.token]", "database": "[redacted ensue.database_password]" });
     assert_eq!(bodies(&all), [json!({ "id": item, "header": "Bearer [redacted dev.token]" })]);
     let error = next(&mut source).await.unwrap_err();
@@ -376,7 +376,9 @@ async fn key_that_a_server_repeats_is_masked_in_its_answer_and_in_errors() {
 }
 
 /// Polls a connection once, and returns the error of the poll and the state of the connection.
-async fn state_of_connection(answers: impl Fn(u32, &Asked) -> Vec<u8> + Send + Sync + 'static) -> (SourceError, ConnectionStatus) {
+async fn state_of_connection(
+    answers: impl Fn(u32, &ReceivedRequest) -> Vec<u8> + Send + Sync + 'static,
+) -> (SourceError, ConnectionStatus) {
     let server = serve(answers).await;
     let http = HttpEndpoint {
         url: server.url("/api/").parse().unwrap(),
@@ -395,7 +397,7 @@ async fn state_of_connection(answers: impl Fn(u32, &Asked) -> Vec<u8> + Send + S
     let connections = Arc::new(Connections::new(all, egress, Arc::new(SystemClock::new()), Arc::new(NoKeys)));
     let outside = Outside::with(connections.clone());
     let request = HttpRequest { connection: Some(UsedConnection::Named(orders.clone())), ..request("/items") };
-    let mut source = opened(&outside, PollSource { asked: asked(request), ..poll("") }, None).await;
+    let mut source = open_poll(&outside, PollSource { asked: ask_http(request), ..poll("") }, None).await;
     (next(&mut source).await.unwrap_err(), connections.status(&orders).unwrap())
 }
 
@@ -444,6 +446,6 @@ async fn all_values_of_a_repeated_header_are_read() {
     let outside = Outside::new();
     let server = serve(|_, _| answer("200 OK", "content-type: application/json\r\nx-part: one\r\nx-part: two\r\n", "{}")).await;
     let source = PollSource { items: Some(expression("[{'id': headers['x-part']}]")), ..poll(&server.url("/items")) };
-    let mut source = opened(&outside, source, None).await;
-    assert_eq!(bodies(&settled(&mut source, 1).await), [json!({ "id": "one, two" })]);
+    let mut source = open_poll(&outside, source, None).await;
+    assert_eq!(bodies(&settle_next(&mut source, 1).await), [json!({ "id": "one, two" })]);
 }

@@ -21,7 +21,7 @@ fn process(program: &str) -> ProcessSource {
     }
 }
 
-async fn started(outside: &Outside, script: &str) -> Box<dyn Running> {
+async fn start_script(outside: &Outside, script: &str) -> Box<dyn Running> {
     with(outside, script, process("./watch.sh")).await
 }
 
@@ -39,8 +39,8 @@ fn is_alive(pid: &Value) -> bool {
 async fn lines_of_a_program_become_messages() {
     let outside = Outside::new();
     let script = r#"echo '{"event":{"a":1},"cursor":5,"time":"2026-01-01T00:00:00Z"}'; echo '{"log":"hello"}'; echo '{"b":2}'; echo '[3]'; echo '{"event":1,"other":2}'; echo no json; sleep 60"#;
-    let mut source = started(&outside, script).await;
-    let all = settled(&mut source, 5).await;
+    let mut source = start_script(&outside, script).await;
+    let all = settle_next(&mut source, 5).await;
     let expected = [json!({ "a": 1 }), json!({ "b": 2 }), json!([3]), json!({ "event": 1, "other": 2 }), json!({ "bytes": "no json" })];
     assert_eq!(bodies(&all), expected);
     assert_eq!(all[0].time.map(|time| time.to_string()).as_deref(), Some("2026-01-01T00:00:00.000000Z"));
@@ -73,7 +73,7 @@ async fn standard_error_is_the_log_without_the_values_of_keys() {
     outside.program("watch.sh", "#!/bin/sh\nread line; echo \"got $line\" >&2; echo 1; sleep 60\n");
     let input = Some(template(&json!("${{ keys[\"dev.token\"] }}")));
     let mut source = outside.open(Source::Process(Arc::new(ProcessSource { input, ..process("./watch.sh") })), None).await.unwrap();
-    settled(&mut source, 1).await;
+    settle_next(&mut source, 1).await;
     until("the line is in the log", || !outside.lines().is_empty()).await;
     let line = outside.lines().remove(0);
     assert!(line.starts_with("got ") && !line.contains("sesame"), "{line}");
@@ -90,7 +90,7 @@ async fn what_a_program_reports_of_a_part_and_logs_has_no_values_of_keys() {
     );
     let env = vec![("KEY".to_owned(), template(&json!("${{ keys[\"dev.token\"] }}")))];
     let mut source = outside.open(Source::Process(Arc::new(ProcessSource { env, ..process("./watch.sh") })), None).await.unwrap();
-    settled(&mut source, 1).await;
+    settle_next(&mut source, 1).await;
     let lines = outside.lines();
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].starts_with("https://a.example/?key=") && lines[0].contains(" fails: no "), "{lines:?}");
@@ -101,7 +101,7 @@ async fn what_a_program_reports_of_a_part_and_logs_has_no_values_of_keys() {
 #[tokio::test]
 async fn program_hears_how_many_of_its_messages_are_settled() {
     let outside = Outside::new();
-    let mut source = started(&outside, r#"read first; echo 1; echo 2; while read line; do echo "{\"heard\":$line}"; done"#).await;
+    let mut source = start_script(&outside, r#"read first; echo 1; echo 2; while read line; do echo "{\"heard\":$line}"; done"#).await;
     let mut all = Vec::new();
     while all.len() < 2 {
         all.extend(messages(&mut source).await);
@@ -114,21 +114,21 @@ async fn program_hears_how_many_of_its_messages_are_settled() {
 #[tokio::test]
 async fn program_that_ends_with_success_is_done_or_started_again() {
     let outside = Outside::new();
-    let mut source = started(&outside, "echo 1; printf 2").await;
-    assert_eq!(bodies(&settled(&mut source, 2).await), [json!(1), json!(2)], "its last line is complete even without a line break");
-    assert!(matches!(next(&mut source).await, Ok(Pulled::Done)));
+    let mut source = start_script(&outside, "echo 1; printf 2").await;
+    assert_eq!(bodies(&settle_next(&mut source, 2).await), [json!(1), json!(2)], "its last line is complete even without a line break");
+    assert!(matches!(next(&mut source).await, Ok(PullOutcome::Done)));
     source.close().await;
     let mut again = with(&outside, "echo 1", ProcessSource { restart: Restart::Always, ..process("./watch.sh") }).await;
-    assert_eq!(bodies(&settled(&mut again, 3).await), [json!(1), json!(1), json!(1)]);
+    assert_eq!(bodies(&settle_next(&mut again, 3).await), [json!(1), json!(1), json!(1)]);
     again.close().await;
 }
 
 #[tokio::test]
 async fn program_that_says_that_it_is_done_is_stopped() {
     let outside = Outside::new();
-    let mut source = started(&outside, r#"echo 1; echo '{"done":true}'; echo 2; exec sleep 60"#).await;
-    assert_eq!(bodies(&settled(&mut source, 1).await), [json!(1)]);
-    assert!(matches!(next(&mut source).await, Ok(Pulled::Done)));
+    let mut source = start_script(&outside, r#"echo 1; echo '{"done":true}'; echo 2; exec sleep 60"#).await;
+    assert_eq!(bodies(&settle_next(&mut source, 1).await), [json!(1)]);
+    assert!(matches!(next(&mut source).await, Ok(PullOutcome::Done)));
     source.close().await;
     until("nothing of it is left", || outside.keepers() == 0).await;
 }
@@ -136,11 +136,11 @@ async fn program_that_says_that_it_is_done_is_stopped() {
 #[tokio::test]
 async fn program_that_dies_at_once_is_reported_with_its_exit_code() {
     let outside = Outside::new();
-    let mut source = started(&outside, "printf half; exit 3").await;
+    let mut source = start_script(&outside, "printf half; exit 3").await;
     let error = next(&mut source).await.unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (SensorErrorKind::Exited, "the program ended with exit code 3"));
     assert!(outside.lines()[0].contains("within a line"), "{:?}", outside.lines());
-    let mut killed = started(&outside, "kill -9 $$").await;
+    let mut killed = start_script(&outside, "kill -9 $$").await;
     assert!(next(&mut killed).await.unwrap_err().message.contains("by signal 9"));
 }
 
@@ -159,7 +159,7 @@ async fn missing_program_is_not_found() {
 #[tokio::test]
 async fn program_that_prints_nothing_is_waited_for() {
     let outside = Outside::new();
-    let mut source = started(&outside, "exec sleep 60").await;
+    let mut source = start_script(&outside, "exec sleep 60").await;
     assert!(is_silent(&mut source).await);
     source.close().await;
     until("nothing of it is left", || outside.keepers() == 0).await;
@@ -168,8 +168,9 @@ async fn program_that_prints_nothing_is_waited_for() {
 #[tokio::test]
 async fn half_a_line_and_invalid_text_are_no_loss_of_later_lines() {
     let outside = Outside::new();
-    let mut source = started(&outside, r#"printf '{"a"'; sleep 0.2; printf ':1}\n'; printf '\377\376\n'; echo '"after"'; sleep 60"#).await;
-    let all = settled(&mut source, 3).await;
+    let mut source =
+        start_script(&outside, r#"printf '{"a"'; sleep 0.2; printf ':1}\n'; printf '\377\376\n'; echo '"after"'; sleep 60"#).await;
+    let all = settle_next(&mut source, 3).await;
     assert_eq!(bodies(&all)[0], json!({ "a": 1 }));
     assert!(matches!(&all[1].body, Body::Bytes(bytes) if **bytes == *b"\xff\xfe"));
     assert_eq!(bodies(&all)[2], json!("after"));
@@ -191,7 +192,7 @@ async fn program_that_prints_a_gigabyte_waits_until_somebody_reads() {
         last = more.last().unwrap().token;
     }
     while let Ok(pulled) = tokio::time::timeout(Duration::from_millis(300), source.next(ROOM)).await {
-        let Ok(Pulled::Messages(more)) = pulled else { panic!("the source is done") };
+        let Ok(PullOutcome::Messages(more)) = pulled else { panic!("the source is done") };
         lines += more.len();
         last = more.last().unwrap().token;
         assert!(lines <= 1_500, "{lines}");
@@ -207,15 +208,15 @@ async fn line_without_an_end_is_cut() {
     let outside = Outside::new();
     let source = ProcessSource { reading: reading(Decode::Text), ..process("./watch.sh") };
     let mut source = with(&outside, "head -c 6000000 /dev/zero | tr '\\0' x; echo; echo next; sleep 60", source).await;
-    assert_eq!(bodies(&settled(&mut source, 2).await), [json!({ "cut": 6_000_000 }), json!({ "bytes": "next" })]);
+    assert_eq!(bodies(&settle_next(&mut source, 2).await), [json!({ "cut": 6_000_000 }), json!({ "bytes": "next" })]);
     source.close().await;
 }
 
 #[tokio::test]
 async fn program_that_ignores_sigterm_is_killed_after_its_grace_period() {
     let outside = Outside::new();
-    let mut source = started(&outside, r#"trap "" TERM; echo $$; while :; do sleep 0.1; done"#).await;
-    let pid = bodies(&settled(&mut source, 1).await).remove(0);
+    let mut source = start_script(&outside, r#"trap "" TERM; echo $$; while :; do sleep 0.1; done"#).await;
+    let pid = bodies(&settle_next(&mut source, 1).await).remove(0);
     assert!(is_alive(&pid));
     let begin = std::time::Instant::now();
     source.close().await;
@@ -226,8 +227,8 @@ async fn program_that_ignores_sigterm_is_killed_after_its_grace_period() {
 #[tokio::test]
 async fn processes_that_a_program_started_end_with_it() {
     let outside = Outside::new();
-    let mut source = started(&outside, "setsid sleep 61 & echo $!; wait").await;
-    let pid = bodies(&settled(&mut source, 1).await).remove(0);
+    let mut source = start_script(&outside, "setsid sleep 61 & echo $!; wait").await;
+    let pid = bodies(&settle_next(&mut source, 1).await).remove(0);
     assert!(is_alive(&pid));
     source.close().await;
     assert!(!is_alive(&pid));
@@ -236,8 +237,8 @@ async fn processes_that_a_program_started_end_with_it() {
 #[tokio::test]
 async fn dropped_program_ends_as_if_the_node_were_gone() {
     let outside = Outside::new();
-    let mut source = started(&outside, r#"trap "" TERM; echo $$; while :; do sleep 0.1; done"#).await;
-    let pid = bodies(&settled(&mut source, 1).await).remove(0);
+    let mut source = start_script(&outside, r#"trap "" TERM; echo $$; while :; do sleep 0.1; done"#).await;
+    let pid = bodies(&settle_next(&mut source, 1).await).remove(0);
     drop(source);
     until("the program has ended", || !is_alive(&pid)).await;
     until("nothing of it is left", || outside.keepers() == 0).await;
@@ -246,8 +247,8 @@ async fn dropped_program_ends_as_if_the_node_were_gone() {
 #[tokio::test]
 async fn program_whose_keeper_was_killed_is_ended_by_the_next_node() {
     let outside = Outside::new();
-    let mut source = started(&outside, r#"trap "" TERM HUP; echo "[$$,$PPID]"; while :; do sleep 0.1; done"#).await;
-    let pids = bodies(&settled(&mut source, 1).await).remove(0);
+    let mut source = start_script(&outside, r#"trap "" TERM HUP; echo "[$$,$PPID]"; while :; do sleep 0.1; done"#).await;
+    let pids = bodies(&settle_next(&mut source, 1).await).remove(0);
     let keeper = rustix::process::Pid::from_raw(i32::try_from(pids[1].as_i64().unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
     until("the keeper has ended", || !is_alive(&pids[1])).await;

@@ -103,7 +103,7 @@ fn languages(test: &str) -> Vec<(Outside, &'static Language)> {
 async fn sensor_emits_and_hears_of_its_acks() {
     for (outside, language) in languages("sensor_emits_and_hears_of_its_acks") {
         let mut running = outside.open(source(language), None).await.unwrap();
-        let all = settled(&mut running, 3).await;
+        let all = settle_next(&mut running, 3).await;
         assert_eq!(bodies(&all), [json!({ "number": 1 }), json!({ "number": 2 }), json!({ "acked": 2 })], "{:?}", outside.lines());
         assert!(outside.lines().contains(&"started with device".to_owned()), "{:?}", outside.lines());
         assert!(outside.lines().iter().any(|line| line.to_lowercase() == "in the log: true"), "{:?}", outside.lines());
@@ -120,7 +120,7 @@ async fn sensor_continues_after_its_cursor() {
     for (outside, language) in languages("sensor_continues_after_its_cursor") {
         let cursor = Document::from_value(&json!(7));
         let mut running = outside.open(source(language), Some(&cursor)).await.unwrap();
-        let all = settled(&mut running, 2).await;
+        let all = settle_next(&mut running, 2).await;
         assert_eq!(bodies(&all), [json!({ "number": 8 }), json!({ "number": 9 })], "{:?}", outside.lines());
         running.close().await;
     }
@@ -131,7 +131,7 @@ async fn sensor_ends_by_itself_when_it_is_asked_to_stop() {
     for (outside, language) in languages("sensor_ends_by_itself_when_it_is_asked_to_stop") {
         // It would be killed only long after the test has given up.
         let mut running = outside.open(source_with_grace(language, PATIENCE * 10), None).await.unwrap();
-        settled(&mut running, 3).await;
+        settle_next(&mut running, 3).await;
         tokio::time::timeout(PATIENCE, running.close()).await.expect("it ends by itself");
     }
 }

@@ -15,7 +15,7 @@ use ensue_engine::command::{Answer, Ask, Command, Refusal};
 use ensue_engine::ids::AttemptId;
 use ensue_engine::names::{KeyRef, VarName};
 use ensue_engine::ports::{
-    BlobError, BlobPart, Blobs, Committed, KeptBlob, NewBlob, OutputError, OutputPart, OutputStream, Outputs, Reply, Secret, Submit,
+    BlobError, BlobPart, Blobs, CommitReceipt, KeptBlob, NewBlob, OutputError, OutputPart, OutputStream, Outputs, Reply, Secret, Submit,
     SubmitError,
 };
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
@@ -38,11 +38,11 @@ impl Submit for ScriptedSubmit {
         if matches!(answer, Ok(_) | Err(SubmitError::Refused(_))) {
             let _ = self.asked.send(command.ask);
         }
-        reply(answer.map(|answer| Committed { position: Position(9), answer }));
+        reply(answer.map(|answer| CommitReceipt { position: Position(9), answer }));
     }
 }
 
-pub(crate) fn refused(refusal: Refusal) -> Result<Answer, SubmitError> {
+pub(crate) fn refuse_with(refusal: Refusal) -> Result<Answer, SubmitError> {
     Err(SubmitError::Refused(refusal))
 }
 
@@ -122,19 +122,19 @@ impl PackFiles for PackFolder {
 /// The output: the beginning of each stream, its length, and whether it has ended.
 #[derive(Default)]
 pub(crate) struct KeptOutputs {
-    kept: Mutex<BTreeMap<(AttemptId, OutputStream), Printed>>,
+    kept: Mutex<BTreeMap<(AttemptId, OutputStream), StreamHead>>,
     in_all: Mutex<BTreeMap<(AttemptId, OutputStream), u64>>,
     finished: Mutex<Vec<AttemptId>>,
     changes: watch::Sender<u64>,
 }
 
 /// The beginning of a stream, and its length.
-type Printed = (Vec<u8>, u64);
+type StreamHead = (Vec<u8>, u64);
 
 const KEPT_BYTES_MAX: usize = 64 << 10;
 
 impl KeptOutputs {
-    pub(crate) fn printed(&self, number: u32, stream: OutputStream) -> Printed {
+    pub(crate) fn stream_head(&self, number: u32, stream: OutputStream) -> StreamHead {
         self.kept.lock().unwrap().get(&(attempt(number), stream)).cloned().unwrap_or_default()
     }
 
@@ -157,7 +157,7 @@ impl KeptOutputs {
         let mut changes = self.changes.subscribe();
         loop {
             changes.mark_unchanged();
-            if String::from_utf8_lossy(&self.printed(number, stream).0).contains(text) {
+            if String::from_utf8_lossy(&self.stream_head(number, stream).0).contains(text) {
                 return;
             }
             changes.changed().await.unwrap();
@@ -178,7 +178,7 @@ impl Outputs for KeptOutputs {
         Ok(())
     }
 
-    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+    fn accepted_offset(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
         Ok(self.kept.lock().unwrap().get(&(attempt, stream)).map_or(0, |(_, total)| *total))
     }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike, 
 use super::{Zone, timestamp_in_range, zone};
 use crate::error::Fault;
 use crate::functions::signature::{Gives, STRING, TIMESTAMP, takes};
-use crate::functions::{Arguments, Form, Function};
+use crate::functions::{Arguments, CallForm, Function};
 use crate::value::Value;
 
 const HTTP_EXAMPLE: &str = "Sat, 31 Jan 2026 09:00:00 GMT";
@@ -21,7 +21,7 @@ const LEAP_SECOND: u32 = 1_000_000_000;
 
 pub(in crate::functions) const FUNCTIONS: &[Function] = &[
     Function::new(
-        Form::Function,
+        CallForm::Function,
         "times.parseHttp",
         "times.parseHttp(\"Sat, 31 Jan 2026 09:00:00 GMT\")",
         &[takes(&[STRING], Gives::A(TIMESTAMP))],
@@ -32,7 +32,7 @@ pub(in crate::functions) const FUNCTIONS: &[Function] = &[
         },
     ),
     Function::new(
-        Form::Function,
+        CallForm::Function,
         "times.parseMail",
         "times.parseMail(\"Sat, 31 Jan 2026 10:00:00 +0100\")",
         &[takes(&[STRING], Gives::A(TIMESTAMP))],
@@ -43,7 +43,7 @@ pub(in crate::functions) const FUNCTIONS: &[Function] = &[
         },
     ),
     Function::new(
-        Form::Function,
+        CallForm::Function,
         "times.parseLocal",
         "times.parseLocal(\"2026-01-31 10:00:00\", \"Europe/Berlin\")",
         &[takes(&[STRING, STRING], Gives::A(TIMESTAMP))],

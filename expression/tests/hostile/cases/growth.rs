@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Case, Then, bound, case, deep, filled, list, object, over, text};
+use super::{Case, Then, bound, case, deep, fill_source, list, object, over, text};
 
 /// L05: values that grow.
 pub(super) fn growth() -> Vec<Case> {
@@ -17,7 +17,7 @@ pub(super) fn growth() -> Vec<Case> {
         case("growth: a list doubled", bound("[1, 2]", "@ + @", 40, "size(@)"), Then::Exhausted),
         case(
             "growth: a text doubled by nested loops",
-            "['a'].map(a, a+a).map(b, b+b)".to_owned() + &filled(".map(b,b+b)", 80),
+            "['a'].map(a, a+a).map(b, b+b)".to_owned() + &fill_source(".map(b,b+b)", 80),
             Then::Exhausted,
         ),
         case("growth: a text replaced by itself", bound("'ab'", "@.replace('a', @).replace('b', @)", 12, "size(@)"), Then::Exhausted),
@@ -50,8 +50,12 @@ pub(super) fn growth() -> Vec<Case> {
         case("growth: shared parts formatted", bound("1", "[@, @, @, @, @, @, @, @]", 40, "'%s'.format([@])"), Then::Exhausted),
         case("growth: shared parts as a result", bound("1", "[@, @, @, @, @, @, @, @]", 40, "@"), Then::Exhausted),
         case("growth: shared parts flattened", bound("1", "[@, @, @, @, @, @, @, @]", 40, "@.flatten(40)"), Then::Exhausted),
-        case("growth: nested without end", format!("[1]{}", filled(".map(x,[x])", 20)), Then::Exhausted),
-        case("growth: optionals nested without end", format!("optional.of(1){}", filled(".optMap(x,optional.of(x))", 20)), Then::Exhausted),
+        case("growth: nested without end", format!("[1]{}", fill_source(".map(x,[x])", 20)), Then::Exhausted),
+        case(
+            "growth: optionals nested without end",
+            format!("optional.of(1){}", fill_source(".optMap(x,optional.of(x))", 20)),
+            Then::Exhausted,
+        ),
         over("growth: the whole document as a result", numbers(300_000), "event", Then::Exhausted),
         over(
             "growth: the whole document, many times",

@@ -24,7 +24,7 @@ pub(super) struct Case {
     pub(super) container: String,
     /// Values by name, in protobuf's JSON.
     pub(super) bindings: Vec<(String, Json)>,
-    pub(super) expected: Expected,
+    pub(super) expected: Expectation,
     /// Names without a declaration in the specification's own checker, if the case switches the checker off.
     pub(super) undeclared: Vec<String>,
     /// Names that are declared with a type.
@@ -33,7 +33,7 @@ pub(super) struct Case {
     pub(super) text: String,
 }
 
-pub(super) enum Expected {
+pub(super) enum Expectation {
     /// A value in protobuf's JSON.
     Value(Json),
     /// One of these errors.
@@ -62,7 +62,7 @@ impl Case {
     fn new(line: &Json) -> Self {
         let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
         let mut case = line["case"].clone();
-        let expected = Expected::of(&case);
+        let expected = Expectation::of(&case);
         let name = text(&case["name"]);
         let fields = case.as_object_mut().expect("a case is an object");
         for field in ["name", "description", "evalError"] {
@@ -94,7 +94,7 @@ impl Case {
     }
 }
 
-impl Expected {
+impl Expectation {
     fn of(case: &Json) -> Self {
         if let Some(errors) = case["evalError"]["errors"].as_array() {
             return Self::Errors(errors.iter().map(|error| error["message"].as_str().unwrap_or_default().to_owned()).collect());

@@ -28,7 +28,7 @@ fn bytes(value: &Json) -> Vec<u8> {
 }
 
 /// The value of a binding, or `None` for a message that is not a value of the language.
-pub(super) fn made(value: &Json) -> Option<Value<'_>> {
+pub(super) fn parse_value(value: &Json) -> Option<Value<'_>> {
     Some(match parts(value) {
         ("nullValue", _) => Value::Null,
         ("boolValue", value) => Value::Bool(value == true),
@@ -37,9 +37,9 @@ pub(super) fn made(value: &Json) -> Option<Value<'_>> {
         ("doubleValue", value) => Value::Double(number(value)),
         ("stringValue", value) => Value::from(value.as_str().unwrap_or_default()),
         ("bytesValue", value) => Value::Bytes(bytes(value).into()),
-        ("listValue", value) => Value::list(items(value, "values").map(made).collect::<Option<Vec<_>>>()?),
+        ("listValue", value) => Value::list(items(value, "values").map(parse_value).collect::<Option<Vec<_>>>()?),
         ("mapValue", value) => {
-            let entries = items(value, "entries").map(|entry| Some((key(entry), made(&entry["value"])?)));
+            let entries = items(value, "entries").map(|entry| Some((key(entry), parse_value(&entry["value"])?)));
             Value::map(entries.collect::<Option<Vec<_>>>()?)
         }
         ("objectValue", message) if message["@type"] == "type.googleapis.com/google.protobuf.Duration" => {

@@ -28,14 +28,14 @@ impl Oracle {
     pub(super) fn evaluate(&self, source: &str, event: &Json) -> Result<Theirs, String> {
         let program = self.env.compile(source).map_err(|error| format!("{NOT_COMPILED}{error}"))?;
         let mut context = Context::with_env(Arc::clone(&self.env));
-        context.add_variable_from_value("event", given(event));
+        context.add_variable_from_value("event", to_oracle_value(event));
         program.execute(&context).map_err(|error| error.to_string())
     }
 }
 
 /// A document as the oracle gets it, with numbers as we read them. Its own conversion turns all non-negative
 /// integers into uints, and most expressions over integers would fail.
-fn given(json: &Json) -> Theirs {
+fn to_oracle_value(json: &Json) -> Theirs {
     match json {
         Json::Null => Theirs::Null,
         Json::Bool(value) => Theirs::Bool(*value),
@@ -45,9 +45,9 @@ fn given(json: &Json) -> Theirs {
             (None, None, value) => Theirs::Float(value.unwrap_or_default()),
         },
         Json::String(text) => Theirs::String(Arc::new(text.clone())),
-        Json::Array(items) => Theirs::List(Arc::new(items.iter().map(given).collect())),
+        Json::Array(items) => Theirs::List(Arc::new(items.iter().map(to_oracle_value).collect())),
         Json::Object(fields) => {
-            let entries = fields.iter().map(|(name, value)| (Key::from(name.as_str()), given(value)));
+            let entries = fields.iter().map(|(name, value)| (Key::from(name.as_str()), to_oracle_value(value)));
             Theirs::Map(Map { map: Arc::new(entries.collect()) })
         }
     }

@@ -12,7 +12,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::super::ProviderError;
-use super::super::exchange::{Exchange, Told};
+use super::super::exchange::{Exchange, ServerAnswer};
 use super::signature::secret;
 use crate::config::{AwsCredentials, AwsProfile, read_secret};
 
@@ -121,7 +121,7 @@ impl CredentialSource {
         Ok(get(role)?.body)
     }
 
-    fn ask(&self, method: Method, url: &str, header: Option<(HeaderName, &[u8])>) -> Result<Told, ProviderError> {
+    fn ask(&self, method: Method, url: &str, header: Option<(HeaderName, &[u8])>) -> Result<ServerAnswer, ProviderError> {
         let url = Url::parse(url).map_err(|_| ProviderError("the address of the credentials is not a URL".to_owned()))?;
         let mut headers = HeaderMap::new();
         if let Some((name, value)) = header {

@@ -88,7 +88,7 @@ pub(super) fn secret(text: &str) -> Secret {
 mod tests {
     use super::*;
 
-    fn signed(url: &str, token: Option<&str>, headers: &[(&'static str, &'static str)], body: &str) -> String {
+    fn sign_sample(url: &str, token: Option<&str>, headers: &[(&'static str, &'static str)], body: &str) -> String {
         let credentials = Credentials {
             key_id: "AKIDEXAMPLE".to_owned(),
             secret_key: secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn signature_is_that_of_the_published_test_suite() {
         let expected = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-date, Signature=5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b";
-        assert_eq!(signed("https://example.amazonaws.com/", None, &[], ""), expected);
+        assert_eq!(sign_sample("https://example.amazonaws.com/", None, &[], ""), expected);
     }
 
     /// Signed by botocore 1.44.8, the signer of AWS's own Python SDK.
@@ -117,7 +117,7 @@ mod tests {
         let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", "secretsmanager.GetSecretValue")];
         let body = r#"{"SecretId":"team/release"}"#;
         let expected = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/eu-central-1/secretsmanager/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target, Signature=5e90c34b1f1397a940abf24c88b56ca25399e5256464d483058825d418c2f741";
-        assert_eq!(signed("https://secretsmanager.eu-central-1.amazonaws.com/", Some(token), &headers, body), expected);
+        assert_eq!(sign_sample("https://secretsmanager.eu-central-1.amazonaws.com/", Some(token), &headers, body), expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ensue_connectors::world::{PartReport, PartState};
-use ensue_connectors::{Connect, Guarantee, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
+use ensue_connectors::{Connect, Guarantee, MessageSource, Pending, PullOutcome, Room, SensorErrorKind, SourceError, Token, World};
 use ensue_engine::catalog::Sensor;
 use ensue_engine::command::Ask;
 use ensue_engine::fact::Fact;
@@ -58,8 +58,8 @@ fn away() -> PartState {
 }
 
 impl Connect for Reporter {
-    fn open(&self, _: Arc<Sensor>, world: Arc<World>, _: Option<Document>) -> Pending<'_, Result<Box<dyn Source>, SourceError>> {
-        let source: Box<dyn Source> = Box::new(Open { reporter: self.clone(), world });
+    fn open(&self, _: Arc<Sensor>, world: Arc<World>, _: Option<Document>) -> Pending<'_, Result<Box<dyn MessageSource>, SourceError>> {
+        let source: Box<dyn MessageSource> = Box::new(Open { reporter: self.clone(), world });
         Box::pin(std::future::ready(Ok(source)))
     }
 }
@@ -74,7 +74,7 @@ impl Open {
         self.world.parts.report(PartReport { name: "a".to_owned(), state });
     }
 
-    async fn go(&self) -> Result<Pulled, SourceError> {
+    async fn go(&self) -> Result<PullOutcome, SourceError> {
         loop {
             let step = self.reporter.steps.lock().unwrap().pop_front();
             match step {
@@ -86,12 +86,12 @@ impl Open {
     }
 }
 
-impl Source for Open {
+impl MessageSource for Open {
     fn guarantee(&self) -> Guarantee {
         Guarantee::ExactByCursor
     }
 
-    fn next(&mut self, _: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+    fn next(&mut self, _: Room) -> Pending<'_, Result<PullOutcome, SourceError>> {
         Box::pin(self.go())
     }
 
@@ -111,7 +111,7 @@ impl Source for Open {
 }
 
 /// Returns how often the log says that the part fails, and that it works again.
-fn recorded(site: &Site) -> (usize, usize) {
+fn count_recorded(site: &Site) -> (usize, usize) {
     let failed = site.count(|fact| matches!(fact, Fact::SensorPartFailed(_)));
     (failed, site.count(|fact| matches!(fact, Fact::SensorPartRecovered(_))))
 }
@@ -126,10 +126,10 @@ fn part_works_again_only_if_it_is_reported_after_an_outage_of_its_program() {
     site.pass(2 * SECOND);
     (0..8).for_each(|_| source.does(Step::Fails));
     site.pass(10 * MINUTE);
-    assert_eq!(recorded(&site), (1, 0), "nothing was read");
+    assert_eq!(count_recorded(&site), (1, 0), "nothing was read");
     source.works();
     site.pass(MINUTE + SECOND);
-    assert_eq!(recorded(&site), (1, 1));
+    assert_eq!(count_recorded(&site), (1, 1));
 }
 
 #[test]
@@ -141,9 +141,9 @@ fn part_that_failed_before_the_node_started_and_works_until_it_stops_is_recorded
     site.kill();
     source.works();
     site.pass(2 * SECOND);
-    assert_eq!(recorded(&site), (1, 0));
+    assert_eq!(count_recorded(&site), (1, 0));
     site.stop();
-    assert_eq!(recorded(&site), (1, 1));
+    assert_eq!(count_recorded(&site), (1, 1));
 }
 
 #[test]

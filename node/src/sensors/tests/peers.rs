@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
+use ensue_connectors::{
+    Body, Connect, Guarantee, Lag, Message, MessageSource, Pending, PullOutcome, Room, SensorErrorKind, SourceError, Token, World,
+};
 use ensue_engine::catalog::Sensor;
 use ensue_expression::Document;
 use serde_json::json;
@@ -59,9 +61,9 @@ struct Inner {
     /// The length of each cursor in bytes, with blanks before the number.
     cursor_bytes: usize,
     /// All messages of an ordered peer; those that a queue would deliver now.
-    messages: VecDeque<Stored>,
+    messages: VecDeque<StoredMessage>,
     /// The messages that a queue has delivered and that are not settled.
-    held: BTreeMap<u64, Claimed>,
+    held: BTreeMap<u64, ClaimedMessage>,
     /// How long a reader of a queue may keep a message without a word; `None` for as long as it lives.
     claim: Option<Duration>,
     /// The numbers that were delivered again because their reader said nothing for too long.
@@ -78,14 +80,14 @@ struct Inner {
 }
 
 #[derive(Clone)]
-struct Stored {
+struct StoredMessage {
     number: u64,
     sort: Sort,
 }
 
 /// A message that a reader has.
-struct Claimed {
-    stored: Stored,
+struct ClaimedMessage {
+    stored: StoredMessage,
     since: Instant,
 }
 
@@ -131,7 +133,7 @@ impl Peer {
 
     /// Sets the length of the cursors from now on.
     pub(super) fn lengthen_cursors(&self, bytes: usize) {
-        self.locked().cursor_bytes = bytes;
+        self.lock().cursor_bytes = bytes;
     }
 
     pub(super) fn add(&self, numbers: impl IntoIterator<Item = u64>) {
@@ -158,7 +160,7 @@ impl Peer {
     }
 
     fn add_each(&self, numbers: impl IntoIterator<Item = u64>, sort: &Sort) {
-        self.locked().messages.extend(numbers.into_iter().map(|number| Stored { number, sort: sort.clone() }));
+        self.lock().messages.extend(numbers.into_iter().map(|number| StoredMessage { number, sort: sort.clone() }));
     }
 
     /// Returns what the sensor of a node reads that reads this peer.
@@ -174,12 +176,12 @@ impl Peer {
 
     /// Returns true if the peer has an order of its own.
     pub(super) fn has_order(&self) -> bool {
-        self.locked().has_order
+        self.lock().has_order
     }
 
     /// Returns true if nothing goes wrong the next time.
     pub(super) fn has_no_fault_left(&self) -> bool {
-        self.locked().once.is_none()
+        self.lock().once.is_none()
     }
 
     /// Delivers messages of a queue again although they were settled.
@@ -189,65 +191,65 @@ impl Peer {
 
     /// What goes wrong the next time.
     pub(super) fn fail_next(&self, fault: Fault) {
-        self.locked().once = Some(fault);
+        self.lock().once = Some(fault);
     }
 
     /// What goes wrong until the peer is healed.
     pub(super) fn fail_always(&self, fault: Fault) {
-        self.locked().always = Some(fault);
+        self.lock().always = Some(fault);
     }
 
     pub(super) fn heal(&self) {
-        let mut inner = self.locked();
+        let mut inner = self.lock();
         (inner.once, inner.always) = (None, None);
     }
 
     /// Has each number that is settled checked.
     pub(super) fn check_settled(&self, check: impl Fn(u64) -> bool + Send + Sync + 'static) {
-        self.locked().check = Some(Arc::new(check));
+        self.lock().check = Some(Arc::new(check));
     }
 
     /// The numbers that are settled, each once, in order.
-    pub(super) fn settled(&self) -> Vec<u64> {
-        let settled: BTreeSet<u64> = self.locked().settled.iter().copied().collect();
+    pub(super) fn settled_in_order(&self) -> Vec<u64> {
+        let settled: BTreeSet<u64> = self.lock().settled.iter().copied().collect();
         settled.into_iter().collect()
     }
 
     /// The numbers that were settled although the check says that they might not be.
     pub(super) fn settled_early(&self) -> Vec<u64> {
-        self.locked().early.clone()
+        self.lock().early.clone()
     }
 
     /// The numbers that a queue delivered again because their reader said nothing for too long.
-    pub(super) fn expired(&self) -> Vec<u64> {
-        self.locked().expired.clone()
+    pub(super) fn expired_numbers(&self) -> Vec<u64> {
+        self.lock().expired.clone()
     }
 
     /// How many messages a queue would deliver now.
     pub(super) fn waiting(&self) -> usize {
-        self.locked().messages.len()
+        self.lock().messages.len()
     }
 
     /// How many messages of a queue have a reader.
-    pub(super) fn claimed(&self) -> usize {
-        self.locked().held.len()
+    pub(super) fn claimed_count(&self) -> usize {
+        self.lock().held.len()
     }
 
     pub(super) fn opens(&self) -> u64 {
-        self.locked().opens
+        self.lock().opens
     }
 
     pub(super) fn closes(&self) -> u64 {
-        self.locked().closes
+        self.lock().closes
     }
 
     /// Returns true if a queue no longer holds anything.
     pub(super) fn is_empty(&self) -> bool {
-        let inner = self.locked();
+        let inner = self.lock();
         inner.messages.is_empty() && inner.held.is_empty()
     }
 
-    fn locked(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -280,20 +282,20 @@ impl Inner {
 }
 
 impl Connect for Peer {
-    fn open(&self, _: Arc<Sensor>, _: Arc<World>, cursor: Option<Document>) -> Pending<'_, Result<Box<dyn Source>, SourceError>> {
-        let mut inner = self.locked();
+    fn open(&self, _: Arc<Sensor>, _: Arc<World>, cursor: Option<Document>) -> Pending<'_, Result<Box<dyn MessageSource>, SourceError>> {
+        let mut inner = self.lock();
         inner.opens += 1;
         if inner.is_faulty(Fault::OpenFails) {
             return Box::pin(std::future::ready(Err(SourceError::new(SensorErrorKind::Connect, "the peer is away"))));
         }
         // A queue without claims delivers again what an earlier consumer was given and did not settle.
         if inner.claim.is_none() {
-            let held: Vec<Claimed> = std::mem::take(&mut inner.held).into_values().collect();
+            let held: Vec<ClaimedMessage> = std::mem::take(&mut inner.held).into_values().collect();
             inner.messages.extend(held.into_iter().map(|claimed| claimed.stored));
         }
         let from = cursor.map_or(0, |cursor| serde_json::from_slice::<u64>(cursor.bytes()).expect("the cursor is that of this source"));
         let source = PeerSource { peer: self.clone(), from, given: BTreeMap::new(), tokens: 0, read: 0 };
-        Box::pin(std::future::ready(Ok(Box::new(source) as Box<dyn Source>)))
+        Box::pin(std::future::ready(Ok(Box::new(source) as Box<dyn MessageSource>)))
     }
 }
 
@@ -308,7 +310,7 @@ struct PeerSource {
 }
 
 impl PeerSource {
-    fn give(&mut self, stored: &Stored, place: u64) -> Message {
+    fn give(&mut self, stored: &StoredMessage, place: u64) -> Message {
         self.tokens += 1;
         self.read += 1;
         let token = Token(self.tokens);
@@ -321,14 +323,14 @@ impl PeerSource {
             Sort::Poison => Bytes::from_static(b"?"),
             Sort::Raw(bytes) => bytes.clone(),
         };
-        let key = (!self.peer.locked().has_order).then(|| format!("queue/{}", stored.number));
+        let key = (!self.peer.lock().has_order).then(|| format!("queue/{}", stored.number));
         Message { token, body: Body::Bytes(body), about: serde_json::Map::new(), key, time: None }
     }
 
     fn take(&mut self, room: Room) -> Result<Vec<Message>, SourceError> {
         let broken = || Err(SourceError::new(SensorErrorKind::Connect, "the connection broke"));
         let (most, has_order) = {
-            let mut inner = self.peer.locked();
+            let mut inner = self.peer.lock();
             if inner.is_faulty(Fault::NextPanics) {
                 drop(inner);
                 panic!("the source has a bug");
@@ -342,7 +344,7 @@ impl PeerSource {
         };
         let mut taken = Vec::new();
         while taken.len() < most {
-            let mut inner = self.peer.locked();
+            let mut inner = self.peer.lock();
             inner.expire();
             let stored = if has_order {
                 let place = usize::try_from(self.from).unwrap();
@@ -352,7 +354,7 @@ impl PeerSource {
             };
             let Some(stored) = stored else { break };
             if !has_order {
-                inner.held.insert(stored.number, Claimed { stored: stored.clone(), since: Instant::now() });
+                inner.held.insert(stored.number, ClaimedMessage { stored: stored.clone(), since: Instant::now() });
             }
             drop(inner);
             self.from += 1;
@@ -363,17 +365,17 @@ impl PeerSource {
     }
 }
 
-impl Source for PeerSource {
+impl MessageSource for PeerSource {
     fn guarantee(&self) -> Guarantee {
-        if self.peer.locked().has_order { Guarantee::ExactByCursor } else { Guarantee::ExactByKey }
+        if self.peer.lock().has_order { Guarantee::ExactByCursor } else { Guarantee::ExactByKey }
     }
 
-    fn next(&mut self, room: Room) -> Pending<'_, Result<Pulled, SourceError>> {
+    fn next(&mut self, room: Room) -> Pending<'_, Result<PullOutcome, SourceError>> {
         Box::pin(async move {
             loop {
                 let taken = self.take(room)?;
                 if !taken.is_empty() {
-                    return Ok(Pulled::Messages(taken));
+                    return Ok(PullOutcome::Messages(taken));
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -382,7 +384,7 @@ impl Source for PeerSource {
 
     fn cursor_at(&self, last: Token) -> Option<Document> {
         let (_, place) = *self.given.get(&last)?;
-        let peer = self.peer.locked();
+        let peer = self.peer.lock();
         let text = format!("{place:>width$}", width = peer.cursor_bytes);
         peer.has_order.then(|| Document::parse(text.into()).expect("a number with blanks before it is JSON"))
     }
@@ -390,20 +392,20 @@ impl Source for PeerSource {
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {
         let done = done.to_vec();
         Box::pin(async move {
-            if self.peer.locked().is_faulty(Fault::SettleHangs) {
+            if self.peer.lock().is_faulty(Fault::SettleHangs) {
                 return std::future::pending().await;
             }
-            if self.peer.locked().is_faulty(Fault::SettleIsSlow) {
+            if self.peer.lock().is_faulty(Fault::SettleIsSlow) {
                 tokio::time::sleep(SLOW).await;
             }
-            if self.peer.locked().is_faulty(Fault::SettleFails) {
+            if self.peer.lock().is_faulty(Fault::SettleFails) {
                 return Err(SourceError::new(SensorErrorKind::Connect, "the connection broke while settling"));
             }
             for token in done {
                 let Some((number, _)) = self.given.remove(&token) else { continue };
-                let check = self.peer.locked().check.clone();
+                let check = self.peer.lock().check.clone();
                 let is_right = check.is_none_or(|check| check(number));
-                let mut inner = self.peer.locked();
+                let mut inner = self.peer.lock();
                 inner.expire();
                 if !is_right {
                     inner.early.push(number);
@@ -416,11 +418,11 @@ impl Source for PeerSource {
     }
 
     fn keep_every(&self) -> Option<Duration> {
-        self.peer.locked().claim.map(|_| KEEP_EVERY)
+        self.peer.lock().claim.map(|_| KEEP_EVERY)
     }
 
     fn keep(&mut self, held: &[Token]) -> Pending<'_, Result<(), SourceError>> {
-        let mut inner = self.peer.locked();
+        let mut inner = self.peer.lock();
         inner.expire();
         let is_heard = !inner.is_faulty(Fault::KeepFails);
         for (number, _) in held.iter().filter_map(|token| self.given.get(token)) {
@@ -431,7 +433,7 @@ impl Source for PeerSource {
     }
 
     fn give_back(&mut self, held: &[Token]) -> Pending<'_, Result<(), SourceError>> {
-        let mut inner = self.peer.locked();
+        let mut inner = self.peer.lock();
         for (number, _) in held.iter().filter_map(|token| self.given.remove(token)) {
             let claimed = inner.held.remove(&number);
             inner.messages.extend(claimed.map(|claimed| claimed.stored));
@@ -440,11 +442,11 @@ impl Source for PeerSource {
     }
 
     fn lag(&self) -> Lag {
-        let inner = self.peer.locked();
+        let inner = self.peer.lock();
         Lag::Messages(inner.messages.len() as u64 - if inner.has_order { self.from.min(inner.messages.len() as u64) } else { 0 })
     }
 
     fn close(self: Box<Self>) -> Pending<'static, ()> {
-        Box::pin(async move { self.peer.locked().closes += 1 })
+        Box::pin(async move { self.peer.lock().closes += 1 })
     }
 }

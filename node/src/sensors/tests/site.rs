@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use ensue_api::ports::{Declined, SensorStatus, SensorTest, SensorTested, Sensors as _, TestedFrom};
+use ensue_api::ports::{PortError, SensorStatus, SensorTest, SensorTested, Sensors as _, TestedFrom};
 use ensue_api::{QueueName, Queues};
 use ensue_connectors::world::{
-    ActionAnswer, ActionOrder, Actions, Folders, Lines, Parts, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+    ActionAnswer, ActionOrder, Actions, Folders, LineSink, Parts, Program, ProgramOrder, Programs, SourcePurpose, Web, WebAnswer,
+    WebRequest,
 };
 use ensue_connectors::{Connect, Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::batch::CommittedBatch;
@@ -20,7 +21,7 @@ use ensue_engine::engine::Engine;
 use ensue_engine::fact::{ByNoun, Fact};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::names::{ConnectionName, KeyRef, SensorRef};
-use ensue_engine::ports::{Committed, Log as _, ReadLimit, Reply, Submit, SubmitError};
+use ensue_engine::ports::{CommitReceipt, Log as _, ReadLimit, Reply, Submit, SubmitError};
 use ensue_engine::record::{Actor, Head, Position, Record};
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_engine::time::Timestamp;
@@ -38,15 +39,15 @@ use super::peers::Peer;
 use super::suite::programs_of_sensors;
 use crate::bodies::BodyCache;
 use crate::catalogs::NodeCatalogs;
-use crate::clock::{Clock, ClockStep};
+use crate::clock::{ClockStep, SteppedClock};
 use crate::config::AcceptedPermissions;
 use crate::edge::Edge;
 use crate::intake::KnownSensors as _;
-use crate::keys::KeyRing;
+use crate::key_ring::KeyRing;
 use crate::log_access::{LogReaders, NodeBodies};
+use crate::log_runtime::open::fold_in;
 use crate::packs_folder::PacksFolder;
 use crate::plain_body::plain;
-use crate::seat::open::fold_in;
 use crate::sensors::world::{NodeWorlds, SourceClock};
 use crate::sensors::{SensorSupervisor, SensorWorlds, SupervisorParts};
 use crate::sequencer::{Asking, CommitListener, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, sequencer};
@@ -82,7 +83,7 @@ pub(super) enum Outside {
 
 impl Setting {
     /// Returns a folder with the pack.
-    fn written(&self) -> tempfile::TempDir {
+    fn write_pack(&self) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let pack = folder.path().join("packs/feed");
         for folder in ["triggers", "sensors"] {
@@ -122,7 +123,7 @@ struct TestClock {
     drawn: Mutex<u128>,
 }
 
-impl Clock for TestClock {
+impl SteppedClock for TestClock {
     fn now(&self) -> Timestamp {
         let (instant, time) = *self.begin.lock().unwrap();
         let passed = tokio::time::Instant::now().saturating_duration_since(instant);
@@ -170,14 +171,14 @@ struct Listener {
 }
 
 impl CommitListener for Listener {
-    fn committed(&mut self, batch: &Arc<CommittedBatch>, _: Head) {
+    fn on_commit(&mut self, batch: &Arc<CommittedBatch>, _: Head) {
         if batch.records.iter().any(|record| matches!(record.fact.by_noun(), ByNoun::CatalogFact(_))) {
             self.catalogs.note(&batch.records);
             self.sensors.get().into_iter().for_each(SensorSupervisor::note_catalog);
         }
     }
 
-    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
+    fn on_answered(&mut self, batch: &Arc<CommittedBatch>) {
         for effect in &batch.effects {
             self.sensors.get().into_iter().for_each(|sensors| sensors.carry_out(effect));
         }
@@ -242,7 +243,7 @@ impl Pump {
 }
 
 impl Asking for Pump {
-    fn ask(&self, command: Command) -> Result<Committed, SubmitError> {
+    fn ask(&self, command: Command) -> Result<CommitReceipt, SubmitError> {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         self.submit(command, Box::new(move |outcome| drop(tell.send(outcome))));
         told.recv().unwrap_or(Err(SubmitError::Stopping))
@@ -254,13 +255,13 @@ fn one_less(count: &AtomicU64) -> bool {
 }
 
 /// What the sources reach: the clock, and nothing else.
-struct Worlds(Arc<dyn Clock>);
+struct Worlds(Arc<dyn SteppedClock>);
 
 impl SensorWorlds for Worlds {
-    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>, parts: Arc<dyn Parts>) -> World {
+    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn LineSink>, parts: Arc<dyn Parts>) -> World {
         let clock = Arc::new(SourceClock(self.0.clone()));
         World {
-            purpose: Purpose::Run,
+            purpose: SourcePurpose::Run,
             seed,
             clock,
             web: Arc::new(Nowhere),
@@ -307,7 +308,7 @@ impl ensue_connectors::world::Keys for Nowhere {
         nowhere()
     }
 
-    fn listed(&self, _: &ensue_engine::names::PackName) -> Vec<ensue_engine::names::KeyRef> {
+    fn listed_keys(&self, _: &ensue_engine::names::PackName) -> Vec<ensue_engine::names::KeyRef> {
         Vec::new()
     }
 
@@ -343,7 +344,7 @@ impl Site {
 
     /// Starts a node on an empty log, whose sensor reads something.
     pub(super) fn of(setting: Setting) -> Self {
-        let folder = Arc::new(setting.written());
+        let folder = Arc::new(setting.write_pack());
         let clock = Arc::new(TestClock { begin: Mutex::new((tokio::time::Instant::now(), NOON)), drawn: Mutex::new(0) });
         let log = MemoryLog::new(log_id());
         let (logs, has_room) = (log.logs(), Arc::new(AtomicBool::new(true)));
@@ -549,7 +550,7 @@ impl Site {
     }
 
     /// Tests the sensor for a while.
-    pub(super) fn test(&self, count: usize, from: TestedFrom) -> Result<SensorTested, Declined> {
+    pub(super) fn test(&self, count: usize, from: TestedFrom) -> Result<SensorTested, PortError> {
         let life = self.life();
         let asked = SensorTest { sensor: feed(), count, timeout: Duration::from_secs(30), from };
         life.runtime.block_on(life.sensors.test(asked))
@@ -580,7 +581,7 @@ impl Site {
     }
 
     /// How many batches the sensor has offered to this node.
-    pub(super) fn offered(&self) -> u64 {
+    pub(super) fn offered_batches(&self) -> u64 {
         self.life().pump.offered.load(Ordering::Relaxed)
     }
 

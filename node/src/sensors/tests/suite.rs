@@ -30,7 +30,7 @@ pub(super) trait PeerUnderTest {
     fn promises(&self) -> Promises;
 
     /// Adds messages, behind all others. Their numbers grow.
-    fn put(&self, messages: &[Said]);
+    fn put(&self, messages: &[TestMessage]);
 
     /// Makes the other side unreachable.
     fn go_away(&self);
@@ -48,7 +48,7 @@ pub(super) trait PeerUnderTest {
     fn was_cut(&self) -> bool;
 
     /// Returns the numbers of the messages of which it knows that they are in the log.
-    fn settled(&self) -> BTreeSet<u64>;
+    fn settled_numbers(&self) -> BTreeSet<u64>;
 
     /// Returns what becomes of an odd message.
     fn becomes(&self, odd: Odd) -> Becomes;
@@ -91,7 +91,7 @@ pub(super) enum Settling {
 
 /// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum TestMessage {
     /// It makes an event with this number.
     Item(u64),
     /// It makes a dead letter.
@@ -100,7 +100,7 @@ pub(super) enum Said {
     Odd(Odd, u64),
 }
 
-impl Said {
+impl TestMessage {
     fn number(self) -> u64 {
         match self {
             Self::Item(number) | Self::Poison(number) | Self::Odd(_, number) => number,

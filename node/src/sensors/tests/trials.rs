@@ -44,7 +44,7 @@ fn test_of_a_disabled_sensor_shows_its_next_messages_and_takes_none() {
     let item = |n: u64| format!("feed.item {{\"n\":{n}}}");
     assert_eq!(outcomes(&tested), [(item(0), Some("1")), ("refused".to_owned(), Some("2")), (item(2), Some("3"))]);
     assert_eq!((tested.ended, tested.error), (TestEnd::Enough, None));
-    assert_eq!((site.records().len(), peer.settled().len(), site.status().cursor), (records, 0, None));
+    assert_eq!((site.records().len(), peer.settled_in_order().len(), site.status().cursor), (records, 0, None));
     assert_eq!(peer.closes(), peer.opens(), "the second source is closed");
     // What was shown is read by the next run.
     site.ask(Ask::SetSensorMode { sensor: feed(), mode: SensorMode::Enabled });

@@ -10,7 +10,7 @@ use ensue_engine::record::Position;
 use ensue_store::memory::MemoryLog;
 
 use super::peers::{Fault, Peer};
-use super::seeded::Seeded;
+use super::seeded_random::SeededRandom;
 use super::site::{Site, after, items_of};
 
 /// How many worlds of each kind are tried.
@@ -20,20 +20,20 @@ const STEPS: u64 = 40;
 
 /// What a peer was given.
 #[derive(Default)]
-struct Given {
+struct GivenMessages {
     items: Vec<u64>,
     poison: Vec<u64>,
 }
 
 /// What is in the log, as far as it was read.
-struct Seen {
+struct LogContents {
     log: Arc<MemoryLog>,
     at: Position,
     items: BTreeSet<u64>,
     has_letters: bool,
 }
 
-impl Seen {
+impl LogContents {
     fn read_on(&mut self) {
         let records = after(&self.log, self.at);
         self.at = records.last().map_or(self.at, |record| record.position);
@@ -44,7 +44,7 @@ impl Seen {
 
 /// Has the peer note what is settled and not in the log.
 fn watch_settling(peer: &Peer, site: &Site) {
-    let seen = Mutex::new(Seen { log: site.log(), at: Position(0), items: BTreeSet::new(), has_letters: false });
+    let seen = Mutex::new(LogContents { log: site.log(), at: Position(0), items: BTreeSet::new(), has_letters: false });
     peer.check_settled(move |number| {
         let mut seen = seen.lock().unwrap();
         seen.read_on();
@@ -52,11 +52,11 @@ fn watch_settling(peer: &Peer, site: &Site) {
     });
 }
 
-fn live(peer: &Peer, has_order: bool, seed: u64) -> (Site, Given) {
-    let mut drawn = Seeded(seed);
+fn live(peer: &Peer, has_order: bool, seed: u64) -> (Site, GivenMessages) {
+    let mut drawn = SeededRandom(seed);
     let mut site = Site::new(peer);
     watch_settling(peer, &site);
-    let (mut given, mut next) = (Given::default(), 0);
+    let (mut given, mut next) = (GivenMessages::default(), 0);
     for _ in 0..STEPS {
         match drawn.below(13) {
             0..=3 => {
@@ -94,7 +94,7 @@ fn live(peer: &Peer, has_order: bool, seed: u64) -> (Site, Given) {
     (site, given)
 }
 
-fn check((site, peer): (&Site, &Peer), given: &Given, seed: u64) {
+fn check((site, peer): (&Site, &Peer), given: &GivenMessages, seed: u64) {
     assert_eq!(peer.settled_early(), Vec::<u64>::new(), "seed {seed}: these were settled before their commit");
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     for item in site.items() {
@@ -117,7 +117,7 @@ fn ordered_peer_loses_and_repeats_nothing() {
         assert_eq!(site.status().cursor, (all > 0).then(|| all.to_string()), "seed {seed}: the cursor is behind all messages");
         check_cursors(&site, seed);
         // What was settled before a kill is not settled again, but nothing else is left.
-        assert!(peer.settled().len() <= all, "seed {seed}");
+        assert!(peer.settled_in_order().len() <= all, "seed {seed}");
     }
 }
 
@@ -135,12 +135,12 @@ fn queue_loses_nothing_and_repeats_no_event() {
 
 /// Lets another node take over the log while the sensor of the first one still reads and has a batch on its way. Returns
 /// the node that leads, and whether the other one has offered a batch that was refused.
-fn live_with_two(peer: &Peer, seed: u64) -> (Site, Given, bool) {
-    let mut drawn = Seeded(seed);
+fn live_with_two(peer: &Peer, seed: u64) -> (Site, GivenMessages, bool) {
+    let mut drawn = SeededRandom(seed);
     let old = Site::new(peer);
     watch_settling(peer, &old);
-    let (mut given, mut next) = (Given::default(), 0);
-    let mut put = |drawn: &mut Seeded| {
+    let (mut given, mut next) = (GivenMessages::default(), 0);
+    let mut put = |drawn: &mut SeededRandom| {
         let many = 1 + drawn.below(60);
         peer.add(next..next + many);
         given.items.extend(next..next + many);
@@ -153,7 +153,7 @@ fn live_with_two(peer: &Peer, seed: u64) -> (Site, Given, bool) {
     put(&mut drawn);
     old.pass(Duration::from_millis(drawn.below(300)));
     let new = old.successor();
-    let before = old.offered();
+    let before = old.offered_batches();
     for _ in 0..10 {
         match drawn.below(4) {
             0 => put(&mut drawn),
@@ -161,7 +161,7 @@ fn live_with_two(peer: &Peer, seed: u64) -> (Site, Given, bool) {
             _ => old.pass(Duration::from_millis(drawn.below(1_000))),
         }
     }
-    let was_refused = old.is_deposed() && old.offered() > before;
+    let was_refused = old.is_deposed() && old.offered_batches() > before;
     drop(old);
     put(&mut drawn);
     new.restart();
@@ -178,7 +178,7 @@ fn node_that_lost_its_log_settles_nothing_that_is_not_in_it() {
             let (site, given, was_refused) = live_with_two(&peer, seed);
             refused += u64::from(was_refused);
             check((&site, &peer), &given, seed);
-            assert_eq!(peer.settled(), given.items, "seed {seed}: the node that leads settles all");
+            assert_eq!(peer.settled_in_order(), given.items, "seed {seed}: the node that leads settles all");
             if has_order {
                 check_cursors(&site, seed);
             }

@@ -8,8 +8,8 @@ use ensue_engine::record::CatalogRevision;
 use ensue_expression::Document;
 
 use super::*;
-use crate::made_catalog::{catalog_with, installing};
 use crate::sequencer::at_once::ENDED_MAX;
+use crate::test_catalog::{catalog_with, installing};
 
 const STEPS: usize = 200;
 
@@ -24,7 +24,7 @@ impl Catalogs for One {
 
 /// How no-ops are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum NoopMode {
     /// Before the commit.
     AtOnce,
     /// Before the commit, with reports that the log refuses.
@@ -36,13 +36,13 @@ enum Way {
 /// Runs no-ops.
 struct Runs {
     handle: SequencerHandle,
-    way: Way,
+    way: NoopMode,
 }
 
 impl CommitListener for Runs {
-    fn committed(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
+    fn on_commit(&mut self, _: &Arc<CommittedBatch>, _: Head) {}
 
-    fn answered(&mut self, batch: &Arc<CommittedBatch>) {
+    fn on_answered(&mut self, batch: &Arc<CommittedBatch>) {
         for effect in &batch.effects {
             let Effect::Dispatch(dispatch) = effect else { continue };
             self.handle.submit(report(dispatch), Box::new(|told| drop(told.unwrap())));
@@ -52,9 +52,9 @@ impl CommitListener for Runs {
     fn at_once(&mut self, dispatch: &Dispatch, params: &Bytes) -> Option<Command> {
         assert!(params.starts_with(b"{"), "{params:?}");
         match self.way {
-            Way::AtOnce => Some(report(dispatch)),
-            Way::Refused => Some(report(&Dispatch { token: dispatch.token + 1, ..dispatch.clone() })),
-            Way::Later => None,
+            NoopMode::AtOnce => Some(report(dispatch)),
+            NoopMode::Refused => Some(report(&Dispatch { token: dispatch.token + 1, ..dispatch.clone() })),
+            NoopMode::Later => None,
         }
     }
 }
@@ -83,7 +83,7 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(way: Way) -> Self {
+    fn new(way: NoopMode) -> Self {
         let steps: String = (0..STEPS)
             .map(|number| match number {
                 0 => "      s0: { action: core.noop }\n".to_owned(),
@@ -115,7 +115,7 @@ impl Chain {
         Self { world, sequencer, catalog }
     }
 
-    fn request(&self) -> Receiver<Result<Committed, SubmitError>> {
+    fn request(&self) -> Receiver<Result<CommitReceipt, SubmitError>> {
         let action = self.catalog.actions().iter().find(|(name, _)| name.as_str() == "demo.chain").unwrap().1;
         self.world.submit(Ask::RequestExecution(RequestExecution {
             action: action.name.clone(),
@@ -144,7 +144,7 @@ impl Chain {
 
 #[test]
 fn chain_of_no_ops_takes_few_commits_and_has_the_same_records() {
-    let (mut later, mut at_once) = (Chain::new(Way::Later), Chain::new(Way::AtOnce));
+    let (mut later, mut at_once) = (Chain::new(NoopMode::Later), Chain::new(NoopMode::AtOnce));
     let told = [later.request(), at_once.request()];
     let commits = (later.run(), at_once.run());
     assert!(told.iter().all(|told| told.recv().unwrap().is_ok()));
@@ -157,7 +157,7 @@ fn chain_of_no_ops_takes_few_commits_and_has_the_same_records() {
 #[test]
 fn caller_is_not_rejected_because_of_what_follows_from_its_command() {
     for fault in [AppendFault::Refused, AppendFault::Full] {
-        let mut chain = Chain::new(Way::AtOnce);
+        let mut chain = Chain::new(NoopMode::AtOnce);
         let next = chain.world.faults.appends() + 1;
         chain.world.faults.fail_append_at(next, fault);
         let told = chain.request();
@@ -169,7 +169,7 @@ fn caller_is_not_rejected_because_of_what_follows_from_its_command() {
 
 #[test]
 fn nothing_has_ended_if_the_batch_is_not_written() {
-    let mut chain = Chain::new(Way::AtOnce);
+    let mut chain = Chain::new(NoopMode::AtOnce);
     let (next, before) = (chain.world.faults.appends() + 1, chain.kinds());
     chain.world.faults.fail_append_at(next, AppendFault::Full);
     chain.world.faults.fail_append_at(next + 1, AppendFault::Full);
@@ -181,7 +181,7 @@ fn nothing_has_ended_if_the_batch_is_not_written() {
 
 #[test]
 fn report_that_the_log_refuses_is_left_to_the_worker() {
-    let mut chain = Chain::new(Way::Refused);
+    let mut chain = Chain::new(NoopMode::Refused);
     let told = chain.request();
     assert_eq!(chain.run(), STEPS as u64 + 1);
     assert!(told.recv().unwrap().is_ok());

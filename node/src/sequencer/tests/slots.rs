@@ -5,7 +5,7 @@ use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::names::{DEFAULT_QUEUE, HTTP_QUEUE, WorkerQueueName};
 use ensue_engine::record::StreamId;
 use ensue_test_support::records::{Sketch, Writer};
-use ensue_test_support::single::{requested, started};
+use ensue_test_support::single::{attempt_start, execution_request};
 
 use super::*;
 
@@ -29,12 +29,14 @@ fn execution(number: u128, queue: &WorkerQueueName, runs: bool) -> Vec<Sketch> {
     let stream = StreamId::Execution(id);
     let sketch =
         |begins: Id, fact| Sketch { stream: stream.clone(), begins: Some(begins), actor: Actor::Engine, cause: None, fact, body: None };
-    let request = ExecutionRequested { queue: queue.clone(), ..requested("demo.act") };
+    let request = ExecutionRequested { queue: queue.clone(), ..execution_request("demo.act") };
     let mut sketches = vec![sketch(id.0, request.into()).with_body(Body::json("{}"))];
     if runs {
         let attempt = AttemptId(Id::root(NOON, 2_000 + number));
-        sketches
-            .push(sketch(attempt.0, AttemptStarted { token: u64::try_from(number).unwrap(), lease_millis: 600_000, ..started(1) }.into()));
+        sketches.push(sketch(
+            attempt.0,
+            AttemptStarted { token: u64::try_from(number).unwrap(), lease_millis: 600_000, ..attempt_start(1) }.into(),
+        ));
     }
     sketches
 }

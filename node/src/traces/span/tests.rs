@@ -10,7 +10,7 @@ use ensue_engine::ports::LogError;
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::facts::EnforcementMade;
 use ensue_engine::trace::Sampler;
-use ensue_test_support::single::{id, record, requested, started};
+use ensue_test_support::single::{attempt_start, execution_request, id, record};
 
 use super::*;
 use crate::clock::SystemClock;
@@ -25,10 +25,10 @@ const EXECUTION: u128 = 12;
 const ATTEMPTS: [u128; 2] = [13, 14];
 
 fn requested_by(enforcement: EnforcementId) -> ExecutionRequested {
-    ExecutionRequested { enforcement: Some(enforcement), ..requested("core.echo") }
+    ExecutionRequested { enforcement: Some(enforcement), ..execution_request("core.echo") }
 }
 
-fn made() -> EnforcementMade {
+fn sample_enforcement() -> EnforcementMade {
     EnforcementMade {
         rule: "examples.echo".parse().unwrap(),
         rule_id: RuleId(id(3)),
@@ -45,23 +45,23 @@ fn story(trace: &str) -> Vec<Record> {
     let of_execution = |of, at, fact: Fact| record(id(of), StreamId::Execution(ExecutionId(id(EXECUTION))), at, Some(trace), fact);
     let error = Failure::new(FailureKind::ExitCode, "it ended with 1");
     vec![
-        record(id(ENFORCEMENT), enforcement, 10, Some(trace), made()),
+        record(id(ENFORCEMENT), enforcement, 10, Some(trace), sample_enforcement()),
         of_execution(EXECUTION, 10, requested_by(EnforcementId(id(ENFORCEMENT))).into()),
-        of_execution(ATTEMPTS[0], 20, started(1).into()),
+        of_execution(ATTEMPTS[0], 20, attempt_start(1).into()),
         of_execution(
             100,
             30,
             AttemptFailed { attempt: AttemptId(id(ATTEMPTS[0])), error, retry_after_millis: None, output_tail: None, ended_at: None }
                 .into(),
         ),
-        of_execution(ATTEMPTS[1], 40, started(2).into()),
+        of_execution(ATTEMPTS[1], 40, attempt_start(2).into()),
         of_execution(101, 50, AttemptSucceeded { attempt: AttemptId(id(ATTEMPTS[1])), ended_at: None }.into()),
         of_execution(102, 60, ExecutionSucceeded::default().into()),
     ]
 }
 
 /// An event that an attempt emits.
-fn emitted(by: u128) -> Record {
+fn sample_emitted(by: u128) -> Record {
     let event = EventReceived {
         trigger: "examples.hello".parse().unwrap(),
         version: TriggerVersion::FIRST,
@@ -84,13 +84,13 @@ fn emitted(by: u128) -> Record {
 
 #[test]
 fn event_emitted_by_an_attempt_is_a_child_of_the_attempt() {
-    let (spans, _) = spans_of(&[emitted(ATTEMPTS[0])], 1);
+    let (spans, _) = spans_of(&[sample_emitted(ATTEMPTS[0])], 1);
     assert_eq!((spans[0].name.as_str(), spans[0].parent), ("event examples.hello", Some(SpanId::of(id(ATTEMPTS[0])))));
 }
 
 #[test]
 fn engine_s_event_about_an_execution_is_its_child() {
-    let mut told = emitted(102);
+    let mut told = sample_emitted(102);
     let Fact::EventReceived(event) = &mut told.fact else { panic!("it is an event") };
     event.trigger = "core.execution_ended".parse().unwrap();
     event.source = StreamId::Execution(ExecutionId(id(EXECUTION))).to_string();
@@ -118,7 +118,7 @@ fn spans_of(records: &[Record], room: u64) -> (Vec<Span>, u64) {
     let mut tracing = Tracing::new(Arc::new(log), waiting.clone());
     tracing.note(records);
     assert!(tracing.open.is_empty());
-    (waiting.next().into_iter().map(|(span, _)| span).collect(), queue.rejected())
+    (waiting.next().into_iter().map(|(span, _)| span).collect(), queue.rejections())
 }
 
 #[test]

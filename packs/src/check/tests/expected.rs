@@ -12,12 +12,12 @@ use crate::cases::{
 };
 use crate::check::refs::{action_named, own_rule};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, listed, text, wrong_type};
+use crate::fields::{FieldReader, quote_names, text, wrong_type};
 use crate::shape::{Kind, Shape};
-use crate::written::{
+use crate::syntax::{
     ENFORCEMENT, ENFORCEMENT_OUTCOMES, EXPECTED_END, EXPECTED_ERROR, EXPECTED_ITEM, EXPECTED_STEP, STATUSES, STEP_STATUSES,
 };
-use crate::yaml::{Content, Entry, Node, Spanned};
+use crate::yaml::{Content, Node, WithSpan, YamlEntry};
 
 /// The hints about a rule that a case expects something of.
 const OF_THE_TEST: &str = "name a rule of the test's own pack";
@@ -36,7 +36,7 @@ const OUTCOMES: [ExpectedOutcome; 8] = [
 ];
 
 impl<'a> Reading<'_, 'a> {
-    pub(super) fn enforcements(&mut self, entry: Entry, is_run: bool, report: &mut Report) -> Option<Vec<ExpectedEnforcement>> {
+    pub(super) fn enforcements(&mut self, entry: YamlEntry, is_run: bool, report: &mut Report) -> Option<Vec<ExpectedEnforcement>> {
         let Content::List(items) = entry.value.content else {
             let message = "a list of what the rules decide (`[]` if nothing should match)";
             wrong_type(&entry.value, "`expect`", message, self.file, report);
@@ -48,7 +48,7 @@ impl<'a> Reading<'_, 'a> {
 
     fn enforcement(&mut self, node: Node, is_run: bool, report: &mut Report) -> Option<ExpectedEnforcement> {
         let line = self.line(&node.span);
-        let mut fields = Fields::open(node, &ENFORCEMENT, self.file, report)?;
+        let mut fields = FieldReader::open(node, &ENFORCEMENT, self.file, report)?;
         if !fields.has("rule") {
             fields.take_required("rule", report);
         }
@@ -84,20 +84,20 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Finds the action that a rule runs; a rule made of steps runs itself.
-    fn run_by(&mut self, written: &Spanned<String>, rule: Option<&RuleRef>, report: &mut Report) -> Option<ActionRef> {
+    fn run_by(&mut self, written: &WithSpan<String>, rule: Option<&RuleRef>, report: &mut Report) -> Option<ActionRef> {
         if rule.is_some_and(|rule| rule.as_str() == written.value) {
             return written.value.parse().ok();
         }
         action_named(self.checking, self.file, written, "case", report).map(|(action, _)| action)
     }
 
-    pub(super) fn expected_end(&mut self, entry: Entry, root: &Root<'a>, report: &mut Report) -> Option<ExpectedEnd> {
+    pub(super) fn expected_end(&mut self, entry: YamlEntry, root: &Root<'a>, report: &mut Report) -> Option<ExpectedEnd> {
         let line = self.line(&entry.key.span);
-        let mut fields = Fields::open(entry.value, &EXPECTED_END, self.file, report)?;
+        let mut fields = FieldReader::open(entry.value, &EXPECTED_END, self.file, report)?;
         self.end(&mut fields, line, root, report)
     }
 
-    fn end(&mut self, fields: &mut Fields<'_>, line: usize, root: &Root<'a>, report: &mut Report) -> Option<ExpectedEnd> {
+    fn end(&mut self, fields: &mut FieldReader<'_>, line: usize, root: &Root<'a>, report: &mut Report) -> Option<ExpectedEnd> {
         let status = status(fields, &STATUSES, report);
         let result = fields.take("result").map(|entry| entry.value.to_value());
         let error = self.expected_error(fields, report);
@@ -119,16 +119,16 @@ impl<'a> Reading<'_, 'a> {
         Some(ExpectedEnd { line, status, result, error, steps, undone, closeness })
     }
 
-    fn expected_step(&self, Entry { key, value }: Entry, root: &Root<'a>, report: &mut Report) -> Option<ExpectedStep> {
+    fn expected_step(&self, YamlEntry { key, value }: YamlEntry, root: &Root<'a>, report: &mut Report) -> Option<ExpectedStep> {
         let line = self.line(&key.span);
         let found = self.step(&key, root, report);
         let leads = found.as_ref().map_or(Leads::Unknown, |found| found.leads);
         if let Some(is) = self.word(&value, line, report) {
             return Some(ExpectedStep { line, path: found?.path, is: is?, items: None });
         }
-        let mut fields = Fields::open(value, &EXPECTED_STEP, self.file, report)?;
+        let mut fields = FieldReader::open(value, &EXPECTED_STEP, self.file, report)?;
         let items = match fields.take("items") {
-            Some(Entry { value: Node { content: Content::List(items), .. }, .. }) => {
+            Some(YamlEntry { value: Node { content: Content::List(items), .. }, .. }) => {
                 let items: Vec<_> = items.into_iter().map(|item| self.expected_item(item, leads, report)).collect();
                 Some(items.into_iter().collect::<Option<_>>()?)
             }
@@ -147,24 +147,24 @@ impl<'a> Reading<'_, 'a> {
         if let Some(is) = self.word(&node, line, report) {
             return is;
         }
-        let mut fields = Fields::open(node, &EXPECTED_ITEM, self.file, report)?;
+        let mut fields = FieldReader::open(node, &EXPECTED_ITEM, self.file, report)?;
         Some(self.item_fields(&mut fields, line, leads, report))
     }
 
     /// Reads a bare status; returns `None` if the node is more than that.
     fn word(&self, node: &Node, line: usize, report: &mut Report) -> Option<Option<ExpectedItem>> {
         let Content::Text { value, .. } = &node.content else { return None };
-        let status = Status::named(value);
+        let status = Status::from_name(value);
         if status.is_none() {
             report
                 .error(Code::InvalidValue, self.file, node.span.clone(), format!("a step cannot end as `{value}`"))
                 .did_you_mean(nearest(value, STEP_STATUSES))
-                .hint(format!("use one of {}", listed(&STEP_STATUSES)));
+                .hint(format!("use one of {}", quote_names(&STEP_STATUSES)));
         }
         Some(status.map(|status| ExpectedItem { line, status: Some(status), ..ExpectedItem::default() }))
     }
 
-    fn item_fields(&self, fields: &mut Fields<'_>, line: usize, leads: Leads<'a>, report: &mut Report) -> ExpectedItem {
+    fn item_fields(&self, fields: &mut FieldReader<'_>, line: usize, leads: Leads<'a>, report: &mut Report) -> ExpectedItem {
         let root = Root::Action { name: String::new(), leads };
         ExpectedItem {
             line,
@@ -178,8 +178,8 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Reads parameters whose names the action declares.
-    fn values(&self, fields: &mut Fields<'_>, name: &str, root: &Root<'a>, report: &mut Report) -> Option<Value> {
-        let Entry { value: node, .. } = fields.take(name)?;
+    fn values(&self, fields: &mut FieldReader<'_>, name: &str, root: &Root<'a>, report: &mut Report) -> Option<Value> {
+        let YamlEntry { value: node, .. } = fields.take(name)?;
         if !matches!(node.content, Content::Map(_)) {
             wrong_type(&node, &format!("`{name}`"), "a mapping of parameters", self.file, report);
             return None;
@@ -187,14 +187,14 @@ impl<'a> Reading<'_, 'a> {
         if let Root::Action { leads: Leads::Action(action), .. } = root
             && let Some(parameters) = action.parameters.as_ref().and_then(|schema| schema.fields())
         {
-            self.known(&node, "the action", parameters, report);
+            self.report_unknown_names(&node, "the action", parameters, report);
         }
         Some(node.to_value())
     }
 
-    fn expected_error(&self, fields: &mut Fields<'_>, report: &mut Report) -> Option<ExpectedError> {
+    fn expected_error(&self, fields: &mut FieldReader<'_>, report: &mut Report) -> Option<ExpectedError> {
         let entry = fields.take("error")?;
-        let mut fields = Fields::open(entry.value, &EXPECTED_ERROR, self.file, report)?;
+        let mut fields = FieldReader::open(entry.value, &EXPECTED_ERROR, self.file, report)?;
         let kinds = FailureKind::ALL.map(|kind| (kind.as_str(), kind));
         Some(ExpectedError {
             kind: fields.choice("kind", &kinds, report),
@@ -204,12 +204,12 @@ impl<'a> Reading<'_, 'a> {
     }
 }
 
-fn status(fields: &mut Fields<'_>, words: &[&'static str], report: &mut Report) -> Option<Status> {
-    let statuses: Vec<(&'static str, Status)> = words.iter().filter_map(|word| Some((*word, Status::named(word)?))).collect();
+fn status(fields: &mut FieldReader<'_>, words: &[&'static str], report: &mut Report) -> Option<Status> {
+    let statuses: Vec<(&'static str, Status)> = words.iter().filter_map(|word| Some((*word, Status::from_name(word)?))).collect();
     fields.choice("status", &statuses, report)
 }
 
-pub(super) fn closeness(fields: &mut Fields<'_>, report: &mut Report) -> Closeness {
+pub(super) fn closeness(fields: &mut FieldReader<'_>, report: &mut Report) -> Closeness {
     if fields.boolean("exactly", report).unwrap_or(false) { Closeness::Equals } else { Closeness::Contains }
 }
 

@@ -6,27 +6,27 @@ use ensue_engine::catalog::Extra;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 
 use super::Reading;
-use super::path::{Found, Leads, Root};
+use super::path::{FoundStep, Leads, Root};
 use crate::cases::{Mock, Mocks, StepPath};
-use crate::check::gives::Gives;
+use crate::check::runner_results::Gives;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, first_line, wrong_type};
-use crate::written::{CASE_ERROR, MOCK};
-use crate::yaml::{Content, Entry, Node};
+use crate::fields::{FieldReader, first_line, wrong_type};
+use crate::syntax::{CASE_ERROR, MOCK};
+use crate::yaml::{Content, Node, YamlEntry};
 
 /// The mocks of a case, if it has any.
 pub(super) type Read = Option<BTreeMap<StepPath, Mocks>>;
 
 impl<'a> Reading<'_, 'a> {
-    pub(super) fn mocks(&self, entry: Option<Entry>, root: &Root<'a>, report: &mut Report) -> Option<Read> {
+    pub(super) fn mocks(&self, entry: Option<YamlEntry>, root: &Root<'a>, report: &mut Report) -> Option<Read> {
         let Some(entry) = entry else { return Some(None) };
         let Content::Map(entries) = entry.value.content else {
             wrong_type(&entry.value, "`mocks`", "a mapping of the names of steps to mocks", self.file, report);
             return None;
         };
         let mut mocks = BTreeMap::new();
-        for Entry { key, value } in entries {
-            let found = self.mocked(&key, root, report);
+        for YamlEntry { key, value } in entries {
+            let found = self.find_mock_target(&key, root, report);
             if let Some(found) = &found
                 && !self.takes_mocks(found, &key.span, report)
             {
@@ -39,7 +39,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Returns true if something can be mocked at all; reports it if not.
-    fn takes_mocks(&self, found: &Found<'_>, at: &std::ops::Range<usize>, report: &mut Report) -> bool {
+    fn takes_mocks(&self, found: &FoundStep<'_>, at: &std::ops::Range<usize>, report: &mut Report) -> bool {
         let name = &found.path;
         let (message, hint) = match found.leads {
             Leads::Action(_) | Leads::Inquiry(_) | Leads::Wait | Leads::Unknown => return true,
@@ -64,7 +64,7 @@ impl<'a> Reading<'_, 'a> {
         false
     }
 
-    fn several(&self, node: Node, found: Option<&Found<'_>>, depth: usize, report: &mut Report) -> Option<Mocks> {
+    fn several(&self, node: Node, found: Option<&FoundStep<'_>>, depth: usize, report: &mut Report) -> Option<Mocks> {
         let span = first_line(&node.span, self.file);
         match node.content {
             Content::List(items) if items.is_empty() => {
@@ -94,22 +94,22 @@ impl<'a> Reading<'_, 'a> {
         }
     }
 
-    fn one(&self, node: Node, found: Option<&Found<'_>>, report: &mut Report) -> Option<Mock> {
+    fn one(&self, node: Node, found: Option<&FoundStep<'_>>, report: &mut Report) -> Option<Mock> {
         let span = first_line(&node.span, self.file);
         // An unknown or empty one has been reported.
-        let is_told = |entry: &Entry| MOCK.field(&entry.key.value).is_none() || matches!(entry.value.content, Content::Null);
+        let is_told = |entry: &YamlEntry| MOCK.field(&entry.key.value).is_none() || matches!(entry.value.content, Content::Null);
         let has_reported = matches!(&node.content, Content::Map(entries) if entries.iter().any(is_told));
-        let mut fields = Fields::open(node, &MOCK, self.file, report)?;
+        let mut fields = FieldReader::open(node, &MOCK, self.file, report)?;
         let (has_by, by_at) = (fields.has("by"), fields.key_of("by"));
         let by = fields.text("by", report).map(|by| by.value);
-        let mut kinds: Vec<Entry> =
+        let mut kinds: Vec<YamlEntry> =
             ["result", "raw", "error", "answer", "event", "cancelled_by", "expired"].iter().filter_map(|name| fields.take(name)).collect();
         if let [first, second, ..] = kinds.as_slice() {
             let message = format!("a mock must have exactly one outcome; `{}` and `{}` are two", first.key.value, second.key.value);
             report.error(Code::NotExactlyOne, self.file, second.key.span.clone(), message);
             return None;
         }
-        let Some(Entry { key, value }) = kinds.pop() else {
+        let Some(YamlEntry { key, value }) = kinds.pop() else {
             if !has_reported {
                 report
                     .error(Code::NotExactlyOne, self.file, span, "a mock needs an outcome")
@@ -147,13 +147,13 @@ impl<'a> Reading<'_, 'a> {
             }
         };
         if let Some(found) = found {
-            self.suits(&mock, &Entry { key, value }, found, report);
+            self.suits(&mock, &YamlEntry { key, value }, found, report);
         }
         Some(mock)
     }
 
     fn error(&self, node: Node, report: &mut Report) -> Option<Failure> {
-        let mut fields = Fields::open(node, &CASE_ERROR, self.file, report)?;
+        let mut fields = FieldReader::open(node, &CASE_ERROR, self.file, report)?;
         if !fields.has("kind") {
             fields.take_required("kind", report);
         }
@@ -167,7 +167,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Reports a mock whose outcome is impossible for the mocked step.
-    fn suits(&self, mock: &Mock, Entry { key, value }: &Entry, found: &Found<'_>, report: &mut Report) {
+    fn suits(&self, mock: &Mock, YamlEntry { key, value }: &YamlEntry, found: &FoundStep<'_>, report: &mut Report) {
         let name = &found.path;
         match (found.leads, mock) {
             (Leads::Unknown, _) => {}

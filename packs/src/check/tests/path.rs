@@ -9,9 +9,9 @@ use super::Reading;
 use crate::cases::StepPath;
 use crate::check::World;
 use crate::diagnostics::{Code, Report};
-use crate::fields::listed;
-use crate::written::{self, RuleTask, Run, Task, Workflow};
-use crate::yaml::Spanned;
+use crate::fields::quote_names;
+use crate::syntax::{self, RuleTask, StepTask, Workflow, WrittenRun};
+use crate::yaml::WithSpan;
 
 /// The most names that a hint lists.
 const HINT_NAMES_MAX: usize = 8;
@@ -21,7 +21,7 @@ pub(super) enum Root<'a> {
     /// At the action that is run.
     Action { name: String, leads: Leads<'a> },
     /// At the rules of the pack.
-    Rules(&'a written::Pack),
+    Rules(&'a syntax::WrittenPack),
     /// Nowhere: it has errors that have been reported.
     Unknown,
 }
@@ -30,7 +30,7 @@ pub(super) enum Root<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Leads<'a> {
     /// An action that has attempts.
-    Action(&'a written::Action),
+    Action(&'a syntax::Action),
     /// A workflow.
     Workflow(&'a Workflow),
     /// An inquiry, with the schema of its answer if that is known.
@@ -48,7 +48,7 @@ pub(super) enum Leads<'a> {
 }
 
 /// A step that was found.
-pub(super) struct Found<'a> {
+pub(super) struct FoundStep<'a> {
     pub(super) path: StepPath,
     pub(super) leads: Leads<'a>,
     /// Whether an event can cancel it.
@@ -63,7 +63,7 @@ impl<'a> Root<'a> {
     }
 
     /// The execution of a rule of the pack.
-    pub(super) fn rule(world: &World<'a>, name: &str, rule: Option<&'a written::Rule>) -> Self {
+    pub(super) fn rule(world: &World<'a>, name: &str, rule: Option<&'a syntax::Rule>) -> Self {
         Self::Action { name: name.to_owned(), leads: of_rule(world, rule) }
     }
 }
@@ -72,20 +72,20 @@ fn of_action<'a>(world: &World<'a>, action: &ActionRef) -> Leads<'a> {
     let defined = world.packs.get(&action.pack()).and_then(|pack| pack.actions.get(action.name()));
     let Some(written) = defined.and_then(|defined| defined.body.as_ref()) else { return Leads::Unknown };
     match &written.run {
-        Run::Workflow(workflow) => Leads::Workflow(workflow),
-        Run::Builtin { which: Builtin::Sleep, .. } => Leads::Sleep,
-        Run::Builtin { which: Builtin::Wait, .. } => Leads::Wait,
-        Run::Builtin { which: Builtin::Inquiry, .. } => Leads::Inquiry(None),
-        Run::Builtin { which: Builtin::Noop | Builtin::Echo | Builtin::Emit | Builtin::SetVar, .. }
-        | Run::Process { .. }
-        | Run::Shell { .. }
-        | Run::Http(_)
-        | Run::Mail(_)
-        | Run::Emit { .. } => Leads::Action(written),
+        WrittenRun::Workflow(workflow) => Leads::Workflow(workflow),
+        WrittenRun::Builtin { which: Builtin::Sleep, .. } => Leads::Sleep,
+        WrittenRun::Builtin { which: Builtin::Wait, .. } => Leads::Wait,
+        WrittenRun::Builtin { which: Builtin::Inquiry, .. } => Leads::Inquiry(None),
+        WrittenRun::Builtin { which: Builtin::Noop | Builtin::Echo | Builtin::Emit | Builtin::SetVar, .. }
+        | WrittenRun::Process { .. }
+        | WrittenRun::Shell { .. }
+        | WrittenRun::Http(_)
+        | WrittenRun::Mail(_)
+        | WrittenRun::Emit { .. } => Leads::Action(written),
     }
 }
 
-fn of_rule<'a>(world: &World<'a>, rule: Option<&'a written::Rule>) -> Leads<'a> {
+fn of_rule<'a>(world: &World<'a>, rule: Option<&'a syntax::Rule>) -> Leads<'a> {
     match rule.map(|rule| &rule.task) {
         Some(RuleTask::Action { action, .. }) => action.value.parse().map_or(Leads::Unknown, |action| of_action(world, &action)),
         Some(RuleTask::Steps(workflow)) => Leads::Workflow(workflow),
@@ -93,21 +93,21 @@ fn of_rule<'a>(world: &World<'a>, rule: Option<&'a written::Rule>) -> Leads<'a> 
     }
 }
 
-fn of_step<'a>(world: &World<'a>, step: &'a written::Step) -> Leads<'a> {
+fn of_step<'a>(world: &World<'a>, step: &'a syntax::WrittenStep) -> Leads<'a> {
     match &step.task {
-        Some(Task::Action { action, .. }) => action.value.parse().map_or(Leads::Unknown, |action| of_action(world, &action)),
-        Some(Task::Inquiry(inquiry)) => Leads::Inquiry(inquiry.answer.as_ref()),
-        Some(Task::Wait(_)) => Leads::Wait,
-        Some(Task::Sleep { .. }) => Leads::Sleep,
-        Some(Task::Fail { .. }) => Leads::Fail,
-        Some(Task::Assert { .. }) => Leads::Assert,
+        Some(StepTask::Action { action, .. }) => action.value.parse().map_or(Leads::Unknown, |action| of_action(world, &action)),
+        Some(StepTask::Inquiry(inquiry)) => Leads::Inquiry(inquiry.answer.as_ref()),
+        Some(StepTask::Wait(_)) => Leads::Wait,
+        Some(StepTask::Sleep { .. }) => Leads::Sleep,
+        Some(StepTask::Fail { .. }) => Leads::Fail,
+        Some(StepTask::Assert { .. }) => Leads::Assert,
         None => Leads::Unknown,
     }
 }
 
 impl<'a> Reading<'_, 'a> {
     /// Finds the target of a mock; reports it if there is none.
-    pub(super) fn mocked(&self, written: &Spanned<String>, root: &Root<'a>, report: &mut Report) -> Option<Found<'a>> {
+    pub(super) fn find_mock_target(&self, written: &WithSpan<String>, root: &Root<'a>, report: &mut Report) -> Option<FoundStep<'a>> {
         match root {
             Root::Unknown => None,
             Root::Action { leads: Leads::Unknown, .. } => None,
@@ -115,7 +115,7 @@ impl<'a> Reading<'_, 'a> {
                 self.steps(written, (String::new(), workflow), written.value.split('.'), report)
             }
             Root::Action { name, leads } if written.value == *name => {
-                Some(Found { path: StepPath::of(name), leads: *leads, is_cancellable: false, levels: 0 })
+                Some(FoundStep { path: StepPath::of(name), leads: *leads, is_cancellable: false, levels: 0 })
             }
             Root::Action { name, .. } => {
                 report
@@ -136,7 +136,7 @@ impl<'a> Reading<'_, 'a> {
                 };
                 let leads = of_rule(self.checking.world, rule.body.as_ref());
                 match (rest, leads) {
-                    (None, leads) => Some(Found { path: StepPath::of(name), leads, is_cancellable: false, levels: 0 }),
+                    (None, leads) => Some(FoundStep { path: StepPath::of(name), leads, is_cancellable: false, levels: 0 }),
                     (Some(rest), Leads::Workflow(workflow)) => self.steps(written, (format!("{name}."), workflow), rest.split('.'), report),
                     (Some(_), Leads::Unknown) => None,
                     (Some(_), _) => {
@@ -150,7 +150,7 @@ impl<'a> Reading<'_, 'a> {
     }
 
     /// Finds a step of the run; reports it if there is none.
-    pub(super) fn step(&self, written: &Spanned<String>, root: &Root<'a>, report: &mut Report) -> Option<Found<'a>> {
+    pub(super) fn step(&self, written: &WithSpan<String>, root: &Root<'a>, report: &mut Report) -> Option<FoundStep<'a>> {
         match root {
             Root::Action { leads: Leads::Workflow(workflow), .. } => {
                 self.steps(written, (String::new(), workflow), written.value.split('.'), report)
@@ -166,11 +166,11 @@ impl<'a> Reading<'_, 'a> {
 
     fn steps<'w>(
         &self,
-        written: &'w Spanned<String>,
+        written: &'w WithSpan<String>,
         (mut before, mut workflow): (String, &'a Workflow),
         names: impl Iterator<Item = &'w str>,
         report: &mut Report,
-    ) -> Option<Found<'a>> {
+    ) -> Option<FoundStep<'a>> {
         let mut levels = 0;
         let mut names = names.peekable();
         while let Some(name) = names.next() {
@@ -181,7 +181,7 @@ impl<'a> Reading<'_, 'a> {
                     report.error(Code::UnknownStep, self.file, written.span.clone(), format!("there is no step `{before}{name}`"));
                 diagnostic.did_you_mean(near);
                 if near.is_none() && known.len() <= HINT_NAMES_MAX {
-                    diagnostic.hint(format!("the steps are {}", listed(&known)));
+                    diagnostic.hint(format!("the steps are {}", quote_names(&known)));
                 }
                 return None;
             };
@@ -189,7 +189,7 @@ impl<'a> Reading<'_, 'a> {
             let leads = of_step(self.checking.world, step);
             let is_cancellable = step.cancel_when.is_some();
             if names.peek().is_none() {
-                return Some(Found { path: StepPath::of(&written.value), leads, is_cancellable, levels });
+                return Some(FoundStep { path: StepPath::of(&written.value), leads, is_cancellable, levels });
             }
             before = format!("{before}{name}.");
             match leads {

@@ -8,9 +8,9 @@ use ensue_engine::catalog::ENOUGH_OF_MAX;
 use ensue_expression::nearest;
 
 use crate::diagnostics::{Code, Report};
-use crate::fields::listed;
+use crate::fields::quote_names;
 use crate::source::SourceText;
-use crate::written::Step;
+use crate::syntax::WrittenStep;
 
 /// The most steps whose names a message lists.
 const NAMES_MAX: usize = 12;
@@ -19,7 +19,7 @@ const NEAREST_MAX: usize = 32;
 
 /// The steps of a workflow by name, and what each needs.
 pub(super) struct Graph<'a> {
-    steps: &'a [Step],
+    steps: &'a [WrittenStep],
     places: BTreeMap<&'a str, usize>,
     /// The indexes of the steps that each step needs, as far as they exist.
     needs: Vec<Vec<usize>>,
@@ -99,7 +99,7 @@ impl Sums {
 
 impl<'a> Graph<'a> {
     /// Resolves the needs of each step; reports unknown steps and circles.
-    pub(super) fn of(steps: &'a [Step], file: &SourceText, report: &mut Report) -> Self {
+    pub(super) fn of(steps: &'a [WrittenStep], file: &SourceText, report: &mut Report) -> Self {
         let mut graph = Self {
             steps,
             places: steps.iter().enumerate().map(|(place, step)| (step.name.value.as_str(), place)).collect(),
@@ -122,7 +122,7 @@ impl<'a> Graph<'a> {
                     Some(other) => needs.push(other),
                     None => {
                         graph.is_whole = false;
-                        graph.tell_unknown(&needed.value, needed.span.clone(), file, report);
+                        graph.report_unknown(&needed.value, needed.span.clone(), file, report);
                     }
                 }
             }
@@ -131,7 +131,7 @@ impl<'a> Graph<'a> {
         let open = graph.arrange();
         if graph.order.len() < steps.len() {
             graph.is_whole = false;
-            graph.tell_circles(&open, file, report);
+            graph.report_circles(&open, file, report);
         }
         graph
     }
@@ -158,7 +158,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Reports an unknown step.
-    pub(super) fn tell_unknown(&mut self, name: &str, span: std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
+    pub(super) fn report_unknown(&mut self, name: &str, span: std::ops::Range<usize>, file: &SourceText, report: &mut Report) {
         self.compared += 1;
         let names = || self.steps.iter().map(|step| step.name.value.as_str());
         let near = if self.compared > NEAREST_MAX { None } else { nearest(name, names()) };
@@ -167,7 +167,7 @@ impl<'a> Graph<'a> {
         if near.is_none() {
             let first: Vec<&str> = names().take(NAMES_MAX).collect();
             let more = if self.steps.len() > NAMES_MAX { ", …" } else { "" };
-            diagnostic.hint(format!("the steps are {}{more}", listed(&first)));
+            diagnostic.hint(format!("the steps are {}{more}", quote_names(&first)));
         }
     }
 
@@ -194,7 +194,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Reports each circle once: a step that is not in the order needs another one that is not.
-    fn tell_circles(&self, open: &[usize], file: &SourceText, report: &mut Report) {
+    fn report_circles(&self, open: &[usize], file: &SourceText, report: &mut Report) {
         let mut seen_from: Vec<Option<usize>> = vec![None; self.steps.len()];
         for start in 0..self.steps.len() {
             let mut way = Vec::new();
@@ -208,12 +208,12 @@ impl<'a> Graph<'a> {
             if seen_from[at] == Some(start)
                 && let Some(first) = way.iter().position(|place| *place == at)
             {
-                self.tell_circle(&way[first..], file, report);
+                self.report_circle(&way[first..], file, report);
             }
         }
     }
 
-    fn tell_circle(&self, circle: &[usize], file: &SourceText, report: &mut Report) {
+    fn report_circle(&self, circle: &[usize], file: &SourceText, report: &mut Report) {
         // It is reported where its first step in the file needs the next.
         let first = circle.iter().enumerate().min_by_key(|(_, place)| **place).map_or(0, |(at, _)| at);
         let place = |at: usize| circle[(first + at) % circle.len()];

@@ -11,16 +11,16 @@ use ensue_engine::time::duration_text;
 use ensue_expression::{MapType, Occurrence, Others, Template, ValueType};
 use serde_json::{Value, json};
 
-use super::ends::End;
+use super::step_ends::KnownEnd;
 use super::{Holds, Reader, Steps, period_taker};
-use crate::check::inferred::Taker;
-use crate::check::parameters::{Given, with};
-use crate::check::schemas::{Form, type_of};
+use crate::check::expression_findings::Taker;
+use crate::check::parameters::{MappingCheck, with};
+use crate::check::schemas::{ValueForm, type_of};
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::is_one_expression;
-use crate::written::{self, Inquiry, Notify, Period, Remind};
-use crate::yaml::{Content, Entry, Node, Spanned};
+use crate::syntax::{self, Inquiry, Notify, Period, Remind};
+use crate::yaml::{Content, Node, WithSpan, YamlEntry};
 
 impl Steps<'_> {
     pub(super) fn inquiry(
@@ -28,7 +28,7 @@ impl Steps<'_> {
         place: usize,
         asked: &Inquiry,
         scope: &Scope<'_>,
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> Option<catalog::Task> {
         let answer = asked.answer.as_ref()?;
@@ -66,7 +66,7 @@ impl Steps<'_> {
 
     /// Compiles the veto to check it. The veto is stored with the inquiry as it was written.
     fn veto(&self, node: &Node, answer: &Schema, report: &mut Report) -> Option<String> {
-        let answer = type_of(answer, Form::Accepted, "the fields of the answer", None);
+        let answer = type_of(answer, ValueForm::Accepted, "the fields of the answer", None);
         let scope = Scope::new(self.file).with(ANSWER, answer);
         Some(scope.condition(node, "`veto`", report)?.source().to_owned())
     }
@@ -75,7 +75,7 @@ impl Steps<'_> {
     fn look_into_answer(&self, asked: &Inquiry, answer: &Schema, report: &mut Report) {
         if let Some(node) = &asked.on_expire {
             let (at, taker) = (node.span.clone(), "the answer".to_owned());
-            Given { file: self.file, node: Some(node), at, taker, called: "field" }.check(answer, Extra::Refused, report);
+            MappingCheck { file: self.file, node: Some(node), at, taker, called: "field" }.check(answer, Extra::Refused, report);
         }
     }
 
@@ -99,11 +99,11 @@ impl Steps<'_> {
         place: usize,
         (asked, notify): (&Inquiry, &Notify),
         scope: &Scope<'_>,
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> Option<catalog::Notify> {
         let fields = MapType::new(Others::None)
-            .called("the fields of `inquiry`", None)
+            .with_wording("the fields of `inquiry`", None)
             .with("id", ValueType::text(), Occurrence::Always)
             .with("title", ValueType::text(), Occurrence::Always)
             .with("text", ValueType::text(), Occurrence::Always)
@@ -122,8 +122,8 @@ impl Steps<'_> {
         };
         let named = self.notify_actions[place].as_ref();
         if let Some((name, Some(action))) = named
-            && let written::Run::Workflow(_) | written::Run::Builtin { which: Builtin::Sleep | Builtin::Inquiry | Builtin::Wait, .. } =
-                &action.run
+            && let syntax::WrittenRun::Workflow(_)
+            | syntax::WrittenRun::Builtin { which: Builtin::Sleep | Builtin::Inquiry | Builtin::Wait, .. } = &action.run
         {
             let message = format!("`{name}` consists of steps or waits, so it cannot notify people");
             report
@@ -140,10 +140,11 @@ impl Steps<'_> {
     }
 
     /// Reports a link where nobody would get one: it is for exactly one person, and only for what leaves the node.
-    fn look_into_link(&self, with: &Node, asked: &Inquiry, named: Option<(&ActionRef, &written::Action)>, report: &mut Report) {
+    fn look_into_link(&self, with: &Node, asked: &Inquiry, named: Option<(&ActionRef, &syntax::Action)>, report: &mut Report) {
         let is_role = |node: &&Node| matches!(&node.content, Content::Text { value, .. } if value.starts_with("role:"));
         let role = asked.assignees.iter().find(is_role);
-        let records = named.filter(|(_, action)| matches!(&action.run, written::Run::Builtin { .. } | written::Run::Emit { .. }));
+        let records =
+            named.filter(|(_, action)| matches!(&action.run, syntax::WrittenRun::Builtin { .. } | syntax::WrittenRun::Emit { .. }));
         let message = match (role, asked.assignees.len(), records) {
             (Some(role), ..) => {
                 let role = self.file.slice(&role.span);
@@ -158,10 +159,10 @@ impl Steps<'_> {
 
     /// Reports times that lie after the expiry.
     fn look_into_times(&self, asked: &Inquiry, report: &mut Report) {
-        let Some(expires) = asked.expires.as_ref().and_then(Period::fixed) else { return };
+        let Some(expires) = asked.expires.as_ref().and_then(Period::fixed_duration) else { return };
         let remind = asked.remind.iter().map(|remind| ("`remind`", &remind.every, &remind.at));
         let escalations = asked.escalate.iter().map(|escalation| ("this", &escalation.after, &escalation.at));
-        let written = remind.chain(escalations).filter_map(|(what, after, at)| Some((what, after.fixed()?, at)));
+        let written = remind.chain(escalations).filter_map(|(what, after, at)| Some((what, after.fixed_duration()?, at)));
         for (what, after, at) in written.filter(|(_, after, _)| *after >= expires) {
             let (after, expires) = (duration_text(millis(after)), duration_text(millis(expires)));
             let message = format!("{what} comes after {after}, but the inquiry expires after {expires}");
@@ -184,7 +185,7 @@ impl Steps<'_> {
             scope.template_for(node, Some(&text("text")), report)?;
         }
         if let (Some(node), Some(answer)) = (&asked.on_expire, &asked.answer) {
-            let takes = type_of(answer, Form::Accepted, "the fields of the answer", None);
+            let takes = type_of(answer, ValueForm::Accepted, "the fields of the answer", None);
             scope.template_for(node, Some(&Taker { takes, name: "the answer".to_owned() }), report)?;
         }
         let escalated = asked.escalate.iter().flat_map(|escalation| &escalation.to);
@@ -234,7 +235,7 @@ fn list(items: &[Node], at: &Node) -> Node {
 }
 
 fn mapping<'n>(entries: impl IntoIterator<Item = (&'n str, Node)>, at: &Node) -> Node {
-    let entry = |(name, value): (&str, Node)| Entry { key: Spanned { value: name.to_owned(), span: at.span.clone() }, value };
+    let entry = |(name, value): (&str, Node)| YamlEntry { key: WithSpan { value: name.to_owned(), span: at.span.clone() }, value };
     Node { span: at.span.clone(), content: Content::Map(entries.into_iter().map(entry).collect()) }
 }
 

@@ -6,12 +6,12 @@
 use ensue_engine::catalog::{ALWAYS, FAILED, OnFailure, SUCCEEDED, StartsIf};
 use ensue_expression::{Expression, Value, ValueType};
 
-use super::ends::End;
+use super::step_ends::KnownEnd;
 use super::{Reader, Steps};
 use crate::check::scope::{Holds, Scope};
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
-use crate::written::Task;
+use crate::syntax::StepTask;
 
 /// How a step can end, besides skipped and cancelled, which every step can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +43,9 @@ impl Steps<'_> {
         };
         match &self.written[place].task {
             _ if !can_start => CanEnd::NEVER,
-            Some(Task::Fail { .. }) => CanEnd { well: false, badly: true },
-            Some(Task::Action { .. } | Task::Inquiry(_) | Task::Wait(_) | Task::Sleep { .. } | Task::Assert { .. }) | None => {
-                CanEnd::ANYHOW
-            }
+            Some(StepTask::Fail { .. }) => CanEnd { well: false, badly: true },
+            Some(StepTask::Action { .. } | StepTask::Inquiry(_) | StepTask::Wait(_) | StepTask::Sleep { .. } | StepTask::Assert { .. })
+            | None => CanEnd::ANYHOW,
         }
     }
 
@@ -61,7 +60,7 @@ impl Steps<'_> {
         let can_fail = needs.iter().any(|needed| ends(needed).badly);
         let condition = match starts {
             StartsIf::Succeeded | StartsIf::SucceededAnd(_) if !can_succeed => {
-                self.tell_needs_fail(place, report);
+                self.report_failing_need(place, report);
                 return false;
             }
             StartsIf::Succeeded => return true,
@@ -78,21 +77,21 @@ impl Steps<'_> {
             .with(SUCCEEDED, given(can_succeed, is_first))
             .with(FAILED, given(can_fail, false))
             .with(ALWAYS, given(true, true));
-        let end = if let StartsIf::Holds { .. } = starts { End::Any } else { End::Success };
+        let end = if let StartsIf::Holds { .. } = starts { KnownEnd::Any } else { KnownEnd::Success };
         if self.may_hold(place, condition, (decided, end), report) {
             return true;
         }
         // A condition that is never true by itself has been reported, or is intended.
-        if self.may_hold(place, condition, (asking(plain), End::Any), report) {
+        if self.may_hold(place, condition, (asking(plain), KnownEnd::Any), report) {
             match starts {
-                StartsIf::Holds { .. } => self.tell_asks_in_vain(place, condition, report),
-                StartsIf::Succeeded | StartsIf::SucceededAnd(_) => self.tell_asks_after_success(place, report),
+                StartsIf::Holds { .. } => self.report_if_in_vain(place, condition, report),
+                StartsIf::Succeeded | StartsIf::SucceededAnd(_) => self.report_if_after_success(place, report),
             }
         }
         false
     }
 
-    fn may_hold(&mut self, place: usize, condition: &Expression, (scope, end): (Scope<'_>, End), report: &mut Report) -> bool {
+    fn may_hold(&mut self, place: usize, condition: &Expression, (scope, end): (Scope<'_>, KnownEnd), report: &mut Report) -> bool {
         let Some(node) = &self.written[place].condition else { return true };
         // What it reads was reported when it was compiled.
         let reads = self.look(Reader::Step(place), &scope, node, Holds::Expression, &mut Report::default());
@@ -100,11 +99,11 @@ impl Steps<'_> {
     }
 
     /// Reports a step that starts only if all steps it needs succeeded, and needs one that always fails.
-    fn tell_needs_fail(&self, place: usize, report: &mut Report) {
+    fn report_failing_need(&self, place: usize, report: &mut Report) {
         let step = &self.written[place];
         for needed in step.needs.iter().flatten() {
             let Some(failing) = self.graph.place(&needed.value).map(|place| &self.written[place]) else { continue };
-            if matches!(failing.task, Some(Task::Fail { .. })) && failing.on_failure.fails() {
+            if matches!(failing.task, Some(StepTask::Fail { .. })) && failing.on_failure.fails() {
                 let message =
                     format!("the step `{}` never starts: it needs `{}`, which fails or is skipped", step.name.value, needed.value);
                 report.warning(Code::StepNeverStarts, self.file, needed.span.clone(), message).hint(unless_failed(&needed.value));
@@ -113,7 +112,7 @@ impl Steps<'_> {
         }
     }
 
-    fn tell_asks_after_success(&self, place: usize, report: &mut Report) {
+    fn report_if_after_success(&self, place: usize, report: &mut Report) {
         let (Some(node), name) = (&self.written[place].condition, &self.written[place].name.value) else { return };
         let span = first_line(&node.span, self.file);
         let message = format!(
@@ -124,7 +123,7 @@ impl Steps<'_> {
             .hint("to evaluate the `if` after a failure too, begin it with `failed() &&` or `always() &&`");
     }
 
-    fn tell_asks_in_vain(&self, place: usize, condition: &Expression, report: &mut Report) {
+    fn report_if_in_vain(&self, place: usize, condition: &Expression, report: &mut Report) {
         let step = &self.written[place];
         let Some(node) = &step.condition else { return };
         let span = first_line(&node.span, self.file);
@@ -136,11 +135,11 @@ impl Steps<'_> {
             report
                 .warning(Code::StepNeverStarts, self.file, span, message)
                 .hint("name the step whose failure it handles, for example\nneeds: [build]");
-        } else if self.graph.needs(place).iter().any(|needed| matches!(self.written[*needed].task, Some(Task::Fail { .. }))) {
+        } else if self.graph.needs(place).iter().any(|needed| matches!(self.written[*needed].task, Some(StepTask::Fail { .. }))) {
             let message =
                 format!("the step `{}` never starts: it calls `succeeded()`, but needs a step that fails or is skipped", step.name.value);
             let failing = step.needs.iter().flatten().find(|needed| {
-                self.graph.place(&needed.value).is_some_and(|place| matches!(self.written[place].task, Some(Task::Fail { .. })))
+                self.graph.place(&needed.value).is_some_and(|place| matches!(self.written[place].task, Some(StepTask::Fail { .. })))
             });
             let hint = failing.map_or_else(String::new, |needed| unless_failed(&needed.value));
             report.warning(Code::StepNeverStarts, self.file, span, message).hint(hint);

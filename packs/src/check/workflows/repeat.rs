@@ -4,12 +4,12 @@
 use ensue_engine::catalog;
 use ensue_expression::{Expression, ValueType};
 
-use super::ends::End;
+use super::step_ends::KnownEnd;
 use super::{Holds, Reader, Steps};
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
-use crate::written::Repeat;
+use crate::syntax::Repeat;
 use crate::yaml::Node;
 
 impl Steps<'_> {
@@ -25,7 +25,7 @@ impl Steps<'_> {
         place: usize,
         repeat: &Repeat,
         scope: &Scope<'_>,
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> Option<catalog::Repeat> {
         let result = self.result_of_turn(place);
@@ -33,7 +33,7 @@ impl Steps<'_> {
         let after = self.in_turn(place, scope.clone()).with("result", result);
         let while_holds = repeat.while_holds.as_ref().map(|node| self.condition_of_turn(place, (node, "`while`"), &before, end, report));
         let until = repeat.until.as_ref().map(|node| self.condition_of_turn(place, (node, "`until`"), &after, end, report));
-        let collect = repeat.collect.as_ref().map(|node| self.collected(place, node, &after, end, report));
+        let collect = repeat.collect.as_ref().map(|node| self.compile_collect(place, node, &after, end, report));
         let every = self.period(place, repeat.every.as_ref(), "`every`", &before, end, report);
         let optional = super::optional::<Expression>;
         Some(catalog::Repeat {
@@ -57,14 +57,14 @@ impl Steps<'_> {
         place: usize,
         (node, name): (&Node, &str),
         scope: &Scope<'_>,
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> Option<Expression> {
         let reads = self.look(Reader::Step(place), scope, node, Holds::Expression, report);
         self.with_steps(scope.clone(), &reads, place, end).condition(node, name, report)
     }
 
-    fn collected(&mut self, place: usize, node: &Node, scope: &Scope<'_>, end: End, report: &mut Report) -> Option<Expression> {
+    fn compile_collect(&mut self, place: usize, node: &Node, scope: &Scope<'_>, end: KnownEnd, report: &mut Report) -> Option<Expression> {
         let reads = self.look(Reader::Step(place), scope, node, Holds::Expression, report);
         let scope = self.with_steps(scope.clone(), &reads, place, end);
         let (collect, value) = scope.expression(node, "`collect`", report)?;

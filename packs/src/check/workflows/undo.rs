@@ -2,19 +2,26 @@
 
 use ensue_engine::catalog;
 
-use super::ends::End;
-use super::{Holds, Reader, Steps, ended};
-use crate::check::compiled::optional;
+use super::step_ends::KnownEnd;
+use super::{Holds, Reader, Steps, readable_step};
+use crate::check::literals::optional;
 use crate::check::parameters::with;
 use crate::check::scope::Scope;
 use crate::diagnostics::Report;
-use crate::written::Undo;
+use crate::syntax::Undo;
 
 impl Steps<'_> {
     /// Compiles the undo of a step. Returns `None` if there is an error, which is reported. `scope` is that
     /// of the step's own values.
-    pub(super) fn undo(&mut self, place: usize, undo: &Undo, scope: &Scope<'_>, end: End, report: &mut Report) -> Option<catalog::Undo> {
-        let gave = self.results.gave(ended(&self.written[place], self.actions[place].as_ref(), (None, None)));
+    pub(super) fn undo(
+        &mut self,
+        place: usize,
+        undo: &Undo,
+        scope: &Scope<'_>,
+        end: KnownEnd,
+        report: &mut Report,
+    ) -> Option<catalog::Undo> {
+        let gave = self.results.gave(readable_step(&self.written[place], self.actions[place].as_ref(), (None, None)));
         let scope = scope.clone().with("result", gave);
         let scope = match &undo.with {
             Some(node) => {

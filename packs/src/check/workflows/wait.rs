@@ -4,23 +4,23 @@ use ensue_engine::catalog::{self, Since};
 use ensue_engine::names::TriggerRef;
 use ensue_expression::{Expression, ValueType};
 
-use super::ends::End;
+use super::step_ends::KnownEnd;
 use super::{Holds, Reader, Steps};
 use crate::check::Checking;
-use crate::check::compiled::optional;
+use crate::check::literals::optional;
 use crate::check::refs::trigger_named;
 use crate::check::roots::event;
 use crate::check::scope::Scope;
 use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
-use crate::written::{CancelWhen, Wait};
-use crate::yaml::{Node, Spanned};
+use crate::syntax::{CancelWhen, Wait};
+use crate::yaml::{Node, WithSpan};
 
 /// Finds the trigger of an event that a step watches for. Returns it with the type of the event.
 pub(super) fn event_of(
     checking: &mut Checking<'_>,
     file: &SourceText,
-    trigger: &Spanned<String>,
+    trigger: &WithSpan<String>,
     report: &mut Report,
 ) -> Option<(TriggerRef, ValueType)> {
     let named = trigger_named(checking, file, trigger, report)?;
@@ -37,7 +37,7 @@ impl Steps<'_> {
         wait: &Wait,
         plain: &Scope<'_>,
         scope: &Scope<'_>,
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> Option<catalog::Wait> {
         let found = self.events[place].clone();
@@ -52,7 +52,7 @@ impl Steps<'_> {
         place: usize,
         cancel: &CancelWhen,
         scopes: (&Scope<'_>, &Scope<'_>),
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> Option<catalog::CancelWhen> {
         let found = self.cancel_events[place].clone();
@@ -66,14 +66,14 @@ impl Steps<'_> {
         place: usize,
         (when, since, found): (Option<&Node>, Since, Option<&(TriggerRef, ValueType)>),
         (plain, scope): (&Scope<'_>, &Scope<'_>),
-        end: End,
+        end: KnownEnd,
         report: &mut Report,
     ) -> Option<Option<Expression>> {
         let event = found.map_or_else(ValueType::anything, |(_, event)| event.clone());
         let Some(node) = when else { return Some(None) };
         if since == Since::Start {
             let scope = plain.clone().with("event", event);
-            if self.tell_reads_steps(node, &scope, report) {
+            if self.report_step_reads(node, &scope, report) {
                 return None;
             }
             return scope.condition(node, "`when`", report).map(Some);
@@ -84,7 +84,7 @@ impl Steps<'_> {
     }
 
     /// Reports a condition that reads steps but is evaluated before any has ended.
-    fn tell_reads_steps(&self, node: &Node, scope: &Scope<'_>, report: &mut Report) -> bool {
+    fn report_step_reads(&self, node: &Node, scope: &Scope<'_>, report: &mut Report) -> bool {
         let scope = scope.clone().with("steps", ValueType::anything());
         let read = scope.reads(node, Holds::Expression, report).into_iter().find(|(path, _)| path.segments[0] == "steps");
         let Some((_, span)) = read else { return false };

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicI64;
 use proptest::prelude::*;
 
 use super::*;
-use crate::retention::{RetentionLimits, Round, Step};
+use crate::disk_retention::{RetentionLimits, Round, Step};
 
 use OutputStream::{Stderr, Stdout};
 
@@ -57,8 +57,8 @@ fn attempt(number: u128) -> AttemptId {
     AttemptId(Id::root(NOON, number))
 }
 
-fn printed(outputs: &FolderOutputs, attempt: AttemptId, bytes: &[u8]) {
-    outputs.append_at(attempt, Stdout, outputs.taken(attempt, Stdout).unwrap(), bytes).unwrap();
+fn append_output(outputs: &FolderOutputs, attempt: AttemptId, bytes: &[u8]) {
+    outputs.append_at(attempt, Stdout, outputs.accepted_offset(attempt, Stdout).unwrap(), bytes).unwrap();
 }
 
 fn all(outputs: &FolderOutputs, attempt: AttemptId) -> (Vec<u8>, OutputState) {
@@ -80,7 +80,7 @@ fn quota(quota_bytes: u64) -> RetentionLimits {
 fn output_file_is_private_and_in_the_folder_of_its_id() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(0xAB << 40), b"hello");
+    append_output(&outputs, attempt(0xAB << 40), b"hello");
     let path = site.folder.path().join("ab").join(format!("{}.stdout", attempt(0xAB << 40)));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -90,7 +90,7 @@ fn output_file_is_private_and_in_the_folder_of_its_id() {
 fn dropped_bytes_are_reported_even_if_the_end_was_not_written_at_first() {
     let site = Site::new();
     let outputs = site.open_within(OutputLimits { attempt_bytes: 3, ..OutputLimits::default() });
-    printed(&outputs, attempt(1), b"12345");
+    append_output(&outputs, attempt(1), b"12345");
     std::os::unix::fs::symlink("/no/such/folder", outputs.path(attempt(1), END)).unwrap();
     outputs.finish(attempt(1)).unwrap_err();
     assert_eq!(site.round(&outputs, quota(u64::MAX)), 0);
@@ -101,7 +101,7 @@ fn dropped_bytes_are_reported_even_if_the_end_was_not_written_at_first() {
 fn failed_write_keeps_the_earlier_count_of_dropped_bytes() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), b"12345");
+    append_output(&outputs, attempt(1), b"12345");
     outputs.note_printed(attempt(1), Stdout, 9).unwrap();
     // Something else is at the path of its file.
     let in_the_way = outputs.chunk_path(attempt(1), Stderr, 0);
@@ -117,7 +117,7 @@ fn damaged_output_is_never_served() {
     let site = Site::new();
     let outputs = site.open();
     let bytes: Vec<u8> = (0..CHUNK_BYTES + 5).map(|at| (at % 251) as u8).collect();
-    printed(&outputs, attempt(1), &bytes);
+    append_output(&outputs, attempt(1), &bytes);
     outputs.finish(attempt(1)).unwrap();
     assert_eq!(all(&outputs, attempt(1)), (bytes.clone(), OutputState::Complete));
     let read = |offset| outputs.read(attempt(1), Stdout, offset, READ_BYTES_MAX);
@@ -144,7 +144,7 @@ fn damaged_output_is_never_served() {
 fn output_of_an_earlier_release_is_served_without_a_digest() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), b"hello");
+    append_output(&outputs, attempt(1), b"hello");
     let end = r#"{"format":2,"stdout_bytes_dropped":3,"stderr_bytes_dropped":0,"ended_at":"2026-03-28T12:00:00Z"}"#;
     fs::write(outputs.path(attempt(1), END), end).unwrap();
     assert_eq!(all(&site.open(), attempt(1)), (b"hello".to_vec(), OutputState::Truncated { bytes_dropped: 3 }));
@@ -154,14 +154,14 @@ fn output_of_an_earlier_release_is_served_without_a_digest() {
 fn output_written_during_a_round_counts() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), b"old");
+    append_output(&outputs, attempt(1), b"old");
     outputs.finish(attempt(1)).unwrap();
     site.later(HOUR);
     let limits = RetentionLimits { quota_bytes: u64::MAX, keep: Some(std::time::Duration::from_secs(1)) };
     let mut round = Round::begin(limits, site.now());
     assert_eq!(round.step(&outputs).unwrap(), Step::More);
     // In the part that was just looked at.
-    printed(&outputs, attempt(2), b"new");
+    append_output(&outputs, attempt(2), b"new");
     while round.step(&outputs).unwrap() == Step::More {}
     assert_eq!(outputs.used_bytes(), BLOCK_BYTES);
 }
@@ -172,7 +172,7 @@ fn more_attempts_than_open_files_are_written_in_turn() {
     let outputs = site.open();
     let attempts = 2 * OPEN_FILES_MAX.get() as u128;
     for round in [b"a", b"b", b"c"] {
-        (0..attempts).for_each(|number| printed(&outputs, attempt(number), round));
+        (0..attempts).for_each(|number| append_output(&outputs, attempt(number), round));
     }
     assert_eq!(outputs.writing().files.len(), OPEN_FILES_MAX.get());
     for number in 0..attempts {
@@ -186,7 +186,7 @@ fn long_stream_is_split_into_bounded_files_and_read_as_one() {
     let outputs = site.open();
     let bytes: Vec<u8> = (0..2 * CHUNK_BYTES + 5).map(|at| (at % 251) as u8).collect();
     for piece in bytes.chunks(100_003) {
-        printed(&outputs, attempt(1), piece);
+        append_output(&outputs, attempt(1), piece);
     }
     outputs.finish(attempt(1)).unwrap();
     let path = |chunk| site.open().chunk_path(attempt(1), Stdout, chunk);
@@ -200,7 +200,7 @@ fn long_stream_is_split_into_bounded_files_and_read_as_one() {
 fn stream_that_exactly_fills_its_file_is_read_to_its_end() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), &vec![7; CHUNK_BYTES as usize]);
+    append_output(&outputs, attempt(1), &vec![7; CHUNK_BYTES as usize]);
     let end = || outputs.read(attempt(1), Stdout, CHUNK_BYTES, 10).unwrap();
     assert_eq!((end().bytes.len(), end().state), (0, OutputState::Open));
     outputs.finish(attempt(1)).unwrap();
@@ -214,7 +214,7 @@ fn reopened_folder_continues_with_the_same_cap() {
     let limits = OutputLimits { attempt_bytes: 8, ..OutputLimits::default() };
     site.open_within(limits).append_at(attempt(1), Stdout, 0, b"12345").unwrap();
     let outputs = site.open_within(limits);
-    assert_eq!(outputs.taken(attempt(1), Stdout).unwrap(), 5);
+    assert_eq!(outputs.accepted_offset(attempt(1), Stdout).unwrap(), 5);
     outputs.append_at(attempt(1), Stdout, 3, b"456789").unwrap();
     outputs.finish(attempt(1)).unwrap();
     assert_eq!(all(&site.open(), attempt(1)), (b"12345678".to_vec(), OutputState::Truncated { bytes_dropped: 1 }));
@@ -224,7 +224,7 @@ fn reopened_folder_continues_with_the_same_cap() {
 fn finished_attempt_accepts_nothing_even_after_reopening() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), b"in time");
+    append_output(&outputs, attempt(1), b"in time");
     outputs.finish(attempt(1)).unwrap();
     assert!(site.open().append_at(attempt(1), Stdout, 7, b"late").is_err());
 }
@@ -233,7 +233,7 @@ fn finished_attempt_accepts_nothing_even_after_reopening() {
 fn attempt_without_output_leaves_no_file() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), b"");
+    append_output(&outputs, attempt(1), b"");
     outputs.finish(attempt(1)).unwrap();
     assert_eq!(fs::read_dir(site.folder.path()).unwrap().count(), 0);
 }
@@ -242,7 +242,7 @@ fn attempt_without_output_leaves_no_file() {
 fn end_of_a_newer_release_is_an_error_and_not_an_open_stream() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), b"x");
+    append_output(&outputs, attempt(1), b"x");
     outputs.finish(attempt(1)).unwrap();
     fs::write(outputs.path(attempt(1), END), r#"{"format":4,"more":true}"#).unwrap();
     let error = outputs.read(attempt(1), Stdout, 0, 10).unwrap_err();
@@ -254,7 +254,7 @@ fn output_over_the_quota_is_dropped_and_marked() {
     let site = Site::new();
     let outputs = site.open_within(OutputLimits { quota_bytes: 3 * BLOCK_BYTES, ..OutputLimits::default() });
     for _ in 0..20 {
-        printed(&outputs, attempt(1), &[1; 1_000]);
+        append_output(&outputs, attempt(1), &[1; 1_000]);
     }
     outputs.finish(attempt(1)).unwrap();
     let (kept, state) = all(&outputs, attempt(1));
@@ -266,7 +266,7 @@ fn output_over_the_quota_is_dropped_and_marked() {
 fn output_leaves_disk_space_to_the_log() {
     let site = Site::new();
     let outputs = site.open_within(OutputLimits { free_bytes: u64::MAX, ..OutputLimits::default() });
-    printed(&outputs, attempt(1), b"there is no room");
+    append_output(&outputs, attempt(1), b"there is no room");
     outputs.finish(attempt(1)).unwrap();
     assert_eq!(all(&outputs, attempt(1)), (Vec::new(), OutputState::Truncated { bytes_dropped: 16 }));
 }
@@ -277,7 +277,7 @@ fn oldest_ended_output_is_removed_first_and_open_output_stays() {
     let outputs = site.open();
     for number in 0..4 {
         site.later(HOUR);
-        printed(&outputs, attempt(number << 40), &[1; 10]);
+        append_output(&outputs, attempt(number << 40), &[1; 10]);
         if number != 1 {
             outputs.finish(attempt(number << 40)).unwrap();
         }
@@ -297,10 +297,10 @@ fn oldest_ended_output_is_removed_first_and_open_output_stays() {
 fn expired_output_is_removed() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), b"old");
+    append_output(&outputs, attempt(1), b"old");
     outputs.finish(attempt(1)).unwrap();
     site.later(25 * HOUR);
-    printed(&outputs, attempt(2), b"new");
+    append_output(&outputs, attempt(2), b"new");
     outputs.finish(attempt(2)).unwrap();
     let day = RetentionLimits { quota_bytes: u64::MAX, keep: Some(std::time::Duration::from_secs(24 * HOUR)) };
     assert_eq!(site.round(&outputs, day), 1);
@@ -311,10 +311,10 @@ fn expired_output_is_removed() {
 fn kill_between_list_and_files_leaves_no_output_that_looks_complete() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), b"gone");
+    append_output(&outputs, attempt(1), b"gone");
     outputs.finish(attempt(1)).unwrap();
     let part = FolderOutputs::part_of(attempt(1));
-    outputs.removed(part).unwrap().add(&outputs.removed_path(part), &[attempt(1)]).unwrap();
+    outputs.read_removed(part).unwrap().add(&outputs.removed_path(part), &[attempt(1)]).unwrap();
     let outputs = site.open();
     assert_eq!(all(&outputs, attempt(1)), (Vec::new(), OutputState::Removed));
     site.round(&outputs, quota(u64::MAX));
@@ -326,14 +326,14 @@ fn kill_between_list_and_files_leaves_no_output_that_looks_complete() {
 fn output_left_open_by_a_crash_is_finished_unless_its_attempt_runs() {
     let site = Site::new();
     let before = site.open();
-    printed(&before, attempt(1), b"left");
-    printed(&before, attempt(2), b"continues");
+    append_output(&before, attempt(1), b"left");
+    append_output(&before, attempt(2), b"continues");
     let outputs = site.open();
     assert!(outputs.go_on([attempt(2)]).is_empty());
     site.round(&outputs, quota(u64::MAX));
     assert_eq!(all(&outputs, attempt(1)), (b"left".to_vec(), OutputState::Complete));
     assert_eq!(all(&outputs, attempt(2)), (b"continues".to_vec(), OutputState::Open));
-    printed(&outputs, attempt(2), b" and on");
+    append_output(&outputs, attempt(2), b" and on");
     assert_eq!(all(&outputs, attempt(2)).0, b"continues and on");
 }
 
@@ -341,15 +341,15 @@ fn output_left_open_by_a_crash_is_finished_unless_its_attempt_runs() {
 fn unreadable_end_of_one_attempt_does_not_block_others() {
     let site = Site::new();
     let before = site.open();
-    printed(&before, attempt(1), b"broken");
-    printed(&before, attempt(2), b"whole");
+    append_output(&before, attempt(1), b"broken");
+    append_output(&before, attempt(2), b"whole");
     fs::write(before.path(attempt(1), END), "no end").unwrap();
     let outputs = site.open();
     let unreadable = outputs.go_on([attempt(1), attempt(2)]);
     assert!(matches!(unreadable[..], [OutputError::Store { attempt: of, .. }] if of == attempt(1)), "{unreadable:?}");
     // The round considers output finished that does not continue.
     site.round(&outputs, quota(u64::MAX));
-    printed(&outputs, attempt(2), b" and on");
+    append_output(&outputs, attempt(2), b" and on");
     assert_eq!(all(&outputs, attempt(2)), (b"whole and on".to_vec(), OutputState::Open));
     assert!(outputs.append_at(attempt(1), Stdout, 6, b"more").is_err());
 }
@@ -359,7 +359,7 @@ fn unreadable_end_of_one_attempt_does_not_block_others() {
 fn output_removed_while_it_is_read_is_not_taken_as_complete() {
     let site = Site::new();
     let outputs = site.open();
-    printed(&outputs, attempt(1), &vec![7; CHUNK_BYTES as usize + 1]);
+    append_output(&outputs, attempt(1), &vec![7; CHUNK_BYTES as usize + 1]);
     outputs.finish(attempt(1)).unwrap();
     let end_path = outputs.path(attempt(1), END);
     let end = fs::read(&end_path).unwrap();
@@ -370,7 +370,7 @@ fn output_removed_while_it_is_read_is_not_taken_as_complete() {
         // This opens once the reader is there.
         let mut pipe = File::options().write(true).open(&end_path).unwrap();
         let part = FolderOutputs::part_of(attempt(1));
-        outputs.removed(part).unwrap().add(&outputs.removed_path(part), &[attempt(1)]).unwrap();
+        outputs.read_removed(part).unwrap().add(&outputs.removed_path(part), &[attempt(1)]).unwrap();
         fs::remove_file(outputs.chunk_path(attempt(1), Stdout, 1)).unwrap();
         pipe.write_all(&end).unwrap();
         drop(pipe);
@@ -394,14 +394,14 @@ proptest! {
             if is_restarted {
                 outputs = site.open();
             }
-            let taken = outputs.taken(attempt(1), Stderr).unwrap() as usize;
+            let taken = outputs.accepted_offset(attempt(1), Stderr).unwrap() as usize;
             let from = from.index(taken + 1);
             let chunk = &whole[from..length.min(from + bytes)];
             outputs.append_at(attempt(1), Stderr, from as u64, chunk).unwrap();
-            prop_assert_eq!(outputs.taken(attempt(1), Stderr).unwrap() as usize, taken.max(from + chunk.len()));
+            prop_assert_eq!(outputs.accepted_offset(attempt(1), Stderr).unwrap() as usize, taken.max(from + chunk.len()));
         }
         let part = outputs.read(attempt(1), Stderr, 0, usize::MAX).unwrap();
         prop_assert_eq!(&part.bytes[..], &whole[..part.bytes.len()]);
-        prop_assert_eq!(part.next, outputs.taken(attempt(1), Stderr).unwrap());
+        prop_assert_eq!(part.next, outputs.accepted_offset(attempt(1), Stderr).unwrap());
     }
 }

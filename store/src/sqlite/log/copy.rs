@@ -14,12 +14,12 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode};
 use thiserror::Error;
 
-use super::reader::{Found, row_failed};
+use super::reader::{RowLookup, row_failed};
 use super::{Format, SqliteLogReader, position, store_failed};
 use crate::encode::{EncodingError, recode};
-use crate::sqlite::row::{self, Stored, StoredBatch};
-use crate::sqlite::{OpenError, Place, compare, connect_to_read, open_to_write, seen};
-use crate::verify::{Verified, VerifyError, verify};
+use crate::sqlite::row::{self, StoredBatch, StoredRow};
+use crate::sqlite::{OpenError, SqliteFile, compare, connect_to_read, open_to_write, seen_keys};
+use crate::verify::{VerifyError, VerifySummary, verify};
 
 /// The number of rows that are committed together.
 const ROWS_PER_COMMIT: u64 = 2_000;
@@ -107,7 +107,7 @@ pub struct CopiedLog {
     /// The log's id.
     pub id: LogId,
     /// Its head and the number of its records.
-    pub verified: Verified,
+    pub verified: VerifySummary,
 }
 
 /// A log file that can be copied in a format.
@@ -121,7 +121,7 @@ pub struct LogSource {
 impl LogSource {
     /// Opens a file that no node writes, in whichever version it is, and checks that the format can hold all of
     /// its facts. Changes nothing.
-    pub fn open(place: &Place, format: Format, progress: CopyProgress<'_>) -> Result<Self, CopyLogError> {
+    pub fn open(place: &SqliteFile, format: Format, progress: CopyProgress<'_>) -> Result<Self, CopyLogError> {
         let connection = open_as_it_is(place)?;
         let (logs, records) = logs_in(&connection, &place.path)?;
         let source = Self { connection, format, logs, records };
@@ -133,18 +133,18 @@ impl LogSource {
     }
 
     /// Writes a new file with all logs, and verifies their chains.
-    pub fn copy_to(&self, place: &Place, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyLogError> {
+    pub fn copy_to(&self, place: &SqliteFile, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyLogError> {
         let connection = open_to_write(place, self.format.schema())?;
-        let target = Target { path: &place.path, connection: &connection };
+        let target = CopyTarget { path: &place.path, connection: &connection };
         for table in TABLES {
             self.copy_table(&target, table)?;
         }
         self.copy_records(&target, progress)?;
         match self.format {
-            Format::Current => seen::place_all(&connection).map_err(|error| target.failed(&error))?,
+            Format::Current => seen_keys::place_all(&connection).map_err(|error| target.error_from(&error))?,
             Format::V0_1 => {}
         }
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(|error| target.failed(&error))?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(|error| target.error_from(&error))?;
         connection.close().map_err(|(_, error)| write_failed(&place.path, &error))?;
         self.verify(place, progress)
     }
@@ -153,8 +153,8 @@ impl LogSource {
         let mut statement = self.connection.prepare(StoredBatch::SELECT_ALL).map_err(|error| store_failed(&error))?;
         let mut rows = statement.query([]).map_err(|error| store_failed(&error))?;
         let (mut done, mut next) = (0, Position(1));
-        while let Some(row) = rows.next().map_err(|error| row_failed(&error, Found::AtOrAfter(next)))? {
-            let first = row.get(0).map(position).map_err(|error| row_failed(&error, Found::AtOrAfter(next)))?;
+        while let Some(row) = rows.next().map_err(|error| row_failed(&error, RowLookup::AtOrAfter(next)))? {
+            let first = row.get(0).map(position).map_err(|error| row_failed(&error, RowLookup::AtOrAfter(next)))?;
             let unreadable = |why| LogError::Unreadable { position: first, why };
             let batch = StoredBatch::read(row).map_err(unreadable)?;
             let kinds = batch.kinds().map_err(unreadable)?;
@@ -171,7 +171,7 @@ impl LogSource {
     }
 
     /// Copies the rows of a table as they are.
-    fn copy_table(&self, target: &Target<'_>, table: &Table) -> Result<(), CopyLogError> {
+    fn copy_table(&self, target: &CopyTarget<'_>, table: &Table) -> Result<(), CopyLogError> {
         let Table { name, columns, order } = table;
         let marks = vec!["?"; columns.split(',').count()];
         let mut select = self.prepare(&format!("SELECT {columns} FROM {name} ORDER BY {order}"))?;
@@ -181,27 +181,27 @@ impl LogSource {
         while let Some(row) = rows.next().map_err(|error| store_failed(&error))? {
             for index in 0..marks.len() {
                 let value: ValueRef<'_> = row.get_ref(index).map_err(|error| store_failed(&error))?;
-                insert.raw_bind_parameter(index + 1, ToSqlOutput::Borrowed(value)).map_err(|error| target.failed(&error))?;
+                insert.raw_bind_parameter(index + 1, ToSqlOutput::Borrowed(value)).map_err(|error| target.error_from(&error))?;
             }
-            insert.raw_execute().map_err(|error| target.failed(&error))?;
+            insert.raw_execute().map_err(|error| target.error_from(&error))?;
             commits.count()?;
         }
         commits.end()
     }
 
-    fn copy_records(&self, target: &Target<'_>, progress: CopyProgress<'_>) -> Result<(), CopyLogError> {
+    fn copy_records(&self, target: &CopyTarget<'_>, progress: CopyProgress<'_>) -> Result<(), CopyLogError> {
         let mut select = self.prepare(&format!("{}ORDER BY place", row::SELECT))?;
         let mut rows = select.query([]).map_err(|error| store_failed(&error))?;
         let mut insert = target.prepare(row::INSERT)?;
         let mut commits = target.begin()?;
         let mut at = Position(0);
-        while let Some(row) = rows.next().map_err(|error| row_failed(&error, Found::AtOrAfter(at.next())))? {
-            at = row.get(0).map(position).map_err(|error| row_failed(&error, Found::AtOrAfter(at.next())))?;
+        while let Some(row) = rows.next().map_err(|error| row_failed(&error, RowLookup::AtOrAfter(at.next())))? {
+            at = row.get(0).map(position).map_err(|error| row_failed(&error, RowLookup::AtOrAfter(at.next())))?;
             let unreadable = |why| LogError::Unreadable { position: at, why };
-            let stored = Stored::read(row).map_err(unreadable)?;
+            let stored = StoredRow::read(row).map_err(unreadable)?;
             let body = stored.body().map_err(unreadable)?.map(|body| self.recode(at, body)).transpose()?;
             let stored = stored.with_body(body.as_ref()).map_err(unreadable)?;
-            stored.insert(&mut insert).map_err(|error| target.failed(&error))?;
+            stored.insert(&mut insert).map_err(|error| target.error_from(&error))?;
             if commits.count()? {
                 progress(CopyStage::Copying, commits.rows, self.records);
             }
@@ -214,7 +214,7 @@ impl LogSource {
         recode(body, self.format.compression()).map_err(|why| CopyLogError::Body { at, why })
     }
 
-    fn verify(&self, place: &Place, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyLogError> {
+    fn verify(&self, place: &SqliteFile, progress: CopyProgress<'_>) -> Result<Vec<CopiedLog>, CopyLogError> {
         let mut before = 0;
         let mut copied = Vec::with_capacity(self.logs.len());
         for id in &self.logs {
@@ -246,14 +246,14 @@ const TABLES: &[Table] = &[
 ];
 
 /// The new file.
-struct Target<'c> {
+struct CopyTarget<'c> {
     path: &'c Path,
     connection: &'c Connection,
 }
 
-impl Target<'_> {
+impl CopyTarget<'_> {
     fn prepare(&self, sql: &str) -> Result<rusqlite::Statement<'_>, CopyLogError> {
-        self.connection.prepare(sql).map_err(|error| self.failed(&error))
+        self.connection.prepare(sql).map_err(|error| self.error_from(&error))
     }
 
     fn begin(&self) -> Result<Commits<'_>, CopyLogError> {
@@ -262,17 +262,17 @@ impl Target<'_> {
     }
 
     fn execute(&self, sql: &str) -> Result<(), CopyLogError> {
-        self.connection.execute_batch(sql).map_err(|error| self.failed(&error))
+        self.connection.execute_batch(sql).map_err(|error| self.error_from(&error))
     }
 
-    fn failed(&self, error: &rusqlite::Error) -> CopyLogError {
+    fn error_from(&self, error: &rusqlite::Error) -> CopyLogError {
         write_failed(self.path, error)
     }
 }
 
 /// Commits rows in groups.
 struct Commits<'t> {
-    target: &'t Target<'t>,
+    target: &'t CopyTarget<'t>,
     rows: u64,
 }
 
@@ -293,7 +293,7 @@ impl Commits<'_> {
 }
 
 /// Opens a file for reading only, in whichever format it is.
-fn open_as_it_is(place: &Place) -> Result<Connection, OpenError> {
+fn open_as_it_is(place: &SqliteFile) -> Result<Connection, OpenError> {
     let newest = Format::Current.schema();
     let (connection, found) = connect_to_read(place, newest)?;
     let of_version = |format: &Format| format.schema().version() == found;

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use ensue_engine::command::{DedupeKey, Seen};
+use ensue_engine::command::{DedupeEntry, DedupeKey};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, Epoch, Head, Position, Record, Revision, StreamId};
@@ -13,10 +13,10 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, params};
 
 use super::{Format, STATEMENTS_KEPT, compare_with_head, head, place, position, store_failed};
 use crate::batch::POSITION_MAX;
-use crate::found;
-use crate::sqlite::row::{self, Stored, StoredBatch, stream_bytes};
-use crate::sqlite::seen::{self, SeenFault};
-use crate::sqlite::{OpenError, Place, open_to_read, release_caches};
+use crate::index_checks;
+use crate::sqlite::row::{self, StoredBatch, StoredRow, stream_bytes};
+use crate::sqlite::seen_keys::{self, SeenFault};
+use crate::sqlite::{OpenError, SqliteFile, open_to_read, release_caches};
 use crate::transfer::Source;
 
 /// A reader of a log in a SQLite file, with its own connection.
@@ -36,19 +36,19 @@ impl SqliteLogReader {
     }
 
     /// Opens a log as [`open`](Self::open) does, through the caller's file system.
-    pub fn open_at(place: &Place, id: LogId) -> Result<Self, OpenError> {
+    pub fn open_at(place: &SqliteFile, id: LogId) -> Result<Self, OpenError> {
         let reader = Self::open_unchecked(place, id)?;
         compare_with_head(&reader.connection, &place.path, reader.number)?;
         Ok(reader)
     }
 
     /// Opens the log without comparing its newest record with its head.
-    pub(crate) fn open_unchecked(place: &Place, id: LogId) -> Result<Self, OpenError> {
+    pub(crate) fn open_unchecked(place: &SqliteFile, id: LogId) -> Result<Self, OpenError> {
         Self::open_in_format(place, id, Format::Current)
     }
 
     /// Opens a log in a file of a format, without comparing its newest record with its head.
-    pub(super) fn open_in_format(place: &Place, id: LogId, format: Format) -> Result<Self, OpenError> {
+    pub(super) fn open_in_format(place: &SqliteFile, id: LogId, format: Format) -> Result<Self, OpenError> {
         let connection = open_to_read(place, format.schema())?;
         let path = place.path.as_path();
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
@@ -63,7 +63,7 @@ impl SqliteLogReader {
     }
 
     /// Returns the records of a query that begins with [`row::SELECT`], within the limit.
-    fn records(&self, sql: &str, by: impl Params, limit: ReadLimit, mut found: Found) -> Result<Vec<Record>, LogError> {
+    fn records(&self, sql: &str, by: impl Params, limit: ReadLimit, mut found: RowLookup) -> Result<Vec<Record>, LogError> {
         let mut statement = self.connection.prepare_cached(sql).map_err(|error| store_failed(&error))?;
         let mut rows = statement.query(by).map_err(|error| store_failed(&error))?;
         let mut records = Vec::new();
@@ -71,14 +71,14 @@ impl SqliteLogReader {
         while records.len() < limit.records.max(1) {
             let Some(row) = rows.next().map_err(|error| row_failed(&error, found))? else { break };
             let at = row.get(0).map(position).map_err(|error| row_failed(&error, found))?;
-            let record = self.record(row, at).map_err(|error| self.blamed(error, at, found))?;
+            let record = self.record(row, at).map_err(|error| self.locate_damage(error, at, found))?;
             bytes = bytes.saturating_add(record.fact_json.len());
             bytes = bytes.saturating_add(record.body.as_ref().and_then(|body| body.content.as_ref()).map_or(0, bytes::Bytes::len));
             if bytes > limit.bytes && !records.is_empty() {
                 break;
             }
             records.push(record);
-            if let Found::AtOrAfter(next) = &mut found {
+            if let RowLookup::AtOrAfter(next) = &mut found {
                 *next = at.next();
             }
         }
@@ -87,7 +87,7 @@ impl SqliteLogReader {
 
     fn record(&self, row: &Row<'_>, at: Position) -> Result<Record, LogError> {
         let unreadable = |why| LogError::Unreadable { position: at, why };
-        let stored = Stored::read(row).map_err(unreadable)?;
+        let stored = StoredRow::read(row).map_err(unreadable)?;
         let place = stored.batch_place();
         let mut batch = self.batch.borrow_mut();
         let batch = match &mut *batch {
@@ -99,32 +99,32 @@ impl SqliteLogReader {
 
     /// Returns the error that names the damaged part. A row found through an index is partly read from the
     /// index. If the record can be read by its position, the index is damaged.
-    fn blamed(&self, error: LogError, at: Position, found: Found) -> LogError {
+    fn locate_damage(&self, error: LogError, at: Position, found: RowLookup) -> LogError {
         match found {
-            Found::ByIndex if self.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 0 }).is_ok() => {
+            RowLookup::ByIndex if self.read(Position(at.0.saturating_sub(1)), ReadLimit { records: 1, bytes: 0 }).is_ok() => {
                 LogError::Index(format!("it leads to a different record than the one at position {at}"))
             }
-            Found::ByIndex | Found::AtOrAfter(_) => error,
+            RowLookup::ByIndex | RowLookup::AtOrAfter(_) => error,
         }
     }
 
     fn batch(&self, place: i64, at: Position) -> Result<StoredBatch, LogError> {
         let mut statement = self.connection.prepare_cached(StoredBatch::SELECT).map_err(|error| store_failed(&error))?;
         let mut rows = statement.query([place]).map_err(|error| store_failed(&error))?;
-        let row = rows.next().map_err(|error| row_failed(&error, Found::AtOrAfter(at)))?;
+        let row = rows.next().map_err(|error| row_failed(&error, RowLookup::AtOrAfter(at)))?;
         let read = row.ok_or_else(|| "its batch is missing".to_owned()).and_then(StoredBatch::read);
         read.map_err(|why| LogError::Unreadable { position: at, why })
     }
 
     /// Returns the result of `read` for the row at a position, or `None` if there is no row.
-    fn at<T>(&self, position: Position, read: impl FnOnce(&Stored<'_>) -> Result<T, LogError>) -> Result<Option<T>, LogError> {
+    fn at<T>(&self, position: Position, read: impl FnOnce(&StoredRow<'_>) -> Result<T, LogError>) -> Result<Option<T>, LogError> {
         if position.0 > POSITION_MAX {
             return Ok(None);
         }
         let mut statement = self.connection.prepare_cached(&by("WHERE place = ?1")).map_err(|error| store_failed(&error))?;
         let mut rows = statement.query([place(self.number, position)]).map_err(|error| store_failed(&error))?;
-        let Some(row) = rows.next().map_err(|error| row_failed(&error, Found::AtOrAfter(position)))? else { return Ok(None) };
-        let stored = Stored::read(row).map_err(|why| LogError::Unreadable { position, why })?;
+        let Some(row) = rows.next().map_err(|error| row_failed(&error, RowLookup::AtOrAfter(position)))? else { return Ok(None) };
+        let stored = StoredRow::read(row).map_err(|why| LogError::Unreadable { position, why })?;
         read(&stored).map(Some)
     }
 }
@@ -140,21 +140,21 @@ impl LogReader for SqliteLogReader {
         }
         let sql = by("WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3");
         let places = params![place(self.number, after), place(self.number, Position(POSITION_MAX)), rows_max(limit)];
-        let records = self.records(&sql, places, limit, Found::AtOrAfter(after.next()))?;
-        found::consecutive(after, records)
+        let records = self.records(&sql, places, limit, RowLookup::AtOrAfter(after.next()))?;
+        index_checks::consecutive(after, records)
     }
 
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
         let Ok(after) = i64::try_from(after.0) else { return Ok(Vec::new()) };
         let sql = by("WHERE log = ?1 AND stream = ?2 AND revision > ?3 ORDER BY revision LIMIT ?4");
-        let records = self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Found::ByIndex)?;
-        found::of_stream(stream, Revision(after.unsigned_abs()), records)
+        let records = self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, RowLookup::ByIndex)?;
+        index_checks::of_stream(stream, Revision(after.unsigned_abs()), records)
     }
 
     fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
         let sql = by("WHERE log = ?1 AND id = ?2");
-        let records = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Found::ByIndex)?;
-        found::of_id(id, records.into_iter().next())
+        let records = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, RowLookup::ByIndex)?;
+        index_checks::of_id(id, records.into_iter().next())
     }
 
     fn body_at(&self, position: Position) -> Result<Option<Body>, LogError> {
@@ -194,8 +194,8 @@ impl Source for SqliteLogReader {
         Ok(head(&self.connection, self.number)?.epoch)
     }
 
-    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, Seen)>, LogError> {
-        seen::list(&self.connection, self.number, after, limit).map_err(|fault| match fault {
+    fn keys(&self, after: i64, limit: usize) -> Result<Vec<(i64, DedupeKey, DedupeEntry)>, LogError> {
+        seen_keys::list(&self.connection, self.number, after, limit).map_err(|fault| match fault {
             SeenFault::Sqlite(error) => store_failed(&error),
             SeenFault::Damaged(why) => LogError::Store(why),
         })
@@ -224,7 +224,7 @@ fn rows_max(limit: ReadLimit) -> i64 {
 
 /// How a row was found, which determines the damaged part if it cannot be read.
 #[derive(Clone, Copy)]
-pub(super) enum Found {
+pub(super) enum RowLookup {
     /// By position: it is the row at this position, or the next one.
     AtOrAfter(Position),
     /// Through an index: the record itself may be undamaged, which only a walk along the log can show.
@@ -232,12 +232,12 @@ pub(super) enum Found {
 }
 
 /// Returns the error for a row. A damaged file is damaged at some position; a failing disk is not.
-pub(super) fn row_failed(error: &rusqlite::Error, found: Found) -> LogError {
+pub(super) fn row_failed(error: &rusqlite::Error, found: RowLookup) -> LogError {
     match (error.sqlite_error_code(), found) {
-        (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None, Found::AtOrAfter(position)) => {
+        (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None, RowLookup::AtOrAfter(position)) => {
             LogError::Unreadable { position, why: format!("the file is damaged: {error}") }
         }
-        (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None, Found::ByIndex) => {
+        (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None, RowLookup::ByIndex) => {
             LogError::Index(format!("it leads to no record: {error}"))
         }
         (Some(_), _) => store_failed(error),

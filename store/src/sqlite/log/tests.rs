@@ -52,20 +52,20 @@ fn dead_store_rejects_everything_even_after_its_fault_is_gone() {
 
 #[test]
 fn full_disk_is_reported_as_such_and_the_store_stays_usable() {
-    assert_eq!(failure(Some(ErrorCode::DiskFull), Stage::Open), Failure::Full);
-    assert_eq!(failure(Some(ErrorCode::DiskFull), Stage::Ended), Failure::Full);
+    assert_eq!(failure(Some(ErrorCode::DiskFull), CommitStage::Open), Failure::Full);
+    assert_eq!(failure(Some(ErrorCode::DiskFull), CommitStage::Ended), Failure::Full);
 }
 
 #[test]
 fn io_error_ends_the_store() {
-    assert_eq!(failure(Some(ErrorCode::SystemIoFailure), Stage::Ended), Failure::Dead);
-    assert_eq!(failure(Some(ErrorCode::SystemIoFailure), Stage::Open), Failure::Dead);
+    assert_eq!(failure(Some(ErrorCode::SystemIoFailure), CommitStage::Ended), Failure::Dead);
+    assert_eq!(failure(Some(ErrorCode::SystemIoFailure), CommitStage::Open), Failure::Dead);
 }
 
 #[test]
 fn commit_with_another_error_is_unknown() {
-    assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), Stage::Ended), Failure::Unknown);
-    assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), Stage::Open), Failure::Dead);
+    assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), CommitStage::Ended), Failure::Unknown);
+    assert_eq!(failure(Some(ErrorCode::DatabaseCorrupt), CommitStage::Open), Failure::Dead);
 }
 
 #[test]
@@ -118,10 +118,10 @@ fn damaged_key_row_is_an_error() {
     writer.write(&mut log, &batch).unwrap();
     for edit in ["position = 7", "until = until + 1", "event = zeroblob(16)", "event = x'00'", "content = zeroblob(32)", "sum = 0"] {
         log.connection.execute_batch(&format!("SAVEPOINT edit; UPDATE seen SET {edit}")).unwrap();
-        assert!(matches!(log.seen(&[dedupe_key("hooks", 1)]), Err(LogError::Store(_))), "{edit}");
+        assert!(matches!(log.find_keys(&[dedupe_key("hooks", 1)]), Err(LogError::Store(_))), "{edit}");
         log.connection.execute_batch("ROLLBACK TO edit; RELEASE edit").unwrap();
     }
-    assert_eq!(log.seen(&[dedupe_key("hooks", 1)]).unwrap(), [Some(seen_at(1, 1_000))]);
+    assert_eq!(log.find_keys(&[dedupe_key("hooks", 1)]).unwrap(), [Some(seen_at(1, 1_000))]);
 }
 
 /// Returns by how many bytes an event with a key makes the file longer besides its body, in batches of `group`

@@ -85,7 +85,7 @@ const TIME_SHAPE: &[u8; 29] = b"\"0000-00-00T00:00:00.000000Z\"";
 /// Packs a document of the row with this key.
 pub(super) fn pack(document: &[u8], key: Option<Id>) -> Vec<u8> {
     let mut packed = Vec::with_capacity(document.len() / 2);
-    let mut known = Known::with(key);
+    let mut known = KnownIds::with(key);
     let mut rest = document;
     while let Some(&first) = rest.first() {
         let taken = match first {
@@ -109,15 +109,15 @@ pub(super) fn pack(document: &[u8], key: Option<Id>) -> Vec<u8> {
 /// Returns the document that was packed, or `None` if the bytes are not an output of [`pack`].
 pub(super) fn unpack(packed: &[u8], key: Option<Id>) -> Option<Vec<u8>> {
     let mut document = Vec::with_capacity(packed.len() * 3);
-    let mut known = Known::with(key);
+    let mut known = KnownIds::with(key);
     let mut rest = packed;
     while let Some((&code, after)) = rest.split_first() {
         rest = after;
         match code {
             LITERAL => document.push(*take::<1>(&mut rest)?.first()?),
-            ID => quoted(&mut document, known.add(Id::from_bytes(take(&mut rest)?))),
-            KNOWN_ID => quoted(&mut document, known.at(take::<1>(&mut rest)?[0])?),
-            HASH => quoted(&mut document, ensue_engine::record::Digest::from_bytes(take(&mut rest)?)),
+            ID => write_quoted(&mut document, known.add(Id::from_bytes(take(&mut rest)?))),
+            KNOWN_ID => write_quoted(&mut document, known.at(take::<1>(&mut rest)?[0])?),
+            HASH => write_quoted(&mut document, ensue_engine::record::Digest::from_bytes(take(&mut rest)?)),
             TIME => time_text(take(&mut rest)?, &mut document),
             PHRASE => document.extend(PHRASES.get(usize::from(take::<1>(&mut rest)?[0]))?.bytes()),
             FIRST_PHRASE..b' ' => document.extend(PHRASES.get(usize::from(code - FIRST_PHRASE))?.bytes()),
@@ -128,9 +128,9 @@ pub(super) fn unpack(packed: &[u8], key: Option<Id>) -> Option<Vec<u8>> {
 }
 
 /// The ids that occurred before, at most as many as a byte can number.
-struct Known(Vec<Id>);
+struct KnownIds(Vec<Id>);
 
-impl Known {
+impl KnownIds {
     fn with(key: Option<Id>) -> Self {
         Self(key.into_iter().collect())
     }
@@ -189,7 +189,7 @@ const fn phrase_chains() -> ([u8; 256], [u8; PHRASES.len()]) {
     (first, next)
 }
 
-fn string(rest: &[u8], packed: &mut Vec<u8>, known: &mut Known) -> Option<usize> {
+fn string(rest: &[u8], packed: &mut Vec<u8>, known: &mut KnownIds) -> Option<usize> {
     if let Some(id) = quoted_text(rest, 36).and_then(|text| text.parse::<Id>().ok()) {
         match known.number(id) {
             Some(number) => packed.extend([KNOWN_ID, number]),
@@ -220,7 +220,7 @@ fn quoted_text(rest: &[u8], bytes: usize) -> Option<&str> {
     (rest.get(bytes + 1) == Some(&b'"')).then(|| std::str::from_utf8(text).ok())?
 }
 
-fn quoted(document: &mut Vec<u8>, text: impl std::fmt::Display) {
+fn write_quoted(document: &mut Vec<u8>, text: impl std::fmt::Display) {
     use std::io::Write;
     // Writing to a Vec cannot fail.
     let _ = write!(document, "\"{text}\"");

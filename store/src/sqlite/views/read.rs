@@ -6,19 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use bytes::Bytes;
 use ensue_engine::ids::Id;
 use ensue_engine::record::Position;
-use ensue_views::retention::Removed;
 use ensue_views::series::{SeriesCounts, SeriesQuery};
-use ensue_views::store::{AllPassedOver, COUNTED_ROWS_MAX, CountQuery, Counts, Found, Group, LIST_ROWS_MAX, PASSED_OVER_MAX, PassedOver};
+use ensue_views::store::{
+    AllPassedOver, COUNTED_ROWS_MAX, CountQuery, Counts, Group, LIST_ROWS_MAX, PASSED_OVER_MAX, PassedOver, QueryResult,
+};
+use ensue_views::view_retention::RemovalCounts;
 use ensue_views::{ListQuery, Row, ViewError, ViewName, ViewReader};
 use rusqlite::types::{FromSqlError, ValueRef};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::ask::Asked;
 use super::pack::unpack;
-use super::scopes::admitted;
+use super::scopes::admitted_scopes;
 use super::series;
-use super::{Kept, MADE, Made, STATEMENTS_PREPARED, SUM_BYTES, VIEWS, failed, row_sum};
-use crate::sqlite::{OpenError, Place, open_to_read};
+use super::sql_query::SqlQuery;
+use super::{MADE, STATEMENTS_PREPARED, SUM_BYTES, StoredTerm, VIEWS, ViewsProgress, row_sum, view_error};
+use crate::sqlite::{OpenError, SqliteFile, open_to_read};
 
 /// The maximum number of concurrent readers; others wait.
 const READERS: usize = 4;
@@ -43,10 +45,10 @@ impl ViewReader for SqliteViewReader {
     fn get(&self, view: ViewName, key: &str) -> Result<Option<Row>, ViewError> {
         let Some(key) = view.key(key) else { return Ok(None) };
         let sql = format!("SELECT position, key, document FROM {view} WHERE key = ?1");
-        self.readers.ask(|connection| connection.prepare_cached(&sql)?.query_row([Kept(&key)], row).optional())
+        self.readers.ask(|connection| connection.prepare_cached(&sql)?.query_row([StoredTerm(&key)], row).optional())
     }
 
-    fn find(&self, query: &ListQuery) -> Result<Found, ViewError> {
+    fn find(&self, query: &ListQuery) -> Result<QueryResult, ViewError> {
         query.check()?;
         self.readers.ask(|connection| find(connection, query))
     }
@@ -56,7 +58,7 @@ impl ViewReader for SqliteViewReader {
         self.readers.ask(|connection| {
             // What is admitted and what is counted must be of the same moment.
             let moment = connection.unchecked_transaction()?;
-            let Some(asked) = Asked::to_count(query, &admitted(&moment, &query.rows)?) else { return Ok(Counts::default()) };
+            let Some(asked) = SqlQuery::to_count(query, &admitted_scopes(&moment, &query.rows)?) else { return Ok(Counts::default()) };
             let mut statement = moment.prepare_cached(&asked.sql)?;
             let group = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Group> {
                 let value = |at: usize| -> rusqlite::Result<Option<String>> {
@@ -95,8 +97,9 @@ impl ViewReader for SqliteViewReader {
         })
     }
 
-    fn removed(&self) -> Result<Removed, ViewError> {
-        self.readers.ask(|connection| Ok(connection.query_row(&format!("SELECT {MADE} FROM made"), [], |row| Made::read(row, 0))?.removed))
+    fn removal_counts(&self) -> Result<RemovalCounts, ViewError> {
+        self.readers
+            .ask(|connection| Ok(connection.query_row(&format!("SELECT {MADE} FROM made"), [], |row| ViewsProgress::read(row, 0))?.removed))
     }
 
     fn dump(&self, show: &mut dyn FnMut(ViewName, &Row)) -> Result<Position, ViewError> {
@@ -119,26 +122,26 @@ impl SqliteViewReader {
     /// Other queries do not wait for it.
     pub fn look_through(&self) -> Result<(), ViewError> {
         let looked = || -> Result<(), ViewError> {
-            let connection = open_to_read(self.readers.place(), &VIEWS).map_err(|error| unopened(&error))?;
-            let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
+            let connection = open_to_read(self.readers.place(), &VIEWS).map_err(|error| open_error(&error))?;
+            let found: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(view_error)?;
             if found != "ok" {
                 return Err(ViewError::NotWhole(found));
             }
             for view in ViewName::ALL {
                 let sql = format!("SELECT position, key, document FROM {view}");
-                let mut statement = connection.prepare(&sql).map_err(failed)?;
-                let mut rows = statement.query([]).map_err(failed)?;
-                while let Some(next) = rows.next().map_err(failed)? {
-                    row(next).map_err(failed)?;
+                let mut statement = connection.prepare(&sql).map_err(view_error)?;
+                let mut rows = statement.query([]).map_err(view_error)?;
+                while let Some(next) = rows.next().map_err(view_error)? {
+                    row(next).map_err(view_error)?;
                 }
             }
             Ok(())
         };
-        looked().map_err(|error| self.readers.noted(error))
+        looked().map_err(|error| self.readers.note_damage(error))
     }
 }
 
-fn unopened(error: &OpenError) -> ViewError {
+fn open_error(error: &OpenError) -> ViewError {
     match error {
         OpenError::Damaged { .. } | OpenError::Foreign { .. } => ViewError::NotWhole(error.to_string()),
         OpenError::OldSqlite { .. }
@@ -155,10 +158,10 @@ fn position(connection: &Connection) -> rusqlite::Result<Position> {
 }
 
 /// Returns the rows of a query whose columns the view has.
-pub(super) fn find(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Found> {
+pub(super) fn find(connection: &Connection, query: &ListQuery) -> rusqlite::Result<QueryResult> {
     // What is admitted and what is found must be of the same moment.
     let moment = connection.unchecked_transaction()?;
-    let Some(asked) = Asked::within(query, &admitted(&moment, query)?) else { return Ok(Found::default()) };
+    let Some(asked) = SqlQuery::within(query, &admitted_scopes(&moment, query)?) else { return Ok(QueryResult::default()) };
     let mut statement = moment.prepare_cached(&asked.sql)?;
     let rows: Vec<Row> = statement.query_map(rusqlite::params_from_iter(&asked.values), row)?.collect::<rusqlite::Result<_>>()?;
     let stopped_at = match &asked.stop {
@@ -169,7 +172,7 @@ pub(super) fn find(connection: &Connection, query: &ListQuery) -> rusqlite::Resu
         }
         Some(_) | None => None,
     };
-    Ok(Found { rows, stopped_at })
+    Ok(QueryResult { rows, stopped_at })
 }
 
 /// Reads a row of `position, key, document`.
@@ -195,18 +198,18 @@ pub(super) fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 
 /// The connections that read one file. Each is opened on first use.
 pub(super) struct Readers {
-    place: Place,
+    place: SqliteFile,
     connections: [Mutex<Option<Connection>>; READERS],
     turn: AtomicUsize,
     is_damaged: AtomicBool,
 }
 
 impl Readers {
-    pub(super) fn of(place: Place) -> Self {
+    pub(super) fn of(place: SqliteFile) -> Self {
         Self { place, connections: Default::default(), turn: AtomicUsize::new(0), is_damaged: AtomicBool::new(false) }
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &SqliteFile {
         &self.place
     }
 
@@ -219,7 +222,7 @@ impl Readers {
     }
 
     /// Notes damage of the file that an error reveals.
-    fn noted(&self, error: ViewError) -> ViewError {
+    fn note_damage(&self, error: ViewError) -> ViewError {
         if let ViewError::NotWhole(_) = &error {
             self.is_damaged.store(true, Ordering::Relaxed);
         }
@@ -255,12 +258,12 @@ impl Readers {
         let connection = match &mut *one {
             Some(connection) => connection,
             none => {
-                let opened = open_to_read(&self.place, &VIEWS).map_err(|error| self.noted(unopened(&error)))?;
+                let opened = open_to_read(&self.place, &VIEWS).map_err(|error| self.note_damage(open_error(&error)))?;
                 opened.set_prepared_statement_cache_capacity(STATEMENTS_PREPARED);
                 none.insert(opened)
             }
         };
-        question(connection).map_err(|error| self.noted(failed(error)))
+        question(connection).map_err(|error| self.note_damage(view_error(error)))
     }
 
     /// Returns an unused connection, or the next in turn when it becomes free.

@@ -19,7 +19,7 @@ pub(super) const SCOPES_MAX: i64 = 10_000;
 
 /// The scopes whose rows a caller may see.
 #[derive(Debug)]
-pub(super) enum Admitted {
+pub(super) enum AdmittedScopes {
     /// All of them.
     All,
     /// Only some.
@@ -52,8 +52,8 @@ impl Scopes {
 }
 
 /// Returns the scopes that a query reaches.
-pub(super) fn admitted(connection: &Connection, query: &ListQuery) -> rusqlite::Result<Admitted> {
-    let RowReach::Within(within) = &query.reach else { return Ok(Admitted::All) };
+pub(super) fn admitted_scopes(connection: &Connection, query: &ListQuery) -> rusqlite::Result<AdmittedScopes> {
+    let RowReach::Within(within) = &query.reach else { return Ok(AdmittedScopes::All) };
     let asked = if query.view == ViewName::Inquiries { within.asked.clone() } else { Vec::new() };
     let mut scopes = Scopes { asked, ..Scopes::default() };
     let sql = "SELECT scopes.number, rows, name FROM scopes JOIN names USING (number) WHERE view = ?1 AND rows > 0 ORDER BY scopes.number";
@@ -68,17 +68,17 @@ pub(super) fn admitted(connection: &Connection, query: &ListQuery) -> rusqlite::
             None => scopes.groups.push((actions, vec![number])),
         }
     }
-    Ok(Admitted::Only(scopes))
+    Ok(AdmittedScopes::Only(scopes))
 }
 
 /// The statements for the scopes of one view, and the changes of its counts.
-pub(super) struct Counted<'a> {
+pub(super) struct ScopeCounts<'a> {
     view: ViewName,
     of_row: CachedStatement<'a>,
     changes: BTreeMap<i64, i64>,
 }
 
-impl<'a> Counted<'a> {
+impl<'a> ScopeCounts<'a> {
     /// Returns `None` if rows of the view belong nowhere.
     pub(super) fn of(connection: &'a Connection, view: ViewName) -> rusqlite::Result<Option<Self>> {
         if !view.is_scoped() {

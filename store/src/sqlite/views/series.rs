@@ -20,10 +20,10 @@ pub(super) const SERIES: &str = "series";
 const NONE: i64 = 0;
 
 /// The name, the scope and the root action, as numbers.
-type Named = [i64; 3];
+type SeriesNumbers = [i64; 3];
 
 /// The counts of one bucket, by what is named and by the number of the outcome.
-type Counts = BTreeMap<(Named, i64), u64>;
+type Counts = BTreeMap<(SeriesNumbers, i64), u64>;
 
 /// The buckets that the last batch added to.
 #[derive(Default)]
@@ -61,7 +61,7 @@ pub(super) fn add(
     for ((kind, bucket, number), counts) in &at_hand.0 {
         let sql = "INSERT INTO series (kind, minutes, number, counts) VALUES (?1, ?2, ?3, ?4) \
                    ON CONFLICT (kind, minutes, number) DO UPDATE SET counts = excluded.counts";
-        connection.prepare_cached(sql)?.execute(params![kind.as_str(), bucket.minutes(), number, written(counts)])?;
+        connection.prepare_cached(sql)?.execute(params![kind.as_str(), bucket.minutes(), number, encode_counts(counts)])?;
     }
     Ok(())
 }
@@ -81,7 +81,7 @@ impl AtHand {
             Some(stored) => counts_in(&stored)?,
             None => {
                 let sql = "DELETE FROM series WHERE kind = ?1 AND minutes = ?2 AND number <= ?3";
-                connection.prepare_cached(sql)?.execute(params![kind.as_str(), bucket.minutes(), number - bucket.kept()])?;
+                connection.prepare_cached(sql)?.execute(params![kind.as_str(), bucket.minutes(), number - bucket.retained_count()])?;
                 Counts::new()
             }
         };
@@ -90,18 +90,18 @@ impl AtHand {
 }
 
 /// Returns true if something with this name and scope was counted.
-fn has(counts: &Counts, named: Named) -> bool {
+fn has(counts: &Counts, named: SeriesNumbers) -> bool {
     counts.range((named, i64::MIN)..=(named, i64::MAX)).next().is_some()
 }
 
 /// Returns how many names and scopes are told apart.
 fn named_count(counts: &Counts) -> usize {
-    let named: BTreeSet<&Named> = counts.keys().map(|(named, _)| named).filter(|[name, ..]| *name != NONE).collect();
+    let named: BTreeSet<&SeriesNumbers> = counts.keys().map(|(named, _)| named).filter(|[name, ..]| *name != NONE).collect();
     named.len()
 }
 
 /// Returns counts in their stored form: five numbers for each.
-fn written(counts: &Counts) -> Vec<u8> {
+fn encode_counts(counts: &Counts) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(counts.len() * 8);
     for (([name, scope, action], outcome), count) in counts {
         let numbers = [*name, *scope, *action, *outcome].map(i64::cast_unsigned);
@@ -216,7 +216,7 @@ mod tests {
     fn counts_round_trip_and_damage_is_found() {
         let counts: Counts =
             [(([1, 0, 0], 9), 1), (([300, 2, 70_000], 5), u64::MAX), (([i64::MAX, 0, 1], 1), 127), (([4, 4, 4], 4), 128)].into();
-        let bytes = written(&counts);
+        let bytes = encode_counts(&counts);
         assert_eq!(counts_in(&bytes).unwrap(), counts);
         assert!(counts_in(&bytes[..bytes.len() - 1]).is_err());
         assert!(counts_in(&[0xff; 11]).is_err());

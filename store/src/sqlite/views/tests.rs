@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use ensue_engine::record::Position;
 use ensue_test_support::story::Story;
-use ensue_views::retention::{Round, ViewRetention, Walk};
 use ensue_views::store::{AllPassedOver, Changes, Order, PASSED_OVER_MAX, PassedOver};
+use ensue_views::view_retention::{Round, ViewRetention, Walk};
 use ensue_views::{Column, Filter, ListQuery, Projector, Row, RowReach, ViewError, ViewName, ViewReader, ViewStore};
 use rusqlite::{Connection, StatementStatus};
 use tempfile::TempDir;
 
 use super::SqliteViews;
-use super::ask::Asked;
+use super::sql_query::SqlQuery;
 
 fn story() -> Story {
     Story::of_everything()
@@ -21,7 +21,7 @@ fn views_in(folder: &TempDir, story: &Story) -> SqliteViews {
     SqliteViews::open(&folder.path().join("views.sqlite"), story.log()).unwrap()
 }
 
-fn folded(folder: &TempDir, story: &Story) -> SqliteViews {
+fn fold_views(folder: &TempDir, story: &Story) -> SqliteViews {
     let mut views = views_in(folder, story);
     Projector::new().advance(&mut views, story.records()).unwrap();
     views
@@ -36,7 +36,7 @@ fn dump(reader: &dyn ViewReader) -> Vec<(ViewName, Row)> {
 #[test]
 fn reopened_file_has_the_same_content() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let before = dump(&folded(&folder, &story).reader());
+    let before = dump(&fold_views(&folder, &story).reader());
     let again = views_in(&folder, &story);
     assert_eq!(again.position().0, story.records().len() as u64);
     assert_eq!(dump(&again.reader()), before);
@@ -48,13 +48,13 @@ fn removed_executions_leave_no_rows_in_side_tables_and_free_their_space() {
     for _ in 0..300 {
         let event = story.event("garden.rained", "{}");
         let execution = story.executed_with("garden.drain", event, "garden.open_gate", &[("site", "north"), ("team", "water")]);
-        let attempt = story.started(execution);
-        story.succeeded(execution, attempt);
+        let attempt = story.start(execution);
+        story.succeed(execution, attempt);
     }
     story.later(7_200_000);
     story.event("garden.knocked", "{}");
     let folder = tempfile::tempdir().unwrap();
-    let mut views = folded(&folder, &story);
+    let mut views = fold_views(&folder, &story);
     let labelled = |views: &SqliteViews| -> i64 {
         views.connection.query_row("SELECT count(*) FROM executions_by_label", [], |row| row.get(0)).unwrap()
     };
@@ -91,7 +91,7 @@ fn first_skipped_records_are_stored_by_position_and_the_rest_counted() {
 #[test]
 fn views_of_another_log_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    drop(folded(&folder, &story));
+    drop(fold_views(&folder, &story));
     let other = ensue_engine::ids::LogId(ensue_engine::ids::Id::root(ensue_test_support::NOON, 99));
     let anew = SqliteViews::open(&folder.path().join("views.sqlite"), other).unwrap();
     assert_eq!((anew.position(), dump(&anew.reader()).len()), (Position(0), 0));
@@ -100,7 +100,7 @@ fn views_of_another_log_are_rebuilt() {
 #[test]
 fn views_of_other_fold_versions_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    drop(folded(&folder, &story));
+    drop(fold_views(&folder, &story));
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
     file.execute("UPDATE made SET versions = 'events/0'", []).unwrap();
     drop(file);
@@ -110,7 +110,7 @@ fn views_of_other_fold_versions_are_rebuilt() {
 #[test]
 fn views_of_a_newer_release_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    drop(folded(&folder, &story));
+    drop(fold_views(&folder, &story));
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
     file.pragma_update(None, "user_version", 99).unwrap();
     drop(file);
@@ -128,7 +128,7 @@ fn file_that_is_not_a_database_is_rebuilt() {
 fn damaged_page_is_an_error_that_recommends_a_rebuild() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let path = folder.path().join("views.sqlite");
-    folded(&folder, &story).close().unwrap();
+    fold_views(&folder, &story).close().unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[8192..].fill(0xA5);
     std::fs::write(&path, bytes).unwrap();
@@ -139,7 +139,7 @@ fn damaged_page_is_an_error_that_recommends_a_rebuild() {
 
 /// Returns the content of a file after it was opened and checked, or `None` if it is damaged. A file that was
 /// created again is empty.
-fn held(folder: &TempDir, story: &Story) -> Option<Vec<(ViewName, Row)>> {
+fn reopen_and_dump(folder: &TempDir, story: &Story) -> Option<Vec<(ViewName, Row)>> {
     let views = views_in(folder, story);
     if views.position() == Position(0) || views.reader().look_through().is_err() {
         return None;
@@ -151,9 +151,9 @@ fn held(folder: &TempDir, story: &Story) -> Option<Vec<(ViewName, Row)>> {
 fn flipped_bit_leaves_the_same_rows_or_is_detected() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
     let path = folder.path().join("views.sqlite");
-    folded(&folder, &story).close().unwrap();
+    fold_views(&folder, &story).close().unwrap();
     let whole = std::fs::read(&path).unwrap();
-    let before = held(&folder, &story).unwrap();
+    let before = reopen_and_dump(&folder, &story).unwrap();
     let mut found = 0;
     // Every byte would take too long. A step that divides no page size reaches all parts of all pages.
     for at in (0..whole.len()).step_by(4_001) {
@@ -163,7 +163,7 @@ fn flipped_bit_leaves_the_same_rows_or_is_detected() {
             drop(std::fs::remove_file(folder.path().join(format!("views.sqlite{suffix}"))));
         }
         std::fs::write(&path, bytes).unwrap();
-        match held(&folder, &story) {
+        match reopen_and_dump(&folder, &story) {
             Some(after) => assert_eq!(after, before, "byte {at}"),
             None => found += 1,
         }
@@ -174,7 +174,7 @@ fn flipped_bit_leaves_the_same_rows_or_is_detected() {
 #[test]
 fn swapped_row_marks_the_views_damaged_until_others_replace_them() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let mut views = folded(&folder, &story);
+    let mut views = fold_views(&folder, &story);
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
     let changed = "UPDATE events SET document = (SELECT document FROM events ORDER BY position LIMIT 1)";
     file.execute(changed, []).unwrap();
@@ -193,7 +193,7 @@ fn swapped_row_marks_the_views_damaged_until_others_replace_them() {
 #[test]
 fn views_with_an_inconsistent_position_are_rebuilt() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    drop(folded(&folder, &story));
+    drop(fold_views(&folder, &story));
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
     file.execute("UPDATE made SET position = position + 4", []).unwrap();
     drop(file);
@@ -203,7 +203,7 @@ fn views_with_an_inconsistent_position_are_rebuilt() {
 #[test]
 fn unreadable_document_is_an_error_and_not_a_panic() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let views = folded(&folder, &story);
+    let views = fold_views(&folder, &story);
     let file = Connection::open(folder.path().join("views.sqlite")).unwrap();
     file.execute("UPDATE events SET document = x'0203'", []).unwrap();
     let damaged = views.reader().list(&ListQuery::newest(ViewName::Events, RowReach::Everything));
@@ -227,7 +227,7 @@ fn rebuilt_views_replace_the_live_ones() {
     assert_eq!(reader.position().unwrap(), Position(100), "a reader goes over to them");
     projector.advance(&mut live, late).unwrap();
     let straight = tempfile::tempdir().unwrap();
-    assert_eq!(dump(&reader), dump(&folded(&straight, &story).reader()));
+    assert_eq!(dump(&reader), dump(&fold_views(&straight, &story).reader()));
     let mut names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["views.sqlite", "views.sqlite-shm", "views.sqlite-wal"]);
@@ -236,7 +236,7 @@ fn rebuilt_views_replace_the_live_ones() {
 #[test]
 fn lagging_rebuilt_views_do_not_replace_the_live_ones() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let mut live = folded(&folder, &story);
+    let mut live = fold_views(&folder, &story);
     let beside = SqliteViews::open(&folder.path().join("views.rebuilt.sqlite"), story.log()).unwrap();
     assert!(matches!(live.adopt(beside), Err(ViewError::Gap { .. })));
     assert_eq!(live.reader().position().unwrap(), live.position());
@@ -246,7 +246,7 @@ fn lagging_rebuilt_views_do_not_replace_the_live_ones() {
 #[test]
 fn no_filter_combination_scans_or_sorts_a_whole_view() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let views = folded(&folder, &story);
+    let views = fold_views(&folder, &story);
     for view in [
         ViewName::Events,
         ViewName::Enforcements,
@@ -271,7 +271,7 @@ fn no_filter_combination_scans_or_sorts_a_whole_view() {
             for order in [Order::NewestFirst, Order::OldestFirst] {
                 for since in [None, Some(ensue_test_support::NOON)] {
                     let query = ListQuery { order, since, ..query.clone() };
-                    let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+                    let plan = plan(&views.connection, &SqlQuery::of(&query).unwrap());
                     let is_found = plan.contains(&format!("USING INDEX {view}_by_")) || plan.contains(&format!("SEARCH {view}_by_"));
                     assert!(is_found, "{query:?}: {plan}");
                     assert!(!plan.contains("TEMP B-TREE") && !plan.contains(&format!("SCAN {view}")), "{query:?}: {plan}");
@@ -285,18 +285,18 @@ fn no_filter_combination_scans_or_sorts_a_whole_view() {
 #[test]
 fn several_values_of_a_filter_are_merged_and_not_sorted() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let views = folded(&folder, &story);
+    let views = fold_views(&folder, &story);
     let any = |column, values: &[&str]| Filter::any_of(column, values.iter().map(|value| (*value).to_owned()).collect());
     let (actions, statuses) = (any(Column::Action, &["a.b", "a.c"]), any(Column::Status, &["failed", "timed_out", "cancelled"]));
     let rules = any(Column::Rule, &["r.a", "r.b", "r.c"]);
     for filters in [vec![statuses.clone()], vec![actions.clone()], vec![actions.clone(), statuses.clone()], vec![actions, rules, statuses]]
     {
         let query = ListQuery { filters, after: Some(Position(9)), ..ListQuery::newest(ViewName::Executions, RowReach::Everything) };
-        let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+        let plan = plan(&views.connection, &SqlQuery::of(&query).unwrap());
         assert!(!plan.contains("TEMP B-TREE") && !plan.contains("SCAN executions"), "{query:?}: {plan}");
     }
     let query = ListQuery { keys: Some(vec![WORKFLOW.to_owned(); 200]), ..ListQuery::newest(ViewName::Executions, RowReach::Everything) };
-    let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+    let plan = plan(&views.connection, &SqlQuery::of(&query).unwrap());
     assert!(plan.contains("autoindex_executions_1 (key=?)"), "{plan}");
 }
 
@@ -328,7 +328,7 @@ fn page_takes_constant_steps_however_many_rows_exist() {
              INSERT INTO executions_by_label SELECT 4, status, position FROM executions;"
         );
         views.connection.execute_batch(&filled).unwrap();
-        let asked = Asked::of(&query).unwrap();
+        let asked = SqlQuery::of(&query).unwrap();
         let mut statement = views.connection.prepare(&asked.sql).unwrap();
         let mut found = statement.query(rusqlite::params_from_iter(&asked.values)).unwrap();
         let mut count = 0;
@@ -395,7 +395,7 @@ fn query_by_assignee_takes_constant_steps_however_many_inquiries_exist() {
         let mine = Filter::any_of(Column::Assignee, mine.iter().map(ToString::to_string).collect());
         let query = ListQuery { limit: 10, filters: vec![mine], ..ListQuery::newest(ViewName::Inquiries, RowReach::Everything) };
         let query = query.with(Column::Status, "open");
-        let asked = Asked::of(&query).unwrap();
+        let asked = SqlQuery::of(&query).unwrap();
         let mut statement = views.connection.prepare(&asked.sql).unwrap();
         let found: Vec<i64> =
             statement.query_map(rusqlite::params_from_iter(&asked.values), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
@@ -422,7 +422,7 @@ fn deep_page_takes_as_many_steps_as_the_first_one() {
     );
     views.connection.execute_batch(&filled).unwrap();
     let read = |query: &ListQuery| {
-        let asked = Asked::of(query).unwrap();
+        let asked = SqlQuery::of(query).unwrap();
         let mut statement = views.connection.prepare(&asked.sql).unwrap();
         let found: Vec<i64> =
             statement.query_map(rusqlite::params_from_iter(&asked.values), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
@@ -448,7 +448,7 @@ fn deep_page_takes_as_many_steps_as_the_first_one() {
 #[test]
 fn filter_without_a_status_returns_all_statuses_in_order() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let views = folded(&folder, &story);
+    let views = fold_views(&folder, &story);
     for (view, by) in [(ViewName::Executions, Column::Action), (ViewName::Executions, Column::Rule), (ViewName::Enforcements, Column::Rule)]
     {
         let all = views.reader().list(&ListQuery { limit: 1_000, ..ListQuery::newest(view, RowReach::Everything) }).unwrap();
@@ -472,7 +472,7 @@ fn filter_without_a_status_returns_all_statuses_in_order() {
 #[test]
 fn unfiltered_list_is_read_in_primary_key_order() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let views = folded(&folder, &story);
+    let views = fold_views(&folder, &story);
     for view in ViewName::ALL {
         for order in [Order::NewestFirst, Order::OldestFirst] {
             let query = ListQuery {
@@ -481,14 +481,14 @@ fn unfiltered_list_is_read_in_primary_key_order() {
                 since: Some(ensue_test_support::NOON),
                 ..ListQuery::newest(view, RowReach::Everything)
             };
-            let plan = plan(&views.connection, &Asked::of(&query).unwrap());
+            let plan = plan(&views.connection, &SqlQuery::of(&query).unwrap());
             let is_in_order = plan.contains(&format!("SEARCH {view} USING INTEGER PRIMARY KEY")) && !plan.contains("TEMP B-TREE");
             assert!(is_in_order, "{view} {order:?}: {plan}");
         }
     }
 }
 
-fn plan(connection: &Connection, asked: &Asked) -> String {
+fn plan(connection: &Connection, asked: &SqlQuery) -> String {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", asked.sql)).unwrap();
     let steps = statement.query_map(rusqlite::params_from_iter(&asked.values), |row| row.get::<_, String>(3)).unwrap();
     steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
@@ -497,7 +497,7 @@ fn plan(connection: &Connection, asked: &Asked) -> String {
 #[test]
 fn released_caches_of_views_are_empty_and_change_no_answer() {
     let (folder, mut story) = (tempfile::tempdir().unwrap(), story());
-    let mut views = folded(&folder, &story);
+    let mut views = fold_views(&folder, &story);
     let reader = views.reader();
     let before = dump(&reader);
     assert_eq!((views.readers.open_count(), views.names.is_empty()), (1, false));
@@ -506,16 +506,16 @@ fn released_caches_of_views_are_empty_and_change_no_answer() {
     assert_eq!(dump(&reader), before);
     // The names get the numbers that they had.
     let event = story.event("garden.rained", "{}");
-    story.executed("garden.drain", event, "garden.open_gate");
+    story.execute("garden.drain", event, "garden.open_gate");
     Projector::new().advance(&mut views, story.records()).unwrap();
     let at_once = tempfile::tempdir().unwrap();
-    assert_eq!(dump(&reader), dump(&folded(&at_once, &story).reader()));
+    assert_eq!(dump(&reader), dump(&fold_views(&at_once, &story).reader()));
 }
 
 #[test]
 fn connection_in_use_stays_open_when_caches_are_released() {
     let (folder, story) = (tempfile::tempdir().unwrap(), story());
-    let mut views = folded(&folder, &story);
+    let mut views = fold_views(&folder, &story);
     let reader = views.reader();
     let mut shown = 0;
     reader

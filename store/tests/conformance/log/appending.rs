@@ -203,7 +203,7 @@ fn deposed_writer_leaves_nothing(logs: &dyn Logs) {
     batch.seen.push((dedupe_key("hooks", 1), seen_at(1, 1_000)));
     assert!(older.append(&batch, Position(0), writer.epoch()).is_err());
     assert_eq!(newer.head().unwrap(), Head::default());
-    assert_eq!(newer.seen(&[dedupe_key("hooks", 1)]).unwrap(), [None]);
+    assert_eq!(newer.find_keys(&[dedupe_key("hooks", 1)]).unwrap(), [None]);
 }
 
 fn batch_without_an_id_is_rejected(logs: &dyn Logs) {
@@ -326,7 +326,7 @@ fn rejected_batch_leaves_no_key(logs: &dyn Logs) {
         reseal(batch, head);
     });
     assert_eq!(refused_record(outcome), 2);
-    assert_eq!(logs.open(LOG).seen(&[dedupe_key("hooks", 3)]).unwrap(), [None]);
+    assert_eq!(logs.open(LOG).find_keys(&[dedupe_key("hooks", 3)]).unwrap(), [None]);
 }
 
 fn log_continues_after_a_rejected_batch(logs: &dyn Logs) {

@@ -52,7 +52,7 @@ on_every_log! {
 }
 
 /// Appends the sketches as one batch. Returns the batch, and the records as read back.
-fn kept(logs: &dyn Logs, sketches: impl IntoIterator<Item = Sketch>) -> (Batch, Vec<Record>) {
+fn append_and_read(logs: &dyn Logs, sketches: impl IntoIterator<Item = Sketch>) -> (Batch, Vec<Record>) {
     let mut log = logs.open(LOG);
     let mut writer = Writer::of(&*log);
     let batch = writer.batch(sketches);
@@ -61,7 +61,7 @@ fn kept(logs: &dyn Logs, sketches: impl IntoIterator<Item = Sketch>) -> (Batch, 
 }
 
 fn kept_body(logs: &dyn Logs, body: Body) -> Body {
-    let (_, read) = kept(logs, [event(1).with_body(body)]);
+    let (_, read) = append_and_read(logs, [event(1).with_body(body)]);
     read[0].body.clone().unwrap()
 }
 
@@ -73,7 +73,7 @@ fn log_of(logs: &dyn Logs, events: u64) -> Box<dyn Log> {
 
 fn records_are_read_as_they_were_written(logs: &dyn Logs) {
     let body = Body::json(r#"{"a":1}"#);
-    let (batch, read) = kept(logs, [event(1).with_body(body), key_set("core.k", 1), key_set("core.k", 2)]);
+    let (batch, read) = append_and_read(logs, [event(1).with_body(body), key_set("core.k", 1), key_set("core.k", 2)]);
     assert_eq!(read, batch.records);
 }
 
@@ -113,7 +113,7 @@ fn record_limit_is_honored(logs: &dyn Logs) {
 }
 
 fn byte_limit_is_honored(logs: &dyn Logs) {
-    let (batch, _) = kept(logs, (1..=5).map(event));
+    let (batch, _) = append_and_read(logs, (1..=5).map(event));
     let three = batch.records[..3].iter().map(|record| record.fact_json.len()).sum();
     let read = |bytes| logs.open(LOG).reader().unwrap().read(Position(0), ReadLimit { bytes, ..EVERYTHING }).unwrap().len();
     assert_eq!((read(three), read(three - 1)), (3, 2));
@@ -121,14 +121,14 @@ fn byte_limit_is_honored(logs: &dyn Logs) {
 
 fn byte_limit_counts_facts_and_bodies(logs: &dyn Logs) {
     let body = || Body::raw(vec![7; 1_000]);
-    let (batch, _) = kept(logs, (1..=5).map(|number| event(number).with_body(body())));
+    let (batch, _) = append_and_read(logs, (1..=5).map(|number| event(number).with_body(body())));
     let two = 2_000 + batch.records[..2].iter().map(|record| record.fact_json.len()).sum::<usize>();
     let read = |bytes| logs.open(LOG).reader().unwrap().read(Position(0), ReadLimit { bytes, ..EVERYTHING }).unwrap().len();
     assert_eq!((read(two), read(two - 1)), (2, 1));
 }
 
 fn record_over_every_limit_is_returned_alone(logs: &dyn Logs) {
-    let (_, _) = kept(logs, (1..=3).map(|number| event(number).with_body(Body::raw(vec![7; 10_000]))));
+    let (_, _) = append_and_read(logs, (1..=3).map(|number| event(number).with_body(Body::raw(vec![7; 10_000]))));
     let read = logs.open(LOG).reader().unwrap().read(Position(1), ReadLimit { records: 9, bytes: 0 }).unwrap();
     assert_eq!(read.iter().map(|record| record.position.0).collect::<Vec<_>>(), [2]);
 }
@@ -152,14 +152,15 @@ fn reading_in_small_steps_equals_reading_at_once(logs: &dyn Logs) {
 }
 
 fn stream_returns_only_its_own_records(logs: &dyn Logs) {
-    let (batch, _) = kept(logs, [key_set("core.k", 1), event(1), key_set("core.k", 2), key_set("core.kk", 1), key_set("core.k", 3)]);
+    let (batch, _) =
+        append_and_read(logs, [key_set("core.k", 1), event(1), key_set("core.k", 2), key_set("core.kk", 1), key_set("core.k", 3)]);
     let reader = logs.open(LOG).reader().unwrap();
     let read = reader.read_stream(&key_set("core.k", 1).stream, Revision(0), EVERYTHING).unwrap();
     assert_eq!(read, [&batch.records[0], &batch.records[2], &batch.records[4]].map(Clone::clone));
 }
 
 fn stream_read_continues_after_a_revision(logs: &dyn Logs) {
-    let (batch, _) = kept(logs, (1..=4).map(|version| key_set("core.k", version)));
+    let (batch, _) = append_and_read(logs, (1..=4).map(|version| key_set("core.k", version)));
     let reader = logs.open(LOG).reader().unwrap();
     let read = |after| reader.read_stream(&key_set("core.k", 1).stream, Revision(after), EVERYTHING).unwrap();
     assert_eq!(read(2), batch.records[2..]);
@@ -167,7 +168,7 @@ fn stream_read_continues_after_a_revision(logs: &dyn Logs) {
 }
 
 fn stream_read_honors_the_limits(logs: &dyn Logs) {
-    kept(logs, (1..=4).map(|version| key_set("core.k", version)));
+    append_and_read(logs, (1..=4).map(|version| key_set("core.k", version)));
     let reader = logs.open(LOG).reader().unwrap();
     let read = |limit| reader.read_stream(&key_set("core.k", 1).stream, Revision(0), limit).unwrap().len();
     assert_eq!(read(ReadLimit { records: 3, ..EVERYTHING }), 3);
@@ -187,7 +188,7 @@ fn stream_after_the_highest_revision_is_empty(logs: &dyn Logs) {
 }
 
 fn record_is_found_by_its_id(logs: &dyn Logs) {
-    let (batch, _) = kept(logs, [event(1), key_set("core.k", 1), event(2).with_body(Body::json("{}"))]);
+    let (batch, _) = append_and_read(logs, [event(1), key_set("core.k", 1), event(2).with_body(Body::json("{}"))]);
     let reader = logs.open(LOG).reader().unwrap();
     for record in batch.records {
         assert_eq!(reader.record_by_id(record.id).unwrap(), Some(record));
@@ -206,7 +207,7 @@ fn id_of_another_log_finds_nothing(logs: &dyn Logs) {
 
 fn body_is_found_by_its_position(logs: &dyn Logs) {
     let body = Body::json(r#"{"a":1}"#);
-    kept(logs, [event(1), event(2).with_body(body.clone())]);
+    append_and_read(logs, [event(1), event(2).with_body(body.clone())]);
     assert_eq!(logs.open(LOG).reader().unwrap().body_at(Position(2)).unwrap(), Some(body));
 }
 
@@ -251,7 +252,7 @@ fn text_of_any_language_round_trips(logs: &dyn Logs) {
     let name = "Ænsue\u{202e}\u{0} 日本語 e\u{301} \u{10ffff} \"'\\\n".to_owned();
     let trace = Some(format!("00-{name}"));
     let cause = Cause { trace, ..Cause::root(event_id(1).0, None) };
-    let (batch, read) = kept(logs, [event(1).by(Actor::Token(name.clone())).because(cause).with_body(Body::json(name))]);
+    let (batch, read) = append_and_read(logs, [event(1).by(Actor::Token(name.clone())).because(cause).with_body(Body::json(name))]);
     assert_eq!(read, batch.records);
 }
 
@@ -259,7 +260,7 @@ fn every_actor_round_trips(logs: &dyn Logs) {
     let sensor = "github.webhook".parse().unwrap();
     let named = |name: &str| name.to_owned();
     let actors = [Actor::Engine, Actor::Operator, Actor::Sensor(sensor), Actor::Token(named("ada/eve")), Actor::Worker(named("local"))];
-    let (_, read) = kept(logs, (1..).zip(actors.clone()).map(|(number, actor)| event(number).by(actor)));
+    let (_, read) = append_and_read(logs, (1..).zip(actors.clone()).map(|(number, actor)| event(number).by(actor)));
     assert_eq!(read.into_iter().map(|record| record.actor).collect::<Vec<_>>(), actors);
 }
 
@@ -274,7 +275,7 @@ fn every_cause_round_trips(logs: &dyn Logs) {
         // No engine makes this one, but it must not be silently corrected.
         Cause { parent: None, root, depth: 1, trace: Some(String::new()) },
     ];
-    let (_, read) = kept(logs, (1..).zip(causes.clone()).map(|(number, cause)| event(number).because(cause)));
+    let (_, read) = append_and_read(logs, (1..).zip(causes.clone()).map(|(number, cause)| event(number).because(cause)));
     assert_eq!(read.into_iter().map(|record| record.cause).collect::<Vec<_>>(), causes);
 }
 

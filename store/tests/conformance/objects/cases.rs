@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ensue_engine::time::Timestamp;
+use ensue_store::disk_retention::RetentionLimits;
 use ensue_store::objects::{Object, ObjectKind, ObjectOwner, ObjectPart, Objects};
-use ensue_store::retention::RetentionLimits;
 use ensue_test_support::NOON;
 
 use ObjectKind::{Artifact, Output};
@@ -80,7 +80,7 @@ impl<'a> Store<'a> {
         self.objects.parts(&owner(kind, name)).unwrap()
     }
 
-    fn stored<'n>(&self, kind: ObjectKind, names: &[&'n str]) -> Vec<&'n str> {
+    fn stored_names<'n>(&self, kind: ObjectKind, names: &[&'n str]) -> Vec<&'n str> {
         names.iter().copied().filter(|name| !self.parts(kind, name).is_empty()).collect()
     }
 }
@@ -126,7 +126,7 @@ fn parts_that_are_not_stored_are_left_out(store: &Store<'_>) {
 
 fn owner_whose_name_begins_like_another_one_is_independent(store: &Store<'_>) {
     store.put(&[object(Output, "ab", "end", b"")]);
-    assert_eq!(store.stored(Output, &["a", "ab", "abc"]), ["ab"]);
+    assert_eq!(store.stored_names(Output, &["a", "ab", "abc"]), ["ab"]);
 }
 
 fn object_is_replaced(store: &Store<'_>) {
@@ -149,7 +149,7 @@ fn old_owners_expire_with_all_their_parts(store: &Store<'_>) {
     put(&[object(Output, "growing", "stdout/1", b"2"), object(Output, "new", "stdout/0", b"1")], store.at(2));
     let limits = RetentionLimits { keep: Some(store.hour), ..EVERYTHING };
     assert_eq!(store.objects.expire(Output, limits, store.at(2)).unwrap(), 1);
-    assert_eq!(store.stored(Output, &["old", "growing", "new"]), ["growing", "new"]);
+    assert_eq!(store.stored_names(Output, &["old", "growing", "new"]), ["growing", "new"]);
     assert_eq!(store.parts(Output, "growing").len(), 2);
 }
 
@@ -159,12 +159,12 @@ fn oldest_owners_over_the_quota_expire(store: &Store<'_>) {
     }
     let limits = RetentionLimits { quota_bytes: 100, keep: None };
     assert_eq!(store.objects.expire(Artifact, limits, store.at(2)).unwrap(), 1);
-    assert_eq!(store.stored(Artifact, &["first", "second", "third"]), ["second", "third"]);
+    assert_eq!(store.stored_names(Artifact, &["first", "second", "third"]), ["second", "third"]);
 }
 
 fn nothing_expires_within_the_limits(store: &Store<'_>) {
     store.put(&[object(Output, "a", "stdout/0", b"1")]);
     let later = store.begin.plus_millis(3_600_000_000);
     assert_eq!(store.objects.expire(Output, EVERYTHING, later).unwrap(), 0);
-    assert_eq!(store.stored(Output, &["a"]), ["a"]);
+    assert_eq!(store.stored_names(Output, &["a"]), ["a"]);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ensue_engine::record::Position;
 use ensue_views::store::{Change, CountQuery, Counts, Filter, Group, NewRow};
-use ensue_views::{Column, ListQuery, RowReach, RowScope, Term, ViewName, Within};
+use ensue_views::{Column, ListQuery, ReachLimits, RowReach, RowScope, Term, ViewName};
 
 use super::{Subject, id, letter, on_every_view_store, time};
 
@@ -30,7 +30,7 @@ fn execution(number: u64, status: &str) -> NewRow {
 fn reaches() -> Vec<RowReach> {
     let within = |limits: &[&str]| {
         let limits = limits.iter().map(|limit| limit.parse().unwrap()).collect();
-        RowReach::Within(Within { all_of: vec![limits], ..Within::default() }.into())
+        RowReach::Within(ReachLimits { all_of: vec![limits], ..ReachLimits::default() }.into())
     };
     let limits: [&[&str]; 4] =
         [&["pack=garden"], &["action=garden.water"], &["label:site=eu,action=garden.d*", "pack=shop"], &["pack=core"]];
@@ -38,7 +38,7 @@ fn reaches() -> Vec<RowReach> {
 }
 
 /// Counts rows one by one.
-fn counted(rows: &BTreeMap<u64, NewRow>, query: &CountQuery) -> Counts {
+fn count_rows(rows: &BTreeMap<u64, NewRow>, query: &CountQuery) -> Counts {
     let value = |row: &NewRow, of: &Column| {
         let at = COUNTED.iter().position(|column| column == of).unwrap();
         row.columns[at].as_ref().map(ToString::to_string)
@@ -76,7 +76,7 @@ fn counts_of_executions_agree_with_their_rows_after_any_change(subject: &mut Sub
                 let rows_of = ListQuery { filters: filters.clone(), ..ListQuery::newest(ViewName::Executions, reach.clone()) };
                 let query = CountQuery { rows: rows_of, by: by.to_vec() };
                 assert!(query.is_of_groups());
-                assert_eq!(subject.reader.count(&query).unwrap(), counted(&rows, &query), "{query:?}");
+                assert_eq!(subject.reader.count(&query).unwrap(), count_rows(&rows, &query), "{query:?}");
             }
         }
     }

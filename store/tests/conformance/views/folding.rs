@@ -3,8 +3,8 @@
 
 use ensue_engine::record::{Position, Record};
 use ensue_test_support::story::Story;
-use ensue_views::retention::Elapsed;
 use ensue_views::store::Changes;
+use ensue_views::view_retention::ElapsedTime;
 use ensue_views::{Projector, Row, Term, ViewError, ViewName, ViewStore};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -69,7 +69,7 @@ impl ViewStore for Failing<'_> {
         self.store.passed_over()
     }
 
-    fn elapsed(&self) -> Elapsed {
+    fn elapsed(&self) -> ElapsedTime {
         self.store.elapsed()
     }
 

@@ -2,7 +2,7 @@
 
 use ensue_engine::record::Position;
 use ensue_views::store::{CountQuery, Filter, Group, LIST_ROWS_MAX, NewRow, Order};
-use ensue_views::{Column, ListQuery, RowReach, RowScope, Term, ViewError, ViewName, Within};
+use ensue_views::{Column, ListQuery, ReachLimits, RowReach, RowScope, Term, ViewError, ViewName};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -252,7 +252,7 @@ fn reach_of(choice: u64) -> RowReach {
     let within = |limits: &[&[&str]], asked: &[&str]| {
         let list = |list: &&[&str]| list.iter().map(|limit| limit.parse().unwrap()).collect();
         let asked = asked.iter().map(ToString::to_string).collect();
-        RowReach::Within(Within { all_of: limits.iter().map(list).collect(), asked, itself: None }.into())
+        RowReach::Within(ReachLimits { all_of: limits.iter().map(list).collect(), asked, itself: None }.into())
     };
     match choice % 8 {
         0 => within(&[&["pack=garden"]], &[]),

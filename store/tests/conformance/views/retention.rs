@@ -13,8 +13,8 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_test_support::story::Story;
 use ensue_test_support::{NOON, single};
-use ensue_views::retention::{ENDED_AT_ONCE, ROWS_AT_ONCE, Removed, Round, ViewRetention, Walk};
 use ensue_views::store::Order;
+use ensue_views::view_retention::{ENDED_AT_ONCE, ROWS_AT_ONCE, RemovalCounts, Round, ViewRetention, Walk};
 use ensue_views::{Artifact, DeadLetter, Execution, Inquiry, ListQuery, ParkedReaction, Projector, Row, RowReach, ViewName};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -44,33 +44,38 @@ fn keeping(age: Duration) -> ViewRetention {
 }
 
 /// An execution of one attempt that has succeeded.
-fn done(story: &mut Story) -> ExecutionId {
+fn add_succeeded(story: &mut Story) -> ExecutionId {
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
-    let attempt = story.started(execution);
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
+    let attempt = story.start(execution);
     story.gave_away(execution, attempt, "gate.csv");
-    story.succeeded(execution, attempt);
+    story.succeed(execution, attempt);
     execution
 }
 
-fn failed(story: &mut Story) -> ExecutionId {
+fn add_failed(story: &mut Story) -> ExecutionId {
     let event = story.event("garden.rained", "{}");
-    let execution = story.executed("garden.drain", event, "garden.open_gate");
-    let attempt = story.started(execution);
-    story.failed(execution, attempt, Failure::new(FailureKind::ExitCode, "it stuck"));
+    let execution = story.execute("garden.drain", event, "garden.open_gate");
+    let attempt = story.start(execution);
+    story.fail(execution, attempt, Failure::new(FailureKind::ExitCode, "it stuck"));
     execution
 }
 
 /// An execution with this number and without a rule, made of steps, which may itself be a step.
-fn begun(story: &mut Story, number: u128, pace: Pace, part_of: Option<ExecutionId>) -> ExecutionId {
-    requested(story, number, (pace, part_of), None)
+fn add_request(story: &mut Story, number: u128, pace: Pace, part_of: Option<ExecutionId>) -> ExecutionId {
+    add_request_or_rerun(story, number, (pace, part_of), None)
 }
 
 /// The same, which may be a rerun.
-fn requested(story: &mut Story, number: u128, (pace, part_of): (Pace, Option<ExecutionId>), rerun_of: Option<ExecutionId>) -> ExecutionId {
+fn add_request_or_rerun(
+    story: &mut Story,
+    number: u128,
+    (pace, part_of): (Pace, Option<ExecutionId>),
+    rerun_of: Option<ExecutionId>,
+) -> ExecutionId {
     let id = ExecutionId(Id::root(NOON, 1_000_000 + number));
-    let fact = ExecutionRequested { part_of: part_of.map(part), rerun_of, pace, ..single::requested("garden.tend") };
-    story.tell(StreamId::Execution(id), Some(id.0), Actor::Engine, None, fact.into(), None);
+    let fact = ExecutionRequested { part_of: part_of.map(part), rerun_of, pace, ..single::execution_request("garden.tend") };
+    story.append_fact(StreamId::Execution(id), Some(id.0), Actor::Engine, None, fact.into(), None);
     id
 }
 
@@ -78,9 +83,9 @@ fn part(workflow: ExecutionId) -> PartOf {
     PartOf { workflow, step: "weed".parse().unwrap(), item: None, on_failure: Default::default(), role: PartRole::Step }
 }
 
-fn ended(story: &mut Story, execution: ExecutionId, part_of: Option<ExecutionId>) {
+fn add_end(story: &mut Story, execution: ExecutionId, part_of: Option<ExecutionId>) {
     let fact = ExecutionSucceeded { part_of: part_of.map(part) };
-    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
+    story.append_fact(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
 }
 
 /// Advances the time, recorded by one more event.
@@ -117,11 +122,11 @@ fn set(ids: &[ExecutionId]) -> BTreeSet<String> {
 
 fn expired_execution_is_removed_with_its_own_rows_and_no_others(subject: &mut Subject) {
     let mut story = Story::new();
-    let old = done(&mut story);
+    let old = add_succeeded(&mut story);
     later(&mut story, HOUR);
-    let young = done(&mut story);
+    let young = add_succeeded(&mut story);
     let event = story.event("garden.rained", "{}");
-    let open = story.executed("garden.greet", event, "garden.speak");
+    let open = story.execute("garden.greet", event, "garden.speak");
     fold(subject, &story);
     let before: Vec<(ViewName, Row)> = subject.dump();
     walk(subject, keeping(HOUR));
@@ -132,22 +137,25 @@ fn expired_execution_is_removed_with_its_own_rows_and_no_others(subject: &mut Su
     };
     assert_eq!(gone, [ViewName::Enforcements, ViewName::Executions, ViewName::Artifacts]);
     assert_eq!(subject.reader.get(ViewName::Executions, &old.to_string()).unwrap(), None);
-    assert_eq!((subject.store.removed(), subject.reader.removed().unwrap()), (Removed { executions: 1, rows: 3 }, subject.store.removed()));
+    assert_eq!(
+        (subject.store.removal_counts(), subject.reader.removal_counts().unwrap()),
+        (RemovalCounts { executions: 1, rows: 3 }, subject.store.removal_counts())
+    );
     subject.store.clear().unwrap();
-    assert_eq!((subject.store.removed(), subject.store.elapsed().micros()), (Removed::default(), 0));
-    assert_eq!(subject.store.ended(i64::MAX, None, 10).unwrap(), []);
+    assert_eq!((subject.store.removal_counts(), subject.store.elapsed().micros()), (RemovalCounts::default(), 0));
+    assert_eq!(subject.store.ended_executions(i64::MAX, None, 10).unwrap(), []);
 }
 
 fn rerun_execution_stays_as_long_as_its_rerun(subject: &mut Subject) {
     let mut story = Story::new();
-    let first = begun(&mut story, 1, Pace::Worked, None);
-    ended(&mut story, first, None);
+    let first = add_request(&mut story, 1, Pace::Worked, None);
+    add_end(&mut story, first, None);
     later(&mut story, HOUR * 2);
-    let again = requested(&mut story, 2, (Pace::Worked, None), Some(first));
+    let again = add_request_or_rerun(&mut story, 2, (Pace::Worked, None), Some(first));
     fold(subject, &story);
     walk(subject, keeping(HOUR));
     assert_eq!(executions(subject), set(&[first, again]));
-    ended(&mut story, again, None);
+    add_end(&mut story, again, None);
     later(&mut story, HOUR * 2);
     fold(subject, &story);
     walk(subject, keeping(HOUR));
@@ -158,7 +166,7 @@ fn rerun_execution_stays_as_long_as_its_rerun(subject: &mut Subject) {
 
 fn nothing_is_removed_without_a_configured_age(subject: &mut Subject) {
     let mut story = Story::new();
-    done(&mut story);
+    add_succeeded(&mut story);
     later(&mut story, HOUR * 100_000);
     fold(subject, &story);
     let before = subject.dump();
@@ -168,13 +176,13 @@ fn nothing_is_removed_without_a_configured_age(subject: &mut Subject) {
 
 fn open_dead_letter_keeps_its_execution_until_it_is_handled(subject: &mut Subject) {
     let mut story = Story::new();
-    let failed = failed(&mut story);
+    let failed = add_failed(&mut story);
     later(&mut story, HOUR * 2);
     fold(subject, &story);
     walk(subject, keeping(HOUR));
     assert_eq!((executions(subject), keys(subject, ViewName::DeadLetters)), (set(&[failed]), set(&[failed])));
     let dismissed = DeadLetterDismissed { of: failed.0 };
-    story.tell(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, dismissed.into(), None);
+    story.append_fact(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, dismissed.into(), None);
     fold(subject, &story);
     walk(subject, keeping(HOUR));
     assert_eq!((executions(subject), keys(subject, ViewName::DeadLetters)), (set(&[]), set(&[])));
@@ -182,20 +190,20 @@ fn open_dead_letter_keeps_its_execution_until_it_is_handled(subject: &mut Subjec
 
 fn parked_reaction_keeps_the_executions_that_were_open_then(subject: &mut Subject) {
     let mut story = Story::new();
-    let before = done(&mut story);
+    let before = add_succeeded(&mut story);
     let event = story.event("garden.rained", "{}");
-    let during = story.executed("garden.drain", event, "garden.open_gate");
-    let attempt = story.started(during);
+    let during = story.execute("garden.drain", event, "garden.open_gate");
+    let attempt = story.start(during);
     let of = Position(story.records().len() as u64);
     let parked = ReactionParked { of, next: 0, error: "it stumbled".into() };
-    story.tell(StreamId::Log(story.log()), None, Actor::Engine, None, parked.into(), None);
-    story.succeeded(during, attempt);
+    story.append_fact(StreamId::Log(story.log()), None, Actor::Engine, None, parked.into(), None);
+    story.succeed(during, attempt);
     later(&mut story, HOUR * 2);
     fold(subject, &story);
     assert_eq!(keys(subject, ViewName::ParkedReactions).len(), 1);
     walk(subject, keeping(HOUR));
     assert_eq!(executions(subject), set(&[during]), "and not {before}");
-    story.tell(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, ReactionRetried { of }.into(), None);
+    story.append_fact(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, ReactionRetried { of }.into(), None);
     fold(subject, &story);
     walk(subject, keeping(HOUR));
     assert_eq!(executions(subject), set(&[]));
@@ -203,21 +211,21 @@ fn parked_reaction_keeps_the_executions_that_were_open_then(subject: &mut Subjec
 
 fn workflow_is_removed_as_a_unit_once_the_outermost_one_expired(subject: &mut Subject) {
     let mut story = Story::new();
-    let outermost = begun(&mut story, 1, Pace::InSteps, None);
-    let inner = begun(&mut story, 2, Pace::InSteps, Some(outermost));
-    let innermost = begun(&mut story, 3, Pace::Worked, Some(inner));
-    let inquiry = begun(&mut story, 4, Pace::Asks, Some(outermost));
-    story.asked(inquiry, &["ana"], Some(part(outermost)));
+    let outermost = add_request(&mut story, 1, Pace::InSteps, None);
+    let inner = add_request(&mut story, 2, Pace::InSteps, Some(outermost));
+    let innermost = add_request(&mut story, 3, Pace::Worked, Some(inner));
+    let inquiry = add_request(&mut story, 4, Pace::Asks, Some(outermost));
+    story.open_inquiry(inquiry, &["ana"], Some(part(outermost)));
     let cancelled = ExecutionCancelled { error: None, part_of: Some(part(outermost)), by: None };
-    story.tell(StreamId::Execution(inquiry), None, Actor::Engine, None, cancelled.into(), None);
-    ended(&mut story, innermost, Some(inner));
-    ended(&mut story, inner, Some(outermost));
+    story.append_fact(StreamId::Execution(inquiry), None, Actor::Engine, None, cancelled.into(), None);
+    add_end(&mut story, innermost, Some(inner));
+    add_end(&mut story, inner, Some(outermost));
     later(&mut story, HOUR * 2);
     fold(subject, &story);
     walk(subject, keeping(HOUR));
     let all = set(&[outermost, inner, innermost, inquiry]);
     assert_eq!(executions(subject), all, "the outermost is open");
-    ended(&mut story, outermost, None);
+    add_end(&mut story, outermost, None);
     later(&mut story, HOUR / 2);
     fold(subject, &story);
     walk(subject, keeping(HOUR));
@@ -226,20 +234,20 @@ fn workflow_is_removed_as_a_unit_once_the_outermost_one_expired(subject: &mut Su
     fold(subject, &story);
     walk(subject, keeping(HOUR));
     assert_eq!((executions(subject), keys(subject, ViewName::Inquiries)), (set(&[]), set(&[])));
-    assert_eq!(subject.store.removed(), Removed { executions: 4, rows: 5 });
+    assert_eq!(subject.store.removal_counts(), RemovalCounts { executions: 4, rows: 5 });
 }
 
 fn large_workflow_is_removed_in_rounds_outermost_first(subject: &mut Subject) {
     let parts = 2 * ROWS_AT_ONCE + ROWS_AT_ONCE / 2;
     let mut story = Story::new();
-    let outermost = begun(&mut story, 1, Pace::InSteps, None);
-    let inner = begun(&mut story, 2, Pace::InSteps, Some(outermost));
-    let parts: Vec<ExecutionId> = (0..parts as u128).map(|number| begun(&mut story, 3 + number, Pace::AtOnce, Some(inner))).collect();
+    let outermost = add_request(&mut story, 1, Pace::InSteps, None);
+    let inner = add_request(&mut story, 2, Pace::InSteps, Some(outermost));
+    let parts: Vec<ExecutionId> = (0..parts as u128).map(|number| add_request(&mut story, 3 + number, Pace::AtOnce, Some(inner))).collect();
     for part in &parts {
-        ended(&mut story, *part, Some(inner));
+        add_end(&mut story, *part, Some(inner));
     }
-    ended(&mut story, inner, Some(outermost));
-    ended(&mut story, outermost, None);
+    add_end(&mut story, inner, Some(outermost));
+    add_end(&mut story, outermost, None);
     later(&mut story, HOUR * 2);
     fold(subject, &story);
     let mut sizes = Vec::new();
@@ -254,19 +262,19 @@ fn large_workflow_is_removed_in_rounds_outermost_first(subject: &mut Subject) {
         before = left.len();
     }
     assert!(sizes.len() == 3 && sizes.iter().all(|size| *size <= ROWS_AT_ONCE), "{sizes:?}");
-    assert_eq!(subject.store.ended(i64::MAX, None, 10).unwrap(), []);
+    assert_eq!(subject.store.ended_executions(i64::MAX, None, 10).unwrap(), []);
 }
 
 fn clock_step_removes_nothing_early(subject: &mut Subject) {
     let mut story = Story::new();
-    let execution = done(&mut story);
+    let execution = add_succeeded(&mut story);
     let year = HOUR * 24 * 365;
     let year = i64::try_from(year.as_micros()).unwrap();
     for by in [year, -year / 2] {
         let from = story.now();
         story.go_on_at(Timestamp::from_micros(from.micros() + by));
         let step = ClockStepped { from, to: story.now() };
-        story.tell(StreamId::Log(story.log()), None, Actor::Engine, None, step.into(), None);
+        story.append_fact(StreamId::Log(story.log()), None, Actor::Engine, None, step.into(), None);
         later(&mut story, HOUR / 4);
         fold(subject, &story);
         walk(subject, keeping(HOUR));
@@ -280,16 +288,16 @@ fn clock_step_removes_nothing_early(subject: &mut Subject) {
 
 fn late_record_does_not_restore_a_removed_execution(subject: &mut Subject) {
     let mut story = Story::new();
-    let execution = done(&mut story);
+    let execution = add_succeeded(&mut story);
     later(&mut story, HOUR * 2);
     let mut projector = Projector::new();
     projector.advance(&mut *subject.store, story.records()).unwrap();
     walk(subject, keeping(HOUR));
     let before = subject.dump().len();
-    story.cancelled(execution);
-    story.expired(execution);
+    story.cancel(execution);
+    story.expire(execution);
     let dismissed = DeadLetterDismissed { of: execution.0 };
-    story.tell(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, dismissed.into(), None);
+    story.append_fact(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, dismissed.into(), None);
     projector.advance(&mut *subject.store, story.records()).unwrap();
     assert_eq!(executions(subject), set(&[]));
     // An end that failed always creates a dead letter, and the audit has a row of the dismissal.
@@ -298,9 +306,9 @@ fn late_record_does_not_restore_a_removed_execution(subject: &mut Subject) {
 
 fn list_continues_after_a_removed_row(subject: &mut Subject) {
     let mut story = Story::new();
-    let all: Vec<ExecutionId> = (0..4).map(|_| done(&mut story)).collect();
+    let all: Vec<ExecutionId> = (0..4).map(|_| add_succeeded(&mut story)).collect();
     later(&mut story, HOUR);
-    let young = done(&mut story);
+    let young = add_succeeded(&mut story);
     fold(subject, &story);
     let first = ListQuery { order: Order::OldestFirst, limit: 2, ..ListQuery::newest(ViewName::Executions, RowReach::Everything) };
     let seen = subject.reader.list(&first).unwrap();
@@ -313,16 +321,16 @@ fn list_continues_after_a_removed_row(subject: &mut Subject) {
 fn round_is_bounded_and_a_walk_removes_everything_due(subject: &mut Subject) {
     let mut story = Story::new();
     for _ in 0..ROWS_AT_ONCE / 2 {
-        done(&mut story);
+        add_succeeded(&mut story);
     }
     later(&mut story, HOUR * 2);
     fold(subject, &story);
     let mut walk = Walk::default();
     let mut rounds = 0;
     loop {
-        let before = subject.store.removed().rows;
+        let before = subject.store.removal_counts().rows;
         let round = walk.round(&mut *subject.store, keeping(HOUR), Duration::ZERO).unwrap();
-        assert!(subject.store.removed().rows - before <= ROWS_AT_ONCE as u64);
+        assert!(subject.store.removal_counts().rows - before <= ROWS_AT_ONCE as u64);
         rounds += 1;
         if round == Round::Over {
             break;
@@ -333,8 +341,8 @@ fn round_is_bounded_and_a_walk_removes_everything_due(subject: &mut Subject) {
 
 fn kept_executions_do_not_hide_removable_ones(subject: &mut Subject) {
     let mut story = Story::new();
-    let kept: Vec<ExecutionId> = (0..=ENDED_AT_ONCE).map(|_| failed(&mut story)).collect();
-    done(&mut story);
+    let kept: Vec<ExecutionId> = (0..=ENDED_AT_ONCE).map(|_| add_failed(&mut story)).collect();
+    add_succeeded(&mut story);
     later(&mut story, HOUR * 2);
     fold(subject, &story);
     assert_eq!(walk(subject, keeping(HOUR)), 2);
@@ -344,7 +352,7 @@ fn kept_executions_do_not_hide_removable_ones(subject: &mut Subject) {
 
 /// Computes which rows of a whole fold are left after a walk, in the plainest way: by looking through all of
 /// them.
-fn left(all: &[(ViewName, Row)], now_micros: i64, age: Duration) -> Vec<(ViewName, Row)> {
+fn rows_left(all: &[(ViewName, Row)], now_micros: i64, age: Duration) -> Vec<(ViewName, Row)> {
     fn read<V: ensue_views::View>(all: &[(ViewName, Row)]) -> Vec<V> {
         all.iter().filter(|(view, _)| *view == V::NAME).map(|(_, row)| row.read().unwrap()).collect()
     }
@@ -399,7 +407,7 @@ fn walk_leaves_the_fold_of_the_log_without_expired_rows(subject: &mut Subject) {
             let mut whole = Subject::in_memory();
             let Some(last) = story.records().last() else { return Ok(()) };
             fold(&mut whole, &story);
-            prop_assert_eq!(subject.dump(), left(&whole.dump(), last.time.micros(), age));
+            prop_assert_eq!(subject.dump(), rows_left(&whole.dump(), last.time.micros(), age));
             Ok(())
         })
         .unwrap();

@@ -7,7 +7,7 @@ use ensue_views::executions::Status;
 use ensue_views::rules::RuleActivity;
 use ensue_views::series::{Bucket, ExecutionOutcome, Increment, SERIES_KEYS_MAX, SeriesBy, SeriesCounts, SeriesKind, SeriesQuery};
 use ensue_views::store::{Changes, CountQuery};
-use ensue_views::{Column, Filter, ListQuery, Projector, RowReach, RowScope, Totals, ViewName, ViewReader, Within};
+use ensue_views::{Column, Filter, ListQuery, Projector, ReachLimits, RowReach, RowScope, Totals, ViewName, ViewReader};
 
 use super::{Subject, on_every_view_store};
 
@@ -46,15 +46,15 @@ fn add(subject: &mut Subject, increments: Vec<Increment>) {
 
 fn within(limits: &[&str]) -> RowReach {
     RowReach::Within(
-        Within { all_of: vec![limits.iter().map(|limit| limit.parse().unwrap()).collect()], asked: Vec::new(), itself: None }.into(),
+        ReachLimits { all_of: vec![limits.iter().map(|limit| limit.parse().unwrap()).collect()], asked: Vec::new(), itself: None }.into(),
     )
 }
 
 /// The key of a series, and its counts by bucket.
-type Shown<'a> = (Option<&'a str>, Vec<(i64, u64)>);
+type PlainSeries<'a> = (Option<&'a str>, Vec<(i64, u64)>);
 
 /// Returns counts in a form that is short to write.
-fn shown(counts: &SeriesCounts) -> Vec<Shown<'_>> {
+fn to_plain(counts: &SeriesCounts) -> Vec<PlainSeries<'_>> {
     counts.iter().map(|(key, counts)| (key.as_deref(), counts.iter().map(|(at, count)| (*at, *count)).collect())).collect()
 }
 
@@ -63,19 +63,19 @@ fn increments_add_up_by_minute_and_by_hour(subject: &mut Subject) {
     add(subject, vec![increment(120, "b.y", "matched", 4), increment(120, "a.x", "matched", 8)]);
     let read = |query: &SeriesQuery| subject.reader.series(query).unwrap();
     let minutes = read(&all(SeriesKind::Events, Bucket::Minute, SeriesBy::Outcome));
-    assert_eq!(shown(&minutes), [(Some("erred"), vec![(120, 1)]), (Some("matched"), vec![(119, 2), (120, 12)])]);
+    assert_eq!(to_plain(&minutes), [(Some("erred"), vec![(120, 1)]), (Some("matched"), vec![(119, 2), (120, 12)])]);
     let hours = read(&all(SeriesKind::Events, Bucket::Hour, SeriesBy::Name));
-    assert_eq!(shown(&hours), [(Some("a.x"), vec![(1, 2), (2, 9)]), (Some("b.y"), vec![(2, 4)])]);
+    assert_eq!(to_plain(&hours), [(Some("a.x"), vec![(1, 2), (2, 9)]), (Some("b.y"), vec![(2, 4)])]);
     let one = SeriesQuery {
         from: 120,
         names: vec!["a.x".to_owned(), "c.z".to_owned()],
         ..all(SeriesKind::Events, Bucket::Minute, SeriesBy::Nothing)
     };
-    assert_eq!(shown(&read(&one)), [(None, vec![(120, 9)])]);
-    assert_eq!(shown(&read(&SeriesQuery { until: 120, ..one })), []);
-    assert_eq!(shown(&read(&all(SeriesKind::Deliveries, Bucket::Minute, SeriesBy::Nothing))), []);
+    assert_eq!(to_plain(&read(&one)), [(None, vec![(120, 9)])]);
+    assert_eq!(to_plain(&read(&SeriesQuery { until: 120, ..one })), []);
+    assert_eq!(to_plain(&read(&all(SeriesKind::Deliveries, Bucket::Minute, SeriesBy::Nothing))), []);
     subject.store.clear().unwrap();
-    assert_eq!(shown(&subject.reader.series(&all(SeriesKind::Events, Bucket::Hour, SeriesBy::Nothing)).unwrap()), []);
+    assert_eq!(to_plain(&subject.reader.series(&all(SeriesKind::Events, Bucket::Hour, SeriesBy::Nothing)).unwrap()), []);
 }
 
 fn limits_hide_what_belongs_elsewhere(subject: &mut Subject) {
@@ -112,14 +112,14 @@ fn further_names_of_an_hour_are_counted_together(subject: &mut Subject) {
 
 fn old_minutes_leave_and_their_hours_stay(subject: &mut Subject) {
     add(subject, vec![increment(0, "a.x", "matched", 1), increment(61, "a.x", "matched", 2)]);
-    add(subject, vec![increment(Bucket::Minute.kept(), "a.x", "matched", 4)]);
+    add(subject, vec![increment(Bucket::Minute.retained_count(), "a.x", "matched", 4)]);
     let read = |bucket| shown_counts(&*subject.reader, bucket);
-    assert_eq!(read(Bucket::Minute), [(61, 2), (Bucket::Minute.kept(), 4)]);
+    assert_eq!(read(Bucket::Minute), [(61, 2), (Bucket::Minute.retained_count(), 4)]);
     assert_eq!(read(Bucket::Hour), [(0, 1), (1, 2), (48, 4)]);
-    add(subject, vec![increment(Bucket::Hour.kept() * 60, "a.x", "matched", 8)]);
+    add(subject, vec![increment(Bucket::Hour.retained_count() * 60, "a.x", "matched", 8)]);
     let read = |bucket| shown_counts(&*subject.reader, bucket);
-    assert_eq!(read(Bucket::Minute), [(Bucket::Hour.kept() * 60, 8)]);
-    assert_eq!(read(Bucket::Hour), [(1, 2), (48, 4), (Bucket::Hour.kept(), 8)]);
+    assert_eq!(read(Bucket::Minute), [(Bucket::Hour.retained_count() * 60, 8)]);
+    assert_eq!(read(Bucket::Hour), [(1, 2), (48, 4), (Bucket::Hour.retained_count(), 8)]);
 }
 
 fn shown_counts(reader: &dyn ViewReader, bucket: Bucket) -> Vec<(i64, u64)> {

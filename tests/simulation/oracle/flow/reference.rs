@@ -20,7 +20,7 @@ const GATHERED_MAX: usize = 100;
 
 /// A held match.
 #[derive(Clone)]
-pub(super) struct Held<'w> {
+pub(super) struct HeldMatch<'w> {
     /// The rule that judged it.
     pub(super) rule: &'w WrittenRule,
     pub(super) keys: Keys,
@@ -42,7 +42,7 @@ pub(super) struct Held<'w> {
 }
 
 /// The result of the flow controls for a match.
-pub(super) enum Way {
+pub(super) enum FlowOutcome {
     /// It passes.
     Through,
     /// It is held.
@@ -74,7 +74,7 @@ pub(super) struct OfRule<'w> {
     /// position; negative if more was promised.
     unspent: BTreeMap<String, (i64, i64, u64)>,
     /// The held matches in the order in which their holds began.
-    pub(super) held: Vec<(&'w str, Held<'w>)>,
+    pub(super) held: Vec<(&'w str, HeldMatch<'w>)>,
     /// Whether any match was ever held.
     has_held: bool,
     /// The name of each key in the log.
@@ -166,7 +166,7 @@ impl<'w> OfRule<'w> {
     }
 
     /// Adds a match that is held from now on.
-    pub(super) fn hold(&mut self, id: &'w str, held: Held<'w>) {
+    pub(super) fn hold(&mut self, id: &'w str, held: HeldMatch<'w>) {
         self.has_held = true;
         self.held.push((id, held));
     }
@@ -181,13 +181,13 @@ impl<'w> OfRule<'w> {
     }
 
     /// Removes a held match and returns it.
-    pub(super) fn take(&mut self, id: &str) -> Option<Held<'w>> {
+    pub(super) fn take(&mut self, id: &str) -> Option<HeldMatch<'w>> {
         let place = self.held.iter().position(|(held, _)| *held == id)?;
         Some(self.held.remove(place).1)
     }
 
     /// Returns the index of the flow control after the one that holds a match.
-    pub(super) fn after(&self, held: &Held<'_>) -> usize {
+    pub(super) fn after(&self, held: &HeldMatch<'_>) -> usize {
         held.rule.flow.iter().position(|stage| *stage == held.stage).map_or(0, |place| place + 1)
     }
 
@@ -200,19 +200,20 @@ impl<'w> OfRule<'w> {
         (now, at): (i64, u64),
         id: &str,
         most: usize,
-    ) -> (Way, Vec<(String, &'static str)>) {
+    ) -> (FlowOutcome, Vec<(String, &'static str)>) {
         let mut gone = Vec::new();
         let mut deduplicates: Option<(String, Option<LetThrough>)> = None;
         for stage in rule.flow.iter().skip(from) {
             let key = key_of(keys, stage);
-            let held = |stage: &Stage, micros: i64| Way::Held { stage: *stage, until: now + micros, began: now, waits_for_first: false };
+            let held =
+                |stage: &Stage, micros: i64| FlowOutcome::Held { stage: *stage, until: now + micros, began: now, waits_for_first: false };
             let row = self.open_row(stage, &key, now);
             let began = row.first().map_or(now, |(_, began)| *began);
             match stage.does {
                 Does::Dedupe(millis) => {
                     let before = self.let_through.get(&key).cloned();
                     match before {
-                        Some((at, first, _)) if now - at < millis as i64 * 1_000 => return (Way::Deduplicated(first), gone),
+                        Some((at, first, _)) if now - at < millis as i64 * 1_000 => return (FlowOutcome::Deduplicated(first), gone),
                         before => deduplicates = Some((key.clone(), before)),
                     }
                     self.let_through.insert(key, (now, id.to_owned(), at));
@@ -230,7 +231,7 @@ impl<'w> OfRule<'w> {
                             Some((key, None)) => drop(self.let_through.remove(&key)),
                             None => {}
                         }
-                        return (Way::Throttled, gone);
+                        return (FlowOutcome::Throttled, gone);
                     }
                     self.unspent.insert(key, (unspent - each, now, at));
                     if lacks > 0 {
@@ -244,7 +245,7 @@ impl<'w> OfRule<'w> {
                     };
                     if row.len() + 1 < count && self.held_by(stage).count() < most {
                         let waits_for_first = matches!(stage.does, Does::Digest(..)) && !row.is_empty();
-                        return (Way::Held { stage: *stage, until, began, waits_for_first }, gone);
+                        return (FlowOutcome::Held { stage: *stage, until, began, waits_for_first }, gone);
                     }
                     gone.extend(row.into_iter().map(|(id, _)| (id, "window_filled")));
                     self.held.retain(|(id, _)| !gone.iter().any(|(gone, _)| gone == id));
@@ -275,7 +276,7 @@ impl<'w> OfRule<'w> {
                     gone.extend(replaced.into_iter().map(|id| (id, "newer")));
                     gone.extend(self.let_go_oldest(stage, most, is_full));
                     let until = quiet_at(stage.does, began, now);
-                    return (Way::Held { stage: *stage, until, began, waits_for_first: false }, gone);
+                    return (FlowOutcome::Held { stage: *stage, until, began, waits_for_first: false }, gone);
                 }
                 Does::Missing(millis) => {
                     let replaced = self.let_go_under(stage, &key, now);
@@ -295,13 +296,13 @@ impl<'w> OfRule<'w> {
                 Does::Concurrency(..) => {}
             }
         }
-        (Way::Through, gone)
+        (FlowOutcome::Through, gone)
     }
 
     /// Returns the matches that a flow control holds for a key and whose time has not come; due ones count as
     /// released.
     fn under(&self, stage: &Stage, key: &str, now: i64) -> impl Iterator<Item = &'w str> {
-        let is_there = move |(_, held): &&(&'w str, Held<'w>)| {
+        let is_there = move |(_, held): &&(&'w str, HeldMatch<'w>)| {
             held.stage.does.word() == stage.does.word() && key_of(&held.keys, &held.stage) == key && held.until > now
         };
         self.held.iter().filter(is_there).map(|(id, _)| *id)
@@ -309,7 +310,7 @@ impl<'w> OfRule<'w> {
 
     /// Returns the row of a key that continues, the oldest first, each with the time at which the row began.
     fn open_row(&self, stage: &Stage, key: &str, now: i64) -> Vec<(String, i64)> {
-        let is_under = |held: &Held<'w>| held.stage.does.word() == stage.does.word() && key_of(&held.keys, &held.stage) == key;
+        let is_under = |held: &HeldMatch<'w>| held.stage.does.word() == stage.does.word() && key_of(&held.keys, &held.stage) == key;
         let under: Vec<_> = self.held.iter().filter(|(_, held)| is_under(held)).collect();
         let Some((_, newest)) = under.last().filter(|(_, newest)| newest.until > now) else { return Vec::new() };
         let row = under.iter().filter(|(_, held)| held.began == newest.began);
@@ -317,8 +318,8 @@ impl<'w> OfRule<'w> {
     }
 
     /// Returns the row of a held match, the oldest first, each with the time at which it is due.
-    pub(super) fn row_of(&self, of: &Held<'w>) -> Vec<(&'w str, i64)> {
-        let is_of_row = |held: &Held<'w>| {
+    pub(super) fn row_of(&self, of: &HeldMatch<'w>) -> Vec<(&'w str, i64)> {
+        let is_of_row = |held: &HeldMatch<'w>| {
             held.stage.does.word() == of.stage.does.word()
                 && key_of(&held.keys, &held.stage) == key_of(&of.keys, &of.stage)
                 && held.began == of.began
@@ -327,7 +328,7 @@ impl<'w> OfRule<'w> {
     }
 
     fn held_by(&self, stage: &Stage) -> impl Iterator<Item = &'w str> {
-        let is_by = |(_, held): &&(&'w str, Held<'w>)| held.stage.does.word() == stage.does.word();
+        let is_by = |(_, held): &&(&'w str, HeldMatch<'w>)| held.stage.does.word() == stage.does.word();
         self.held.iter().filter(is_by).map(|(id, _)| *id)
     }
 

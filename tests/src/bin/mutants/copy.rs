@@ -21,7 +21,7 @@ const VERSION: &str = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
 const VERSION_OF_COPY: &str = concat!("version = \"", env!("CARGO_PKG_VERSION"), "+mutants\"");
 
 /// Builds this program with all bugs planted. Returns the built program.
-pub(crate) fn built() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate lies in the workspace")?;
     let itself = std::env::current_exe()?;
     let target = itself.parent().and_then(Path::parent).context("this program lies in a target folder")?;

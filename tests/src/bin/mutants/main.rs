@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ensue_mutants::{MUTANTS, Mutant, WORLDS_MAX};
-use ensue_simulation::watchdog::{PATIENCE, watched};
+use ensue_simulation::watchdog::{PATIENCE, run_watched};
 use ensue_simulation::{Ran, Verbosity, Violation};
 
 /// Names this process's bug. The seam in the copy of the engine reads it too.
@@ -28,7 +28,7 @@ const FROM: u64 = 1;
 const UNJUDGED: u8 = 2;
 
 /// The command line's options.
-struct Asked {
+struct MutantOptions {
     /// With a first seed, the search begins there instead of in the world that showed the bug before.
     from: Option<u64>,
     seeds: u64,
@@ -39,7 +39,7 @@ struct Asked {
     skip: usize,
 }
 
-impl Asked {
+impl MutantOptions {
     /// Returns the seeds of the worlds in which a bug is looked for, in their order.
     fn worlds(&self, mutant: &Mutant) -> impl Iterator<Item = u64> {
         let known = self.from.is_none().then_some(mutant.world);
@@ -50,15 +50,15 @@ impl Asked {
 }
 
 fn main() -> Result<ExitCode> {
-    let asked = asked()?;
+    let asked = parse_options()?;
     match std::env::var(CHOSEN) {
         Ok(name) => one(&name, &asked),
-        Err(_) => all(&asked, &copy::built()?),
+        Err(_) => all(&asked, &copy::build()?),
     }
 }
 
-fn asked() -> Result<Asked> {
-    let mut asked = Asked { from: None, seeds: WORLDS_MAX, only: None, until: None, skip: 0 };
+fn parse_options() -> Result<MutantOptions> {
+    let mut asked = MutantOptions { from: None, seeds: WORLDS_MAX, only: None, until: None, skip: 0 };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().with_context(|| format!("`{argument}` needs a value"))?;
@@ -95,7 +95,7 @@ enum Hunt {
 }
 
 /// Runs worlds with the chosen bug until one shows it.
-fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
+fn one(name: &str, asked: &MutantOptions) -> Result<ExitCode> {
     let mutant = MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
     std::panic::set_hook(Box::new(|_| {}));
     for (tried, seed) in (1..).zip(asked.worlds(mutant)) {
@@ -114,11 +114,11 @@ fn run(seed: u64) -> Result<Ran, Violation> {
         println!("0\t{seed}\tcargo sim --seed {seed}   # its world has not ended in {} s: something in it spins", PATIENCE.as_secs());
         std::process::exit(1);
     };
-    watched(PATIENCE, || ensue_simulation::run(seed, Verbosity::Quiet), give_up)
+    run_watched(PATIENCE, || ensue_simulation::run(seed, Verbosity::Quiet), give_up)
 }
 
 /// Runs each bug in its own process, as many at once as there are cores.
-fn all(asked: &Asked, built: &Path) -> Result<ExitCode> {
+fn all(asked: &MutantOptions, built: &Path) -> Result<ExitCode> {
     ensue_simulation::quiet_simulated_bugs();
     let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
     let chosen: VecDeque<&Mutant> = chosen.skip(asked.skip).collect();
@@ -131,7 +131,7 @@ fn all(asked: &Asked, built: &Path) -> Result<ExitCode> {
     on_each_core(|| {
         while asked.until.is_none_or(|until| begin.elapsed() < until) {
             let Some(mutant) = lock(&left).pop_front() else { return };
-            let hunt = hunted(mutant, built).unwrap_or_else(|error| Hunt::Unjudged(format!("{error:#}")));
+            let hunt = run_hunt(mutant, built).unwrap_or_else(|error| Hunt::Unjudged(format!("{error:#}")));
             match &hunt {
                 Hunt::Found { worlds, seed, by } => println!("found in {worlds:>4}: {}: {by} (world {seed})", mutant.name),
                 Hunt::Missed(why) => println!("NOT FOUND    : {}: {why}", mutant.name),
@@ -188,7 +188,7 @@ fn on_each_core(work: impl Fn() + Sync) {
 }
 
 /// Searches for a bug in its own process.
-fn hunted(mutant: &Mutant, built: &Path) -> Result<Hunt> {
+fn run_hunt(mutant: &Mutant, built: &Path) -> Result<Hunt> {
     let output = Command::new(built).args(std::env::args().skip(1)).env(CHOSEN, mutant.name).output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     let mut parts = said.lines().last().unwrap_or_default().splitn(3, '\t');

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::turns::{FUZZING, Search};
 use super::{Find, Kind, Turn};
 use crate::report::{count, seconds};
-use crate::{Report, RunsStep, Step, changed, image, page};
+use crate::{Report, RunsStep, Step, changed_code, image, page};
 
 /// The log on two PostgreSQL servers: 1,000 promotions, 1,000 kills, and 200 schedules that a model also runs.
 const DATABASES: Step = Step {
@@ -84,7 +84,7 @@ pub(super) fn run(mut search: Search, only: Option<Kind>) -> Result<usize> {
             ("overload", run_overload as RunsStep),
             ("shipped binary", image::check_shipped),
             ("page, looks and speed", page::measure),
-            ("bugs in changed code", changed::check),
+            ("bugs in changed code", changed_code::check),
             ("advisories of the page", page::check_advisories),
         ]);
     }

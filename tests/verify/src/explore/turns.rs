@@ -107,7 +107,7 @@ impl Search {
             .iter()
             .filter_map(|program| Some((program.clone(), property_tests(program).ok().filter(|names| !names.is_empty())?)))
             .collect();
-        let Some((program, names)) = with.get(self.properties % with.len().max(1)) else { return Ok(ended("there are none")) };
+        let Some((program, names)) = with.get(self.properties % with.len().max(1)) else { return Ok(ended_turn("there are none")) };
         self.properties += 1;
         let seed = self.next_seed();
         let mut command = program.command();
@@ -158,7 +158,7 @@ impl Search {
         let seed = self.next_seed();
         let filter = ["schedule", "promoted", "killed"][self.schedules % 3];
         self.schedules += 1;
-        let Some(program) = self.program("ensue-postgres", "main") else { return Ok(ended("its tests were not built")) };
+        let Some(program) = self.program("ensue-postgres", "main") else { return Ok(ended_turn("its tests were not built")) };
         let mut command = program.command();
         command.arg(filter).env("ENSUE_SCHEDULES", "4").env("ENSUE_SCHEDULES_SEED", seed.to_string());
         let ended = run("schedules", command, deadline)?;
@@ -172,9 +172,9 @@ impl Search {
 
     /// Runs the next test of faults of the machine.
     pub(super) fn faults(&mut self, deadline: Instant, variables: &[(&str, &str)]) -> Result<Turn> {
-        let Some(program) = self.program("ensue", "main").cloned() else { return Ok(ended("its tests were not built")) };
+        let Some(program) = self.program("ensue", "main").cloned() else { return Ok(ended_turn("its tests were not built")) };
         let names: Vec<String> = names_of(&program)?.into_iter().filter(|name| name.starts_with("faults::")).collect();
-        let Some(name) = names.get(self.faults % names.len().max(1)) else { return Ok(ended("there are none")) };
+        let Some(name) = names.get(self.faults % names.len().max(1)) else { return Ok(ended_turn("there are none")) };
         self.faults += 1;
         let seed = self.next_seed();
         let mut command = program.command();
@@ -197,7 +197,7 @@ impl Search {
     /// Runs the next fuzzer, which adds the inputs that it finds interesting to its corpus.
     pub(super) fn fuzzers(&mut self, seconds: &str) -> Result<Turn> {
         if !succeeds(&["fuzz", "--version"]) {
-            return Ok(ended("cargo-fuzz is not installed: `.ci/run explore` installs it"));
+            return Ok(ended_turn("cargo-fuzz is not installed: `.ci/run explore` installs it"));
         }
         let [target, seeds, words] = FUZZING[self.fuzzers % FUZZING.len()];
         self.fuzzers += 1;
@@ -255,12 +255,12 @@ fn run(name: &str, command: Command, deadline: Instant) -> Result<EndedJob> {
     jobs::run(vec![job], 1, deadline, |_| {})?.pop().context("the job has ended")
 }
 
-fn ended(why: &str) -> Turn {
+fn ended_turn(why: &str) -> Turn {
     Turn { end: Some(why.to_owned()), ..Turn::default() }
 }
 
 fn ended_with(job: &EndedJob, why: &str) -> Turn {
-    ended(&format!("{why}: {}\n{}", job.log.display(), job.last_lines.join("\n")))
+    ended_turn(&format!("{why}: {}\n{}", job.log.display(), job.last_lines.join("\n")))
 }
 
 /// Returns the find that a line of the simulator names: `FAILED cargo sim --seed 4711   # I1: …`.

@@ -9,9 +9,9 @@ use ensue_engine::command::Ask;
 use ensue_engine::fact::Fact;
 use ensue_engine::sensors::facts::{SensorEndedBecause, SensorMode};
 
-use super::super::seeded::Seeded;
+use super::super::seeded_random::SeededRandom;
 use super::super::site::{Site, feed};
-use super::{Becomes, Odd, Order, PeerUnderTest, Said, Settling};
+use super::{Becomes, Odd, Order, PeerUnderTest, Settling, TestMessage};
 
 /// Calls a macro with the name of each case.
 macro_rules! each_case {
@@ -46,8 +46,8 @@ const POISON_MAX: usize = 100;
 /// How many things happen in the case of random kills.
 const STEPS: usize = 30;
 
-fn items(numbers: std::ops::Range<u64>) -> Vec<Said> {
-    numbers.map(Said::Item).collect()
+fn items(numbers: std::ops::Range<u64>) -> Vec<TestMessage> {
+    numbers.map(TestMessage::Item).collect()
 }
 
 /// Waits until these items are in the log, and checks after a while that each is there once.
@@ -65,15 +65,15 @@ fn until_once(site: &Site, peer: &dyn PeerUnderTest, expected: &[u64]) {
 fn until_settled(site: &Site, peer: &dyn PeerUnderTest, numbers: impl IntoIterator<Item = u64>) {
     let expected: BTreeSet<u64> = numbers.into_iter().collect();
     match peer.promises().settling {
-        Settling::Always | Settling::Once => site.until("all messages are settled", |_| peer.settled() == expected),
-        Settling::Never => assert_eq!(peer.settled(), BTreeSet::new()),
+        Settling::Always | Settling::Once => site.until("all messages are settled", |_| peer.settled_numbers() == expected),
+        Settling::Never => assert_eq!(peer.settled_numbers(), BTreeSet::new()),
     }
 }
 
 /// The same after a run that ended in between, so that the other side may not have learned of all.
 fn until_settled_after_a_failure(site: &Site, peer: &dyn PeerUnderTest, numbers: std::ops::Range<u64>) {
     if peer.promises().settling == Settling::Once {
-        return assert!(peer.settled().is_subset(&numbers.collect()));
+        return assert!(peer.settled_numbers().is_subset(&numbers.collect()));
     }
     until_settled(site, peer, numbers);
 }
@@ -81,7 +81,7 @@ fn until_settled_after_a_failure(site: &Site, peer: &dyn PeerUnderTest, numbers:
 /// Checks that nothing is settled that is not in the log.
 fn check_settled(site: &Site, peer: &dyn PeerUnderTest) {
     // In this order: the log grows.
-    let settled = peer.settled();
+    let settled = peer.settled_numbers();
     let logged: BTreeSet<u64> = site.items().into_iter().collect();
     let early: Vec<&u64> = settled.difference(&logged).collect();
     assert!(early.len() <= site.letters(), "these are settled and not in the log: {early:?}");
@@ -107,9 +107,9 @@ pub(super) fn node_killed_before_the_commit_loses_nothing(peer: &dyn PeerUnderTe
     let mut site = Site::of(peer.setting());
     site.be_busy(u64::MAX);
     peer.put(&items(0..20));
-    site.until("the messages are read", |site| site.offered() > 0);
+    site.until("the messages are read", |site| site.offered_batches() > 0);
     site.rest();
-    assert_eq!((site.items(), peer.settled()), (vec![], BTreeSet::new()));
+    assert_eq!((site.items(), peer.settled_numbers()), (vec![], BTreeSet::new()));
     site.kill();
     until_once(&site, peer, &(0..20).collect::<Vec<_>>());
     until_settled_after_a_failure(&site, peer, 0..20);
@@ -121,7 +121,7 @@ pub(super) fn node_killed_between_commit_and_settling_repeats_nothing(peer: &dyn
     peer.put(&items(0..20));
     site.until("a batch is in the log", |site| !site.items().is_empty());
     site.rest();
-    assert_eq!(peer.settled(), BTreeSet::new(), "the sensor does not know that it is in the log");
+    assert_eq!(peer.settled_numbers(), BTreeSet::new(), "the sensor does not know that it is in the log");
     site.kill();
     until_once(&site, peer, &(0..20).collect::<Vec<_>>());
     until_settled_after_a_failure(&site, peer, 0..20);
@@ -176,7 +176,14 @@ pub(super) fn connection_that_breaks_off_at_any_place_loses_and_repeats_nothing(
 
 pub(super) fn poison_first_in_the_middle_and_last_is_a_dead_letter_each(peer: &dyn PeerUnderTest) {
     let site = Site::of(peer.setting());
-    peer.put(&[Said::Poison(0), Said::Item(1), Said::Item(2), Said::Poison(3), Said::Item(4), Said::Poison(5)]);
+    peer.put(&[
+        TestMessage::Poison(0),
+        TestMessage::Item(1),
+        TestMessage::Item(2),
+        TestMessage::Poison(3),
+        TestMessage::Item(4),
+        TestMessage::Poison(5),
+    ]);
     site.until("the poison is refused", |site| site.letters() >= 3);
     until_once(&site, peer, &[1, 2, 4]);
     assert_eq!((site.letters(), site.status().state), (3, SensorState::Running));
@@ -189,7 +196,11 @@ pub(super) fn flood_of_poison_between_good_messages_keeps_none_of_them_back(peer
     peer.put(&items(0..10));
     until_once(&site, peer, &(0..10).collect::<Vec<_>>());
     let is_letter = peer.becomes(Odd::NotUtf8) == Becomes::Letter;
-    peer.put(&bad.clone().map(|number| if is_letter { Said::Odd(Odd::NotUtf8, number) } else { Said::Poison(number) }).collect::<Vec<_>>());
+    peer.put(
+        &bad.clone()
+            .map(|number| if is_letter { TestMessage::Odd(Odd::NotUtf8, number) } else { TestMessage::Poison(number) })
+            .collect::<Vec<_>>(),
+    );
     peer.put(&items(bad.end..bad.end + 10));
     until_once(&site, peer, &(0..10).chain(bad.end..bad.end + 10).collect::<Vec<_>>());
     site.until("each bad one is a dead letter", |site| site.letters() as u64 == bad.end - bad.start);
@@ -202,11 +213,11 @@ pub(super) fn flood_of_poison_between_good_messages_keeps_none_of_them_back(peer
 pub(super) fn flood_of_poison_alone_is_shown_and_ends_with_the_next_good_message(peer: &dyn PeerUnderTest) {
     let site = Site::of(peer.setting());
     let flood = 3 * POISON_MAX as u64;
-    peer.put(&(0..flood).map(Said::Poison).collect::<Vec<_>>());
+    peer.put(&(0..flood).map(TestMessage::Poison).collect::<Vec<_>>());
     site.until("each is a dead letter", |site| site.letters() as u64 >= flood);
     site.until("the sensor is shown as failing", |site| site.status().state == SensorState::Failing);
     assert_eq!(site.status().error.unwrap().kind, SensorErrorKind::Poisoned);
-    peer.put(&[Said::Item(flood), Said::Poison(flood + 1)]);
+    peer.put(&[TestMessage::Item(flood), TestMessage::Poison(flood + 1)]);
     site.until("the sensor works again", |site| site.status().state == SensorState::Running);
     until_once(&site, peer, &[flood]);
     site.until("the last one is a dead letter", |site| site.letters() as u64 > flood);
@@ -217,7 +228,7 @@ pub(super) fn odd_messages_do_no_harm_to_others(peer: &dyn PeerUnderTest) {
     let site = Site::of(peer.setting());
     let (mut next, mut expected, mut letters) = (0, Vec::new(), 0);
     for odd in Odd::ALL {
-        peer.put(&[Said::Item(next), Said::Odd(odd, next + 1), Said::Item(next + 2)]);
+        peer.put(&[TestMessage::Item(next), TestMessage::Odd(odd, next + 1), TestMessage::Item(next + 2)]);
         expected.push(next);
         match peer.becomes(odd) {
             Becomes::Event => expected.push(next + 1),
@@ -341,12 +352,12 @@ pub(super) fn test_leaves_the_source_as_it_was(peer: &dyn PeerUnderTest) {
     site.until("the sensor is disabled", |site| site.status().state == SensorState::Disabled);
     site.rest();
     peer.put(&items(1..4));
-    let (records, settled) = (site.records().len(), peer.settled());
+    let (records, settled) = (site.records().len(), peer.settled_numbers());
     let tested = site.test(3, TestedFrom::Cursor).unwrap();
     assert_eq!((tested.messages.len(), tested.error), (3, None));
     assert!(tested.messages.iter().all(|message| matches!(message.would, TestedOutcome::Events(_))));
     site.rest();
-    assert_eq!((site.records().len(), peer.settled()), (records, settled));
+    assert_eq!((site.records().len(), peer.settled_numbers()), (records, settled));
     site.ask(Ask::SetSensorMode { sensor: feed(), mode: SensorMode::Enabled });
     until_once(&site, peer, &[0, 1, 2, 3]);
     until_settled(&site, peer, 0..4);
@@ -366,7 +377,7 @@ pub(super) fn lag_is_shown(peer: &dyn PeerUnderTest) {
 }
 
 pub(super) fn random_kills_lose_and_repeat_nothing(peer: &dyn PeerUnderTest) {
-    let mut drawn = Seeded(7);
+    let mut drawn = SeededRandom(7);
     let mut site = Site::of(peer.setting());
     let (mut next, mut given, mut poison) = (0, Vec::new(), 0);
     for _ in 0..STEPS {
@@ -378,7 +389,7 @@ pub(super) fn random_kills_lose_and_repeat_nothing(peer: &dyn PeerUnderTest) {
                 next += many;
             }
             5 => {
-                peer.put(&[Said::Poison(next)]);
+                peer.put(&[TestMessage::Poison(next)]);
                 (next, poison) = (next + 1, poison + 1);
             }
             6 => site.kill(),

@@ -11,7 +11,7 @@ use ensue_connectors::{Connectors, SensorErrorKind};
 use tempfile::TempDir;
 
 use super::super::site::{Outside, Setting};
-use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Said, Settling};
+use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Settling, TestMessage};
 
 /// Within how many places of a line its writer can pause.
 const CUTS: usize = 20;
@@ -84,7 +84,7 @@ impl PeerUnderTest for Files {
         }
     }
 
-    fn put(&self, messages: &[Said]) {
+    fn put(&self, messages: &[TestMessage]) {
         self.put.lock().unwrap().extend(messages.iter().map(|said| said.number()));
         if self.form == Form::Lines {
             let mut lines = messages.iter().map(|said| [said.bytes(), b"\n".to_vec()].concat()).collect::<Vec<_>>().concat();
@@ -132,7 +132,7 @@ impl PeerUnderTest for Files {
         self.cut.lock().unwrap().is_none()
     }
 
-    fn settled(&self) -> BTreeSet<u64> {
+    fn settled_numbers(&self) -> BTreeSet<u64> {
         if self.form != Form::Deleted {
             return BTreeSet::new();
         }

@@ -6,7 +6,7 @@ use ensue_connectors::SensorErrorKind;
 
 use super::super::peers::{Fault, Peer};
 use super::super::site::Setting;
-use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Said, Settling};
+use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Settling, TestMessage};
 
 /// After how many messages a connection can break off.
 const CUTS: usize = 4;
@@ -22,7 +22,7 @@ impl PeerUnderTest for Peer {
         Promises { order, settling, away: SensorErrorKind::Connect }
     }
 
-    fn put(&self, messages: &[Said]) {
+    fn put(&self, messages: &[TestMessage]) {
         messages.iter().for_each(|said| self.add_raw(said.number(), said.bytes()));
     }
 
@@ -46,8 +46,8 @@ impl PeerUnderTest for Peer {
         self.has_no_fault_left()
     }
 
-    fn settled(&self) -> BTreeSet<u64> {
-        Self::settled(self).into_iter().collect()
+    fn settled_numbers(&self) -> BTreeSet<u64> {
+        Self::settled_in_order(self).into_iter().collect()
     }
 
     fn becomes(&self, odd: Odd) -> Becomes {
@@ -55,7 +55,7 @@ impl PeerUnderTest for Peer {
     }
 
     fn deliver_again(&self, numbers: &[u64]) {
-        self.put(&numbers.iter().copied().map(Said::Item).collect::<Vec<_>>());
+        self.put(&numbers.iter().copied().map(TestMessage::Item).collect::<Vec<_>>());
     }
 }
 

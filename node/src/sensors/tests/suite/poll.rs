@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use ensue_connectors::{Connectors, SensorErrorKind};
 
 use super::super::site::{Outside, Setting};
-use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Said, Settling};
+use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Settling, TestMessage};
 
 /// At how many places of an answer the connection can break off.
 const CUTS: usize = 20;
@@ -21,7 +21,7 @@ struct Server {
 
 #[derive(Default)]
 struct Feed {
-    items: Vec<Said>,
+    items: Vec<TestMessage>,
     /// The number after which the sensor has asked for items, at most.
     asked_after: Option<u64>,
     is_away: bool,
@@ -100,7 +100,7 @@ impl PeerUnderTest for Server {
         Promises { order: Order::Kept, settling: Settling::Always, away: SensorErrorKind::Connect }
     }
 
-    fn put(&self, messages: &[Said]) {
+    fn put(&self, messages: &[TestMessage]) {
         self.feed.lock().unwrap().items.extend_from_slice(messages);
     }
 
@@ -129,7 +129,7 @@ impl PeerUnderTest for Server {
         self.feed.lock().unwrap().cut.is_none()
     }
 
-    fn settled(&self) -> BTreeSet<u64> {
+    fn settled_numbers(&self) -> BTreeSet<u64> {
         let feed = self.feed.lock().unwrap();
         feed.items.iter().map(|said| said.number()).filter(|number| feed.asked_after.is_some_and(|after| *number <= after)).collect()
     }
@@ -144,7 +144,7 @@ impl PeerUnderTest for Server {
     }
 
     fn take_back_odd(&self) {
-        self.feed.lock().unwrap().items.retain(|said| !matches!(said, Said::Odd(..)));
+        self.feed.lock().unwrap().items.retain(|said| !matches!(said, TestMessage::Odd(..)));
     }
 }
 

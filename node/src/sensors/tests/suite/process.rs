@@ -13,7 +13,7 @@ use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings};
 use tempfile::TempDir;
 
 use super::super::site::{Outside, Setting};
-use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Said, Settling};
+use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Settling, TestMessage};
 use crate::catalogs::NodeCatalogs;
 use crate::commit_listeners::Copies;
 
@@ -23,7 +23,7 @@ const PROGRAM: &str = "ensue-test-program";
 const CUTS: usize = 4;
 
 /// The folder of the built programs: that of this one, or the usual one if cargo keeps what it builds from elsewhere.
-fn built() -> PathBuf {
+fn programs_folder() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let here = tests.ancestors().nth(2).unwrap().to_owned();
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug");
@@ -32,7 +32,7 @@ fn built() -> PathBuf {
 
 /// Returns the programs of sensors as a node opens them.
 pub(super) fn programs(data: &Path, folders: &[PathBuf], catalogs: &Arc<NodeCatalogs>) -> SensorPrograms {
-    let built = built();
+    let built = programs_folder();
     assert!(built.join(PROGRAM).exists(), "run `cargo test -p ensue-node` without `--lib`, which builds the programs");
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let path: OsString = std::env::join_paths(std::iter::once(built.clone()).chain(std::env::split_paths(&paths))).unwrap();
@@ -86,12 +86,12 @@ impl PeerUnderTest for Tape {
         Promises { order: Order::Kept, settling: Settling::Always, away: SensorErrorKind::Exited }
     }
 
-    fn put(&self, messages: &[Said]) {
+    fn put(&self, messages: &[TestMessage]) {
         let mut tape = Vec::new();
         for said in messages {
             let bytes = said.bytes();
             // What need not be JSON is a line as it is, without a cursor.
-            tape.push(u8::from(matches!(said, Said::Odd(..))));
+            tape.push(u8::from(matches!(said, TestMessage::Odd(..))));
             tape.extend((bytes.len() as u64).to_le_bytes());
             tape.extend(bytes);
         }
@@ -120,7 +120,7 @@ impl PeerUnderTest for Tape {
         !self.path("cut").exists()
     }
 
-    fn settled(&self) -> BTreeSet<u64> {
+    fn settled_numbers(&self) -> BTreeSet<u64> {
         let heard = std::fs::read_to_string(self.path("settled")).unwrap_or_default();
         // The last line may not be complete yet.
         let complete = heard.rsplit_once('\n').map_or("", |(complete, _)| complete);

@@ -71,7 +71,7 @@ fn encodings(files: &Files, name: &str) -> Vec<i64> {
 }
 
 /// Returns the records with their bodies decoded.
-fn decoded(records: Vec<Record>) -> Vec<Record> {
+fn decode_bodies(records: Vec<Record>) -> Vec<Record> {
     let decoded = |body: Body| Body { content: plain(&body).unwrap(), encoding: Encoding::Raw, ..body };
     records.into_iter().map(|record| Record { body: record.body.map(decoded), ..record }).collect()
 }
@@ -94,9 +94,9 @@ fn copy_to_the_first_format_and_back_has_the_same_records_and_chain() {
         (vec![0, 1, 3], vec![0, 1, 2], vec![0, 1, 3])
     );
 
-    let back = decoded(read_all(&*files.log("back").reader().unwrap()));
+    let back = decode_bodies(read_all(&*files.log("back").reader().unwrap()));
     let old = SqliteLogReader::open_in_format(&files.path("old").as_path().into(), LOG, Format::V0_1).unwrap();
-    let (old, new) = (decoded(read_all(&old)), decoded(records));
+    let (old, new) = (decode_bodies(read_all(&old)), decode_bodies(records));
     assert!(old == new && back == new);
 }
 
@@ -146,7 +146,7 @@ fn copied_log_knows_its_keys_and_continues() {
         let mut log = files.log(name);
         let keys: Vec<_> = (1..=EVENTS).map(|number| dedupe_key("hooks", number)).collect();
         let seen: Vec<_> = (1..=EVENTS).map(|number| Some(seen_at(number, DAY))).collect();
-        assert_eq!(log.seen(&keys).unwrap(), seen);
+        assert_eq!(log.find_keys(&keys).unwrap(), seen);
         Writer::of(&log).append(&mut log, 1).unwrap();
         log.reader().unwrap().check_indexes().unwrap();
     }
