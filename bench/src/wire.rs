@@ -16,7 +16,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The most bytes of an answer's body.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// How long an answer may take. A measurement whose node is silent fails, and does not wait for ever.
+/// How long an answer may take. A measurement whose node is silent fails, and does not wait forever.
 const ANSWER_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// A connection to a node.

@@ -1,4 +1,4 @@
-//! Commands that a test waits for, and not for ever. Included by the tests of several crates.
+//! Commands that a test waits for, with a limit. Included by the tests of several crates.
 
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::sync_channel;
