@@ -16,6 +16,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The most bytes of an answer's body.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// How long an answer may take. A measurement whose node is silent fails, and does not wait forever.
+const ANSWER_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// A connection to a node.
 pub(crate) struct HttpConnection {
     address: SocketAddr,
@@ -56,7 +59,17 @@ impl HttpConnection {
     }
 
     /// Sends a whole request and reads the whole answer.
+    ///
+    /// # Errors
+    /// If the connection breaks off, or the answer takes more than [`ANSWER_MAX`].
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
+        match tokio::time::timeout(ANSWER_MAX, self.exchange_unbounded(request)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("the node did not answer within {ANSWER_MAX:?}"))),
+        }
+    }
+
+    async fn exchange_unbounded(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         self.stream.write_all(request).await?;
         self.read.clear();
         let head_end = loop {

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::support::NodeFolder;
+use crate::support::{NodeFolder, PATIENCE};
 
 /// What another machine gets of a log: not what its worker keeps for itself.
 const LOG: [&str; 5] = ["log.sqlite", "log.sqlite-wal", "vault.sqlite", "vault.sqlite-wal", "packs"];
@@ -45,7 +45,7 @@ async fn node_on_a_copied_log_does_not_rerun_attempts() {
 
     let node = first.start();
     let id = node.client().execute("once.send", &json!({})).await;
-    let begun = world.accept().await.unwrap();
+    let begun = tokio::time::timeout(PATIENCE, world.accept()).await.unwrap().unwrap();
     // The node is stopped, and the programs that it began continue.
     node.signal(Signal::STOP);
     for file in LOG {

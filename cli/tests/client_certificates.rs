@@ -4,7 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder, until};
+use crate::support::{ADMIN_TOKEN, Answer, Client, CommandOutput, Node, NodeFolder, http, until};
 
 /// An authority that issues certificates, in memory.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -54,9 +54,8 @@ impl World {
 
     /// Returns a client that shows this certificate.
     fn showing(&self, issued: Option<&(String, String)>) -> Client {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let root = reqwest::Certificate::from_pem(self.servers.0.pem().as_bytes()).unwrap();
-        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([root]);
+        let builder = http().tls_certs_only([root]);
         let builder = match issued {
             Some((cert, key)) => builder.identity(reqwest::Identity::from_pem(format!("{cert}{key}").as_bytes()).unwrap()),
             None => builder,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::database_server::{Server, is_missing};
 use crate::moto::Moto;
 use crate::support::skipped::not_installed;
-use crate::support::{CommandOutput, Node, NodeFolder, PYTHON, files_below, free_port, until};
+use crate::support::{CommandOutput, Node, NodeFolder, PYTHON, files_below, free_port, http, until};
 
 /// Two machines that share a database and a master key, and nothing else.
 struct Pair {
@@ -70,13 +70,13 @@ impl Pair {
 
     /// Starts the second node, which waits until the first one is gone, and returns its thread once it waits.
     async fn start_second(&self) -> Second {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = http().build().unwrap();
         let url = format!("http://{}", self.second.address());
         let place = self.second.clone();
         let starting = std::thread::spawn(move || (place.try_start(), Instant::now()));
         let begin = Instant::now();
         loop {
-            if let Ok(response) = reqwest::get(format!("{url}/readyz")).await {
+            if let Ok(response) = http.get(format!("{url}/readyz")).send().await {
                 let (status, body) = (response.status(), response.text().await.unwrap());
                 assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
                 assert!(body.contains("another node leads the log"), "{body}");
@@ -85,8 +85,8 @@ impl Pair {
             assert!(begin.elapsed() < Duration::from_secs(60), "the second node does not answer while it waits");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let alive = reqwest::get(format!("{url}/livez")).await.unwrap();
-        let refused = reqwest::get(format!("{url}/api/v1/events")).await.unwrap();
+        let alive = http.get(format!("{url}/livez")).send().await.unwrap();
+        let refused = http.get(format!("{url}/api/v1/events")).send().await.unwrap();
         assert_eq!((alive.status(), refused.status()), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
         Second(starting)
     }
@@ -171,7 +171,7 @@ async fn waiting_node_takes_over_from_a_killed_one_and_nothing_is_lost_or_done_t
     }
     send_order(&second, 20).await;
     each_order_is_done_once(&second, 21).await;
-    let seen = reqwest::Client::new().get(format!("{}/api/v1/events", second.url())).bearer_auth(token).send().await.unwrap();
+    let seen = http().build().unwrap().get(format!("{}/api/v1/events", second.url())).bearer_auth(token).send().await.unwrap();
     assert_eq!(seen.status(), StatusCode::OK, "a token of the first node is valid at the second");
     let decided = pair.psql("SELECT count(*) - count(DISTINCT id) FROM log_0.records");
     assert_eq!(decided, "0");
@@ -471,10 +471,10 @@ async fn doctor_tries_the_object_store() {
 
 /// Waits until a node says this about its readiness, and returns what it says.
 async fn until_ready(url: &str, status: StatusCode, what: &str) -> String {
-    let begin = Instant::now();
+    let (http, begin) = (http().build().unwrap(), Instant::now());
     loop {
         let mut said = "nothing".to_owned();
-        if let Ok(response) = reqwest::get(format!("{url}/readyz")).await {
+        if let Ok(response) = http.get(format!("{url}/readyz")).send().await {
             let found = response.status();
             said = response.text().await.unwrap_or_default();
             if found == status && said.contains(what) {
@@ -726,7 +726,7 @@ async fn commands_without_a_node_work_on_a_log_in_a_database() {
 
     let node = pair.first.start();
     each_order_is_done_once(&node, 1).await;
-    let seen = reqwest::Client::new().get(format!("{}/api/v1/events", node.url())).bearer_auth(token.stdout.trim()).send().await.unwrap();
+    let seen = http().build().unwrap().get(format!("{}/api/v1/events", node.url())).bearer_auth(token.stdout.trim()).send().await.unwrap();
     assert_eq!(seen.status(), StatusCode::OK);
     node.stop_well();
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 
 use crate::support::issuer::{Issuer, Mood, seconds};
-use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder};
+use crate::support::{ADMIN_TOKEN, Client, CommandOutput, Node, NodeFolder, http};
 
 #[path = "../../tests/support/sns.rs"]
 mod signer;
@@ -300,9 +300,8 @@ async fn client_certificate_proves_the_sender_of_a_delivery() {
     write_pack(&place, "{ scheme: mtls, names: ['dns:hooks.example.test'] }", "");
     let node = place.start();
     let deliver = async |issued: Option<(rcgen::Certificate, KeyPair)>| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let root = reqwest::Certificate::from_pem(servers.0.pem().as_bytes()).unwrap();
-        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([root]);
+        let builder = http().tls_certs_only([root]);
         let builder = match issued {
             Some((cert, key)) => {
                 builder.identity(reqwest::Identity::from_pem(format!("{}{}", cert.pem(), key.serialize_pem()).as_bytes()).unwrap())

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, CommandOutput, Delivery, NodeFolder, PULL_REQUEST};
+use crate::support::{ADMIN_TOKEN, Answer, CommandOutput, Delivery, NodeFolder, PULL_REQUEST, bounded};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn life_of_a_webhook() {
@@ -76,7 +76,7 @@ async fn life_of_a_webhook() {
     assert_eq!((seen.status, &seen.body["payload"]["name"]), (StatusCode::OK, &json!("Ada")));
 
     // One page explains all of it.
-    let why = place.ensue(&["why", event_id, "--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN).output().unwrap();
+    let why = bounded::output(place.ensue(&["why", event_id, "--server", &node.url()]).env("ENSUE_TOKEN", ADMIN_TOKEN));
     let why = String::from_utf8(why.stdout).unwrap();
     for told in ["event github.pull_request", "rule examples.greet_pull_request matched", "core.shell succeeded", "did not match"] {
         assert!(why.contains(told), "`{told}` in:\n{why}");

@@ -11,6 +11,9 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[path = "../../tests/support/bounded.rs"]
+pub(crate) mod bounded;
+
 /// The name by which a primary knows its standby.
 pub(crate) const STANDBY: &str = "standby";
 
@@ -98,7 +101,7 @@ pub(crate) fn as_user(program: PathBuf) -> Command {
 }
 
 fn run(command: &mut Command) {
-    let done = command.output().unwrap();
+    let done = bounded::output(command);
     assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
 }
 
@@ -114,7 +117,8 @@ pub(crate) fn spawn(mut command: Command) -> Child {
     told.recv().unwrap()
 }
 
-/// Returns a port of loopback that nobody listens on, and that no other process of tests chooses: this process listens on the
+/// Returns a port of loopback for a server that cannot choose one: because it has the same one after a restart, or because its
+/// address is needed before its start. Nobody listens on it, and no other process of tests chooses it: this process listens on the
 /// first port of each range that it takes.
 pub(crate) fn free_port() -> u16 {
     static TAKEN: Mutex<Vec<(TcpListener, Range<u16>)>> = Mutex::new(Vec::new());
@@ -330,26 +334,11 @@ impl Server {
     }
 
     pub(crate) fn psql_at(port: u16, database: &str, sql: &str) -> (bool, String) {
-        let done = Command::new(programs().unwrap().join("psql"))
-            .args([
-                "-X",
-                "-A",
-                "-t",
-                "-q",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-h",
-                "127.0.0.1",
-                "-U",
-                "ensue",
-                "-p",
-                &port.to_string(),
-                "-d",
-                database,
-            ])
-            .args(["-c", sql])
-            .output()
-            .unwrap();
+        let mut command = Command::new(programs().unwrap().join("psql"));
+        // Something else than a server of PostgreSQL may listen there, and say nothing.
+        command.env("PGCONNECT_TIMEOUT", PATIENCE.as_secs().to_string());
+        command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "ensue"]);
+        let done = bounded::output(command.args(["-p", &port.to_string(), "-d", database, "-c", sql]));
         let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         (done.status.success(), said.trim().to_owned())
     }

@@ -6,6 +6,10 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server with one bucket. It stops when this is dropped.
 pub(crate) struct Moto {
@@ -82,6 +86,7 @@ impl Moto {
     /// Sends a request without a body or a signature, and returns the answer.
     fn ask(&self, method: &str, path: &str) -> String {
         let mut connection = TcpStream::connect(("127.0.0.1", self.port)).expect("moto listens");
+        connection.set_read_timeout(Some(PATIENCE)).expect("a socket has a timeout");
         let request =
             format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", self.port);
         connection.write_all(request.as_bytes()).expect("moto reads");

@@ -2,18 +2,23 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use super::skipped::not_installed;
 
 /// The secret of the clients.
 pub(crate) const SECRET: &str = "a secret of 32 bytes + and: more!";
 
+/// How long it may take to do something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The provider; it ends when it is dropped.
 pub(crate) struct Provider {
     process: Child,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    lines: Receiver<String>,
     issuer: String,
 }
 
@@ -37,9 +42,11 @@ impl Provider {
             }
         };
         let input = process.stdin.take().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let issuer = line(&mut output);
-        Some(Self { process, input, output, issuer })
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (printed, lines) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| printed.send(line)));
+        let issuer = lines.recv_timeout(PATIENCE).unwrap();
+        Some(Self { process, input, lines, issuer })
     }
 
     /// Returns its name, as tokens have it.
@@ -50,7 +57,7 @@ impl Provider {
     /// Sends a command of `provider.mjs`.
     pub(crate) fn send_command(&mut self, command: &str) {
         writeln!(self.input, "{command}").unwrap();
-        assert_eq!(line(&mut self.output), "done");
+        assert_eq!(self.lines.recv_timeout(PATIENCE).unwrap(), "done");
     }
 }
 
@@ -59,10 +66,4 @@ impl Drop for Provider {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn line(output: &mut BufReader<ChildStdout>) -> String {
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    line.trim_end().to_owned()
 }

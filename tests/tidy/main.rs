@@ -7,6 +7,7 @@ mod architecture;
 mod dependencies;
 mod documents;
 mod gate;
+mod names;
 mod phrases;
 mod prose;
 mod reference;
@@ -94,9 +95,13 @@ fn rust_sources() -> Vec<(String, String)> {
 
 /// Returns the Rust sources of the product: without tests, and each file only up to its tests.
 fn running_sources() -> Vec<(String, String)> {
-    let is_test = |path: &str| path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs");
     let before_tests = |text: String| text.split("#[cfg(test)]\nmod tests {").next().map(str::to_owned).unwrap_or_default();
-    rust_sources().into_iter().filter(|(path, _)| !is_test(path)).map(|(path, text)| (path, before_tests(text))).collect()
+    rust_sources().into_iter().filter(|(path, _)| !is_test_file(path)).map(|(path, text)| (path, before_tests(text))).collect()
+}
+
+/// Returns true for a file that only tests need.
+fn is_test_file(path: &str) -> bool {
+    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
 }
 
 /// Returns the documents: those of `docs` and `examples`, and those in the root.

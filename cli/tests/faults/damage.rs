@@ -299,7 +299,7 @@ async fn damaged_file_of_begun_attempts_causes_no_retry() {
     place.write_pack_file("open/actions/send.yaml", &action);
     let node = place.start();
     let id = node.client().execute("open.send", &json!({})).await;
-    let _open = world.accept().await.unwrap();
+    let _open = tokio::time::timeout(PATIENCE, world.accept()).await.unwrap().unwrap();
     node.kill();
     let kept = keep(&place);
     let begun = place.data().join("begun");

@@ -27,8 +27,7 @@ pub(crate) struct Page {
 
 impl Browser {
     pub(crate) fn new() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let http = super::http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { http, cookies: Vec::new() }
     }
 

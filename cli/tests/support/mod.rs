@@ -23,11 +23,11 @@ pub(crate) mod wall_clock;
 pub(crate) mod world;
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU16, AtomicU64};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -40,6 +40,7 @@ pub(crate) use self::delivery::{Delivery, PULL_REQUEST, SECRET, signature};
 pub(crate) use self::running_program::Running;
 pub(crate) use self::states::until;
 use self::states::{Observation, POLL_INTERVAL};
+pub(crate) use crate::database_server::{bounded, free_port};
 
 /// Where `.ci/run` installs packages of PyPI.
 pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
@@ -378,6 +379,12 @@ impl Node {
     }
 }
 
+/// Begins an HTTP client whose requests fail if they are not answered in time.
+pub(crate) fn http() -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE)
+}
+
 /// A caller of a node's API. It reads what it wrote.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -390,9 +397,7 @@ pub(crate) struct Client {
 impl Client {
     /// Creates a client with the admin token.
     pub(crate) fn new(url: String) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_idle_timeout(IDLE_MAX);
-        Self::over(builder.build().unwrap(), url)
+        Self::over(http().pool_idle_timeout(IDLE_MAX).build().unwrap(), url)
     }
 
     /// Creates a client with the admin token over this HTTP client.
@@ -532,7 +537,7 @@ pub(crate) struct CommandOutput {
 impl CommandOutput {
     /// Runs a command to its end.
     pub(crate) fn by(command: &mut Command) -> Self {
-        Self::of(command.output().unwrap())
+        Self::of(bounded::output(command))
     }
 
     /// Runs a command to its end with this standard input.
@@ -540,36 +545,13 @@ impl CommandOutput {
         use std::io::Write;
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         process.stdin.take().unwrap().write_all(input).unwrap();
-        Self::of(process.wait_with_output().unwrap())
+        Self::of(bounded::output_of(process, &format!("{command:?}")))
     }
 
     fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
-}
-
-/// Reserves a port for a server that cannot choose one: because it has the same one after a restart, or because its
-/// address is needed before its start. Any other server listens on port 0.
-///
-/// Nobody else gets the port while this process lives. The kernel assigns none below 32768 to clients. And each process
-/// of tests reserves a port by listening on the one after it, so that the next port that is free is nobody's.
-pub(crate) fn free_port() -> u16 {
-    const PORTS: std::ops::Range<u16> = 20_000..30_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    static RESERVED: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
-    let pairs = PORTS.len() as u16 / 2;
-    // Processes begin at different ports, so that they rarely try those of another one.
-    let first = (std::process::id() % u32::from(pairs)) as u16;
-    for _ in 0..pairs {
-        let port = PORTS.start + (first + NEXT.fetch_add(1, Relaxed)) % pairs * 2;
-        let Ok(mark) = TcpListener::bind(("127.0.0.1", port + 1)) else { continue };
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(mark);
-            return port;
-        }
-    }
-    panic!("no port of {PORTS:?} is free");
 }
 
 /// Returns all files below a folder.
