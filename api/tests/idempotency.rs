@@ -206,7 +206,7 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
     // With a key, each of many is changed once, as `many.rs` shows.
     told.extend(["cancel", "pause", "resume", "rerun"].map(|change| format!("/api/v1/executions/{change}")));
     told.extend(["retry", "dismiss"].map(|deal| format!("/api/v1/dead_letters/{deal}")));
-    // `cli/tests/scheduled.rs` covers it with a scheduled rule.
+    // `cli/tests/schedules.rs` covers it with a scheduled rule.
     told.insert("/api/v1/rules/{ref}/backfill".to_owned());
     assert_eq!(told, paths(&api).0, "this test requests each path that supports a key");
     for (number, (_, path, body)) in asked.iter().enumerate() {

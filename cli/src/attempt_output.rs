@@ -10,7 +10,7 @@ use ensue_engine::names::Names;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::report::{Exit, Failure, Outcome, eprint_bytes, eprint_line, printable, say, say_bytes};
+use crate::report::{CommandResult, Exit, Failure, eprint_bytes, eprint_line, printable, say, say_bytes};
 use crate::sse;
 use crate::table::text;
 
@@ -24,7 +24,7 @@ pub(crate) enum AttemptStream {
 }
 
 /// Prints streams as they come, until the execution has ended.
-pub(crate) async fn follow(client: &Client, path: &str, only: Option<AttemptStream>) -> Outcome {
+pub(crate) async fn follow(client: &Client, path: &str, only: Option<AttemptStream>) -> CommandResult {
     let mut query = vec![("follow", "true".to_owned())];
     query.extend(only.map(|stream| ("stream", stream.as_str().to_owned())));
     let mut out = Screens::default();
@@ -39,7 +39,7 @@ pub(crate) async fn follow(client: &Client, path: &str, only: Option<AttemptStre
 
 /// Prints a whole stream, after the title if there is any output. The title is then taken, because two
 /// streams share it.
-pub(crate) async fn print_whole(client: &Client, path: &str, stream: AttemptStream, title: &mut Option<String>) -> Outcome {
+pub(crate) async fn print_whole(client: &Client, path: &str, stream: AttemptStream, title: &mut Option<String>) -> CommandResult {
     let name = stream.as_str().to_owned();
     let mut response = client.stream(path, &[("stream", name.clone())], "text/plain").await?;
     let mut out = Screens::default();

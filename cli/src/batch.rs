@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use crate::json_lines;
-use crate::report::Outcome;
+use crate::report::CommandResult;
 
 /// An input line. Other fields are ignored: they may be the caller's own.
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ struct EvalRequest {
 }
 
 /// Answers every line of standard input.
-pub(crate) fn run() -> Outcome {
+pub(crate) fn run() -> CommandResult {
     json_lines::answer_each(answer, |message| json!({ "error": unreadable(message) }))
 }
 

@@ -80,7 +80,7 @@ use crate::output::{GLOBAL_OPTIONS, Output};
 use crate::profiles::{ProfileFolder, ProfileName};
 use crate::progress::TerminalProgress;
 use crate::redraw::{self, RefreshOn};
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::table;
 use crate::trust::{CA_VARIABLE, CLIENT_CERT_VARIABLE, Trust};
 
@@ -325,7 +325,7 @@ Examples:
 }
 
 /// Runs the command.
-pub(crate) fn run(line: CommandLine) -> Outcome {
+pub(crate) fn run(line: CommandLine) -> CommandResult {
     let CommandLine { asking, command } = line;
     match command {
         Command::Demo(demo) => demo.run(&asking),
@@ -393,7 +393,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
 }
 
 /// Waits for requests to a node on this thread: it needs only one request at a time.
-fn wait_for(asked: impl Future<Output = Outcome>) -> Outcome {
+fn wait_for(asked: impl Future<Output = CommandResult>) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?.block_on(asked)
 }
@@ -508,7 +508,7 @@ pub(crate) struct Watching {
 }
 
 /// Prints a page of the list at the path, or prints it again each time it changes.
-async fn print_page(asking: &Asking, client: &Client, list: &List, watching: Watching) -> Outcome {
+async fn print_page(asking: &Asking, client: &Client, list: &List, watching: Watching) -> CommandResult {
     if watching.watch {
         let look = async || client.get(list.path, &list.query).await;
         return redraw::as_it_changes(client, asking.output, list.refresh_on, look, |answer| table::page(answer, list.columns)).await;
@@ -522,7 +522,7 @@ pub(crate) fn several(values: &[String]) -> Option<String> {
 }
 
 /// Prints a page of the list at the path.
-async fn print_list(asking: &Asking, client: &Client, path: &str, query: &[(&str, String)], columns: &[table::Column]) -> Outcome {
+async fn print_list(asking: &Asking, client: &Client, path: &str, query: &[(&str, String)], columns: &[table::Column]) -> CommandResult {
     let answer = client.get(path, query).await?;
     asking.output.print_list(&answer, columns);
     print_next_cursor(&answer);
@@ -561,7 +561,7 @@ async fn job(client: &Client, path: &str, what: &'static str) -> Result<Value, F
 }
 
 /// Returns a failure for a job that did not succeed.
-fn ended_well(job: &Value) -> Outcome {
+fn ended_well(job: &Value) -> CommandResult {
     match job["status"].as_str() {
         Some("succeeded") => Ok(()),
         Some(_) | None => Err(Failure::new(table::text(job, "why"))),

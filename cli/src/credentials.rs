@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 
 /// How long before its end an access token is exchanged.
 const EARLY: Duration = Duration::from_secs(30);
@@ -68,7 +68,7 @@ impl CredentialFile {
     }
 
     /// Stores credentials so that only their owner can read them.
-    pub(crate) fn write(&self, credentials: &Credentials) -> Outcome {
+    pub(crate) fn write(&self, credentials: &Credentials) -> CommandResult {
         let folder = self.folder()?;
         let bytes = serde_json::json!(credentials).to_string();
         // A temporary file is private to its owner from the beginning.
@@ -81,7 +81,7 @@ impl CredentialFile {
     }
 
     /// Removes the credentials, if there are any.
-    pub(crate) fn remove(&self) -> Outcome {
+    pub(crate) fn remove(&self) -> CommandResult {
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unusable(&self.path, &error)),
             Ok(()) | Err(_) => Ok(()),

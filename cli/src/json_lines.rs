@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 
 use serde_json::Value as Json;
 
-use crate::report::{Failure, Outcome, say_bytes};
+use crate::report::{CommandResult, Failure, say_bytes};
 
 /// The most bytes of a line; longer ones are skipped.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -15,7 +15,7 @@ const GATHERED_BYTES: usize = 64 * 1024;
 
 /// Answers every line of standard input. A line that cannot be read gets an error answer, and the rest
 /// continues.
-pub(crate) fn answer_each(mut answer: impl FnMut(&[u8]) -> Json, unreadable: impl Fn(&str) -> Json) -> Outcome {
+pub(crate) fn answer_each(mut answer: impl FnMut(&[u8]) -> Json, unreadable: impl Fn(&str) -> Json) -> CommandResult {
     let mut input = BufReader::new(std::io::stdin().lock());
     let mut answers = Vec::new();
     while let Some(line) = next_line(&mut input).map_err(|error| Failure::new(format!("standard input cannot be read: {error}")))? {

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::report::{Exit, Failure, Outcome, printable_json, say};
+use crate::report::{CommandResult, Exit, Failure, printable_json, say};
 use crate::style::{self, Colour, Style};
 use crate::{frame, pager, table, yaml};
 
@@ -75,7 +75,7 @@ impl Output {
 
     /// Fails if a format other than the plain one is requested, because the option's output is not a
     /// document. Clap would detect this on one level only.
-    pub(crate) fn must_be_plain(self, option: &str) -> Outcome {
+    pub(crate) fn must_be_plain(self, option: &str) -> CommandResult {
         if self.is_for_people() {
             return Ok(());
         }

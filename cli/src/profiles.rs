@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::trust::Trust;
 
 /// The most bytes of the list of profiles, and of a token.
@@ -128,7 +128,7 @@ impl ProfileFolder {
     }
 
     /// Stores the profiles, replacing the old ones.
-    pub(crate) fn write(&self, profiles: &Profiles) -> Outcome {
+    pub(crate) fn write(&self, profiles: &Profiles) -> CommandResult {
         write(&self.list(), format!("{:#}\n", serde_json::json!(profiles)).as_bytes())
     }
 
@@ -150,12 +150,12 @@ impl ProfileFolder {
     }
 
     /// Stores the token of a profile so that only its owner can read it.
-    pub(crate) fn write_token(&self, name: &ProfileName, token: &str) -> Outcome {
+    pub(crate) fn write_token(&self, name: &ProfileName, token: &str) -> CommandResult {
         write(&self.token_file(name), format!("{token}\n").as_bytes())
     }
 
     /// Removes the token of a profile, if it has one.
-    pub(crate) fn remove_token(&self, name: &ProfileName) -> Outcome {
+    pub(crate) fn remove_token(&self, name: &ProfileName) -> CommandResult {
         let path = self.token_file(name);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unusable(&path, &error)),
@@ -190,7 +190,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// Atomically writes a file that only its owner can read, in a folder that only its owner can list.
-fn write(path: &Path, bytes: &[u8]) -> Outcome {
+fn write(path: &Path, bytes: &[u8]) -> CommandResult {
     use std::os::unix::fs::DirBuilderExt;
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unusable(folder, &error))?;

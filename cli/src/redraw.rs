@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::client::Client;
 use crate::output::Output;
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::sse;
 
 /// The minimum time between two polls: changes in between are seen at once.
@@ -47,7 +47,7 @@ pub(crate) async fn as_it_changes(
     refresh_on: RefreshOn,
     look: impl AsyncFn() -> Result<Value, Failure>,
     show: impl Fn(&Value) -> String,
-) -> Outcome {
+) -> CommandResult {
     let (path, query, first) = match refresh_on {
         RefreshOn::Changes(of) => {
             // The stream begins at the position that the first look shows.

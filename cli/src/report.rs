@@ -69,7 +69,7 @@ pub(crate) struct Failure {
 }
 
 /// The result of a command.
-pub(crate) type Outcome = Result<(), Failure>;
+pub(crate) type CommandResult = Result<(), Failure>;
 
 impl Failure {
     /// Creates a failure of the requested operation.
@@ -159,7 +159,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Reports a failure, if there is one, and returns the exit code.
-pub(crate) fn finish(outcome: Outcome, style: Style) -> ExitCode {
+pub(crate) fn finish(outcome: CommandResult, style: Style) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -25,7 +25,7 @@ const FRAMED_WIDTH_MIN: u16 = 16;
 
 /// A snapshot of a node.
 #[derive(Clone, Debug)]
-pub(crate) struct Look {
+pub(crate) struct StatusSample {
     /// Its time.
     pub(crate) at: Instant,
     /// The node's state, from `/status`.
@@ -72,20 +72,20 @@ impl Metrics {
 #[derive(Debug)]
 pub(crate) struct Screen {
     server: String,
-    now: Look,
-    before: Option<Look>,
+    now: StatusSample,
+    before: Option<StatusSample>,
     /// Why there is no newer snapshot.
     missing: Option<String>,
 }
 
 impl Screen {
     /// Creates a screen with a first snapshot of the node at this address.
-    pub(crate) fn new(server: &str, look: Look) -> Self {
+    pub(crate) fn new(server: &str, look: StatusSample) -> Self {
         Self { server: server.to_owned(), now: look, before: None, missing: None }
     }
 
     /// Adds a newer snapshot.
-    pub(crate) fn see(&mut self, look: Look) {
+    pub(crate) fn see(&mut self, look: StatusSample) {
         self.before = Some(std::mem::replace(&mut self.now, look));
         self.missing = None;
     }
@@ -143,7 +143,7 @@ impl Screen {
 
     /// Returns the rate per second of some counters since the previous snapshot.
     fn rate(&self, counts: &[&str]) -> String {
-        let sum = |look: &Look| counts.iter().filter_map(|count| text(&look.status, count).parse::<f64>().ok()).sum::<f64>();
+        let sum = |look: &StatusSample| counts.iter().filter_map(|count| text(&look.status, count).parse::<f64>().ok()).sum::<f64>();
         let Some(before) = &self.before else { return "-".to_owned() };
         let passed = self.now.at.saturating_duration_since(before.at);
         // The counters of a restarted node begin at zero.
@@ -233,8 +233,8 @@ ensue_queue_capacity{queue=\"reads\"} 5
 # EOF
 ";
 
-    fn look(at: Instant, seconds: u64) -> Look {
-        Look {
+    fn look(at: Instant, seconds: u64) -> StatusSample {
+        StatusSample {
             at: at + Duration::from_secs(seconds),
             status: json!({
                 "release": "0.1.0", "position": 1_000 + 84 * seconds, "views_position": 1_000 + 80 * seconds, "workers": 4, "workers_busy": 3,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::client::Client;
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::table::text;
 
 /// How long to wait for a node that went away.
@@ -54,7 +54,7 @@ pub(crate) async fn follow_on(
     path: &str,
     query: &[(&str, String)],
     mut each: impl FnMut(&SseEvent) -> ControlFlow<()>,
-) -> Outcome {
+) -> CommandResult {
     let mut place: Option<String> = None;
     let (mut heard_at, mut pause) = (Instant::now(), PAUSE_FIRST);
     let mut was_there = false;
@@ -130,7 +130,7 @@ struct SseStream {
 impl SseStream {
     /// Passes each event to `each`, until `each` stops or the answer ends. Fails if the node falls silent or
     /// the connection breaks.
-    async fn follow(&mut self, client: &Client, mut each: impl FnMut(SseEvent) -> ControlFlow<()>) -> Outcome {
+    async fn follow(&mut self, client: &Client, mut each: impl FnMut(SseEvent) -> ControlFlow<()>) -> CommandResult {
         let broken = |why: String| Failure::with(Exit::Unreachable, format!("the stream was interrupted: {why}"));
         loop {
             let chunk = timeout(SILENCE_MAX, self.response.chunk()).await.map_err(|_| silent(client))?;

@@ -32,10 +32,10 @@ const MATCHING: usize = 10;
 const MANY: usize = 10_000;
 
 /// The condition of a rule, from a text that is the payload's or another rule's own.
-type Shape = fn(&str) -> String;
+type RulePattern = fn(&str) -> String;
 
 /// Ways to write a condition, with the value that the payload has in place of the text.
-const SHAPES: [(&str, &str, Shape); 14] = [
+const SHAPES: [(&str, &str, RulePattern); 14] = [
     ("equality", "lamplight", |name| format!(r#"event.payload.action == "opened" && event.payload.repository.name == "{name}""#)),
     ("in", "lamplight", |name| format!(r#"event.payload.repository.name in ["{name}", "other_{name}"] && event.payload.number > 1"#)),
     ("startsWith", "dusk", |branch| format!(r#"event.payload.pull_request.head.ref.startsWith("{branch}")"#)),

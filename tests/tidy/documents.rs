@@ -132,7 +132,7 @@ fn commands() -> BTreeMap<String, Command> {
             if root().join(&folder).is_dir() { files(&folder, ".rs").into_iter().map(|(_, text)| text).collect() } else { String::new() };
         // What `ensue bench` takes is the matter of the crate that measures.
         let elsewhere = if file == "bench" {
-            ["bench/src/asked.rs", "bench/src/asked/sensor.rs", "bench/src/asked/workflow.rs"].map(read).concat()
+            ["bench/src/arguments.rs", "bench/src/arguments/sensor.rs", "bench/src/arguments/workflow.rs"].map(read).concat()
         } else {
             String::new()
         };

@@ -3,6 +3,7 @@
 //! A name that is one past participle (`Told`, `kept`) says what happened and not what the thing is, so that unrelated things share it.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, ItemMod};
@@ -118,6 +119,12 @@ struct Definitions {
 }
 
 impl Definitions {
+    /// Returns those of all sources, which are read once.
+    fn all() -> &'static Self {
+        static ALL: OnceLock<Definitions> = OnceLock::new();
+        ALL.get_or_init(Self::read)
+    }
+
     fn read() -> Self {
         let mut definitions = Self::default();
         for (path, text) in rust_sources() {
@@ -202,7 +209,7 @@ fn list<'d>(definitions: impl Iterator<Item = &'d Definition>) -> Vec<String> {
 
 #[test]
 fn few_names_are_one_participle() {
-    let definitions = Definitions::read();
+    let definitions = Definitions::all();
     for (what, all, max) in
         [("types", &definitions.types, PARTICIPLE_TYPES_MAX), ("functions", &definitions.functions, PARTICIPLE_FUNCTIONS_MAX)]
     {
@@ -221,14 +228,14 @@ fn few_names_are_one_participle() {
 
 #[test]
 fn no_type_has_a_name_that_fits_everything() {
-    let definitions = Definitions::read();
+    let definitions = Definitions::all();
     let vague = definitions.types.iter().filter(|definition| VAGUE.contains(&definition.name.to_lowercase().as_str()));
     demand_none(&list(vague), "call a type by what it is:");
 }
 
 #[test]
 fn few_types_of_the_product_share_a_name() {
-    let definitions = Definitions::read();
+    let definitions = Definitions::all();
     let mut by_name: BTreeMap<&str, Vec<&Definition>> = BTreeMap::new();
     for definition in definitions.types.iter().filter(|definition| !definition.is_test) {
         by_name.entry(&definition.name).or_default().push(definition);
@@ -240,7 +247,7 @@ fn few_types_of_the_product_share_a_name() {
 
 #[test]
 fn no_function_tells() {
-    let definitions = Definitions::read();
+    let definitions = Definitions::all();
     let telling =
         definitions.functions.iter().filter(|definition| definition.name.starts_with("tell") || definition.name.starts_with("told"));
     demand_none(&list(telling), "say what the function does: it returns, describes, reports, sends or records something:");

@@ -77,7 +77,7 @@ fn every_setting_is_in_the_reference() {
     let files = [
         "config.rs",
         "config/actions.rs",
-        "config/declared.rs",
+        "config/declared_rights.rs",
         "config/login.rs",
         "config/network.rs",
         "config/queues.rs",
@@ -90,7 +90,7 @@ fn every_setting_is_in_the_reference() {
     let source = files.map(|file| read(&file)).concat();
     let mut settings = BTreeSet::new();
     for name in [
-        "struct Written {",
+        "struct WrittenConfig {",
         "struct WrittenActions {",
         "struct WrittenOutputs {",
         "struct WrittenArtifacts {",
@@ -224,7 +224,7 @@ fn every_field_of_a_later_release_is_in_the_roadmap() {
     let roadmap = read("docs/roadmap.md");
     let promised: BTreeSet<&str> = backticked_texts(&roadmap).into_iter().collect();
     let mut later = BTreeSet::new();
-    for (_, text) in running_sources().into_iter().filter(|(path, _)| path.starts_with("packs/src/written/")) {
+    for (_, text) in running_sources().into_iter().filter(|(path, _)| path.starts_with("packs/src/syntax/")) {
         for list in text.split("later: &[").skip(1) {
             let list = list.split("\n    ]").next().and_then(|list| list.split("],").next()).unwrap_or_default();
             later.extend(list.split("(\"").skip(1).filter_map(|item| item.split('"').next()).map(str::to_owned));
@@ -272,7 +272,7 @@ fn every_route_is_in_the_reference_with_its_permission() {
     for (_, text) in files("api/src/routes", ".rs") {
         // Where a declaration is long, its path is in the line below.
         for declared in text.split("    routes.").skip(1) {
-            if let Some(known) = declared.strip_prefix("known(") {
+            if let Some(known) = declared.strip_prefix("for_any_caller(") {
                 let method = known.split("Method::").nth(1).and_then(|rest| rest.split(',').next()).expect("a route has a method");
                 real.insert(format!("{method} {} a token", literals(known).first().expect("a route has a path")));
                 continue;

@@ -11,7 +11,7 @@ use crate::{CRATES, backticked_texts, demand_none, files, read, rows, section};
 
 /// The folders in which each file, with the folder of the same name, is a room of its own: each is about a noun. The file
 /// of such a folder names all of them, as the root of a crate does.
-const FOLDERS_OF_NOUNS: &[&str] = &["api/src/routes", "cli/src/commands", "packs/src/check", "packs/src/written"];
+const FOLDERS_OF_NOUNS: &[&str] = &["api/src/routes", "cli/src/commands", "packs/src/check", "packs/src/syntax"];
 
 /// The heading of ARCHITECTURE.md under which the floors of the engine are listed.
 const FLOORS: &str = "## Floors of the engine";

@@ -68,7 +68,7 @@ pub(super) async fn upcoming(_: AllowedCaller<TimersRead>, call: Call) -> Outcom
         for (owner, plan) in rules.chain(sensors) {
             // A schedule that is disabled or over has no next time.
             let next = of(ports, &owner)?.and_then(|schedule| schedule.next_at);
-            pending.extend(next.map(|next| Pending { owner, plan, next }));
+            pending.extend(next.map(|next| PendingTimer { owner, plan, next }));
         }
         let (due, truncated) = due_within(&pending, since, until);
         let items = due.into_iter().map(|(at, place)| WireDue::new(at, &pending[place].owner)).collect();
@@ -90,7 +90,7 @@ pub(super) fn next_of_each(ports: &Ports, until: Timestamp, most: usize) -> Resu
 }
 
 /// A schedule with its next time.
-struct Pending {
+struct PendingTimer {
     owner: ScheduleOwner,
     plan: Arc<Plan>,
     next: Timestamp,
@@ -98,7 +98,7 @@ struct Pending {
 
 /// Returns the due times within a period in their order, each with the place of its schedule, and whether there are
 /// more than are returned.
-fn due_within(pending: &[Pending], since: Timestamp, until: Timestamp) -> (Vec<(Timestamp, usize)>, bool) {
+fn due_within(pending: &[PendingTimer], since: Timestamp, until: Timestamp) -> (Vec<(Timestamp, usize)>, bool) {
     let (mut due, mut skipped) = (Vec::new(), 0);
     let mut queue: BinaryHeap<Reverse<(Timestamp, usize)>> =
         pending.iter().enumerate().map(|(place, pending)| Reverse((pending.next, place))).collect();
@@ -148,10 +148,10 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn hourly(sensor: &str, minute: u32, next: &str) -> Pending {
+    fn hourly(sensor: &str, minute: u32, next: &str) -> PendingTimer {
         let cron = Cron::parse(&format!("{minute} * * * *"), Zone::UTC).unwrap();
         let plan = Plan::new(When::Cron(Box::new(cron)));
-        Pending { owner: ScheduleOwner::Sensor(sensor.parse().unwrap()), plan: Arc::new(plan), next: at(next) }
+        PendingTimer { owner: ScheduleOwner::Sensor(sensor.parse().unwrap()), plan: Arc::new(plan), next: at(next) }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use ensue_engine::record::{Chain, Position};
 use ensue_engine::time::Timestamp;
 
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 
 /// A head of the log at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(usize, Anchor)>, Failure> {
 }
 
 /// Compares the hash that the log has at the position of an anchor; `None` if the log ends before it.
-pub(super) fn compare(path: &Path, (line, anchor): (usize, Anchor), found: Option<Chain>) -> Outcome {
+pub(super) fn compare(path: &Path, (line, anchor): (usize, Anchor), found: Option<Chain>) -> CommandResult {
     let (name, Anchor { position, chain, time }) = (path.display(), anchor);
     let message = match found {
         Some(found) if found == chain => return Ok(()),
@@ -82,7 +82,7 @@ pub(super) fn compare(path: &Path, (line, anchor): (usize, Anchor), found: Optio
 }
 
 /// Appends an anchor to a file, and syncs it.
-pub(super) fn append(path: &Path, anchor: &Anchor) -> Outcome {
+pub(super) fn append(path: &Path, anchor: &Anchor) -> CommandResult {
     let failed = |error: std::io::Error| Failure::new(format!("{} cannot be written: {error}", path.display()));
     let mut file = File::options().append(true).create(true).open(path).map_err(failed)?;
     file.write_all(format!("{anchor}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::executions::Artifacts;
 use super::{Asking, print_next_cursor};
 use crate::client::{Client, segment};
-use crate::report::{Exit, Failure, Outcome, eprint_line, turns_text_around};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, turns_text_around};
 use crate::table::{Column, bytes, cell, text, time};
 
 /// How many names are tried for a file before giving up.
@@ -27,7 +27,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Artifacts {
-    pub(super) async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking, client: &Client) -> CommandResult {
         let path = format!("/executions/{}/artifacts", segment(&self.id));
         let answer = client.get(&path, &self.page.query()).await?;
         match &self.save {
@@ -43,7 +43,7 @@ impl Artifacts {
     }
 }
 
-async fn save(client: &Client, path: &str, artifact: &Value, folder: &Path) -> Outcome {
+async fn save(client: &Client, path: &str, artifact: &Value, folder: &Path) -> CommandResult {
     let name = text(artifact, "name");
     if text(artifact, "state") == "removed" {
         eprint_line(format!("`{name}` was deleted because it was old or to free space"));

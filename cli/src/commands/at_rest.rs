@@ -20,7 +20,7 @@ use ensue_node::{AskedToken, Config, Finding, FindingVerdict};
 use serde_json::{Value, json};
 
 use crate::progress::TerminalProgress;
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::table::bytes;
 use crate::this_machine;
 
@@ -92,7 +92,7 @@ fn with_password(address: DatabaseAddress) -> Result<DatabaseAddress, Failure> {
     address.with_password(&password).map_err(|why| Failure::with(Exit::Usage, format!("the address of the database {why}")))
 }
 
-fn demand_directory(data: &Path) -> Outcome {
+fn demand_directory(data: &Path) -> CommandResult {
     if !data.is_dir() {
         return Err(Failure::with(Exit::Missing, format!("there is no data directory at `{}`", data.display()))
             .hint("create one with `ensue serve`; by default it is in ./ensue-data"));
@@ -173,12 +173,12 @@ impl Directory {
         Ok([current].into_iter().chain(before).collect())
     }
 
-    pub(super) fn set_key(&mut self, key: &KeyRef, value: Vec<u8>, expires_at: Option<Timestamp>) -> Outcome {
+    pub(super) fn set_key(&mut self, key: &KeyRef, value: Vec<u8>, expires_at: Option<Timestamp>) -> CommandResult {
         self.offline.set_key(key, &Secret::new(value), expires_at).map_err(|error| to_failure(&error))?;
         Ok(())
     }
 
-    pub(super) fn rotate_key(&mut self, key: &KeyRef, value: Vec<u8>, overlap: Duration, expires_at: Option<Timestamp>) -> Outcome {
+    pub(super) fn rotate_key(&mut self, key: &KeyRef, value: Vec<u8>, overlap: Duration, expires_at: Option<Timestamp>) -> CommandResult {
         let overlap_millis = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
         self.offline.rotate_key(key, &Secret::new(value), overlap_millis, expires_at).map_err(|error| to_failure(&error))?;
         Ok(())
@@ -194,7 +194,7 @@ impl Directory {
         Ok(json!({ "job": "master_key_rotate", "status": "succeeded", "from": from, "to": to }))
     }
 
-    pub(super) fn remove_key(&mut self, key: &KeyRef) -> Outcome {
+    pub(super) fn remove_key(&mut self, key: &KeyRef) -> CommandResult {
         self.offline.remove_key(key).map_err(|error| to_failure(&error))
     }
 
@@ -222,7 +222,7 @@ impl Directory {
         Ok(String::from_utf8_lossy(token.reveal()).into_owned())
     }
 
-    pub(super) fn revoke_token(&mut self, name: &str) -> Outcome {
+    pub(super) fn revoke_token(&mut self, name: &str) -> CommandResult {
         self.offline.revoke_token(name).map_err(|error| to_failure(&error))
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Asking, PageArgs, print_list, wait_for};
 use crate::ago::moment_of;
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::table::{Column, cell, text, time};
 
 /// See who did what, and what was refused.
@@ -129,7 +129,7 @@ fn of(row: &Value) -> String {
 }
 
 impl Audit {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         wait_for(async {
             match self {
                 Self::List { filters, page } => {
@@ -142,7 +142,7 @@ impl Audit {
     }
 }
 
-async fn export(asking: &Asking, format: ExportFormat, filters: Filters) -> Outcome {
+async fn export(asking: &Asking, format: ExportFormat, filters: Filters) -> CommandResult {
     if !asking.output.is_for_people() {
         return Err(Failure::with(Exit::Usage, "an export has its own `--format`, so `--output` does not apply").hint("leave out --output"));
     }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::{Asking, wait_for};
-use crate::report::{Exit, Failure, Outcome, say};
+use crate::report::{CommandResult, Exit, Failure, say};
 use crate::table::text;
 
 /// Ask what a caller may do.
@@ -39,7 +39,7 @@ Examples:
 }
 
 impl Auth {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let Self::CanI { permission, on, other } = self;
         let mut query = vec![("permission", permission.clone())];
         if let Some(on) = on {

@@ -5,10 +5,10 @@ use ensue_bench::{Bar, Fault, Length, MeasurementError, Watcher};
 
 use super::Asking;
 use crate::progress::TerminalProgress;
-use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, printable};
 
 /// Measures, and prints the results.
-pub(super) fn run(bench: Bench, asking: &Asking) -> Outcome {
+pub(super) fn run(bench: Bench, asking: &Asking) -> CommandResult {
     let measured = bench.run(&Terminal).map_err(to_failure)?;
     asking.output.print_one(&measured.document, |_| printable(&measured.render()));
     measured.failure.map_or(Ok(()), |why| Err(to_failure(why)))

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Asking;
 use crate::client::{Client, with_query};
-use crate::report::{Exit, Failure, Outcome, eprint_line};
+use crate::report::{CommandResult, Exit, Failure, eprint_line};
 
 /// How many are changed per request: some changes take longer than others.
 const PAGE: &str = "50";
@@ -18,7 +18,7 @@ pub(super) async fn change_all(
     path: &str,
     filters: Vec<(&str, String)>,
     (body, line): (&Value, fn(&Value) -> String),
-) -> Outcome {
+) -> CommandResult {
     let is_dry = filters.iter().any(|(name, _)| *name == "dry_run");
     let (mut changed, mut left_out, mut refused) = (0, 0, 0);
     let mut cursor: Option<String> = None;

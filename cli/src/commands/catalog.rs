@@ -8,7 +8,7 @@ use serde_json::Value;
 use self::library::Add;
 use super::check::count_noun;
 use super::{Asking, PageArgs, print_list};
-use crate::report::{Outcome, printable};
+use crate::report::{CommandResult, printable};
 use crate::table::{Column, cell, pairs, text};
 use crate::{nearest, questions};
 
@@ -169,7 +169,7 @@ impl Kind {
 }
 
 impl Packs {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         match self {
             Self::Add(add) => add.run(),
             Self::List { available: true, .. } => library::list(asking),
@@ -180,7 +180,7 @@ impl Packs {
 }
 
 impl Actions {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         match self {
             Self::List { page } => list(Kind::Actions, asking, &page).await,
             Self::Show { name } => show(Kind::Actions, asking, &name).await,
@@ -189,7 +189,7 @@ impl Actions {
 }
 
 impl Triggers {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         match self {
             Self::List { page } => list(Kind::Triggers, asking, &page).await,
             Self::Show { name } => show(Kind::Triggers, asking, &name).await,
@@ -197,11 +197,11 @@ impl Triggers {
     }
 }
 
-async fn list(kind: Kind, asking: &Asking, page: &PageArgs) -> Outcome {
+async fn list(kind: Kind, asking: &Asking, page: &PageArgs) -> CommandResult {
     print_list(asking, &asking.client()?, kind.path(), &page.query(), kind.columns()).await
 }
 
-async fn show(kind: Kind, asking: &Asking, name: &str) -> Outcome {
+async fn show(kind: Kind, asking: &Asking, name: &str) -> CommandResult {
     let thing = nearest::get_by_name(&asking.client()?, kind.path(), name).await?;
     asking.output.print_one(&thing, |thing| kind.render(thing));
     Ok(())

@@ -13,7 +13,7 @@ use ensue_packs::{
 use serde_json::{Value, json};
 
 use super::{Asking, explain};
-use crate::report::{Exit, Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, say};
 use crate::style::Style;
 
 /// Check packs, and report every error with its place. Each error has a file, a line and a column,
@@ -53,7 +53,7 @@ pub(super) struct PackFindings {
 }
 
 impl Check {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         if let Some(slug) = &self.explain {
             return explain::print(asking, slug);
         }
@@ -202,7 +202,7 @@ impl PackFindings {
     }
 
     /// Prints a one-line summary; errors are a failure.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> CommandResult {
         let found = format!("{} in {}", count_noun(self.errors(), "error"), count_noun(self.packs, "pack"));
         match (self.errors(), self.warnings()) {
             (0, 0) => eprint_line(format!("no errors in {}", count_noun(self.packs, "pack"))),

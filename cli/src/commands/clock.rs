@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Asking;
-use crate::report::{Outcome, eprint_line};
+use crate::report::{CommandResult, eprint_line};
 
 /// Accept the system clock after a jump.
 ///
@@ -28,7 +28,7 @@ Examples:
 }
 
 impl ClockCommand {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let Self::Accept = self;
         asking.client()?.post("/clock/accept", &json!({})).await?;
         eprint_line("the clock is accepted; timers and credentials follow it");

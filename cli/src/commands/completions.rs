@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell as Generator;
 
 use super::CommandLine;
-use crate::report::{Outcome, say_bytes};
+use crate::report::{CommandResult, say_bytes};
 
 /// Print the completions of a shell.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ enum Shell {
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self) -> CommandResult {
         say_bytes(&script(self.shell));
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Asking, PageArgs, print_list};
 use crate::client::segment;
 use crate::nearest;
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::table::{Column, cell, pairs, text, time};
 
 /// List, show and test connections.
@@ -63,7 +63,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Connections {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self.asked {
             None => print_list(asking, &client, "/connections", &[], COLUMNS).await,

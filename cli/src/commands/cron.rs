@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::Asking;
-use crate::report::{Failure, Outcome, eprint_line};
+use crate::report::{CommandResult, Failure, eprint_line};
 use crate::style::Style;
 use crate::table::{self, Column, TableWidth, cell};
 use crate::{json_lines, this_machine};
@@ -71,7 +71,7 @@ pub(crate) struct Moments {
 }
 
 impl Cron {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         match self.named {
             None => self.moments.run(asking),
             Some(CronCommand::Next(moments)) => moments.run(asking),
@@ -80,7 +80,7 @@ impl Cron {
 }
 
 impl Moments {
-    fn run(self, asking: &Asking) -> Outcome {
+    fn run(self, asking: &Asking) -> CommandResult {
         let from = self.from.as_deref().map_or_else(|| Ok(this_machine::now()), schedule::moment).map_err(|why| to_failure(&why))?;
         let zone = self.zone.parse().map_err(|why| to_failure(&why))?;
         let usual = CronRequest { zone, from, count: self.count.into() };
@@ -112,7 +112,7 @@ impl CronRequest {
     }
 }
 
-fn print_next(expr: &str, asked: CronRequest, asking: &Asking) -> Outcome {
+fn print_next(expr: &str, asked: CronRequest, asking: &Asking) -> CommandResult {
     let misspelt = |why: ScheduleError| match why.span() {
         Some(span) => to_failure(&why).notes(excerpt("expression", expr, span)),
         None => to_failure(&why),

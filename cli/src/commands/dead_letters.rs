@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Asking, SortedPage, bulk_change, print_list};
 use crate::ago::moment_of;
 use crate::client::{Client, with_query};
-use crate::report::Outcome;
+use crate::report::CommandResult;
 use crate::table::{Column, cell, pairs, text, time};
 use crate::this_machine::now;
 use crate::{ids, nearest};
@@ -126,7 +126,7 @@ fn of(letter: &Value) -> String {
 }
 
 impl DeadLetters {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self {
             Self::List { status, filters, page } => {
@@ -169,7 +169,7 @@ fn show(letter: &Value) -> String {
 }
 
 /// Handles one letter, or all open ones that match; exits with 1 if some were rejected.
-async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> Outcome {
+async fn deal(asking: &Asking, client: &Client, which: Which, how: &str) -> CommandResult {
     let dry = which.dry_run.then(|| ("dry_run", "true".to_owned()));
     if let Some(id) = which.id {
         let id = ids::whole(client, &[ids::DEAD_LETTER], &id).await?;

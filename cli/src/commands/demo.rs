@@ -16,7 +16,7 @@ use super::Asking;
 use super::one_execution::has_ended;
 use crate::client::{Client, HookAnswer, Token};
 use crate::open_files::OpenFiles;
-use crate::report::{Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Failure, eprint_line, say};
 use crate::style::Style;
 use crate::table::text;
 use crate::trace::{self, Ids};
@@ -46,13 +46,13 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("the runtime cannot be started: {error}")))?;
         super::serve::run_and_leave(runtime, self.play(asking.output.style()))
     }
 
-    async fn play(self, style: Style) -> Outcome {
+    async fn play(self, style: Style) -> CommandResult {
         let begin = Instant::now();
         let failed = |error: std::io::Error| Failure::new(format!("the demonstration needs a temporary directory: {error}"));
         let folder = tempfile::Builder::new().prefix("ensue-demo-").tempdir().map_err(failed)?;
@@ -105,7 +105,7 @@ struct DemoSetup<'a> {
 }
 
 impl DemoSetup<'_> {
-    async fn play(&self, token: &str, begin: Instant) -> Outcome {
+    async fn play(&self, token: &str, begin: Instant) -> CommandResult {
         let client = Client::new(&self.server, Token::of_variable(token)?, &Trust::default())?;
         self.introduce(&client, begin).await?;
         let headers = self.headers();
@@ -130,7 +130,7 @@ impl DemoSetup<'_> {
         Ok(())
     }
 
-    async fn introduce(&self, client: &Client, begin: Instant) -> Outcome {
+    async fn introduce(&self, client: &Client, begin: Instant) -> CommandResult {
         let packs = client.get("/packs", &[]).await?;
         let packs = packs["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let packs: Vec<String> = packs.iter().map(|pack| format!("{} {}", text(pack, "name"), text(pack, "version"))).collect();
@@ -158,7 +158,7 @@ impl DemoSetup<'_> {
 
     /// Prints the records that the event leads to as they are appended to the log, until all its work has
     /// ended.
-    async fn follow(&self, client: &Client, mut position: u64, event: &str) -> Outcome {
+    async fn follow(&self, client: &Client, mut position: u64, event: &str) -> CommandResult {
         let begin = Instant::now();
         let mut arrived = None;
         let mut actions = BTreeMap::new();
@@ -215,7 +215,7 @@ impl DemoSetup<'_> {
     }
 
     /// Prints a link that logs the reader in, and where to ask why.
-    async fn in_a_browser(&self, client: &Client, event: &str) -> Outcome {
+    async fn in_a_browser(&self, client: &Client, event: &str) -> CommandResult {
         let name = text(&client.get("/me", &[]).await?, "name");
         let link = client.post(&format!("/tokens/{name}/login_links"), &json!({})).await?;
         say(self.style.strong("In a browser"));
@@ -231,7 +231,7 @@ impl DemoSetup<'_> {
 
     /// Prints the commands that do the same by hand. They need the node, which must still be running when
     /// they are read.
-    fn by_hand(&self, token: &str, event: &str) -> Outcome {
+    fn by_hand(&self, token: &str, event: &str) -> CommandResult {
         let headers: Vec<String> = self
             .headers()
             .into_iter()

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::at_rest::AtRest;
 use super::{Asking, wait_for};
-use crate::report::{Failure, Outcome};
+use crate::report::{CommandResult, Failure};
 use crate::style::Style;
 use crate::table::text;
 use crate::tree::wrap;
@@ -23,7 +23,7 @@ pub(crate) struct Doctor {
 }
 
 impl Doctor {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let findings = match self.at_rest.open()? {
             Some(data) => data.doctor(),
             None => {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{AsOf, Asking, SortedPage, TimeRangeArgs, print_list, several};
 use crate::flow::{describe_end, describe_hold, outcome};
-use crate::report::Outcome;
+use crate::report::CommandResult;
 use crate::table::{Column, cell, pairs, text, time};
 use crate::{ids, nearest};
 
@@ -61,7 +61,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Enforcements {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self {
             Self::List { rule, event, outcome, between, page } => {

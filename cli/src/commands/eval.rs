@@ -15,7 +15,7 @@ use super::{Asking, read_input};
 use crate::batch;
 use crate::client::{Client, segment};
 use crate::reason::{self, Words};
-use crate::report::{Exit, Failure, Outcome, printable, printable_document, say};
+use crate::report::{CommandResult, Exit, Failure, printable, printable_document, say};
 use crate::style::Style;
 
 /// The most bytes of a document that an expression is evaluated over.
@@ -56,7 +56,7 @@ pub(crate) struct Eval {
 const OF_TRUTHS: Words = Words { outcomes: ["true", "false", "error"], would: ["it would be true", "it would be false"] };
 
 impl Eval {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let Some(source) = &self.expr else { return batch::run() };
         let names = match (&self.event, &self.data) {
             (Some(event), _) => Names::of_event(&asking.client()?, event, self.rule.as_deref()).await?,

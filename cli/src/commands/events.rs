@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{AsOf, Asking, List, SortedPage, TimeRangeArgs, Watching, json_or_file, print_page, several};
 use crate::client::{ApiAnswer, segment, with_query};
 use crate::redraw::RefreshOn;
-use crate::report::{Outcome, eprint_line, printable};
+use crate::report::{CommandResult, eprint_line, printable};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::{ids, nearest};
 
@@ -106,7 +106,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Events {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self {
             Self::List { trigger, source, correlation, between, page, watching } => {

@@ -25,7 +25,7 @@ use crate::client::Client;
 use crate::nearest;
 use crate::recording::Recording;
 use crate::redraw::RefreshOn;
-use crate::report::{Outcome, printable, say};
+use crate::report::{CommandResult, printable, say};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::wording::{self, failure, step_name};
 use crate::{ids, pages, questions, steps, svg, tree};
@@ -333,7 +333,7 @@ fn dash(text: String) -> String {
 }
 
 impl Executions {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self {
             Self::List(listed) => listed.run(asking, &client).await,
@@ -398,7 +398,7 @@ impl Executions {
 }
 
 impl ExecutionListArgs {
-    async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+    async fn run(self, asking: &Asking, client: &Client) -> CommandResult {
         let filters = self.filters.with_whole_ids(client).await?;
         let rerun_of = ids::whole_if_any(client, &[ids::EXECUTION], self.rerun_of).await?;
         let columns = match filters.status.as_slice() {
@@ -429,7 +429,7 @@ impl ExecutionListArgs {
 }
 
 /// Requests a change of an execution, and prints its status afterwards.
-async fn request_change(asking: &Asking, client: &Client, id: &str, how: &str) -> Outcome {
+async fn request_change(asking: &Asking, client: &Client, id: &str, how: &str) -> CommandResult {
     let answer = client.post(&path(id, how), &json!({})).await?.body;
     asking.output.print_one(&answer, |execution| text(execution, "status"));
     Ok(())
@@ -442,7 +442,7 @@ enum ExecutionDisplay {
     Picture,
 }
 
-async fn show(asking: &Asking, client: &Client, id: &str, form: ExecutionDisplay) -> Outcome {
+async fn show(asking: &Asking, client: &Client, id: &str, form: ExecutionDisplay) -> CommandResult {
     let query = if let ExecutionDisplay::Fields(as_of) = &form { as_of.query() } else { Vec::new() };
     let mut execution = nearest::get_by_id_with(client, "/executions", id, &query).await?;
     match form {

@@ -11,7 +11,7 @@ use ensue_packs::Code;
 use serde_json::json;
 
 use super::Asking;
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 
 /// The folder of `docs` with a page for each error.
 const ERRORS: &str = "errors";
@@ -33,13 +33,13 @@ pub(crate) struct Explain {
 }
 
 impl Explain {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         print(asking, &self.code)
     }
 }
 
 /// Prints what a code means.
-pub(super) fn print(asking: &Asking, code: &str) -> Outcome {
+pub(super) fn print(asking: &Asking, code: &str) -> CommandResult {
     let Explanation { code, title, page, markdown } = Explanation::of(code)?;
     let document = json!({ "code": code, "title": title, "page": page, "markdown": &markdown });
     asking.output.print_one(&document, |_| markdown);

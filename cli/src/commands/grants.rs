@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Asking, PageArgs, print_list, wait_for};
 use crate::ago::deadline_of;
 use crate::client::segment;
-use crate::report::{Outcome, eprint_line, say};
+use crate::report::{CommandResult, eprint_line, say};
 use crate::table::{Column, cell, text, time};
 
 /// Grant roles to identities and groups.
@@ -88,7 +88,7 @@ fn limit(on: &Value) -> String {
 }
 
 impl Grants {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         wait_for(async {
             match self {
                 Self::Add { subject, role, on, until } => {

@@ -11,7 +11,7 @@ use super::{Asking, PageArgs, json_or_file, print_next_cursor};
 use crate::ago::moment_of;
 use crate::client::segment;
 use crate::output::Output;
-use crate::report::{Exit, Failure, Outcome, eprint_line};
+use crate::report::{CommandResult, Exit, Failure, eprint_line};
 use crate::table::{Column, cell, excerpt, text, time};
 
 /// List webhooks and their deliveries, and send test deliveries.
@@ -105,7 +105,7 @@ Examples:
 }
 
 impl Hooks {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self.asked {
             None => {

@@ -8,7 +8,7 @@ use super::grants::GRANTS;
 use super::tokens::print_secret;
 use super::{Asking, PageArgs, print_list, wait_for};
 use crate::client::segment;
-use crate::report::{Exit, Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, say};
 use crate::table::{Column, cell, page as table, text, time};
 
 /// Add, change and erase the people and services that hold tokens.
@@ -198,7 +198,7 @@ fn absence(identity: &Value) -> Option<String> {
 }
 
 impl Identities {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let at = |name: &str| format!("/identities/{}", segment(name));
         match self {
             Self::Add { name, kind, groups } => wait_for(async {

@@ -8,7 +8,7 @@ use ensue_engine::names::PackName;
 use ensue_packs::{init::pack_name_of, init_files};
 
 use super::schema;
-use crate::report::{Exit, Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, say};
 
 /// The folder of a project's schemas, which the first line of each of its files names for editors.
 const SCHEMAS: &str = ".ensue/schemas";
@@ -29,7 +29,7 @@ pub(crate) struct Init {
 }
 
 impl Init {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self) -> CommandResult {
         let pack = match self.pack {
             Some(pack) => pack,
             None => pack_of(&self.folder)?,
@@ -60,7 +60,7 @@ fn pack_of(folder: &Path) -> Result<PackName, Failure> {
     })
 }
 
-fn write_new(path: &Path, text: &str) -> Outcome {
+fn write_new(path: &Path, text: &str) -> CommandResult {
     let failed = |error: std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", path.display()));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;

@@ -8,7 +8,7 @@ use super::{AsOf, Asking, List, SortedPage, TimeRangeArgs, Watching, print_page}
 use crate::client::{Client, segment};
 use crate::questions::{led_to_it, parse_field, people, render};
 use crate::redraw::RefreshOn;
-use crate::report::{Exit, Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, say};
 use crate::table::{Column, cell, text, time};
 use crate::{ids, nearest};
 
@@ -148,7 +148,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Inquiries {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self {
             Self::List(InquiryListArgs { mine, overdue, status, assignee, execution, parent, between, page, watching }) => {
@@ -205,7 +205,7 @@ impl Inquiries {
 }
 
 impl Respond {
-    async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+    async fn run(self, asking: &Asking, client: &Client) -> CommandResult {
         let sets: Vec<(String, TypedValue)> = self.set.iter().map(|set| parse_assignment("--set", set)).collect::<Result<_, _>>()?;
         let whole = self.json.as_deref().map(json_of).transpose()?;
         let id = ids::whole(client, &[ids::INQUIRY], &self.id).await?;

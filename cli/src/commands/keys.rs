@@ -18,7 +18,7 @@ use super::at_rest::AtRest;
 use super::{Asking, read_input, wait_for};
 use crate::ago::deadline_of;
 use crate::client::segment;
-use crate::report::{Exit, Failure, Outcome, eprint_line, is_interactive};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, is_interactive};
 use crate::table::{Column, cell, time};
 
 /// The label of the bar while the master key is rotated.
@@ -162,7 +162,7 @@ pub(crate) struct NewValue {
 }
 
 impl Keys {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         match self {
             Self::Set { key, new: NewValue { file, expires }, at_rest } => {
                 let value = value(&key, file.as_deref(), "set")?;
@@ -303,7 +303,7 @@ fn text_of<'v>(key: &KeyRef, value: &'v [u8]) -> Result<&'v str, Failure> {
     })
 }
 
-async fn set(asking: &Asking, key: &KeyRef, value: &[u8], expires_at: Option<Timestamp>) -> Outcome {
+async fn set(asking: &Asking, key: &KeyRef, value: &[u8], expires_at: Option<Timestamp>) -> CommandResult {
     let mut body = json!({ "value": text_of(key, value)? });
     if let Some(expires_at) = expires_at {
         body["expires_at"] = json!(expires_at);
@@ -312,7 +312,7 @@ async fn set(asking: &Asking, key: &KeyRef, value: &[u8], expires_at: Option<Tim
     Ok(())
 }
 
-async fn rotate(asking: &Asking, key: &KeyRef, new: ValueSource, overlap: Duration, expires_at: Option<Timestamp>) -> Outcome {
+async fn rotate(asking: &Asking, key: &KeyRef, new: ValueSource, overlap: Duration, expires_at: Option<Timestamp>) -> CommandResult {
     let mut body = json!({ "overlap": overlap_text(overlap) });
     match &new {
         ValueSource::Given(value) => body["value"] = json!(text_of(key, value)?),
@@ -345,7 +345,7 @@ fn decode_value(answer: &Value) -> Result<Vec<u8>, Failure> {
 }
 
 /// Shows a value: as it is, or as the document that was asked for.
-fn show_value(asking: &Asking, key: &KeyRef, document: &Value) -> Outcome {
+fn show_value(asking: &Asking, key: &KeyRef, document: &Value) -> CommandResult {
     let value = decode_value(document)?;
     let mut printed = Ok(());
     asking.output.print(document, || printed = print_value(key, &value));
@@ -353,7 +353,7 @@ fn show_value(asking: &Asking, key: &KeyRef, document: &Value) -> Outcome {
 }
 
 /// Prints a value without changes; a terminal gets a line break after it.
-fn print_value(key: &KeyRef, value: &[u8]) -> Outcome {
+fn print_value(key: &KeyRef, value: &[u8]) -> CommandResult {
     let mut out = std::io::stdout().lock();
     let line_break: &[u8] = if out.is_terminal() { b"\n" } else { b"" };
     let printed = out.write_all(value).and_then(|()| out.write_all(line_break)).and_then(|()| out.flush());

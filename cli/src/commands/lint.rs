@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Asking;
 use super::check::{PacksAtHand, count_noun};
-use crate::report::{Failure, Outcome};
+use crate::report::{CommandResult, Failure};
 
 /// Find probable mistakes in packs. Examples are rules that never match or that trigger themselves,
 /// and names that nothing reads.
@@ -25,7 +25,7 @@ pub(crate) struct Lint {
 }
 
 impl Lint {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let found = self.packs.look(ensue_packs::lint)?;
         found.show(asking);
         found.outcome()?;

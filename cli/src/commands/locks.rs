@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Asking, List, PageArgs, Watching, print_page};
 use crate::redraw::RefreshOn;
-use crate::report::Outcome;
+use crate::report::CommandResult;
 use crate::table::{Column, cell, owner, text, time};
 
 /// List the locks of actions and rules, with holders and waiters.
@@ -50,7 +50,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Locks {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         let Self::List(LockListArgs { action, rule, page, watching }) = self;
         let mut query = page.query();

@@ -16,7 +16,7 @@ use super::series::Series;
 use super::{Asking, wait_for};
 use crate::client::Client;
 use crate::output::Output;
-use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, printable};
 use crate::sse;
 use crate::table::{excerpt, pairs, text, time};
 use crate::this_machine;
@@ -129,7 +129,7 @@ Examples:
 }
 
 impl Log {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         // Clap's own check would count the global options too, such as `--server`.
         if self.about.is_some() && (self.after.is_some() || self.follow || self.limit.is_some() || self.bodies) {
             let message = "`--after`, `--follow`, `--limit` and `--bodies` apply to the list of records, not to the subcommands of `log`";
@@ -209,7 +209,7 @@ async fn chain_at(client: &Client, verified: &Value, position: Position) -> Resu
 const SHOWN_AT_FIRST: u64 = 20;
 
 /// Prints records as they are appended.
-async fn follow(asking: &Asking, after: Option<u64>) -> Outcome {
+async fn follow(asking: &Asking, after: Option<u64>) -> CommandResult {
     let client = asking.client()?;
     let after = begin(&client, after, SHOWN_AT_FIRST).await?.0;
     sse::follow_on(&client, "/log/stream", &[("after", after.to_string())], |told| {
@@ -230,7 +230,7 @@ async fn begin(client: &Client, after: Option<u64>, shown: u64) -> Result<(u64, 
 
 /// Prints the existing records, up to the head at the time of the request: a busy log grows as fast as it is
 /// read.
-async fn tail(asking: &Asking, after: Option<u64>, limit: Option<u64>, bodies: bool) -> Outcome {
+async fn tail(asking: &Asking, after: Option<u64>, limit: Option<u64>, bodies: bool) -> CommandResult {
     let client = asking.client()?;
     let (mut position, head) = begin(&client, after, limit.unwrap_or(SHOWN_AT_FIRST)).await?;
     let mut left = limit.unwrap_or(u64::MAX);
@@ -297,12 +297,12 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn print_verified(output: Output, verified: &Value) -> Outcome {
+fn print_verified(output: Output, verified: &Value) -> CommandResult {
     output.print(verified, || eprint_line(format!("the log is intact up to position {}", text(verified, "position"))));
     Ok(())
 }
 
-fn print_copied(output: Output, copied: &Value) -> Outcome {
+fn print_copied(output: Output, copied: &Value) -> CommandResult {
     output.print(copied, || eprint_line(format!("copied and verified the log up to position {}", text(copied, "position"))));
     Ok(())
 }

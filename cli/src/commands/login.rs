@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Asking, wait_for};
 use crate::client::Client;
 use crate::credentials::{CredentialFile, Credentials};
-use crate::report::{Exit, Failure, Outcome, eprint_line};
+use crate::report::{CommandResult, Exit, Failure, eprint_line};
 use crate::secret_input::SecretInput;
 use crate::table::text;
 
@@ -89,7 +89,7 @@ Examples:
 pub(crate) struct Logout {}
 
 impl LoginArgs {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         match self.decision {
             Some(Decision::Approve { code, yes }) => return device::approve(asking, &code, yes),
             Some(Decision::Deny { code }) => return device::deny(asking, &code),
@@ -145,7 +145,7 @@ async fn by_password(client: &Client, name: &str) -> Result<Value, Failure> {
 }
 
 /// Stores the tokens of a new session.
-async fn keep(client: &Client, file: &CredentialFile, answer: Value) -> Outcome {
+async fn keep(client: &Client, file: &CredentialFile, answer: Value) -> CommandResult {
     let credentials = Credentials::of_answer(&answer).ok_or_else(|| Failure::new("the answer of the node has no tokens"))?;
     let _lock = file.lock().await?;
     file.write(&credentials)?;
@@ -153,7 +153,7 @@ async fn keep(client: &Client, file: &CredentialFile, answer: Value) -> Outcome 
     Ok(())
 }
 impl Logout {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let Self {} = self;
         let client = asking.client()?;
         let file = file_for(client.server())?;

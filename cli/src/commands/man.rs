@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory};
 
 use super::CommandLine;
-use crate::report::{Failure, Outcome, say, say_bytes};
+use crate::report::{CommandResult, Failure, say, say_bytes};
 
 /// Print the man page, or write the pages of all commands.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ struct ManPage {
 }
 
 impl Man {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self) -> CommandResult {
         let pages = pages()?;
         match (self.all, pages.first()) {
             (Some(folder), _) => write(&folder, &pages),
@@ -58,7 +58,7 @@ fn push_pages(command: &clap::Command, pages: &mut Vec<ManPage>) -> std::io::Res
     command.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(|command| push_pages(command, pages))
 }
 
-fn write(folder: &Path, pages: &[ManPage]) -> Outcome {
+fn write(folder: &Path, pages: &[ManPage]) -> CommandResult {
     let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", path.display()));
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     for page in pages {

@@ -5,7 +5,7 @@ use ensue_engine::names::LabelName;
 use serde_json::Value;
 
 use crate::client::segment;
-use crate::report::{Failure, Outcome};
+use crate::report::{CommandResult, Failure};
 use crate::table::text;
 
 /// Returns the path of an execution, or of what is below it.
@@ -21,7 +21,7 @@ pub(super) enum ExecutionShape {
 }
 
 /// Returns a failure for an execution that did not succeed; `why` may be empty.
-pub(super) fn ended_well(id: &str, made: ExecutionShape, status: &str, why: &str) -> Outcome {
+pub(super) fn ended_well(id: &str, made: ExecutionShape, status: &str, why: &str) -> CommandResult {
     if status == "succeeded" {
         return Ok(());
     }

@@ -18,7 +18,7 @@ use self::real::RealWorld;
 use super::Asking;
 use super::check::{PacksAtHand, count_noun, show_all};
 use crate::pack_test_report::{Trial, junit};
-use crate::report::{Exit, Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, say};
 
 /// Test packs.
 #[derive(Debug, Subcommand)]
@@ -31,7 +31,7 @@ pub(crate) enum PackCommand {
 }
 
 impl PackCommand {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         match self {
             Self::Test(test) => test.run(asking),
         }
@@ -63,7 +63,7 @@ pub(crate) struct PackTestArgs {
 }
 
 impl PackTestArgs {
-    fn run(self, asking: &Asking) -> Outcome {
+    fn run(self, asking: &Asking) -> CommandResult {
         let Self { packs, filter, real, junit: report } = self;
         let kind = if real { CaseKind::Real } else { CaseKind::Mocked };
         let read = packs.read()?;
@@ -170,7 +170,7 @@ fn run_all<'s>(suites: impl Iterator<Item = &'s Suite>, filter: Option<&str>, ki
     Ok((trials, others))
 }
 
-fn write(path: &Path, trials: &[Trial]) -> Outcome {
+fn write(path: &Path, trials: &[Trial]) -> CommandResult {
     let failed = |why: &dyn std::fmt::Display| Failure::new(format!("`{}` cannot be written: {why}", path.display()));
     let file = File::create(path).map_err(|error| failed(&error))?;
     junit(trials).serialize(BufWriter::new(file)).map_err(|error| failed(&error))

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Asking, SortedPage, print_list};
-use crate::report::{Outcome, eprint_line};
+use crate::report::{CommandResult, eprint_line};
 use crate::table::{Column, cell, pairs, text, time};
 
 /// List, retry and dismiss parked reactions.
@@ -61,7 +61,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl ParkedCommand {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self {
             Self::List { page } => {

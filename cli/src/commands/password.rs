@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Asking, wait_for};
-use crate::report::{Outcome, eprint_line, say};
+use crate::report::{CommandResult, eprint_line, say};
 use crate::secret_input::SecretInput;
 use crate::table::text;
 
@@ -51,7 +51,7 @@ Examples:
 }
 
 impl Password {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let code = match self {
             Self::Set { code } => code,
             Self::Otp(otp) => return otp.run(asking),
@@ -74,7 +74,7 @@ impl Password {
 }
 
 impl Otp {
-    fn run(self, asking: &Asking) -> Outcome {
+    fn run(self, asking: &Asking) -> CommandResult {
         let mut input = SecretInput::open()?;
         let client = asking.client()?;
         let password = input.ask("password")?;

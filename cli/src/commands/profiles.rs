@@ -9,7 +9,7 @@ use super::{Asking, read_input};
 use crate::client::{Client, TOKEN_VARIABLE, Token};
 use crate::output::Output;
 use crate::profiles::{Profile, ProfileFolder, ProfileName};
-use crate::report::{Exit, Failure, Outcome, eprint_line, is_interactive};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, is_interactive};
 use crate::table::{Column, cell};
 use crate::trust::Trust;
 
@@ -77,7 +77,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Profiles {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let folder = ProfileFolder::of_environment().ok_or_else(|| {
             Failure::with(Exit::Failed, "there is no place for profiles: neither XDG_CONFIG_HOME nor HOME names a folder")
                 .hint("export HOME")
@@ -111,7 +111,7 @@ impl Profiles {
 }
 
 impl Add {
-    fn run(self, folder: &ProfileFolder, asking: &Asking) -> Outcome {
+    fn run(self, folder: &ProfileFolder, asking: &Asking) -> CommandResult {
         let trust = Trust { ca: absolute(asking.ca.as_deref())?, client_cert: absolute(asking.client_cert.as_deref())? };
         // An invalid address or certificate is reported before a token is asked for.
         Client::new(&self.url, None, &trust)?;
@@ -164,7 +164,7 @@ fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     path.map(absolute).transpose()
 }
 
-fn list(folder: &ProfileFolder, output: Output) -> Outcome {
+fn list(folder: &ProfileFolder, output: Output) -> CommandResult {
     let profiles = folder.read()?;
     let mut items = Vec::new();
     for (name, profile) in &profiles.profiles {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Asking, List, PageArgs, Watching, print_page};
 use crate::redraw::RefreshOn;
-use crate::report::Outcome;
+use crate::report::CommandResult;
 use crate::table::{Column, cell, text, time};
 
 /// List the queues in which executions wait for a worker.
@@ -43,7 +43,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Queues {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         let Self::List(QueueListArgs { page, watching }) = self;
         let refresh_on = RefreshOn::By(&["execution", "attempt"]);

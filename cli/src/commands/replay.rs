@@ -13,7 +13,7 @@ use crate::ago::moment_of;
 use crate::commands::Asking;
 use crate::commands::check::{count_noun, name_of_pack};
 use crate::ids;
-use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, printable};
 use crate::table::text;
 
 /// The time limit for the node, in seconds: it reads a part of the log.
@@ -56,7 +56,7 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let pack = self.against.as_deref().map(pack).transpose()?;
         let client = asking.client()?;
         let id = ids::whole_if_any(&client, &[ids::EXECUTION], self.id).await?;

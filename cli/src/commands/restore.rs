@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Asking;
 use super::at_rest::{DataLocationArgs, directory};
-use crate::report::{Failure, Outcome, eprint_line};
+use crate::report::{CommandResult, Failure, eprint_line};
 
 /// Start again from a backup of the data directory.
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ struct Accept {
 }
 
 impl Restore {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let RestoreCommand::Accept(accept) = self.about;
         let config = directory(&accept.data, &accept.beside)?;
         let (mut offline, missing) = Offline::open_restored(&config).map_err(|error| Failure::from_error(&error))?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::identities::words;
 use super::{Asking, PageArgs, print_list, wait_for};
 use crate::client::segment;
-use crate::report::{Outcome, eprint_line, say};
+use crate::report::{CommandResult, eprint_line, say};
 use crate::table::{Column, cell};
 
 /// Set, show and remove roles.
@@ -62,7 +62,7 @@ const ROLES: &[Column] = &[
 ];
 
 impl Roles {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let at = |name: &str| format!("/roles/{}", segment(name));
         wait_for(async {
             match self {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{AsOf, Asking, PageArgs, print_list};
 use crate::client::segment;
 use crate::nearest;
-use crate::report::Outcome;
+use crate::report::CommandResult;
 use crate::table::{Column, cell, pairs, text, time};
 use backfill::Backfill;
 use backtest::Backtest;
@@ -133,7 +133,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl RulesCommand {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self {
             Self::List { page } => {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::one_execution::{ExecutionShape, ended_well, has_ended, label_of};
 use super::{Asking, read_json, step_progress};
 use crate::client::{ApiAnswer, Client, segment, with_query};
-use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, printable};
 use crate::table::text;
 use crate::this_machine;
 use crate::wording::failure;
@@ -67,7 +67,7 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let given = self.typed_params()?;
         let client = asking.client()?;
         let action = self.action(&client).await;
@@ -185,7 +185,7 @@ pub(super) fn print_request(asking: &Asking, execution: &Value) {
 }
 
 /// Prints the result of an execution, and fails if it did not succeed.
-pub(super) fn print_result(asking: &Asking, execution: &Value, made: ExecutionShape) -> Outcome {
+pub(super) fn print_result(asking: &Asking, execution: &Value, made: ExecutionShape) -> CommandResult {
     asking.output.print_one(execution, result);
     let why = failure(&execution["error"]);
     ended_well(&text(execution, "id"), made, &text(execution, "status"), &why)

@@ -8,7 +8,7 @@ use ensue_packs::FileKind;
 use serde_json::Value;
 
 use super::Asking;
-use crate::report::{Failure, Outcome, say};
+use crate::report::{CommandResult, Failure, say};
 
 /// Print the JSON Schema of a kind of file. Editors use it for completion and validation.
 #[derive(Debug, Args)]
@@ -74,14 +74,14 @@ impl Kind {
 }
 
 impl Schema {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         if let Some(kind) = self.kind {
             asking.output.print_one(&kind.json_schema(), |schema| format!("{schema:#}"));
         }
         self.write()
     }
 
-    fn write(&self) -> Outcome {
+    fn write(&self) -> CommandResult {
         self.all.as_deref().map_or(Ok(()), write_all)
     }
 }
@@ -95,7 +95,7 @@ fn text(kind: Kind) -> String {
     format!("{:#}\n", kind.json_schema())
 }
 
-fn write_all(folder: &Path) -> Outcome {
+fn write_all(folder: &Path) -> CommandResult {
     let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", path.display()));
     std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     for (file, text) in all() {

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Asking, wait_for};
-use crate::report::{Outcome, say};
+use crate::report::{CommandResult, say};
 use crate::table::{Column, cell, page, time};
 
 /// Find things by id, name, label or title.
@@ -28,7 +28,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Search {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         wait_for(async {
             let found = asking.client()?.get("/search", &[("q", self.text)]).await?;
             asking.output.print(&found, || say(page(&found, COLUMNS)));

@@ -11,7 +11,7 @@ use super::{Asking, PageArgs, print_list};
 use crate::ago::moment_of;
 use crate::client::{Client, segment};
 use crate::nearest;
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::table::{Column, cell, pairs, text, time};
 
 /// The number of lines that the node returns at once.
@@ -170,7 +170,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Sensors {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         match self {
             Self::List { page } => print_list(asking, &client, "/sensors", &page.query(), COLUMNS).await,
@@ -190,7 +190,7 @@ impl Sensors {
 }
 
 impl Rewind {
-    async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+    async fn run(self, asking: &Asking, client: &Client) -> CommandResult {
         let body = match self.to {
             Some(to) if to == "end" || to == "start" => json!({ "place": to }),
             Some(to) => json!({ "to": parse_cursor(&to)? }),
@@ -204,7 +204,7 @@ impl Rewind {
 }
 
 impl SensorTestArgs {
-    async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+    async fn run(self, asking: &Asking, client: &Client) -> CommandResult {
         let mut body = json!({ "count": self.count, "timeout_seconds": self.timeout });
         if self.from_start {
             body["place"] = json!("start");
@@ -237,7 +237,7 @@ fn parse_cursor(cursor: &str) -> Result<Value, Failure> {
     })
 }
 
-async fn change(asking: &Asking, client: &Client, sensor: &str, verb: Verb) -> Outcome {
+async fn change(asking: &Asking, client: &Client, sensor: &str, verb: Verb) -> CommandResult {
     let answered = client.post(&format!("/sensors/{}/{}", segment(sensor), verb.word()), &json!({})).await;
     let answer = nearest::or_nearest(client, "/sensors", sensor, answered).await?;
     asking.output.print_one(&answer.body, |sensor| match verb {
@@ -248,7 +248,7 @@ async fn change(asking: &Asking, client: &Client, sensor: &str, verb: Verb) -> O
 }
 
 /// Prints the lines that are kept, and further ones if they are followed.
-async fn logs(asking: &Asking, client: &Client, sensor: &str, (since, follow): (Option<Timestamp>, bool)) -> Outcome {
+async fn logs(asking: &Asking, client: &Client, sensor: &str, (since, follow): (Option<Timestamp>, bool)) -> CommandResult {
     let path = format!("/sensors/{}/logs", segment(sensor));
     let mut from: Option<(&str, String)> = since.map(|since| ("since", since.to_string()));
     loop {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Asking;
 use crate::ago::moment_of;
-use crate::report::{Outcome, eprint_line, say};
+use crate::report::{CommandResult, eprint_line, say};
 use crate::table::{Column, cell, page, time};
 
 /// Count events, executions, enforcements, errors of rules or deliveries over time.
@@ -66,7 +66,7 @@ const COLUMNS: &[Column] = &[
 const BARS_MAX: usize = 60;
 
 impl Series {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let Self { of, by, bucket, filters, since, until } = self;
         let SeriesFilters { trigger, action, rule, sensor } = filters;
         let moment = |time: Option<Timestamp>| time.map(|time| time.to_string());

@@ -15,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Asking;
 use crate::open_files::{OpenFiles, raise_open_files};
-use crate::report::{Exit, Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, say};
 use crate::slow_log::SlowLog;
 use crate::style::Style;
 
@@ -93,7 +93,7 @@ enum LogFormat {
 const LISTENS_ON: &str = "listens on";
 
 impl Serve {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let voice = Voice(self.log_format);
         subscribe(self.log_format, asking.output.style_of_errors());
         let open_files = raise_open_files();
@@ -180,12 +180,12 @@ impl Stops {
 /// Why a node no longer serves.
 enum ServeEnd {
     /// It was asked to stop.
-    Asked(Outcome),
+    Asked(CommandResult),
     /// Its log failed, or another node leads it.
     Failed(NodeFailure),
 }
 
-async fn serve(mut config: Config, slow_disk: Option<Duration>, voice: Voice) -> Outcome {
+async fn serve(mut config: Config, slow_disk: Option<Duration>, voice: Voice) -> CommandResult {
     let unheard = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
     // Registered before the node starts, so that no signal is lost.
     let mut stops = Stops {

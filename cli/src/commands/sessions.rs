@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Asking, wait_for};
 use crate::client::segment;
-use crate::report::{Outcome, eprint_line, say};
+use crate::report::{CommandResult, eprint_line, say};
 use crate::table::{Column, cell, page, text, time};
 
 /// List and end sessions: logins of browsers and of `ensue login`.
@@ -52,7 +52,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Sessions {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         match self {
             Self::List { all } => list(asking, all),
             Self::End { id } => wait_for(async {
@@ -65,7 +65,7 @@ impl Sessions {
     }
 }
 
-fn list(asking: &Asking, is_all: bool) -> Outcome {
+fn list(asking: &Asking, is_all: bool) -> CommandResult {
     wait_for(async {
         let query = [("limit", "200".to_owned()), ("all", is_all.to_string())];
         let listed = asking.client()?.get("/sessions", &query).await?;
@@ -74,7 +74,7 @@ fn list(asking: &Asking, is_all: bool) -> Outcome {
     })
 }
 
-fn end_all(asking: &Asking) -> Outcome {
+fn end_all(asking: &Asking) -> CommandResult {
     wait_for(async {
         let client = asking.client()?;
         let listed = client.get("/sessions", &[("limit", "200".to_owned())]).await?;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Asking, Watching};
 use crate::redraw::{self, RefreshOn};
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::table::{bytes, pairs, text};
 
 /// Show the state of the node. Without a token, show whether it is ready.
@@ -25,7 +25,7 @@ pub(crate) struct StatusArgs {
 }
 
 impl StatusArgs {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         if self.ready {
             let answer = client.get_public("/readyz").await?;

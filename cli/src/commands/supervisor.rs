@@ -7,7 +7,7 @@ use ensue_node::config::SupervisorCommand;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::open_files::OpenFiles;
-use crate::report::{Failure, Outcome};
+use crate::report::{CommandResult, Failure};
 
 /// Run a program for a node. Nodes start this command themselves.
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self) -> CommandResult {
         if let Some(current) = self.open_files {
             let before = getrlimit(Resource::Nofile);
             // Child processes inherit the limit, and may raise it again up to the node's maximum.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Asking, List, SortedPage, TimeRangeArgs, Watching, print_page};
 use crate::redraw::RefreshOn;
-use crate::report::{Outcome, eprint_line};
+use crate::report::{CommandResult, eprint_line};
 use crate::table::{Column, cell, owner, time};
 
 /// List the schedules of rules and sensors, and their next times.
@@ -61,7 +61,7 @@ const COLUMNS: &[Column] = &[
 const DUE_COLUMNS: &[Column] = &[Column::whole("AT", |due| time(due, "at")), Column::whole("OF", |due| owner(due, "sensor"))];
 
 impl Timers {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         let TimerListArgs { rule, sensor, between, page, watching } = match self {
             Self::List(listed) => listed,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::at_rest::AtRest;
 use super::{Asking, wait_for};
 use crate::client::segment;
-use crate::report::{Exit, Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, say};
 use crate::table::{Column, cell, text, time};
 
 /// Add, list and revoke tokens.
@@ -159,7 +159,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Tokens {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         match self {
             Self::Add { name, roles, scopes, identity, expires, at_rest } => {
                 let texts: Vec<String> = scopes.iter().map(ToString::to_string).collect();

@@ -12,8 +12,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::Asking;
 use crate::client::Client;
-use crate::report::{Exit, Failure, Outcome};
-use crate::screen::{Look, Metrics, Screen};
+use crate::report::{CommandResult, Exit, Failure};
+use crate::screen::{Metrics, Screen, StatusSample};
 use crate::{style, table};
 
 /// How often the node is polled.
@@ -36,7 +36,7 @@ Examples:
 pub(crate) struct Top;
 
 impl Top {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         if table::terminal().is_none() || style::is_dumb() {
             return Err(Failure::with(Exit::Usage, "`ensue top` needs a terminal, but standard output is not a terminal")
                 .hint("for programs, use `ensue status --watch -o json`"));
@@ -53,7 +53,7 @@ impl Top {
 }
 
 /// Draws until the user quits, or the node no longer lets this caller read.
-async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTerminal) -> Outcome {
+async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTerminal) -> CommandResult {
     let (to, mut looks) = mpsc::channel(1);
     let mut keys = keys();
     let looking = async {
@@ -87,7 +87,7 @@ async fn show(client: &Client, screen: &mut Screen, terminal: &mut DefaultTermin
 
 /// Polls a node. All requests are sent at once, so that a slow connection costs one round trip instead of
 /// four.
-async fn look(client: &Client) -> Result<Look, Failure> {
+async fn look(client: &Client) -> Result<StatusSample, Failure> {
     let query = [("status", "running".to_owned()), ("limit", EXECUTIONS_MAX.to_string())];
     let rules = [("limit", RULES_MAX.to_string())];
     let asked = async {
@@ -100,7 +100,7 @@ async fn look(client: &Client) -> Result<Look, Failure> {
     };
     let silent = || Failure::with(Exit::TryLater, format!("{} has not answered for {} s", client.server(), LOOK_PATIENCE.as_secs()));
     let (status, metrics, running, rules) = tokio::time::timeout(LOOK_PATIENCE, asked).await.unwrap_or_else(|_| Err(silent()))?;
-    Ok(Look { at: std::time::Instant::now(), status, metrics: Metrics::read(&metrics), running, rules })
+    Ok(StatusSample { at: std::time::Instant::now(), status, metrics: Metrics::read(&metrics), running, rules })
 }
 
 /// An input at the terminal.

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Asking, wait_for};
-use crate::report::{Outcome, eprint_line, say};
+use crate::report::{CommandResult, eprint_line, say};
 use crate::table::{Column, cell, page, text, time};
 
 /// Show how much you have used of your quotas.
@@ -27,7 +27,7 @@ const QUOTAS: &[Column] = &[
 ];
 
 impl Usage {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         wait_for(async {
             let query: Vec<_> = self.of.into_iter().map(|name| ("of", name)).collect();
             let usage = asking.client()?.get("/usage", &query).await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Asking, SortedPage, print_list, read_input, wait_for};
 use crate::client::segment;
-use crate::report::{Exit, Failure, Outcome, eprint_line};
+use crate::report::{CommandResult, Exit, Failure, eprint_line};
 use crate::table::{Column, cell, time};
 
 /// The most bytes that are read of a value.
@@ -82,7 +82,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Vars {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         match self {
             Self::List { page } => wait_for(async { print_list(asking, &asking.client()?, "/vars", &page.query(), COLUMNS).await }),
             Self::Show { name } => wait_for(async {

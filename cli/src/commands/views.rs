@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::at_rest::{AtRest, REBUILDING};
 use super::{Asking, wait_for};
-use crate::report::{Outcome, eprint_line};
+use crate::report::{CommandResult, eprint_line};
 use crate::table::text;
 
 /// Rebuild the read models.
@@ -26,7 +26,7 @@ Examples:
 }
 
 impl Views {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let Self::Rebuild { at_rest } = self;
         let rebuilt = match at_rest.open()? {
             Some(data) => data.rebuild_views()?,

@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::Asking;
 use super::one_execution::{ExecutionShape, ended_well, path};
 use crate::client::Client;
-use crate::report::Outcome;
+use crate::report::CommandResult;
 use crate::table::{excerpt, text, time};
 use crate::wording::{failure, step_name};
 use crate::{sse, steps};
 
 /// Prints each change of an execution, until it has ended. If the node goes away, it continues as soon as one
 /// answers.
-pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> Outcome {
+pub(super) async fn watch(asking: &Asking, client: &Client, id: &str) -> CommandResult {
     let (mut status, mut made) = (String::new(), ExecutionShape::Whole);
     sse::follow_on(client, &path(id, "/stream"), &[], |told| {
         if told.name == sse::END {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::auth::limits;
 use super::{Asking, wait_for};
-use crate::report::{Outcome, eprint_line, say};
+use crate::report::{CommandResult, eprint_line, say};
 use crate::table::{Column, cell, page, text};
 
 /// Show who you are, and what you may do.
@@ -23,14 +23,14 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Whoami {
-    pub(super) fn run(self, asking: &Asking) -> Outcome {
+    pub(super) fn run(self, asking: &Asking) -> CommandResult {
         let Self {} = self;
         whoami(asking)
     }
 }
 
 /// Shows who the caller is, by which token, until when, and what it may do.
-fn whoami(asking: &Asking) -> Outcome {
+fn whoami(asking: &Asking) -> CommandResult {
     wait_for(async {
         let me = asking.client()?.get("/me", &[]).await?;
         asking.output.print(&me, || {

@@ -11,7 +11,7 @@ use crate::client::{Client, segment};
 use crate::ids;
 use crate::output::Output;
 use crate::reason;
-use crate::report::{Exit, Failure, Outcome, say};
+use crate::report::{CommandResult, Exit, Failure, say};
 use crate::svg;
 use crate::table::text;
 use crate::trace::{self, Ids};
@@ -90,7 +90,7 @@ impl DefinitionTime {
 }
 
 impl Why {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         if self.svg {
             asking.output.must_be_plain("--svg")?;
         }
@@ -139,7 +139,7 @@ impl Why {
     }
 
     /// Prints what each rule decided about an event.
-    async fn rules(&self, client: &Client, event: &str, output: Output) -> Outcome {
+    async fn rules(&self, client: &Client, event: &str, output: Output) -> CommandResult {
         let path = format!("/events/{}/rules", segment(event));
         let mut query = self.page.query();
         query.push(("definitions", self.definitions.name().to_owned()));
@@ -176,7 +176,7 @@ async fn graph(client: &Client, id: &str, at: &[(&str, String)]) -> Result<Value
 }
 
 /// Draws the causal tree around a thing.
-async fn causes(client: &Client, id: &str, at: &[(&str, String)], output: Output) -> Outcome {
+async fn causes(client: &Client, id: &str, at: &[(&str, String)], output: Output) -> CommandResult {
     let graph = graph(client, id, at).await?;
     let tree = match output.is_for_people() {
         true => trace::tree(client, &graph, Ids::Shown, at).await?,
@@ -187,14 +187,14 @@ async fn causes(client: &Client, id: &str, at: &[(&str, String)], output: Output
 }
 
 /// Draws the causal tree around a thing as a picture.
-async fn print_picture(client: &Client, id: &str, at: &[(&str, String)]) -> Outcome {
+async fn print_picture(client: &Client, id: &str, at: &[(&str, String)]) -> CommandResult {
     let graph = graph(client, id, at).await?;
     say(svg::of_tree(&trace::tree(client, &graph, Ids::Shown, at).await?).trim_end());
     Ok(())
 }
 
 /// Requests what a rule decides about an event, and prints it.
-async fn print_explanation(client: &Client, path: &str, asked: &Value, output: Output) -> Outcome {
+async fn print_explanation(client: &Client, path: &str, asked: &Value, output: Output) -> CommandResult {
     let told = client.post(path, asked).await?.body;
     output.print_one(&told, |told| reason::of_rule(told, output.style()));
     Ok(())

@@ -490,6 +490,17 @@ impl Client {
         .await
     }
 
+    /// Reads the records of one kind after a position.
+    pub(crate) async fn records_of(&self, kind: &str, after: u64) -> Vec<Value> {
+        let (mut records, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/log?after={after}&kind={kind}&limit=200{cursor}")).await;
+            records.extend(page["items"].as_array().unwrap().iter().cloned());
+            let Some(next) = page["next"].as_str() else { return records };
+            cursor = format!("&cursor={next}");
+        }
+    }
+
     /// Reads all records of the log.
     pub(crate) async fn records(&self) -> Vec<Value> {
         let (mut records, mut after) = (Vec::new(), 0);

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use self::dialog::{Dialog, Unsaid};
 use self::message::Mail;
 use self::server::SmtpServer;
-use self::wire::Reply;
+use self::wire::SmtpReply;
 use crate::attempt::{AttemptContext, AttemptError, AttemptResult, Cut, Ending, attempt_failure};
 use crate::connections::{ConnectionErrorKind, UseOutcome};
 use crate::result::fitting;
@@ -89,7 +89,7 @@ fn outcome_of_mail(ending: &Ending) -> Option<UseOutcome> {
 struct PreparedMail {
     dialog: Dialog,
     accepted: Vec<String>,
-    refused: Vec<(String, Reply)>,
+    refused: Vec<(String, SmtpReply)>,
 }
 
 struct MailSender<'s, 'w> {
@@ -136,7 +136,7 @@ impl MailSender<'_, '_> {
 
     /// Ends the mail, and waits for the server to confirm it. If that takes too long, or the attempt is to stop, it is
     /// unknown whether the mail was sent.
-    async fn await_confirmation(&self, dialog: &mut Dialog) -> Result<Reply, AttemptError> {
+    async fn await_confirmation(&self, dialog: &mut Dialog) -> Result<SmtpReply, AttemptError> {
         let ended = tokio::select! {
             biased;
             ended = dialog.end() => ended,
@@ -216,7 +216,7 @@ impl MailSender<'_, '_> {
     }
 
     /// Returns the failure if no recipient was accepted. It is permanent only if every refusal is.
-    fn all_refused(&self, refused: &[(String, Reply)]) -> AttemptError {
+    fn all_refused(&self, refused: &[(String, SmtpReply)]) -> AttemptError {
         let lasting = refused.iter().find(|(_, reply)| reply.is_transient()).or(refused.first());
         let listed: Vec<String> = refused.iter().map(|(recipient, reply)| format!("{recipient} ({reply})")).collect();
         let message = format!("{} refused every recipient: {}", self.server.shown, listed.join(", "));
@@ -224,7 +224,7 @@ impl MailSender<'_, '_> {
         Failure::new(FailureKind::SmtpStatus, self.mask(&message)).with_detail(detail.into()).into()
     }
 
-    fn result(&self, mail: &Mail, prepared: PreparedMail, confirmed: &Reply) -> Ending {
+    fn result(&self, mail: &Mail, prepared: PreparedMail, confirmed: &SmtpReply) -> Ending {
         let refused: Vec<Value> = prepared
             .refused
             .into_iter()

@@ -37,7 +37,7 @@ pub(crate) struct Bound {
 enum LimitMethod {
     /// `most` is the limit that the group is set to; none means no limit.
     Group {
-        group: Group,
+        group: ControlGroup,
         most: Option<u64>,
     },
     User,
@@ -82,7 +82,7 @@ impl Bound {
 
 impl LimitMethod {
     fn detect() -> Self {
-        match Group::join() {
+        match ControlGroup::join() {
             Ok(group) => Self::Group { group, most: None },
             Err(_) if !rustix::process::geteuid().is_root() => Self::User,
             Err(_) => Self::Nothing,
@@ -92,7 +92,7 @@ impl LimitMethod {
 
 /// Returns what this machine offers, by creating a group and removing it. Blocks briefly.
 pub(crate) fn probe() -> ProcessBound {
-    let made = Group::make(&format!("{GROUP}probe-{}", std::process::id()));
+    let made = ControlGroup::make(&format!("{GROUP}probe-{}", std::process::id()));
     match made {
         Ok(group) => {
             group.remove();
@@ -104,12 +104,12 @@ pub(crate) fn probe() -> ProcessBound {
 }
 
 /// A control group for processes.
-struct Group {
+struct ControlGroup {
     above: PathBuf,
     own: PathBuf,
 }
 
-impl Group {
+impl ControlGroup {
     /// Creates a group below this process's group, and moves this process into it.
     fn join() -> io::Result<Self> {
         let group = Self::make(&group_name(std::process::id()))?;
@@ -268,8 +268,8 @@ mod tests {
         assert_eq!(group_in("2:cpu:/\n"), None);
     }
 
-    fn group_at(folder: &TempDir) -> Group {
-        Group { above: folder.path().to_owned(), own: folder.path().to_owned() }
+    fn group_at(folder: &TempDir) -> ControlGroup {
+        ControlGroup { above: folder.path().to_owned(), own: folder.path().to_owned() }
     }
 
     fn room(folder: &TempDir) -> String {

@@ -134,7 +134,7 @@ pub(super) struct Trial {
 }
 
 /// A message that was read, and the cursor after it.
-type Read = (Message, Option<Document>);
+type ReadMessage = (Message, Option<Document>);
 
 impl Tests {
     /// Runs a test, or a look for the end, once there is a place for it. A panic is an error.
@@ -231,7 +231,7 @@ impl Trial {
     }
 
     /// Opens the source, reads messages, and closes it.
-    async fn read(&self, after: Option<&Cursor>) -> (Vec<Read>, Result<TestEnd, SourceError>) {
+    async fn read(&self, after: Option<&Cursor>) -> (Vec<ReadMessage>, Result<TestEnd, SourceError>) {
         let clock = self.world.clock.clone();
         let mut deadline = clock.sleep(self.asked.timeout);
         let mut read = Vec::new();
@@ -272,7 +272,7 @@ impl Trial {
     async fn pull(
         &self,
         source: &mut dyn MessageSource,
-        read: &mut Vec<Read>,
+        read: &mut Vec<ReadMessage>,
         mut deadline: Pending<'_, ()>,
     ) -> Result<TestEnd, SourceError> {
         let clock = self.world.clock.clone();

@@ -1,6 +1,6 @@
 //! Finds rules whose conditions no event satisfies.
 //!
-//! The proofs about conditions are in `expression/src/imply.rs`.
+//! The proofs about conditions are in `expression/src/implication.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

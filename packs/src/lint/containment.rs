@@ -1,6 +1,6 @@
 //! Finds rules whose events are all matched by another rule too.
 //!
-//! The proof is in `expression/src/imply.rs`. It is reported only with an event that both conditions match when they
+//! The proof is in `expression/src/implication.rs`. It is reported only with an event that both conditions match when they
 //! are evaluated.
 
 use std::collections::{BTreeMap, BTreeSet};

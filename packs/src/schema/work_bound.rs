@@ -58,7 +58,7 @@ pub(super) struct ValidationPlan {
 /// A part of a schema that applies, and whether it only determines which members it evaluates.
 type AppliedPart = (usize, bool);
 /// How often parts apply to a place.
-type Counts = BTreeMap<AppliedPart, u64>;
+type PartCounts = BTreeMap<AppliedPart, u64>;
 
 /// The sum of the parts that apply to one place of a value, and the parts that apply below it.
 #[derive(Debug, Default)]
@@ -412,13 +412,13 @@ struct Planning<'a> {
     order: PartOrder,
     states: Vec<State>,
     known: BTreeMap<Vec<(AppliedPart, u64)>, usize>,
-    todo: VecDeque<(usize, usize, Counts)>,
+    todo: VecDeque<(usize, usize, PartCounts)>,
     taken: usize,
 }
 
 impl Planning<'_> {
     fn plan(mut self) -> Result<ValidationPlan, PlanError> {
-        self.state(Counts::from([((0, false), 1)]), 0);
+        self.state(PartCounts::from([((0, false), 1)]), 0);
         while let Some((index, level, roots)) = self.todo.pop_front() {
             let (applied, nesting) = self.collect_applied(&roots)?;
             let state = self.summed_up(&applied, nesting, level + 1)?;
@@ -429,7 +429,7 @@ impl Planning<'_> {
 
     /// Returns the state for the given parts: the first one if there are no parts, or if it is deeper than
     /// any value.
-    fn state(&mut self, roots: Counts, level: usize) -> usize {
+    fn state(&mut self, roots: PartCounts, level: usize) -> usize {
         if roots.is_empty() || level > JSON_DEPTH_MAX {
             return 0;
         }
@@ -454,11 +454,11 @@ impl Planning<'_> {
 
     /// Follows references from part to part at one place. Returns everything that applies there and how deep
     /// it nests.
-    fn collect_applied(&mut self, roots: &Counts) -> Result<(Counts, usize), PlanError> {
+    fn collect_applied(&mut self, roots: &PartCounts) -> Result<(PartCounts, usize), PlanError> {
         // By rank, so that every reference to a part is counted before the part is followed.
         let mut ahead: BTreeMap<AppliedPart, (u64, usize)> =
             roots.iter().map(|((part, marks), count)| ((self.order.rank[*part], *marks), (*count, 1))).collect();
-        let mut applied = Counts::new();
+        let mut applied = PartCounts::new();
         let (mut visits, mut deepest) = (0_u64, 0);
         while let Some(((rank, marks), (count, nesting))) = ahead.pop_first() {
             let index = self.order.by_rank[rank];
@@ -492,13 +492,13 @@ impl Planning<'_> {
         Ok((applied, deepest))
     }
 
-    fn summed_up(&mut self, applied: &Counts, nesting: usize, below: usize) -> Result<State, PlanError> {
+    fn summed_up(&mut self, applied: &PartCounts, nesting: usize, below: usize) -> Result<State, PlanError> {
         let parts = self.parts;
         let mut state = State { nesting, ..State::default() };
-        let (mut names, mut other, mut rest) = (Counts::new(), Counts::new(), Counts::new());
+        let (mut names, mut other, mut rest) = (PartCounts::new(), PartCounts::new(), PartCounts::new());
         let mut by_key: BTreeMap<&str, Vec<(usize, u64)>> = BTreeMap::new();
-        let mut prefix: Vec<Counts> = Vec::new();
-        let add = |to: &mut Counts, part: usize, count: u64| {
+        let mut prefix: Vec<PartCounts> = Vec::new();
+        let add = |to: &mut PartCounts, part: usize, count: u64| {
             let sum = to.entry((part, false)).or_default();
             *sum = sum.saturating_add(count);
         };
@@ -523,7 +523,7 @@ impl Planning<'_> {
                 by_key.entry(key).or_default().push((*index, count));
             }
             if prefix.len() < part.prefix.len() {
-                prefix.resize(part.prefix.len(), Counts::new());
+                prefix.resize(part.prefix.len(), PartCounts::new());
             }
             part.prefix.iter().zip(&mut prefix).for_each(|(part, at)| add(at, *part, count));
         }

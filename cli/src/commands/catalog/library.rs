@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::commands::Asking;
 use crate::commands::check::count_noun;
-use crate::report::{Exit, Failure, Outcome, eprint_line, say};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, say};
 use crate::table::{Column, cell};
 
 /// Where the files of a project say that the schemas for editors are, and where those of the library say it.
@@ -34,7 +34,7 @@ pub(crate) struct Add {
 }
 
 /// Prints the packs that can be added.
-pub(super) fn list(asking: &Asking) -> Outcome {
+pub(super) fn list(asking: &Asking) -> CommandResult {
     let item = |pack: &AvailablePack| {
         let keys: Vec<&str> = pack.keys.iter().map(|key| key.as_str()).collect();
         json!({
@@ -51,7 +51,7 @@ pub(super) fn list(asking: &Asking) -> Outcome {
 }
 
 impl Add {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self) -> CommandResult {
         let pack = find(&self.name)?;
         let folder = self.to.join(pack.name.as_str());
         if folder.exists() {
@@ -86,7 +86,7 @@ fn find(name: &str) -> Result<AvailablePack, Failure> {
 
 /// Writes the files beside their place, under a name that nodes do not read, and then renames the folder: a node that watches
 /// the folder of packs never sees half a pack.
-fn copy(pack: &AvailablePack, packs: &Path, folder: &Path) -> Outcome {
+fn copy(pack: &AvailablePack, packs: &Path, folder: &Path) -> CommandResult {
     let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", path.display()));
     let new = packs.join(format!(".{}.new-{}", pack.name, std::process::id()));
     let written = (|| {
@@ -138,7 +138,7 @@ fn next_steps(pack: &AvailablePack, folder: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn add(name: &str, to: &Path) -> Outcome {
+    fn add(name: &str, to: &Path) -> CommandResult {
         Add { name: name.to_owned(), to: to.to_owned() }.run()
     }
 

@@ -9,7 +9,7 @@ use crate::client::{Client, with_query};
 use crate::commands::bulk_change;
 use crate::commands::one_execution::path;
 use crate::ids;
-use crate::report::Outcome;
+use crate::report::CommandResult;
 use crate::table::text;
 use crate::this_machine::now;
 
@@ -35,7 +35,7 @@ pub(crate) struct Trying {
 }
 
 /// Changes one execution, or all that match.
-pub(super) async fn change(asking: &Asking, client: &Client, which: Which, trying: Trying, how: &str) -> Outcome {
+pub(super) async fn change(asking: &Asking, client: &Client, which: Which, trying: Trying, how: &str) -> CommandResult {
     match ids::whole_if_any(client, &[ids::EXECUTION], which.id).await? {
         Some(id) if trying.dry_run => {
             client.post(&with_query(&path(&id, &format!("/{how}")), &[("dry_run", "true".to_owned())]), &json!({})).await?;
@@ -53,7 +53,7 @@ pub(super) async fn change_all(
     filters: ExecutionFilters,
     trying: Trying,
     (how, body): (&str, &Value),
-) -> Outcome {
+) -> CommandResult {
     let mut query = filters.with_whole_ids(client).await?.query();
     if trying.again {
         query.push(("again", "true".to_owned()));

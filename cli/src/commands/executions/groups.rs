@@ -11,7 +11,7 @@ use super::error_line;
 use crate::client::Client;
 use crate::commands::Asking;
 use crate::pages::{self, PAGE_MAX};
-use crate::report::{Outcome, eprint_line};
+use crate::report::{CommandResult, eprint_line};
 use crate::table::{Column, cell, text, time};
 
 /// The most executions of one status that are counted, newest first.
@@ -63,7 +63,7 @@ const BY_ACTION: &[Column] = &[
 ];
 
 /// Counts the executions that match, and prints a row for each group, the largest first.
-pub(super) async fn print(asking: &Asking, client: &Client, query: Vec<(&str, String)>, by: GroupKey) -> Outcome {
+pub(super) async fn print(asking: &Asking, client: &Client, query: Vec<(&str, String)>, by: GroupKey) -> CommandResult {
     let has_status = query.iter().any(|(name, _)| *name == "status" || *name == "error_kind");
     let statuses: &[Option<&str>] = if by == GroupKey::Error && !has_status { &[Some("failed"), Some("timed_out")] } else { &[None] };
     let (mut executions, mut is_complete) = (Vec::new(), true);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::attempt_output::{self, AttemptStream};
 use crate::client::Client;
 use crate::commands::one_execution::{has_ended, path};
-use crate::report::{Exit, Outcome, eprint_line};
+use crate::report::{CommandResult, Exit, eprint_line};
 use crate::table::text;
 use crate::{ids, nearest, steps};
 
@@ -28,13 +28,13 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    pub(super) async fn run(self, client: &Client) -> Outcome {
+    pub(super) async fn run(self, client: &Client) -> CommandResult {
         let id = ids::whole(client, &[ids::EXECUTION], &self.id).await?;
         print_logs(client, &Self { id, ..self }).await
     }
 }
 
-async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
+async fn print_logs(client: &Client, logs: &Logs) -> CommandResult {
     let execution = nearest::get_by_id(client, "/executions", &logs.id).await?;
     if steps::may_have_steps(&execution) {
         return print_logs_of_steps(client, logs, execution).await;
@@ -46,7 +46,7 @@ async fn print_logs(client: &Client, logs: &Logs) -> Outcome {
     print_streams(client, &path, logs.stream, None).await
 }
 
-async fn print_streams(client: &Client, path: &str, only: Option<AttemptStream>, mut title: Option<String>) -> Outcome {
+async fn print_streams(client: &Client, path: &str, only: Option<AttemptStream>, mut title: Option<String>) -> CommandResult {
     let is_one_of_many = title.is_some();
     for stream in only.map_or_else(|| vec![AttemptStream::Stdout, AttemptStream::Stderr], |stream| vec![stream]) {
         match attempt_output::print_whole(client, path, stream, &mut title).await {
@@ -60,7 +60,7 @@ async fn print_streams(client: &Client, path: &str, only: Option<AttemptStream>,
 
 /// Prints the output of the steps of a workflow, each under its name; with `--follow`, that of each step once
 /// it has ended.
-async fn print_logs_of_steps(client: &Client, logs: &Logs, mut execution: Value) -> Outcome {
+async fn print_logs_of_steps(client: &Client, logs: &Logs, mut execution: Value) -> CommandResult {
     const PAUSE: Duration = Duration::from_secs(1);
     let mut printed: BTreeSet<String> = BTreeSet::new();
     loop {

@@ -10,7 +10,7 @@ use crate::commands::one_execution::{ExecutionShape, path};
 use crate::commands::run::{parse_assignment, print_request, print_result, read_as, until_its_end};
 use crate::commands::step_progress;
 use crate::ids;
-use crate::report::{Outcome, printable, say};
+use crate::report::{CommandResult, printable, say};
 use crate::table::text;
 
 /// How an execution is run again.
@@ -48,7 +48,7 @@ pub(crate) struct Rerun {
 }
 
 impl Rerun {
-    pub(super) async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking, client: &Client) -> CommandResult {
         let mut body = json!({ "from": self.from });
         let given = self.param.iter().map(|param| parse_assignment("--param", param)).collect::<Result<Vec<_>, _>>()?;
         let Some(id) = ids::whole_if_any(client, &[ids::EXECUTION], self.which.id).await? else {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::outcome;
 use crate::client::Client;
 use crate::output::Output;
-use crate::report::{Exit, Failure, Outcome, eprint_line};
+use crate::report::{CommandResult, Exit, Failure, eprint_line};
 use crate::sse::follow_on;
 use crate::table::{excerpt, text, time};
 
@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// The longest answer of the developer's program that is shown, in bytes.
 const ANSWER_BYTES_MAX: usize = 4 * 1024;
 
-pub(super) async fn run(client: &Client, output: Output, path: &str, forward_to: Option<Url>) -> Outcome {
+pub(super) async fn run(client: &Client, output: Output, path: &str, forward_to: Option<Url>) -> CommandResult {
     let forward = forward_to.map(Forward::to).transpose()?;
     // An unknown hook, or a missing permission, is reported before anything is followed.
     client.get(path, &[]).await?;
@@ -47,7 +47,7 @@ pub(super) async fn run(client: &Client, output: Output, path: &str, forward_to:
     }
 }
 
-async fn show_all(client: &Client, output: Output, forward: Option<&Forward>, mut waiting: mpsc::Receiver<Value>) -> Outcome {
+async fn show_all(client: &Client, output: Output, forward: Option<&Forward>, mut waiting: mpsc::Receiver<Value>) -> CommandResult {
     while let Some(mut heard) = waiting.recv().await {
         if let Some(forward) = forward {
             heard["answer"] = forward.send(&heard["content"]).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::commands::{Asking, wait_for};
-use crate::report::{Exit, Failure, Outcome, eprint_line, is_interactive};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, is_interactive};
 use crate::table::text;
 
 /// By how much the interval grows if the node says that it is asked too often.
@@ -39,7 +39,7 @@ pub(super) async fn log_in(client: &Client) -> Result<Value, Failure> {
 }
 
 /// Lets the machine of a code act for the caller.
-pub(super) fn approve(asking: &Asking, code: &str, is_sure: bool) -> Outcome {
+pub(super) fn approve(asking: &Asking, code: &str, is_sure: bool) -> CommandResult {
     wait_for(async {
         let client = asking.client()?;
         let waiting = client.post("/auth/device/look_up", &json!({ "user_code": code })).await?.body;
@@ -61,7 +61,7 @@ pub(super) fn approve(asking: &Asking, code: &str, is_sure: bool) -> Outcome {
 }
 
 /// Denies the login of the machine of a code.
-pub(super) fn deny(asking: &Asking, code: &str) -> Outcome {
+pub(super) fn deny(asking: &Asking, code: &str) -> CommandResult {
     wait_for(async {
         asking.client()?.post("/auth/device/decide", &json!({ "user_code": code, "decision": "deny" })).await?;
         eprint_line("denied");
@@ -70,7 +70,7 @@ pub(super) fn deny(asking: &Asking, code: &str) -> Outcome {
 }
 
 /// Asks whether the person started the login.
-fn confirm() -> Outcome {
+fn confirm() -> CommandResult {
     if !is_interactive() {
         let failure = Failure::with(Exit::Usage, "the approval must be confirmed, and standard input is not a terminal");
         return Err(failure.hint("add `--yes` if you started this login yourself"));

@@ -9,7 +9,7 @@ use crate::client::{Client, segment, with_query};
 use crate::commands::Asking;
 use crate::commands::check::count_noun;
 use crate::nearest;
-use crate::report::{Outcome, eprint_line};
+use crate::report::{CommandResult, eprint_line};
 use crate::table::text;
 
 /// Which times are made up for.
@@ -29,7 +29,7 @@ pub(crate) struct Backfill {
 }
 
 impl Backfill {
-    pub(super) async fn run(self, asking: &Asking, client: &Client) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking, client: &Client) -> CommandResult {
         let dry = self.dry_run.then(|| ("dry_run", "true".to_owned()));
         let path = with_query(&format!("/rules/{}/backfill", segment(&self.rule)), &Vec::from_iter(dry));
         let asked = client.post(&path, &json!({ "since": self.since, "until": self.until })).await;

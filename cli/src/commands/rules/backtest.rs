@@ -10,7 +10,7 @@ use crate::ago::moment_of;
 use crate::client::Client;
 use crate::commands::Asking;
 use crate::commands::check::{count_noun, name_of_pack};
-use crate::report::{Exit, Failure, Outcome};
+use crate::report::{CommandResult, Exit, Failure};
 use crate::table::{pairs, text};
 
 /// The time limit for the node, in seconds: it reads a part of the log.
@@ -68,7 +68,7 @@ struct Differences {
 }
 
 impl Backtest {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         let folder = Path::new(&self.rule);
         if !folder.join("pack.yaml").is_file() {
@@ -120,7 +120,7 @@ impl Backtest {
     }
 
     /// Fails if there are more differences than allowed.
-    fn check_limits(&self, what: &str, found: Differences) -> Outcome {
+    fn check_limits(&self, what: &str, found: Differences) -> CommandResult {
         let is_gate = self.max_new.or(self.max_lost).or(self.max_changed).is_some();
         let events = |count: u64| count_noun(usize::try_from(count).unwrap_or(usize::MAX), "event");
         if is_gate && found.unreadable > 0 {

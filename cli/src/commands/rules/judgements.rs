@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::ago::moment_of;
 use crate::client::segment;
 use crate::commands::{Asking, PageArgs, print_next_cursor};
-use crate::report::{Outcome, eprint_line, say};
+use crate::report::{CommandResult, eprint_line, say};
 use crate::table::{Column, cell, page, time};
 
 /// Which judgements.
@@ -45,7 +45,7 @@ const ITEMS: &[Column] = &[
 ];
 
 impl Judgements {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let path = format!("/rules/{}/judgements", segment(&self.rule));
         let moment = |time: Option<Timestamp>| time.map(|time| time.to_string());
         let given = [("since", moment(self.since)), ("until", moment(self.until)), ("definitions", Some(self.definitions))];

@@ -11,7 +11,7 @@ use similar::TextDiff;
 use crate::client::{Client, segment};
 use crate::commands::Asking;
 use crate::nearest;
-use crate::report::{Exit, Failure, Outcome, eprint_line, printable};
+use crate::report::{CommandResult, Exit, Failure, eprint_line, printable};
 use crate::table::{Column, cell, page, text, time};
 
 /// The lines around a change that a comparison shows.
@@ -59,7 +59,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Versions {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         let versions = versions_of(&client, &self.rule).await?;
         asking.output.print_one(&versions, |versions| page(versions, COLUMNS));
@@ -73,7 +73,7 @@ impl Versions {
 }
 
 impl Diff {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         let file = RuleFile::of(&client, &self.rule).await?;
         let from = file.read(&client, Some(self.from)).await?;
@@ -98,7 +98,7 @@ impl Diff {
 }
 
 impl Restore {
-    pub(super) async fn run(self, asking: &Asking) -> Outcome {
+    pub(super) async fn run(self, asking: &Asking) -> CommandResult {
         let client = asking.client()?;
         let file = RuleFile::of(&client, &self.rule).await?;
         let wanted = file.read(&client, Some(self.revision)).await?;
@@ -177,7 +177,7 @@ fn name_in(folder: &Path) -> Option<String> {
 }
 
 /// Atomically writes a file, so that a node that watches it never reads a part of it.
-fn write(target: &Path, content: &str) -> Outcome {
+fn write(target: &Path, content: &str) -> CommandResult {
     let folder = target.parent().unwrap_or(Path::new("."));
     let written = std::fs::create_dir_all(folder).and_then(|()| {
         let mut file = tempfile::Builder::new().prefix(".restored-").permissions(plain()).tempfile_in(folder)?;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 
 use super::message::Mail;
 use super::server::{Login, SmtpServer};
-use super::wire::Reply;
+use super::wire::SmtpReply;
 use crate::web::{BrokenOff, Line, Stream};
 
 /// Why a dialog does not go on.
@@ -19,7 +19,7 @@ pub(super) enum Unsaid {
         /// What it refused.
         what: &'static str,
         /// What it said.
-        reply: Reply,
+        reply: SmtpReply,
     },
     /// The server refused the login with this code. What it said may contain the password.
     LoginRefused(u16),
@@ -138,7 +138,7 @@ impl Dialog {
     }
 
     /// Sends the end of the mail. From here on, the server may have accepted it.
-    pub(super) async fn end(&mut self) -> Result<Reply, Unsaid> {
+    pub(super) async fn end(&mut self) -> Result<SmtpReply, Unsaid> {
         self.run_command(".", "the mail").await
     }
 
@@ -163,18 +163,18 @@ impl Dialog {
     }
 
     /// Says a command, and returns the reply if it is positive.
-    async fn run_command(&mut self, command: &str, what: &'static str) -> Result<Reply, Unsaid> {
+    async fn run_command(&mut self, command: &str, what: &'static str) -> Result<SmtpReply, Unsaid> {
         self.write(format!("{command}\r\n").as_bytes()).await?;
         self.read_positive(what).await
     }
 
-    async fn exchange(&mut self, command: &str) -> Result<Reply, Unsaid> {
+    async fn exchange(&mut self, command: &str) -> Result<SmtpReply, Unsaid> {
         self.write(format!("{command}\r\n").as_bytes()).await?;
-        Reply::read(&mut self.stream).await.map_err(Unsaid::Broken)
+        SmtpReply::read(&mut self.stream).await.map_err(Unsaid::Broken)
     }
 
-    async fn read_positive(&mut self, what: &'static str) -> Result<Reply, Unsaid> {
-        let reply = Reply::read(&mut self.stream).await.map_err(Unsaid::Broken)?;
+    async fn read_positive(&mut self, what: &'static str) -> Result<SmtpReply, Unsaid> {
+        let reply = SmtpReply::read(&mut self.stream).await.map_err(Unsaid::Broken)?;
         if reply.is_positive() { Ok(reply) } else { Err(Unsaid::Refused { what, reply }) }
     }
 

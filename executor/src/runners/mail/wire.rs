@@ -12,7 +12,7 @@ const SHOWN_BYTES_MAX: usize = 500;
 
 /// What a server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reply {
+pub(super) struct SmtpReply {
     /// Its code.
     pub(super) code: u16,
     /// Its text, in one line and not longer than is shown.
@@ -21,7 +21,7 @@ pub(super) struct Reply {
     pub(super) lines: Vec<String>,
 }
 
-impl Reply {
+impl SmtpReply {
     /// Reads a reply. The error says what is wrong with it.
     pub(super) async fn read(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Self, String> {
         let (mut lines, mut bytes) = (Vec::new(), 0);
@@ -58,7 +58,7 @@ impl Reply {
     }
 }
 
-impl fmt::Display for Reply {
+impl fmt::Display for SmtpReply {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{} {}", self.code, self.text)
     }
@@ -131,8 +131,8 @@ mod tests {
 
     use super::*;
 
-    async fn read(bytes: &[u8]) -> Result<Reply, String> {
-        Reply::read(&mut BufReader::with_capacity(7, bytes)).await
+    async fn read(bytes: &[u8]) -> Result<SmtpReply, String> {
+        SmtpReply::read(&mut BufReader::with_capacity(7, bytes)).await
     }
 
     #[tokio::test]
