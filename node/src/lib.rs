@@ -1,7 +1,7 @@
 //! One running node: the sequencer's thread, followers, the clock, and the only wiring.
 //!
 //! Read in this order: [`config`] holds the operator's settings; [`backend`] stores the log and the state
-//! folded from it; [`seat`] has the stages in which a log is opened, followed and led; `process` assembles a
+//! folded from it; [`log_runtime`] has the stages in which a log is opened, followed and led; `process` assembles a
 //! node around it; `sequencer` owns the core and the log; `followers` keep `views` and `snapshots` up to date,
 //! and `tally` counts next to them; `commit_listeners` notifies them of each commit; `edge` is where events come in, and
 //! `keys` and `tokens` decide from whom; `catalogs` holds the installed packs and `packs_folder` gets them

@@ -1,9 +1,9 @@
 //! The parts of one log in a node: its state, its tables, its followers and its leader.
 //!
-//! Read the modules in the order in which a seat starts: [`open`] opens the stored files and folds the log, `stores`
+//! Read the modules in the order in which it starts: [`open`] opens the stored files and folds the log, `stores`
 //! holds the shared lookups, `follow` keeps the read models and the counts up to date, `work` runs attempts, and
-//! `lead` runs the sequencer that writes the log, and saves snapshots of its state. A seat ends with its sequencer.
-//! The seat holds the sequencer's error, and its owner decides what the error means.
+//! `lead` runs the sequencer that writes the log, and saves snapshots of its state. It ends with its sequencer.
+//! It holds the sequencer's error, and its owner decides what the error means.
 
 mod disk_space;
 pub(crate) mod follow;
@@ -22,7 +22,7 @@ use ensue_engine::command::Settings;
 
 use crate::clock::SteppedClock;
 
-/// The dependencies of all stages of a seat.
+/// The dependencies of all stages of the runtime of a log.
 pub(crate) struct RuntimeContext {
     /// The time.
     pub(crate) clock: Arc<dyn SteppedClock>,

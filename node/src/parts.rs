@@ -1,5 +1,5 @@
 //! The pieces of a node for programs that assemble one and drive it step by step: the simulator has its own
-//! version of `process.rs` and `seat.rs`.
+//! version of `process.rs` and `log_runtime.rs`.
 //!
 //! Nothing here is stable for other users; a node for production is [`Node`](crate::Node).
 

@@ -1,6 +1,6 @@
 //! A node as one process: the stages of its start, and its parts once it serves.
 //!
-//! The parts that belong to one log are its seat (`seat.rs`). This file adds the packs folder, the callers, the API
+//! The parts that belong to one log are in `log_runtime.rs`. This file adds the packs folder, the callers, the API
 //! and the clock.
 
 mod access;
@@ -254,8 +254,8 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
         Err(error) => return Err(leading.why_failed(&handle, error).await),
     };
     let is_stopping = Arc::new(AtomicBool::new(false));
-    let seat = (&stores, &following, &working, &leading);
-    let serving = Serving::start(&config, (waiting, tls), seat, &edges, (&handle, &is_stopping, &around)).await?;
+    let runtime = (&stores, &following, &working, &leading);
+    let serving = Serving::start(&config, (waiting, tls), runtime, &edges, (&handle, &is_stopping, &around)).await?;
     backend.has_started();
     complete_rotation(stores.master_key(&handle), &following.jobs);
     let caches = Caches {

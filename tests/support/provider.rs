@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::skipped::not_installed;
@@ -43,7 +43,7 @@ impl Provider {
         };
         let input = process.stdin.take().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
-        let (printed, lines) = channel();
+        let (printed, lines) = sync_channel(8);
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| printed.send(line)));
         let issuer = lines.recv_timeout(PATIENCE).unwrap();
         Some(Self { process, input, lines, issuer })

@@ -54,7 +54,7 @@ impl Serving {
     pub(super) async fn start(
         config: &Config,
         (waiting, tls): (Option<StandbyServer>, Option<Tls>),
-        seat: LogRuntime<'_>,
+        runtime: LogRuntime<'_>,
         edges: &Services,
         (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &RuntimeContext),
     ) -> Result<Self, StartError> {
@@ -66,22 +66,22 @@ impl Serving {
         let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
         let base_url = config.url_at(address);
         let sessions = Arc::new(NodeSessions {
-            table: seat.0.tokens.clone(),
+            table: runtime.0.tokens.clone(),
             sequencer: Arc::new(handle.clone()),
             clock: around.clock.clone(),
             issuer: base_url.clone(),
             links: config.inquiry_links,
         });
         let passwords = NodePasswords::open_vault(sessions.clone(), config.login.password)?;
-        let about = about(config, seat, edges, (handle, is_stopping, around));
-        let ports = ports(seat, (edges, &sessions, Arc::new(passwords)), handle, (about, around.settings.tiers.clone()));
+        let about = about(config, runtime, edges, (handle, is_stopping, around));
+        let ports = ports(runtime, (edges, &sessions, Arc::new(passwords)), handle, (about, around.settings.tiers.clone()));
         let settings = ApiSettings {
             hosts: Hosts::of(&base_url, config.hosts.iter().cloned()),
             addresses: Addresses::trusting(config.trusted_proxies.clone(), config.proxy_header),
             cors: Cors::of(config.cors_origins.clone()),
             base_url,
             release: RELEASE.to_owned(),
-            cursor_key: cursor_key(&seat.3.data.cursor_key())?,
+            cursor_key: cursor_key(&runtime.3.data.cursor_key())?,
             limits: Limits {
                 delivery_bytes_max: config.delivery_bytes_max,
                 silent_per_address: config.silent_per_address,
@@ -101,7 +101,7 @@ impl Serving {
             Some(tls) => server.with_tls(tls),
             None => server,
         };
-        seat.0.tokens.programs.serve_at(&config.url_for_programs(address));
+        runtime.0.tokens.programs.serve_at(&config.url_for_programs(address));
         let ended = tokio::spawn(server.serve(listener, async move { drop(stopped.await) }));
         Ok(Self { address, sessions, stop, ended })
     }

@@ -61,7 +61,7 @@ pub(super) struct Keeping {
 }
 
 /// Remembers the keys, and forgets expired keys in their scopes and in one other. Returns the run to pass to
-/// [`Places::committed`] once the transaction is committed.
+/// [`Places::note_committed`] once the transaction is committed.
 pub(super) fn remember(
     connection: &Connection,
     log: i64,

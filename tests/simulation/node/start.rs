@@ -1,4 +1,4 @@
-//! A node's start, step by step as the one at work does it: the twin of `process.rs` and `seat.rs`.
+//! A node's start, step by step as the one at work does it: the twin of `process.rs` and `log_runtime.rs`.
 
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
