@@ -244,6 +244,9 @@ impl fmt::Display for KeepOutcome {
     }
 }
 
+/// After how many worlds a line says how far the run is.
+const PROGRESS_EVERY: u64 = 10;
+
 /// The summary of all runs.
 #[derive(Default)]
 struct Tally {
@@ -259,6 +262,9 @@ struct Tally {
 impl Tally {
     fn note(&mut self, seed: u64, ran: Result<Ran, Violation>, took: Duration, failures: Failures) {
         self.seeds += 1;
+        if self.seeds.is_multiple_of(PROGRESS_EVERY) {
+            println!("progress: {} worlds; the last took {:.1} s", self.seeds, took.as_secs_f64());
+        }
         self.slowest = self.slowest.max((took, seed));
         match ran {
             Ok(ran) => {

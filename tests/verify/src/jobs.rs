@@ -16,8 +16,8 @@ use crate::{root, stuck_jobs};
 /// How often a running job is looked at.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a job may print nothing: the worlds of the simulator are silent to their end, which takes 15 minutes beside load.
-const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
+/// How long a job may print nothing. No step of the gate is silent for a third of it, also beside load.
+const SILENCE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// A process to run.
 pub(crate) struct Job {
