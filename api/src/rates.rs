@@ -326,7 +326,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(100)).await;
         assert_eq!(numbers_of(&limiter.count(&ana())), (0, 30, None));
         tokio::time::advance(Duration::from_secs(3_600)).await;
-        assert_eq!(numbers_of(&limiter.count(&ana())), (2, 10, None), "no more than the rate is saved up");
+        assert_eq!(numbers_of(&limiter.count(&ana())), (2, 10, None), "an idle caller saves up one period of requests at most");
     }
 
     #[tokio::test(start_paused = true)]

@@ -281,7 +281,7 @@ impl Backtest {
                 },
                 Err(NotSeen::TooLarge(message)) => Some(Verdict::Erred { message }),
                 Err(NotSeen::Missing(_)) => {
-                    return Err(RehearsalError::PutAside("it needs the value of a var that is no longer stored".to_owned()));
+                    return Err(RehearsalError::PutAside("the value of a var that it reads is no longer stored".to_owned()));
                 }
             },
             decided => decided.cloned(),

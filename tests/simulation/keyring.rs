@@ -52,12 +52,12 @@ impl Keyring {
         match (self.random.pick_weighted(&[4, 5, 1]), again) {
             (1, Some((_, key, before))) => (before.clone(), Some(key.clone())),
             (2, Some((_, key, _))) => (wish, Some(key.clone())),
-            _ => self.anew(wish, by),
+            _ => self.with_new_key(wish, by),
         }
     }
 
     /// Takes a key that this client has not used; other clients have keys of the same names.
-    fn anew(&mut self, wish: Wish, by: Transport) -> (Wish, Option<String>) {
+    fn with_new_key(&mut self, wish: Wish, by: Transport) -> (Wish, Option<String>) {
         self.made += 1;
         let key = format!("{by:?}-{}", self.made);
         if self.used.len() >= REMEMBERED_MAX {

@@ -69,7 +69,7 @@ pub(crate) static AUTH_HEADER: Shape = Shape {
     what: "`header`",
     fields: &[
         required_field("name", "name: X-Api-Key", Kind::Text(Form::Header), "The name of the header."),
-        optional_field("prefix", Kind::Text(Form::Any), "The text before the value. The default is none."),
+        optional_field("prefix", Kind::Text(Form::Any), "The text before the value. Default: empty."),
         required_field("value", "value: { key: token }", Kind::Fields(&KEY_OF), "The key."),
     ],
     ..Shape::BARE

@@ -61,7 +61,7 @@ static SERVER: Shape = Shape {
             Kind::Text(Form::Any),
             "How the connection is encrypted: `starttls` (default), `tls` from its beginning, or `none`, over which no password is sent.",
         ),
-        optional_field("user", Kind::Scalar, "The user name to log in with. Without it, there is no login."),
+        optional_field("user", Kind::Scalar, "The user name to log in with. If it is absent, the node does not log in."),
         optional_field("password", Kind::Scalar, "The user's password, from a key: `${{ keys[\"mail.password\"] }}`."),
         optional_field("ca", Kind::Scalar, "The certificate of the authority to trust, as PEM, instead of those that the machine trusts."),
         optional_field("hello", Kind::Scalar, "The name with which the client introduces itself. The default is `[127.0.0.1]`."),

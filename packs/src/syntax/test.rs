@@ -259,7 +259,7 @@ pub(crate) static MOCK: Shape = Shape {
             "Its runner returns this, for example `{ status: 200, body: { id: 7 } }`, and the action's `output` computes the result.",
         ),
         optional_field("error", Kind::Fields(&CASE_ERROR), "It fails."),
-        optional_field("answer", Kind::Value, "Somebody who is asked gives this answer, which must fit the inquiry's `answer`."),
+        optional_field("answer", Kind::Value, "The answer of the person who is asked. It must match the inquiry's `answer`."),
         optional_field("by", Kind::Text(Form::Any), "Who answers: a name among those who are asked. By default, somebody who may answer."),
         optional_field(
             "event",

@@ -266,7 +266,7 @@ fn output_over_the_quota_is_dropped_and_marked() {
 fn output_leaves_disk_space_to_the_log() {
     let site = Site::new();
     let outputs = site.open_within(OutputLimits { free_bytes: u64::MAX, ..OutputLimits::default() });
-    append_output(&outputs, attempt(1), b"there is no room");
+    append_output(&outputs, attempt(1), b"the disk is full");
     outputs.finish(attempt(1)).unwrap();
     assert_eq!(all(&outputs, attempt(1)), (Vec::new(), OutputState::Truncated { bytes_dropped: 16 }));
 }
