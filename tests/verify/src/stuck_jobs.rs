@@ -22,14 +22,27 @@ pub(crate) fn describe(root: u32) -> Vec<String> {
     lines
 }
 
-/// Kills a process and all that descend from it, the descendants first.
+/// Kills a process and all that descend from it. They are stopped first, parents before children: one that ran on could start another
+/// process that is not in the list, or end as if all were well when its child is gone.
 pub(crate) fn kill(root: u32) {
-    let processes = processes();
-    let mut ids = Vec::new();
-    collect(root, &processes, &mut ids);
-    for id in ids.iter().rev() {
+    let mut ids: Vec<u32> = Vec::new();
+    loop {
+        let mut below = Vec::new();
+        collect(root, &processes(), &mut below);
+        let fresh: Vec<u32> = below.into_iter().filter(|id| !ids.contains(id)).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        signal("STOP", &fresh);
+        ids.extend(fresh);
+    }
+    signal("KILL", &ids);
+}
+
+fn signal(name: &str, ids: &[u32]) {
+    for id in ids {
         // Its end may have come first.
-        let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+        let _ = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status();
     }
 }
 
@@ -89,6 +102,7 @@ fn waits(folder: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
     use std::process::Stdio;
 
     use super::*;
@@ -105,7 +119,7 @@ mod tests {
         };
         assert!(described[0].starts_with(&format!("{} S (sleeping)", job.id())), "{described:?}");
         kill(job.id());
-        assert!(!job.wait().unwrap().success());
+        assert_eq!(job.wait().unwrap().signal(), Some(9), "the shell ran on after its child was gone");
         let child = described.iter().find(|line| line.ends_with("sleep 3600")).unwrap();
         let child: u32 = child.split_whitespace().next().unwrap().parse().unwrap();
         while process(child).is_some_and(|process| process.command == "sleep 3600") {
