@@ -30,7 +30,7 @@ use crate::health::state::OwedReaction;
 use crate::ids::{EventId, Id};
 use crate::ports::Batch;
 use crate::reaction::{Consequence, Reaction, Then};
-use crate::record::{Actor, Body, BodyHandle, Cause, Draft, Epoch, Head, Position, Record, StreamId};
+use crate::record::{Body, BodyHandle, Cause, Draft, Epoch, Head, Position, Record, StreamId};
 use crate::rules::judge::Judgement;
 use crate::text::cut;
 
@@ -367,15 +367,7 @@ impl Sequencing {
     /// Records what happens to a record's reaction: on the log's own stream, in the record's chain.
     fn append_own(&mut self, of: &Record, fact: Fact, at: &Moment, turn: &mut OpenTurn) {
         let json = fact.to_json().expect("facts about reactions are bounded well below the limit");
-        let draft = Draft {
-            stream: StreamId::Log(self.engine.log()),
-            begins: None,
-            actor: Actor::Engine,
-            cause: Some(of.cause.from_parent(of.id)),
-            trace: None,
-            fact,
-            body: None,
-        };
+        let draft = Draft::by_engine(StreamId::Log(self.engine.log()), fact).because(of.cause.from_parent(of.id));
         self.append(draft, json, at, turn);
     }
 

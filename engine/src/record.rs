@@ -43,6 +43,46 @@ pub struct Draft {
     pub body: Option<Body>,
 }
 
+impl Draft {
+    /// Creates a draft for a fact that an actor asked for. It is the root of a chain, and has no body.
+    pub fn new(stream: StreamId, actor: &Actor, fact: impl Into<Fact>) -> Self {
+        Self { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact: fact.into(), body: None }
+    }
+
+    /// Creates a draft for a fact that follows from others.
+    pub fn by_engine(stream: StreamId, fact: impl Into<Fact>) -> Self {
+        Self::new(stream, &Actor::Engine, fact)
+    }
+
+    /// Sets the id of the thing that the record begins.
+    #[must_use]
+    pub fn beginning(mut self, id: impl Into<Option<Id>>) -> Self {
+        self.begins = id.into();
+        self
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Option<Cause>>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+
+    /// Sets the trace of the request.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Option<&str>) -> Self {
+        self.trace = trace.map(str::to_owned);
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Option<Body>>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {

@@ -315,15 +315,10 @@ fn draft_of(record: &Record) -> Draft {
         (Fact::ExecutionRequested(_) | Fact::EventReceived(_) | Fact::AttemptStarted(_), _) => Some(record.id),
         _ => None,
     };
-    Draft {
-        stream: record.stream.clone(),
-        begins,
-        actor: record.actor.clone(),
-        cause: Some(record.cause.clone()),
-        trace: None,
-        fact: record.fact.clone(),
-        body: record.body.clone(),
-    }
+    Draft::new(record.stream.clone(), &record.actor, record.fact.clone())
+        .beginning(begins)
+        .because(record.cause.clone())
+        .with_body(record.body.clone())
 }
 
 fn body_gone(bodies: &[BodyHandle]) -> Unreplayable {

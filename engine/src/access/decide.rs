@@ -204,7 +204,7 @@ pub(crate) fn accept_with(drafts: Vec<Draft>) -> Decision {
 }
 
 pub(crate) fn draft(stream: StreamId, actor: &Actor, fact: Fact) -> Draft {
-    Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None }
+    Draft::new(stream, actor, fact)
 }
 
 /// Returns what an actor may do at a time, by the grants that last; `None` if it has no credential that is in force.

@@ -2,6 +2,7 @@
 
 use crate::catalog::facts::{PackInstalled, PackPermissionsSet, PackRemoved};
 use crate::command::{Answer, Decision, PackChange, Refusal};
+use crate::fact::Fact;
 use crate::record::{Actor, CatalogRevision, Draft, StreamId};
 use crate::state::State;
 
@@ -14,7 +15,7 @@ pub(crate) fn change(state: &State, actor: &Actor, base: CatalogRevision, change
     let catalog = if changes_catalog { now.next() } else { now };
     let mut drafts = Vec::with_capacity(changes.len());
     for change in changes {
-        let (name, fact, body) = match change {
+        let (name, fact, body): (_, Fact, _) = match change {
             PackChange::Install { name, version, digest, manifest } => {
                 let fact = PackInstalled { name: name.clone(), version: version.clone(), digest: *digest, catalog };
                 (name, fact.into(), Some(manifest.clone()))
@@ -34,7 +35,7 @@ pub(crate) fn change(state: &State, actor: &Actor, base: CatalogRevision, change
             }
         };
         let stream = StreamId::Pack(name.clone());
-        drafts.push(Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body });
+        drafts.push(Draft::new(stream, actor, fact).with_body(body));
     }
     Decision::Done { drafts, answer: Answer::Catalog(catalog) }
 }

@@ -61,5 +61,5 @@ pub(crate) fn dismiss(state: &State, actor: &Actor, of: Id) -> Decision {
 
 fn draft(state: &State, actor: &Actor, fact: Fact) -> Draft {
     let stream = StreamId::Log(state.log());
-    Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None }
+    Draft::new(stream, actor, fact)
 }

@@ -178,15 +178,11 @@ pub(crate) fn draft_event(state: &State, event: &ObservedEvent, judgement: &Judg
         dedupe: event.dedupe.as_ref().map(|dedupe| dedupe.key.hash),
         internal_above: from.internal_above.clone(),
     };
-    Draft {
-        stream: StreamId::Event(event.id),
-        begins: Some(event.id.0),
-        actor: from.actor.clone(),
-        cause: from.cause.clone(),
-        trace: event.trace.clone().or_else(|| from.trace.map(str::to_owned)),
-        fact: fact.into(),
-        body: Some(event.body.clone()),
-    }
+    Draft::new(StreamId::Event(event.id), &from.actor, fact)
+        .beginning(event.id.0)
+        .because(from.cause.clone())
+        .with_trace(event.trace.as_deref().or(from.trace))
+        .with_body(event.body.clone())
 }
 
 /// Uses the edge's judgement if the catalog has not changed since, else judges again.
@@ -223,13 +219,5 @@ pub(crate) fn keep_delivery(actor: &Actor, trace: Option<&str>, delivery: &Refus
         reason: cut(delivery.reason.clone(), REASON_BYTES_MAX),
         with: delivery.with.clone(),
     };
-    Draft {
-        stream: StreamId::Sensor(delivery.sensor.clone()),
-        begins: None,
-        actor: actor.clone(),
-        cause: None,
-        trace: trace.map(str::to_owned),
-        fact: fact.into(),
-        body: Some(delivery.body.clone()),
-    }
+    Draft::new(StreamId::Sensor(delivery.sensor.clone()), actor, fact).with_trace(trace).with_body(delivery.body.clone())
 }

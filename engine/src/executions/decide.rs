@@ -100,15 +100,11 @@ pub(crate) fn request(
     };
     // A rerun continues the chain of the original execution, in the trace of the caller that asked for it.
     let cause = rerun.map(|rerun| Cause { trace: trace.map(str::to_owned).or_else(|| rerun.cause.trace.clone()), ..rerun.cause.clone() });
-    let requested = Draft {
-        stream: StreamId::Execution(execution),
-        begins: Some(execution.0),
-        actor: actor.clone(),
-        cause: cause.clone(),
-        trace: trace.map(str::to_owned),
-        fact: fact.into(),
-        body: Some(ask.body.clone()),
-    };
+    let requested = Draft::new(StreamId::Execution(execution), actor, fact)
+        .beginning(execution.0)
+        .because(cause.clone())
+        .with_trace(trace)
+        .with_body(ask.body.clone());
     let planned = rerun.and_then(|rerun| {
         let (count, list) = rerun.kept.as_ref().filter(|_| pace == Pace::InSteps)?;
         let fact = RerunPlanned { of: rerun.of, from: rerun.from.clone(), count: *count };
@@ -184,14 +180,10 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
         return Decision::Refused(Refusal::NotOpen(report.execution));
     };
     let attempt = execution.phase.attempt();
-    let draft = |fact: Fact| Draft {
-        stream: StreamId::Execution(report.execution),
-        begins: None,
-        actor: actor.clone(),
-        cause: Some(execution.cause(report.attempt.0)),
-        trace: None,
-        fact,
-        body: report.body.clone(),
+    let draft = |fact: Fact| {
+        Draft::new(StreamId::Execution(report.execution), actor, fact)
+            .because(execution.cause(report.attempt.0))
+            .with_body(report.body.clone())
     };
     match attempt {
         Some(current) if current.id == report.attempt && current.token != report.token => {
@@ -204,7 +196,7 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
                 // Nothing of the attempt is accepted: its events and vars belong together.
                 let error = Failure::new(FailureKind::NotPermitted, why);
                 let fact = AttemptFailed { attempt: report.attempt, error, retry_after_millis: None, output_tail: None, ended_at };
-                return Decision::Done { drafts: vec![Draft { body: None, ..draft(fact.into()) }], answer: Answer::Done };
+                return Decision::Done { drafts: vec![draft(fact.into())], answer: Answer::Done };
             }
             let fact: Fact = match &report.outcome {
                 ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt, ended_at }.into(),
@@ -228,7 +220,7 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
                     // The result names the event that the log already has under the key.
                     let first = received.first().filter(|received| received.novelty == Novelty::Repeat).map(|received| received.id);
                     let result = first.map(|id| Body::json(format!(r#"{{"event":"{id}"}}"#)));
-                    let ended = Draft { body: result.or_else(|| report.body.clone()), ..draft(fact) };
+                    let ended = draft(fact).with_body(result.or_else(|| report.body.clone()));
                     Decision::Done { drafts: std::iter::once(ended).chain(drafts).chain(changed).collect(), answer: Answer::Done }
                 }
                 Err(refusal) => Decision::Refused(refusal),
@@ -260,15 +252,7 @@ pub(crate) fn lose(
         {
             let may_know = execution.is_given_to(actor);
             let evidence = if may_know { evidence } else { Evidence::MayHaveBegun };
-            vec![Draft {
-                stream: StreamId::Execution(id),
-                begins: None,
-                actor: actor.clone(),
-                cause: Some(execution.cause(attempt.0)),
-                trace: None,
-                fact: AttemptLost { attempt, evidence, error }.into(),
-                body: None,
-            }]
+            vec![Draft::new(StreamId::Execution(id), actor, AttemptLost { attempt, evidence, error }).because(execution.cause(attempt.0))]
         }
         Some(_) | None => Vec::new(),
     };
@@ -281,15 +265,7 @@ pub(crate) fn lose(
 pub(crate) fn cancel(state: &State, actor: &Actor, trace: Option<&str>, id: ExecutionId) -> Decision {
     let Some(execution) = state.executions().get(&id) else { return Decision::Refused(Refusal::NotOpen(id)) };
     let drafts = if may_be_cancelled(state, id, execution) {
-        vec![Draft {
-            stream: StreamId::Execution(id),
-            begins: None,
-            actor: actor.clone(),
-            cause: Some(execution.cause(id.0)),
-            trace: trace.map(str::to_owned),
-            fact: ExecutionCancelRequested {}.into(),
-            body: None,
-        }]
+        vec![Draft::new(StreamId::Execution(id), actor, ExecutionCancelRequested {}).because(execution.cause(id.0)).with_trace(trace)]
     } else {
         Vec::new()
     };
@@ -337,15 +313,9 @@ pub(crate) fn settled_as(actor: &Actor, (id, execution): (ExecutionId, &Executio
         Settlement::Failed { error } => Settlement::Failed { error: cut(error, REASON_BYTES_MAX) },
         Settlement::Succeeded | Settlement::Retry => outcome,
     };
-    Draft {
-        stream: StreamId::Execution(id),
-        begins: None,
-        actor: actor.clone(),
-        cause: Some(execution.cause(execution.phase.attempt().map_or(id.0, |attempt| attempt.id.0))),
-        trace: None,
-        fact: ExecutionSettled { outcome }.into(),
-        body: result,
-    }
+    Draft::new(StreamId::Execution(id), actor, ExecutionSettled { outcome })
+        .because(execution.cause(execution.phase.attempt().map_or(id.0, |attempt| attempt.id.0)))
+        .with_body(result)
 }
 
 /// Returns the failure that is recorded for an execution whose attempt is lost.

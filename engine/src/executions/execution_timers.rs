@@ -14,7 +14,7 @@ use crate::fact::{Fact, InquiryFact, StepFact, TimerFact};
 use crate::ids::ExecutionId;
 use crate::inquiries::{lost_attempt, react as inquiries};
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Draft, Record, StreamId};
+use crate::record::{Draft, Record, StreamId};
 use crate::state::State;
 use crate::timers::facts::{TimerFired, TimerKind};
 use crate::timers::set::begin_of_wait;
@@ -135,7 +135,7 @@ fn end_by(kind: TimerKind, execution: &Execution) -> Option<Fact> {
 
 fn own(record: &Record, execution: &Execution, fact: Fact) -> Draft {
     let cause = Some(execution.cause(record.id));
-    Draft { stream: record.stream.clone(), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }
+    Draft::by_engine(record.stream.clone(), fact).because(cause)
 }
 
 impl Executions {

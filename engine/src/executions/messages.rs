@@ -46,14 +46,11 @@ pub(crate) fn take(state: &State, actor: &Actor, message: &Message, at: &Moment,
     if message.index < attempt.heard.next {
         return Decision::Done { drafts: Vec::new(), answer: Answer::Done };
     }
-    let draft = |begins: Option<Id>, fact: Fact, body: Option<Body>| Draft {
-        stream: StreamId::Execution(message.execution),
-        begins,
-        actor: actor.clone(),
-        cause: Some(execution.cause(attempt.id.0)),
-        trace: None,
-        fact,
-        body,
+    let draft = |begins: Option<Id>, fact: Fact, body: Option<Body>| {
+        Draft::new(StreamId::Execution(message.execution), actor, fact)
+            .beginning(begins)
+            .because(execution.cause(attempt.id.0))
+            .with_body(body)
     };
     let drafts = match &message.said {
         MessageContent::Progress { thousandths, body } => {

@@ -34,15 +34,7 @@ pub(crate) fn resume(state: &State, actor: &Actor, trace: Option<&str>, id: Exec
 }
 
 fn draft(actor: &Actor, trace: Option<&str>, (id, execution): (ExecutionId, &Execution), fact: Fact) -> Draft {
-    Draft {
-        stream: StreamId::Execution(id),
-        begins: None,
-        actor: actor.clone(),
-        cause: Some(execution.cause(id.0)),
-        trace: trace.map(str::to_owned),
-        fact,
-        body: None,
-    }
+    Draft::new(StreamId::Execution(id), actor, fact).because(execution.cause(id.0)).with_trace(trace)
 }
 
 impl State {

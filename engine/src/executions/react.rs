@@ -14,7 +14,7 @@ use crate::fact::{ExecutionFact, Fact};
 use crate::ids::ExecutionId;
 use crate::inquiries::lost_attempt as asked_of_the_lost;
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Draft, Record, StreamId};
+use crate::record::{Draft, Record, StreamId};
 use crate::state::State;
 use crate::workflows::react as workflows;
 
@@ -42,15 +42,7 @@ pub(crate) fn react(state: &State, record: &Record, fact: ExecutionFact<'_>, nex
             return reaction;
         }
         if let Some(end) = end {
-            let draft = Draft {
-                stream: record.stream.clone(),
-                begins: None,
-                actor: Actor::Engine,
-                cause: Some(execution.cause(record.id)),
-                trace: None,
-                fact: end,
-                body: None,
-            };
+            let draft = Draft::by_engine(record.stream.clone(), end).because(execution.cause(record.id));
             // The end is a record with its own reaction, which starts waiting executions.
             return Reaction::last(vec![draft]);
         }

@@ -6,7 +6,7 @@ use crate::executions::state::Execution;
 use crate::ids::{ExecutionId, Id, Role};
 use crate::locks::react::{self as locks};
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Draft, StreamId};
+use crate::record::{Draft, StreamId};
 use crate::state::State;
 
 /// The maximum number of attempts that one command starts; the next commands start the others. The
@@ -52,15 +52,7 @@ pub(crate) fn start_or_end(state: &State, id: ExecutionId, execution: &Execution
     let Some(to_end) = state.workflows().to_end(id, execution, state.executions()) else {
         return start(state, (id, execution), parent, state.executions().next_token(), with);
     };
-    Draft {
-        stream: StreamId::Execution(to_end),
-        begins: None,
-        actor: Actor::Engine,
-        cause: Some(execution.cause(parent)),
-        trace: None,
-        fact: ExecutionCancelRequested {}.into(),
-        body: None,
-    }
+    Draft::by_engine(StreamId::Execution(to_end), ExecutionCancelRequested {}).because(execution.cause(parent))
 }
 
 fn start(state: &State, (id, execution): (ExecutionId, &Execution), parent: Id, token: u64, with: &Context<'_>) -> Draft {
@@ -68,13 +60,10 @@ fn start(state: &State, (id, execution): (ExecutionId, &Execution), parent: Id, 
     // The cause of an execution's start is the execution itself; that a slot became free elsewhere is not
     // part of its chain.
     let cause = execution.cause(if number == 1 { id.0 } else { parent });
-    Draft {
-        stream: StreamId::Execution(id),
-        begins: Some(Id::derive(state.log(), id.0, Role::Attempt(number))),
-        actor: Actor::Engine,
-        cause: Some(cause),
-        trace: None,
-        fact: AttemptStarted { number, token, worker: with.settings.worker.clone(), lease_millis: with.settings.lease_millis }.into(),
-        body: None,
-    }
+    Draft::by_engine(
+        StreamId::Execution(id),
+        AttemptStarted { number, token, worker: with.settings.worker.clone(), lease_millis: with.settings.lease_millis },
+    )
+    .beginning(Id::derive(state.log(), id.0, Role::Attempt(number)))
+    .because(cause)
 }

@@ -45,6 +45,6 @@ pub(crate) fn dismiss_reaction(state: &State, actor: &Actor, of: Position) -> De
 
 fn accept_fact(state: &State, actor: &Actor, fact: Fact) -> Decision {
     let stream = StreamId::Log(state.log());
-    let draft = Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None };
+    let draft = Draft::new(stream, actor, fact);
     Decision::Done { drafts: vec![draft], answer: Answer::Done }
 }

@@ -62,22 +62,20 @@ pub(crate) fn answer(state: &State, actor: &Actor, trace: Option<&str>, ask: &In
         Ok(settled) => settled,
         Err(misfit) => return refusal(Refusal::AnswerMisfit { inquiry: ask.inquiry, misfit: misfit.to_string() }),
     };
-    let answered = Draft {
-        stream: StreamId::Execution(inquiry.execution),
-        begins: None,
-        actor: actor.clone(),
-        cause: Some(execution.cause(ask.inquiry.0)),
-        trace: trace.map(str::to_owned),
-        fact: InquiryAnswered {
+    let answered = Draft::new(
+        StreamId::Execution(inquiry.execution),
+        actor,
+        InquiryAnswered {
             inquiry: ask.inquiry,
             by: ask.by.clone(),
             verdict,
             digest: ask.digest,
             on_behalf_of: ask.behalf.as_ref().map(|behalf| behalf.of),
-        }
-        .into(),
-        body: Some(ask.body.clone()),
-    };
+        },
+    )
+    .because(execution.cause(ask.inquiry.0))
+    .with_trace(trace)
+    .with_body(ask.body.clone());
     let settled = settled.map(|(outcome, result)| settled_as(actor, (inquiry.execution, execution), outcome, result));
     Decision::Done { drafts: std::iter::once(answered).chain(settled).collect(), answer: Answer::Execution(inquiry.execution) }
 }
@@ -125,15 +123,9 @@ pub(crate) fn delegate(state: &State, actor: &Actor, trace: Option<&str>, new: &
     if inquiry.delegations.len() >= DELEGATIONS_MAX && inquiry.delegations.iter().all(|known| known.by != by) {
         return Decision::Refused(Refusal::LimitReached { what: "delegations of this inquiry", max: DELEGATIONS_MAX });
     }
-    let draft = Draft {
-        stream: StreamId::Execution(inquiry.execution),
-        begins: None,
-        actor: actor.clone(),
-        cause: Some(execution.cause(id.0)),
-        trace: trace.map(str::to_owned),
-        fact: InquiryDelegated { inquiry: id, by, to: new.to }.into(),
-        body: None,
-    };
+    let draft = Draft::new(StreamId::Execution(inquiry.execution), actor, InquiryDelegated { inquiry: id, by, to: new.to })
+        .because(execution.cause(id.0))
+        .with_trace(trace);
     Decision::Done { drafts: vec![draft], answer: Answer::Execution(inquiry.execution) }
 }
 

@@ -80,13 +80,5 @@ fn open_inquiry(state: &State, id: InquiryId) -> Option<(&Inquiry, &Execution)> 
 }
 
 fn draft(actor: &Actor, trace: Option<&str>, (id, inquiry, execution): (InquiryId, &Inquiry, &Execution), fact: Fact) -> Draft {
-    Draft {
-        stream: StreamId::Execution(inquiry.execution),
-        begins: None,
-        actor: actor.clone(),
-        cause: Some(execution.cause(id.0)),
-        trace: trace.map(str::to_owned),
-        fact,
-        body: None,
-    }
+    Draft::new(StreamId::Execution(inquiry.execution), actor, fact).because(execution.cause(id.0)).with_trace(trace)
 }

@@ -14,7 +14,7 @@ use crate::executions::state::{Attempt, Execution, Phase, Stop};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id, Role};
 use crate::inquiries::question::{TEXT_BYTES_MAX, TITLE_BYTES_MAX};
-use crate::record::{Actor, Body, Digest, Draft, Record, StreamId};
+use crate::record::{Body, Digest, Draft, Record, StreamId};
 use crate::state::State;
 use crate::text::cut;
 
@@ -111,7 +111,7 @@ fn draft_inquiry(state: &State, record: &Record, (id, execution): (ExecutionId, 
 
 fn draft(record: &Record, (id, execution): (ExecutionId, &Execution), begins: Option<Id>, fact: Fact) -> Draft {
     let cause = Some(execution.cause(record.id));
-    Draft { stream: StreamId::Execution(id), begins, actor: Actor::Engine, cause, trace: None, fact, body: None }
+    Draft::by_engine(StreamId::Execution(id), fact).beginning(begins).because(cause)
 }
 
 const _: () = assert!(TEXT.len() <= TEXT_BYTES_MAX);

@@ -60,15 +60,7 @@ pub(crate) fn opening(
         scope: Some(Box::new(execution.scope())),
     };
     let inquiry = Id::derive(state.log(), id.0, Role::Inquiry(1));
-    let opened = Draft {
-        stream: StreamId::Execution(id),
-        begins: Some(inquiry),
-        actor: Actor::Engine,
-        cause: Some(execution.cause(record.id)),
-        trace: None,
-        fact: fact.into(),
-        body: None,
-    };
+    let opened = Draft::by_engine(StreamId::Execution(id), fact).beginning(inquiry).because(execution.cause(record.id));
     let expiry = expires_at.map(|due| (TimerKind::Expiry, 1, due));
     let reminder = question.remind.map(|remind| (TimerKind::Reminder, 1, opened_at.plus_millis(millis(remind.every))));
     let escalations = (1..).zip(&question.escalate);
@@ -121,7 +113,7 @@ fn remind_or_escalate(
         }
     };
     let cause = Some(execution.cause(record.id));
-    let draft = Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None };
+    let draft = Draft::by_engine(StreamId::Execution(id), fact).because(cause);
     let next = next.map(|due| timer(state, record, (id, execution), (TimerKind::Reminder, number + 1), due));
     Ok(std::iter::once(draft).chain(next).collect())
 }
@@ -203,7 +195,7 @@ fn draft_end(record: &Record, execution: &Execution, outcome: Result<Body, Failu
         Err(error) => (execution.failure_fact(error), None),
     };
     let cause = Some(execution.cause(record.id));
-    Draft { stream: record.stream.clone(), begins: None, actor: Actor::Engine, cause, trace: None, fact, body }
+    Draft::by_engine(record.stream.clone(), fact).because(cause).with_body(body)
 }
 
 /// Returns the answers, in order.

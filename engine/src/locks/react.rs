@@ -11,7 +11,7 @@ use crate::executions::state::{Execution, Phase};
 use crate::fact::Fact;
 use crate::ids::{ExecutionId, Id};
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Draft, Record, StreamId};
+use crate::record::{Draft, Record, StreamId};
 use crate::state::State;
 use crate::workflows::facts::PartRole;
 
@@ -108,7 +108,7 @@ pub(crate) fn next_acquired(state: &State, parent: Id) -> Option<Draft> {
 
 fn own(id: ExecutionId, of: &Execution, parent: Id, fact: Fact) -> Draft {
     let cause = Some(of.cause(parent));
-    Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }
+    Draft::by_engine(StreamId::Execution(id), fact).because(cause)
 }
 
 /// Returns the claims that an execution must meet itself, without those that an execution around it already holds.

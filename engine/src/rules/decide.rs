@@ -8,14 +8,6 @@ use crate::record::{Actor, Draft, StreamId};
 use crate::rules::facts::RuleModeSet;
 
 pub(crate) fn set_mode(actor: &Actor, rule: &RuleRef, rule_id: RuleId, mode: Mode) -> Decision {
-    let draft = Draft {
-        stream: StreamId::Rule(rule.clone()),
-        begins: None,
-        actor: actor.clone(),
-        cause: None,
-        trace: None,
-        fact: RuleModeSet { rule: rule.clone(), rule_id, mode }.into(),
-        body: None,
-    };
+    let draft = Draft::new(StreamId::Rule(rule.clone()), actor, RuleModeSet { rule: rule.clone(), rule_id, mode });
     Decision::Done { drafts: vec![draft], answer: Answer::Done }
 }

@@ -15,7 +15,7 @@ use crate::ids::{EnforcementId, EventId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
 use crate::locks::react::skipped_because;
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Body, CatalogRevision, Cause, Digest, Draft, Record, StreamId};
+use crate::record::{Body, CatalogRevision, Cause, Digest, Draft, Record, StreamId};
 use crate::rules::facts::{EnforcementMade, LoopStopped, Outcome, RuleErred, RuleErrorsCounted};
 use crate::rules::flow::facts::ControlledMatch;
 use crate::rules::flow::react::{self as flow, Match};
@@ -162,13 +162,11 @@ impl EventReaction<'_> {
         let given = if rule.has_steps() { self.given_event() } else { None };
         let internal_above = flow::above_all(self.fact.internal_above_what_follows(), gathered);
         let request = build_request(rule, self.fact.catalog, (self.event, enforcement), given, run, internal_above, self.settings);
-        let requested = Draft {
-            stream: StreamId::Execution(execution),
-            begins: Some(execution.0),
-            cause: Some(self.record.cause.from_parent(enforcement.0)),
-            body: Some(params.clone()),
-            ..self.draft(StreamId::Event(self.event), request.into())
-        };
+        let requested = self
+            .draft(StreamId::Execution(execution), request.into())
+            .beginning(execution.0)
+            .because(self.record.cause.from_parent(enforcement.0))
+            .with_body(params.clone());
         vec![self.enforcement(rule, Outcome::Executed { execution }, flow), requested]
     }
 
@@ -176,7 +174,7 @@ impl EventReaction<'_> {
         let id = self.enforcement_id(rule);
         let (name, catalog) = (rule.name.clone(), self.fact.catalog);
         let made = EnforcementMade { rule: name, rule_id: rule.id, catalog, event: self.event, outcome, flow };
-        Draft { begins: Some(id.0), ..self.draft(StreamId::Enforcement(id), made.into()) }
+        self.draft(StreamId::Enforcement(id), made.into()).beginning(id.0)
     }
 
     pub(crate) fn enforcement_id(&self, rule: &Rule) -> EnforcementId {
@@ -214,7 +212,7 @@ impl EventReaction<'_> {
 
     fn draft(&self, stream: StreamId, fact: Fact) -> Draft {
         let cause: Cause = self.record.cause.from_parent(self.record.id);
-        Draft { stream, begins: None, actor: Actor::Engine, cause: Some(cause), trace: None, fact, body: None }
+        Draft::by_engine(stream, fact).because(cause)
     }
 }
 

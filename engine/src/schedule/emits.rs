@@ -140,14 +140,8 @@ impl Making<'_> {
             reason: cut(no_event.why, REASON_BYTES_MAX),
             with: None,
         };
-        Draft {
-            stream: StreamId::Sensor(sensor.clone()),
-            begins: None,
-            actor: Actor::Engine,
-            cause: Some(self.record.cause.from_parent(self.record.id)),
-            trace: None,
-            fact: fact.into(),
-            body: Some(Body::json(self.occasion().to_string())),
-        }
+        Draft::by_engine(StreamId::Sensor(sensor.clone()), fact)
+            .because(self.record.cause.from_parent(self.record.id))
+            .with_body(Body::json(self.occasion().to_string()))
     }
 }

@@ -7,7 +7,7 @@ use crate::fact::Fact;
 use crate::ids::{Id, LogId, Role, ScheduleId};
 use crate::names::{PackName, RuleRef, SensorRef};
 use crate::reaction::Reaction;
-use crate::record::{Actor, Draft, Position, Record};
+use crate::record::{Draft, Position, Record};
 use crate::schedule::emits;
 use crate::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed, ScheduleOwner, ScheduleSet};
 use crate::schedule::plan::{DueDecision, Plan};
@@ -160,7 +160,7 @@ impl ScheduleReaction<'_> {
 
     fn draft(&self, owner: &ScheduleOwner, begins: Option<Id>, fact: Fact) -> Draft {
         let cause = Some(self.record.cause.from_parent(self.record.id));
-        Draft { stream: owner.stream(), begins, actor: Actor::Engine, cause, trace: None, fact, body: None }
+        Draft::by_engine(owner.stream(), fact).beginning(begins).because(cause)
     }
 }
 

@@ -196,5 +196,5 @@ fn count(number: usize) -> u32 {
 
 fn draft(sensor: &SensorRef, actor: &Actor, trace: Option<&str>, fact: Fact, body: Option<Body>) -> Draft {
     let stream = StreamId::Sensor(sensor.clone());
-    Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: trace.map(str::to_owned), fact, body }
+    Draft::new(stream, actor, fact).with_trace(trace).with_body(body)
 }

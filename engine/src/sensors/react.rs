@@ -6,7 +6,7 @@ use crate::fact::Fact;
 use crate::ids::{Id, Role, SensorId};
 use crate::names::SensorRef;
 use crate::reaction::Reaction;
-use crate::record::{Actor, Draft, Record, StreamId};
+use crate::record::{Draft, Record, StreamId};
 use crate::schedule::react::ChangedDefinitions;
 use crate::sensors::facts::{SensorEnded, SensorEndedBecause, SensorSet};
 use crate::sensors::state::Pulling;
@@ -81,6 +81,6 @@ impl SensorReaction<'_> {
 
     fn draft(&self, sensor: &SensorRef, begins: Option<Id>, fact: Fact) -> Draft {
         let cause = Some(self.record.cause.from_parent(self.record.id));
-        Draft { stream: StreamId::Sensor(sensor.clone()), begins, actor: Actor::Engine, cause, trace: None, fact, body: None }
+        Draft::by_engine(StreamId::Sensor(sensor.clone()), fact).beginning(begins).because(cause)
     }
 }

@@ -23,24 +23,22 @@ pub(crate) fn fire(state: &State, actor: &Actor, at: &Moment) -> Decision {
     let due = state.timers().due(at.time, most);
     let room = most - due.len();
     let fired = due.into_iter().filter_map(|(id, due)| {
-        Some(Draft {
-            stream: stream(state, id.owner)?,
-            begins: None,
-            actor: actor.clone(),
-            cause: cause(state, id),
-            trace: None,
-            fact: TimerFired { kind: id.kind, number: id.number, due, schedule: id.owner.schedule() }.into(),
-            body: None,
-        })
+        Some(
+            Draft::new(
+                stream(state, id.owner)?,
+                actor,
+                TimerFired { kind: id.kind, number: id.number, due, schedule: id.owner.schedule() },
+            )
+            .because(cause(state, id)),
+        )
     });
-    let counted = state.rules().due(at.time, room).map(|(error, way)| Draft {
-        stream: StreamId::Rule(way.rule.clone()),
-        begins: None,
-        actor: actor.clone(),
-        cause: Some(way.cause()),
-        trace: None,
-        fact: RuleErrorsCounted { rule: way.rule.clone(), rule_id: way.rule_id, event: way.newest, error, count: way.uncounted }.into(),
-        body: None,
+    let counted = state.rules().due(at.time, room).map(|(error, way)| {
+        Draft::new(
+            StreamId::Rule(way.rule.clone()),
+            actor,
+            RuleErrorsCounted { rule: way.rule.clone(), rule_id: way.rule_id, event: way.newest, error, count: way.uncounted },
+        )
+        .because(way.cause())
     });
     let mut drafts: Vec<Draft> = fired.chain(counted).collect();
     drafts.extend(expiring(state, actor, at, most - drafts.len()));

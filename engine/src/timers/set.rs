@@ -2,7 +2,7 @@
 
 use crate::executions::state::Execution;
 use crate::ids::ExecutionId;
-use crate::record::{Actor, Draft, Record, StreamId};
+use crate::record::{Draft, Record, StreamId};
 use crate::state::State;
 use crate::time::Timestamp;
 use crate::timers::facts::{TimerKind, TimerSet};
@@ -17,15 +17,9 @@ pub(crate) fn timer(
     due: Timestamp,
 ) -> Draft {
     let owner = TimerOwner::Execution(id);
-    Draft {
-        stream: StreamId::Execution(id),
-        begins: Some(TimerId { owner, kind, number }.record_id(state.log())),
-        actor: Actor::Engine,
-        cause: Some(execution.cause(record.id)),
-        trace: None,
-        fact: TimerSet { kind, number, due, schedule: None }.into(),
-        body: None,
-    }
+    Draft::by_engine(StreamId::Execution(id), TimerSet { kind, number, due, schedule: None })
+        .beginning(TimerId { owner, kind, number }.record_id(state.log()))
+        .because(execution.cause(record.id))
 }
 
 /// Returns when a wait that a record causes begins, by the clock as it is now. If the clock has stepped

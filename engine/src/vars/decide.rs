@@ -114,15 +114,12 @@ pub(crate) fn change_each(state: &State, by: &Changer<'_>, changes: &[VarChange]
             None if is_there => VarRemoved { name: name.clone(), execution: by.execution }.into(),
             None => continue,
         };
-        drafts.push(Draft {
-            stream: StreamId::Var(name.clone()),
-            begins: None,
-            actor: by.actor.clone(),
-            cause: by.cause.clone(),
-            trace: by.trace.map(str::to_owned),
-            fact,
-            body: value.clone(),
-        });
+        drafts.push(
+            Draft::new(StreamId::Var(name.clone()), &by.actor, fact)
+                .because(by.cause.clone())
+                .with_trace(by.trace)
+                .with_body(value.clone()),
+        );
     }
     Ok(drafts)
 }

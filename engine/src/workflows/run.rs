@@ -12,7 +12,7 @@ use crate::fact::Fact;
 use crate::ids::ExecutionId;
 use crate::names::StepName;
 use crate::reaction::Reaction;
-use crate::record::{Actor, Body, Draft, Record, StreamId};
+use crate::record::{Body, Draft, Record, StreamId};
 use crate::rules::local;
 use crate::state::State;
 use crate::text::describe;
@@ -166,13 +166,5 @@ impl WorkflowRun<'_> {
 
 /// Returns a record of an execution that follows from the record of its workflow.
 pub(super) fn draft_of(stream: ExecutionId, workflow: &Execution, record: &Record, fact: Fact, body: Option<Body>) -> Draft {
-    Draft {
-        stream: StreamId::Execution(stream),
-        begins: None,
-        actor: Actor::Engine,
-        cause: Some(workflow.cause(record.id)),
-        trace: None,
-        fact,
-        body,
-    }
+    Draft::by_engine(StreamId::Execution(stream), fact).because(workflow.cause(record.id)).with_body(body)
 }

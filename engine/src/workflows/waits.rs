@@ -16,7 +16,7 @@ use crate::ids::{EventId, ExecutionId, Id, Role};
 use crate::inquiries::facts::InquiryWithdrawn;
 use crate::names::StepName;
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Body, Draft, Record, StreamId};
+use crate::record::{Body, Draft, Record, StreamId};
 use crate::rules::judge::{EventTexts, EventView, event_value};
 use crate::state::State;
 use crate::text::cut;
@@ -119,7 +119,7 @@ impl Coming {
         let Some(execution) = state.executions().get(&workflow) else { return Ok(None) };
         let cause = Some(execution.cause(record.id));
         let stream = StreamId::Execution(workflow);
-        Ok(Some(Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }))
+        Ok(Some(Draft::by_engine(stream, fact).because(cause)))
     }
 }
 
@@ -223,7 +223,7 @@ pub(crate) fn cancel_by_event(state: &State, record: &Record, (id, execution): (
     let by = Some(*event);
     let draft = |fact: Fact| {
         let cause = Some(execution.cause(record.id));
-        Draft { stream: StreamId::Execution(id), begins: None, actor: Actor::Engine, cause, trace: None, fact, body: None }
+        Draft::by_engine(StreamId::Execution(id), fact).because(cause)
     };
     Some(match state.inquiries().of(&id) {
         Some((inquiry, _)) => Reaction::from(vec![draft(InquiryWithdrawn { inquiry, by }.into())], Consequence::FIRST),
@@ -254,7 +254,7 @@ pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId,
     };
     let cause = Some(execution.cause(record.id));
     let stream = StreamId::Execution(id);
-    Reaction::last(vec![Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body }])
+    Reaction::last(vec![Draft::by_engine(stream, fact).because(cause).with_body(body)])
 }
 
 /// Returns the failure of a step that reads an event whose payload cannot be upcast.

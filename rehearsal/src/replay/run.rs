@@ -152,7 +152,7 @@ impl<'a> Replay<'a> {
                     Some(Input::Draft(Draft { fact: unjudged.into(), body: whole(&record.body)?, ..draft_of(record) }))
                 }
                 Fact::ClockStepped(_) | Fact::ClockAccepted(_) | Fact::LogRestored(_) => Some(Input::Draft(draft_of(record))),
-                Fact::VarSet(_) | Fact::VarRemoved(_) => Some(Input::Draft(Draft { body: whole(&record.body)?, ..draft_of(record) })),
+                Fact::VarSet(_) | Fact::VarRemoved(_) => Some(Input::Draft(draft_of(record).with_body(whole(&record.body)?))),
                 _ => None,
             });
         };
@@ -175,7 +175,7 @@ impl<'a> Replay<'a> {
                 Input::Ask(id, Ask::SettleExecution { execution: id, outcome, result })
             }
             Fact::InquiryAnswered(_) | Fact::InquiryDelegated(_) | Fact::LinkMinted(_) | Fact::LinkUsed(_) => {
-                Input::Inquiry(id, Draft { body: whole(&record.body)?, ..draft_of(record) })
+                Input::Inquiry(id, draft_of(record).with_body(whole(&record.body)?))
             }
             _ => return Ok(None),
         }))
@@ -278,15 +278,11 @@ impl<'a> Replay<'a> {
             let Some((execution, timer, due)) = own else { return Ok(()) };
             let engine = self.sequencing.engine();
             let Some(owner) = engine.executions().get(&execution) else { return Ok(()) };
-            let draft = Draft {
-                stream: StreamId::Execution(execution),
-                begins: None,
-                actor: Actor::Engine,
-                cause: Some(owner.cause(timer.record_id(engine.log()))),
-                trace: None,
-                fact: TimerFired { kind: timer.kind, number: timer.number, due, schedule: None }.into(),
-                body: None,
-            };
+            let draft = Draft::by_engine(
+                StreamId::Execution(execution),
+                TimerFired { kind: timer.kind, number: timer.number, due, schedule: None },
+            )
+            .because(owner.cause(timer.record_id(engine.log())));
             self.now = self.now.max(due);
             self.fold(&[], vec![draft])?;
         }

@@ -15,31 +15,23 @@ pub(crate) fn note_refused_logins(state: &State, actor: &Actor, refused: &[Refus
 }
 
 pub(crate) fn note_export(state: &State, actor: &Actor, trace: Option<&str>, export: &ExportMade) -> Decision {
-    let draft = Draft { trace: trace.map(str::to_owned), ..draft(state, actor, export.clone().into(), None) };
+    let draft = draft(state, actor, export.clone().into(), None).with_trace(trace);
     accept_with(vec![draft])
 }
 
 pub(crate) fn note_connection_test(state: &State, actor: &Actor, trace: Option<&str>, test: &ConnectionTested) -> Decision {
-    let draft = Draft { trace: trace.map(str::to_owned), ..draft(state, actor, test.clone().into(), None) };
+    let draft = draft(state, actor, test.clone().into(), None).with_trace(trace);
     accept_with(vec![draft])
 }
 
 pub(crate) fn note_key_uses(used: &[UsedKey]) -> Decision {
-    let of = |used: &UsedKey| Draft {
-        stream: StreamId::Key(used.fact.key.clone()),
-        begins: None,
-        actor: Actor::Execution(used.by),
-        cause: None,
-        trace: None,
-        fact: used.fact.clone().into(),
-        body: None,
-    };
+    let of = |used: &UsedKey| Draft::new(StreamId::Key(used.fact.key.clone()), &Actor::Execution(used.by), used.fact.clone());
     accept_with(used.iter().map(of).collect())
 }
 
 fn draft(state: &State, actor: &Actor, fact: Fact, body: Option<Body>) -> Draft {
     let stream = StreamId::Log(state.log());
-    Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body }
+    Draft::new(stream, actor, fact).with_body(body)
 }
 
 fn accept_with(drafts: Vec<Draft>) -> Decision {

@@ -51,8 +51,7 @@ pub(crate) fn rotate_master(state: &State, actor: &Actor, from: MasterKeyId, to:
     if state.access().all_keys().master() == Some(to) {
         return Decision::Done { drafts: Vec::new(), answer: Answer::Done };
     }
-    let (stream, fact) = (StreamId::Log(state.log()), MasterKeyRotated { from, to }.into());
-    let draft = Draft { stream, begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None };
+    let draft = Draft::new(StreamId::Log(state.log()), actor, MasterKeyRotated { from, to });
     Decision::Done { drafts: vec![draft], answer: Answer::Done }
 }
 
@@ -88,5 +87,5 @@ fn accept_facts(key: &KeyRef, actor: &Actor, fact: Fact, then: Option<Fact>) -> 
 }
 
 fn draft(key: &KeyRef, actor: &Actor, fact: Fact) -> Draft {
-    Draft { stream: StreamId::Key(key.clone()), begins: None, actor: actor.clone(), cause: None, trace: None, fact, body: None }
+    Draft::new(StreamId::Key(key.clone()), actor, fact)
 }

@@ -6,7 +6,7 @@ use crate::command::Context;
 use crate::ids::{EnforcementId, RuleId};
 use crate::names::RuleRef;
 use crate::reaction::Reaction;
-use crate::record::{Actor, Digest, Draft, Record, StreamId};
+use crate::record::{Digest, Draft, Record, StreamId};
 use crate::rules::flow::facts::{EnforcementSuperseded, FlowEndedBecause, RuleFlowEnded, SupersededBecause};
 use crate::rules::flow::state::{FlowOfRule, HeldEnforcement};
 use crate::schedule::react::ChangedDefinitions;
@@ -56,7 +56,7 @@ pub(super) fn end(state: &State, record: &Record, (id, of): (RuleId, &FlowOfRule
         let fact = RuleFlowEnded { rule: of.rule.clone(), rule_id: id, why };
         let cause = Some(record.cause.from_parent(record.id));
         let stream = StreamId::Rule(of.rule.clone());
-        drafts.push(Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact: fact.into(), body: None });
+        drafts.push(Draft::by_engine(stream, fact).because(cause));
     }
     drafts
 }
@@ -81,5 +81,5 @@ pub(super) fn draft_superseded(
     // Its cause is the enforcement that replaces it.
     let parent = by.map_or(record.id, |by| by.0);
     let (stream, cause) = (StreamId::Enforcement(id), Some(held.cause(parent)));
-    Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact: fact.into(), body: None }
+    Draft::by_engine(stream, fact).because(cause)
 }

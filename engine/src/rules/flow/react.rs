@@ -15,7 +15,7 @@ use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Record, StreamId};
+use crate::record::{BodyHandle, CatalogRevision, Digest, Draft, Record, StreamId};
 use crate::rules::facts::Outcome;
 use crate::rules::flow::ends::{draft_superseded, end, why_ended};
 use crate::rules::flow::facts::{
@@ -107,12 +107,12 @@ impl Match<'_> {
         }
         let cause = event.record.cause.from_parent(id.0);
         if let MatchFate::Held { until, timer: HoldTimer::Own, .. } = walked.place {
-            drafts.push(Draft { cause: Some(cause.clone()), ..timer(event.state, id, 1, until) });
+            drafts.push(timer(event.state, id, 1, until).because(cause.clone()));
         }
         drafts.extend(leaves(event.state, event.record, id, walked));
         for (control, key) in &walked.forgotten {
             let fact = RuleKeyForgotten { rule: self.rule.name.clone(), rule_id: self.rule.id, control: *control, key: *key };
-            drafts.push(Draft { cause: Some(cause.clone()), ..draft(StreamId::Rule(self.rule.name.clone()), fact.into()) });
+            drafts.push(draft(StreamId::Rule(self.rule.name.clone()), fact.into()).because(cause.clone()));
         }
         Ok(drafts)
     }
@@ -273,13 +273,13 @@ fn release_held(
         walked.gathered.extend(held.gathered.iter().chain(others.iter().map(|(_, other)| &other.event)).cloned());
     }
     walked.superseded.extend(others.iter().map(|(other, _)| (*other, SupersededBecause::WindowFilled)));
-    let own = |fact: Fact| Draft { cause: Some(held.cause(record.id)), ..draft(StreamId::Enforcement(id), fact) };
+    let own = |fact: Fact| draft(StreamId::Enforcement(id), fact).because(held.cause(record.id));
     let mut drafts = match walked.place {
         MatchFate::After(newest) => return Err(Reaction::from(row_released(state, record, newest, next, at, with)?, next)),
         MatchFate::Held { by, until, timer: by_timer } => {
             let on = EnforcementHeldOn { rule: held.rule.clone(), rule_id: held.rule_id, by, until };
             let timer = timer(state, id, held.holds.saturating_add(1), until);
-            let timer = Draft { cause: Some(held.cause(record.id)), ..timer };
+            let timer = timer.because(held.cause(record.id));
             std::iter::once(own(on.into())).chain((by_timer == HoldTimer::Own).then_some(timer)).collect()
         }
         // A match that was held is never dropped by a later flow control.
@@ -320,7 +320,7 @@ fn acted_on(
             let internal_above = above_all(held.event.internal_above.clone(), gathered);
             let request = build_request(rule, held.catalog, (held.event.id, id), given, (pace, claims, labels), internal_above, settings);
             let (begins, cause) = (Some(execution.0), Some(held.cause(id.0)));
-            let request = Draft { begins, cause, body: Some(params), ..draft(StreamId::Execution(execution), request.into()) };
+            let request = draft(StreamId::Execution(execution), request.into()).beginning(begins).because(cause).with_body(params);
             (Release::Executed { execution }, Some(request))
         }
     }
@@ -409,9 +409,9 @@ impl HeldEvent {
 fn timer(state: &State, id: EnforcementId, number: u32, due: crate::time::Timestamp) -> Draft {
     let (owner, kind) = (TimerOwner::Enforcement(id), TimerKind::Hold);
     let begins = Some(TimerId { owner, kind, number }.record_id(state.log()));
-    Draft { begins, ..draft(StreamId::Enforcement(id), TimerSet { kind, number, due, schedule: None }.into()) }
+    draft(StreamId::Enforcement(id), TimerSet { kind, number, due, schedule: None }.into()).beginning(begins)
 }
 
 fn draft(stream: StreamId, fact: Fact) -> Draft {
-    Draft { stream, begins: None, actor: Actor::Engine, cause: None, trace: None, fact, body: None::<Body> }
+    Draft::by_engine(stream, fact)
 }
