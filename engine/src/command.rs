@@ -9,6 +9,7 @@ mod context;
 mod decision;
 mod dedupe;
 mod message;
+mod payload;
 mod refusal;
 mod request;
 mod settings;
@@ -36,6 +37,7 @@ use crate::access::keys::MasterKeyId;
 use crate::access::permission::Permission;
 use crate::access::state::Standing;
 use crate::catalog::Mode;
+use crate::command::payload::Payload;
 use crate::executions::facts::{Evidence, Failure, Settlement};
 use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, RuleId, SensorId, SessionId};
 use crate::names::{GroupName, IssuerName, KeyRef, RoleName, RuleRef, SensorRef, VarName};
@@ -73,119 +75,6 @@ impl Command {
     }
 }
 
-impl Ask {
-    fn events(&self) -> &[ObservedEvent] {
-        if let Ask::Once { ask, .. } | Ask::Check(ask) = self {
-            ask.events()
-        } else if let Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) = self {
-            events
-        } else if let Ask::TakeSensorBatch(batch) = self {
-            &batch.events
-        } else if let Ask::ReportAttempt(report) = self {
-            report.events()
-        } else if let Ask::TakeMessage(Message { said: MessageContent::Event(event), .. }) = self {
-            std::slice::from_ref(event)
-        } else {
-            &[]
-        }
-    }
-
-    fn change_bodies(&mut self, change: &mut dyn FnMut(&mut Body)) {
-        match self {
-            Ask::Once { ask, .. } | Ask::Check(ask) => ask.change_bodies(change),
-            Ask::ReceiveEvents(events) | Ask::RetryDelivery(RetriedDelivery { events, .. }) => {
-                events.iter_mut().for_each(|event| change(&mut event.body));
-            }
-            Ask::ReportAttempt(report) => {
-                report.body.iter_mut().for_each(&mut *change);
-                report.emitted.iter_mut().for_each(|event| change(&mut event.body));
-                report.vars.iter_mut().filter_map(|var| var.value.as_mut()).for_each(change);
-            }
-            Ask::TakeMessage(message) => match &mut message.said {
-                MessageContent::Progress { body, .. } => body.iter_mut().for_each(change),
-                MessageContent::Event(event) => change(&mut event.body),
-                MessageContent::Artifact(_) | MessageContent::Unusable { .. } => {}
-            },
-            Ask::TakeSensorBatch(batch) => {
-                batch.events.iter_mut().for_each(|event| change(&mut event.body));
-                batch.refused.iter_mut().for_each(|refused| change(&mut refused.body));
-            }
-            Ask::SetVar { value, .. } => change(value),
-            Ask::KeepDelivery(delivery) => change(&mut delivery.body),
-            Ask::RequestExecution(request) | Ask::RetryExecution(request) => {
-                change(&mut request.body);
-                request.rerun.iter_mut().filter_map(|rerun| rerun.kept.as_mut()).for_each(|(_, list)| change(list));
-            }
-            Ask::AnswerInquiry(ask) => change(&mut ask.body),
-            Ask::NoteRefusedLogins(refused) => refused.iter_mut().filter_map(|login| login.origin.as_mut()).for_each(change),
-            Ask::SettleExecution { result, .. } => result.iter_mut().for_each(change),
-            Ask::ChangePacks { changes, .. } => {
-                for pack in changes {
-                    if let PackChange::Install { manifest, .. } = pack {
-                        change(manifest);
-                    }
-                }
-            }
-            Ask::DismissDeadLetter { .. }
-            | Ask::LoseAttempt { .. }
-            | Ask::CancelExecution { .. }
-            | Ask::CancelInquiry(_)
-            | Ask::PauseExecution { .. }
-            | Ask::ResumeExecution { .. }
-            | Ask::SetRuleMode { .. }
-            | Ask::NoteSensorStarted { .. }
-            | Ask::NoteSensorFailed(_)
-            | Ask::NoteSensorParts(_)
-            | Ask::SetSensorMode { .. }
-            | Ask::SetSensorCursor { .. }
-            | Ask::SkipSensor { .. }
-            | Ask::RestartSensor { .. }
-            | Ask::NoteSensorTest { .. }
-            | Ask::SetKey { .. }
-            | Ask::RotateKey(_)
-            | Ask::RevealKey { .. }
-            | Ask::RemoveKey { .. }
-            | Ask::NoteMasterKey { .. }
-            | Ask::RemoveVar { .. }
-            | Ask::AddToken(_)
-            | Ask::RotateToken(_)
-            | Ask::RevokeToken { .. }
-            | Ask::AddIdentity { .. }
-            | Ask::SetIdentityGroups { .. }
-            | Ask::SetIdentityStanding { .. }
-            | Ask::EraseIdentity(_)
-            | Ask::SetAbsence(_)
-            | Ask::DelegateInquiry(_)
-            | Ask::AdmitIdentity(_)
-            | Ask::LinkIdentity { .. }
-            | Ask::UnlinkIdentity { .. }
-            | Ask::SetRole { .. }
-            | Ask::RemoveRole(_)
-            | Ask::AddGrant(_)
-            | Ask::RemoveGrant(_)
-            | Ask::DeclareAccess(_)
-            | Ask::NoteDenied(_)
-            | Ask::NoteExport(_)
-            | Ask::NoteConnectionTest(_)
-            | Ask::NoteKeyUses(_)
-            | Ask::OpenSession(_)
-            | Ask::EndSessions { .. }
-            | Ask::ChangeCredential(_)
-            | Ask::MintLink(_)
-            | Ask::MintLoginLink(_)
-            | Ask::NoteStart { .. }
-            | Ask::NoteClockStep { .. }
-            | Ask::AcceptClock
-            | Ask::NoteRestore { .. }
-            | Ask::FireTimers
-            | Ask::StartQueued
-            | Ask::RetryReaction { .. }
-            | Ask::DismissReaction { .. }
-            | Ask::Recall(_) => {}
-        }
-    }
-}
-
 /// When a request comes into a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedence {
@@ -195,9 +84,40 @@ pub enum Precedence {
     Later,
 }
 
-/// Declares the requests, each with its precedence.
+/// Returns the events of a request from the function around it, if its column in the table names them.
+macro_rules! return_events {
+    ($of:expr, $ask:ident, events) => {
+        if let Ask::$ask(of) = $of {
+            return of.events();
+        }
+    };
+    ($of:expr, $ask:ident, events $field:ident) => {
+        if let Ask::$ask { $field: of, .. } = $of {
+            return of.events();
+        }
+    };
+    ($of:expr, $ask:ident, bodies $($field:ident)?) => {};
+}
+
+/// Changes the bodies of a request, if its column in the table names them.
+macro_rules! change_bodies {
+    ($of:expr, $change:expr, $ask:ident, bodies) => {
+        if let Ask::$ask(of) = $of {
+            of.change_bodies($change);
+        }
+    };
+    ($of:expr, $change:expr, $ask:ident, bodies $field:ident) => {
+        if let Ask::$ask { $field: of, .. } = $of {
+            of.change_bodies($change);
+        }
+    };
+    ($of:expr, $change:expr, $ask:ident, events $($field:ident)?) => {};
+}
+
+/// Declares the requests, each with its precedence. `=> events` and `=> bodies` follow a request that brings events or
+/// bodies, with the field that has them if the fields have names.
 macro_rules! asks {
-    ($($(#[$doc:meta])* $precedence:ident $ask:ident $(($($of:tt)*))? $({ $($fields:tt)* })?,)*) => {
+    ($($(#[$doc:meta])* $precedence:ident $ask:ident $(($($of:tt)*))? $({ $($fields:tt)* })? $(=> $($column:ident $($field:ident)?)&+)?,)*) => {
         /// The requests that the core accepts.
         #[derive(Clone, Debug)]
         pub enum Ask {
@@ -213,30 +133,41 @@ macro_rules! asks {
                 match self { $(Self::$ask { .. } => Precedence::$precedence,)* }
             }
         }
+
+        impl Payload for Ask {
+            fn events(&self) -> &[ObservedEvent] {
+                $($($(return_events!(self, $ask, $column $($field)?);)+)?)*
+                &[]
+            }
+
+            fn change_bodies(&mut self, change: &mut dyn FnMut(&mut Body)) {
+                $($($(change_bodies!(self, change, $ask, $column $($field)?);)+)?)*
+            }
+        }
     };
 }
 
 asks! {
     /// Accept these events, all or none.
-    Later ReceiveEvents(Vec<ObservedEvent>),
+    Later ReceiveEvents(Vec<ObservedEvent>) => events & bodies,
     /// Keep a delivery that was verified but created no event.
-    Later KeepDelivery(RefusedDelivery),
+    Later KeepDelivery(RefusedDelivery) => bodies,
     /// Accept a refused delivery after all, once.
-    Later RetryDelivery(RetriedDelivery),
+    Later RetryDelivery(RetriedDelivery) => events & bodies,
     /// Rerun an execution that failed permanently, once.
-    Later RetryExecution(RequestExecution),
+    Later RetryExecution(RequestExecution) => bodies,
     /// Dismiss a dead letter.
     First DismissDeadLetter {
         /// The record of the refused delivery, or the execution.
         of: Id,
     },
     /// Run an action.
-    Later RequestExecution(RequestExecution),
+    Later RequestExecution(RequestExecution) => bodies,
     /// Record a message of a running attempt. A worker offers again the messages that were not taken, and skips those
     /// that are outdated by then.
-    Later TakeMessage(Message),
+    Later TakeMessage(Message) => events & bodies,
     /// Record the end of an attempt.
-    First ReportAttempt(Report),
+    First ReportAttempt(Report) => events & bodies,
     /// Record that the worker of an attempt is gone.
     First LoseAttempt {
         /// The execution.
@@ -273,9 +204,9 @@ asks! {
         outcome: Settlement,
         /// Its result, if it succeeded with one.
         result: Option<Body>,
-    },
+    } => bodies result,
     /// Answer an inquiry.
-    First AnswerInquiry(InquiryAnswer),
+    First AnswerInquiry(InquiryAnswer) => bodies,
     /// Let another identity answer an inquiry on behalf of an assignee.
     First DelegateInquiry(NewDelegation),
     /// Change the catalog to its next revision, all or none.
@@ -284,7 +215,7 @@ asks! {
         base: CatalogRevision,
         /// The changes.
         changes: Vec<PackChange>,
-    },
+    } => bodies changes,
     /// Set the mode of a rule.
     First SetRuleMode {
         /// The rule.
@@ -295,7 +226,7 @@ asks! {
         mode: Mode,
     },
     /// Take what a run of a pulling sensor has read: its events, its refused messages and its cursor, all or none.
-    Later TakeSensorBatch(SensorBatch),
+    Later TakeSensorBatch(SensorBatch) => events & bodies,
     /// Record that a run of a pulling sensor works.
     First NoteSensorStarted {
         /// The sensor.
@@ -381,7 +312,7 @@ asks! {
         value: Body,
         /// The var as the caller last saw it. The command is refused if the var has changed since.
         seen: SeenVar,
-    },
+    } => bodies value,
     /// Remove a var.
     First RemoveVar {
         /// The var.
@@ -474,7 +405,7 @@ asks! {
     /// Record requests that were rejected for a missing permission.
     Later NoteDenied(Vec<DeniedRequests>),
     /// Record logins that were rejected.
-    Later NoteRefusedLogins(Vec<RefusedLogin>),
+    Later NoteRefusedLogins(Vec<RefusedLogin>) => bodies,
     /// Record that the caller has received a list as a whole.
     Later NoteExport(ExportMade),
     /// Record that the caller had a connection tested.
@@ -512,11 +443,11 @@ asks! {
         request: RequestKey,
         /// The request.
         ask: Box<Ask>,
-    },
+    } => events ask & bodies ask,
     /// Return the answer to the first request with a key.
     Later Recall(DedupeKey),
     /// Check whether this would be carried out, without doing it.
-    Later Check(Box<Ask>),
+    Later Check(Box<Ask>) => events & bodies,
     /// Retry a parked reaction.
     First RetryReaction {
         /// The record it is owed to.
