@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_stream_end_has_its_documented_code_and_reason() {
-        let reference = include_str!("../../docs/reference/rest-api.md");
+        let reference = include_str!("../../docs/rest-api/streams.md");
         for (end, code) in [
             (RecordStreamEnd::Ended { status: Status::Succeeded }, 1000),
             (RecordStreamEnd::Stopping, 1001),

@@ -4,6 +4,7 @@
 //!
 //! Keys in a program's output are masked in the forms that the reference lists.
 
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -141,8 +142,9 @@ fn search_files(place: &NodeFolder, secrets: &Secrets) -> bool {
 
 /// Lists the readable paths of the reference, each with all possible parameters.
 async fn readable_paths(client: &Client) -> Vec<String> {
-    let page = include_str!("../../docs/reference/rest-api.md");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| GET | `")?.split_once("` | "));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rest-api");
+    let pages: String = files_below(&folder).iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let rows = pages.lines().filter_map(|line| line.strip_prefix("| GET | `")?.split_once("` | "));
     // The pages about errors are part of the binary.
     let rows = rows.filter(|(path, _)| !path.starts_with("/docs/"));
     let mut open: Vec<String> = Vec::new();

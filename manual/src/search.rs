@@ -57,7 +57,7 @@ fn words_of(query: &str) -> Vec<String> {
 
 fn entries_of(page: &'static Page) -> impl Iterator<Item = SearchEntry> {
     let weight = match page.section() {
-        "guides" | "reference" => 4,
+        "guides" | "reference" | "rest-api" | "pack-language" => 4,
         "" | "concepts" => 3,
         "errors" => 2,
         _ => 1,

@@ -144,7 +144,7 @@ fn every_documented_opentelemetry_variable_is_read() {
 
 #[test]
 fn variables_of_programs_are_in_the_reference() {
-    const PAGE: &str = "docs/reference/pack-language.md";
+    const PAGE: &str = "docs/pack-language/programs.md";
     let given = variables(&["executor/src/environment.rs"]);
     assert!(given.len() > 4, "{} variables were found; how they are written has changed", given.len());
     demand_same("the contract's variables are documented:", ("the executor", &given), (PAGE, &documented_variables(PAGE)));
@@ -179,39 +179,40 @@ fn fields_of_file(kind: &str, several: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_field_of_a_pack_is_in_the_reference() {
-    const PAGE: &str = "docs/reference/pack-language.md";
-    let page = read(PAGE);
-    let told = |from: &str, cells: usize| -> BTreeSet<String> {
-        let rows = rows(section(&page, from));
-        rows.iter()
+    const PAGES: &str = "docs/pack-language";
+    let page = |name: &str| read(&format!("{PAGES}/{name}.md"));
+    let told = |name: &str, cells: usize| -> BTreeSet<String> {
+        rows(&page(name))
+            .iter()
             .flat_map(|row| row.iter().take(cells).flat_map(|cell| backticked_texts(cell)).collect::<Vec<_>>())
             .map(str::to_owned)
             .collect()
     };
-    for (kind, from, several) in [("trigger", "## Triggers", "triggers"), ("sensor", "## Sensors", "sensors")] {
+    for (kind, from, several) in [("trigger", "triggers", "triggers"), ("sensor", "sensors", "sensors")] {
         demand_same(
             &format!("each field of a {kind} is documented:"),
             ("its schema", &fields_of_file(kind, several)),
-            (PAGE, &told(from, 1)),
+            (PAGES, &told(from, 1)),
         );
     }
-    // Its steps are those of workflows, which the part on actions documents.
-    let (rule, own) = (fields_of_file("rule", "rules"), told("## Rules", 1));
-    let told_of: BTreeSet<String> = own.union(&told("## Actions", 2)).cloned().collect();
-    demand_none(&rule.difference(&told_of).cloned().collect::<Vec<_>>(), &format!("each field of a rule is documented in {PAGE}:"));
-    demand_none(&own.difference(&rule).cloned().collect::<Vec<_>>(), &format!("{PAGE} documents no other fields of a rule:"));
+    // An action's fields are on several pages. A rule may have steps too, which the page on workflows documents.
+    let of_actions: BTreeSet<String> = ["actions", "programs", "workflows"].iter().flat_map(|name| told(name, 2)).collect();
+    let (rule, own) = (fields_of_file("rule", "rules"), told("rules", 1));
+    let told_of: BTreeSet<String> = own.union(&of_actions).cloned().collect();
+    demand_none(&rule.difference(&told_of).cloned().collect::<Vec<_>>(), &format!("each field of a rule is documented in {PAGES}:"));
+    demand_none(&own.difference(&rule).cloned().collect::<Vec<_>>(), &format!("{PAGES}/rules.md documents no other fields of a rule:"));
     // Their tables name some fields in the second cell, together with other words.
-    let parts = [("pack", "## `pack.yaml`", ""), ("action", "## Actions", "actions")];
-    // The fields that rules and actions share have a part of their own.
-    let alike = told("## Concurrency", 1);
-    for (kind, from, several) in parts {
-        let told_of: BTreeSet<String> = told(from, 2).union(&alike).cloned().collect();
+    let parts = [("pack", told("packs", 2), ""), ("action", of_actions, "actions")];
+    // The fields that rules and actions share have a page of their own.
+    let shared = told("concurrency", 1);
+    for (kind, own, several) in parts {
+        let told_of: BTreeSet<String> = own.union(&shared).cloned().collect();
         let missing: Vec<String> = fields_of_file(kind, several).difference(&told_of).cloned().collect();
-        demand_none(&missing, &format!("each field of a {kind} is documented in {PAGE}:"));
+        demand_none(&missing, &format!("each field of a {kind} is documented in {PAGES}:"));
     }
     let declaration: Value = serde_json::from_str(&read("packs/schemas/trigger.json")).expect("a schema is JSON");
-    let schemas = section(&page, "## Schemas");
-    let known: BTreeSet<&str> = backticked_texts(schemas).into_iter().collect();
+    let schemas = page("schemas");
+    let known: BTreeSet<&str> = backticked_texts(&schemas).into_iter().collect();
     let missing: Vec<String> = fields_of(&declaration["$defs"]["declaration"])
         .into_iter()
         .filter(|field| !known.contains(field.as_str()) && !schemas.contains(&format!("{field}: ")))
@@ -306,12 +307,15 @@ fn every_route_is_in_the_reference_with_its_permission() {
         real.extend(methods.iter().map(|method| format!("{method} {path} —")));
     }
     assert!(real.len() > 40, "{} routes were found; how they are written has changed", real.len());
-    let page = read("docs/reference/rest-api.md");
-    let told: BTreeSet<String> = rows(section(&page, "## Routes"))
+    let pages = files("docs/rest-api", ".md");
+    let listed: Vec<String> = pages
         .iter()
+        .flat_map(|(_, page)| rows(section(page, "## Routes")))
         .map(|row| row[..3].iter().map(|cell| cell.trim_matches('`').to_owned()).collect::<Vec<_>>().join(" "))
         .collect();
-    demand_same("each route is documented with its permission:", ("api/src/routes", &real), ("docs/reference/rest-api.md", &told));
+    let told: BTreeSet<String> = listed.iter().cloned().collect();
+    assert_eq!(listed.len(), told.len(), "one page lists a route");
+    demand_same("each route is documented with its permission:", ("api/src/routes", &real), ("docs/rest-api", &told));
 
     let document: serde_json::Value = serde_json::from_str(&read("docs/reference/openapi.json")).expect("the document is JSON");
     let operations = document["paths"].as_object().into_iter().flat_map(serde_json::Map::values).filter_map(serde_json::Value::as_object);
@@ -320,9 +324,11 @@ fn every_route_is_in_the_reference_with_its_permission() {
     let parameters = operations.flat_map(serde_json::Map::values).filter_map(|operation| operation["parameters"].as_array()).flatten();
     let known: BTreeSet<&str> = parameters.filter(|one| one["in"] == "query").filter_map(|one| one["name"].as_str()).collect();
     assert!(known.len() > 10, "{} parameters were found; how they are written has changed", known.len());
-    let told: BTreeSet<&str> = backticked_texts(&page).into_iter().collect();
+    let common = read("docs/reference/rest-api.md");
+    let texts = pages.iter().map(|(_, page)| page).chain([&common]);
+    let told: BTreeSet<&str> = texts.flat_map(|page| backticked_texts(page)).collect();
     let missing: Vec<String> = known.difference(&told).map(|name| (*name).to_owned()).collect();
-    demand_none(&missing, "each parameter of a query is documented in docs/reference/rest-api.md:");
+    demand_none(&missing, "each parameter of a query is documented in docs/rest-api or docs/reference/rest-api.md:");
 }
 
 #[test]
