@@ -69,8 +69,8 @@ impl Scheme {
 }
 
 impl Addresses {
-    /// Creates the addresses of a node with these trusted proxies, which report their clients in this header. Callers on its
-    /// own machine have no limits for an address.
+    /// Resolves client addresses behind the trusted proxies, which report their clients in this header. Callers on the node's
+    /// own machine have no limits for each address.
     pub fn trusting(trusted: Vec<IpNet>, reported_in: ProxyHeader) -> Self {
         let loopback = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("it is a network"));
         Self { trusted, unlimited: loopback.to_vec(), reported_in }

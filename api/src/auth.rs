@@ -321,7 +321,7 @@ impl<P: Permission> AllowedCaller<P> {
         self.holder.rights.include(P::IS, target)
     }
 
-    /// Checks that the permission covers the thing of a name. If not, a caller that may not see the thing is told that
+    /// Checks that the permission covers the named resource. A caller that may not see the resource gets the answer that
     /// it does not exist.
     pub(crate) fn demand_on(&self, name: &str, target: &Target<'_>) -> Result<(), Problem> {
         if self.includes(target) {
@@ -416,8 +416,8 @@ fn credential_problem(why: AuthRefusal, identity: Option<IdentityId>) -> Problem
 #[derive(Clone)]
 struct VerifiedCredential(Credential);
 
-/// Admits whom a trusted proxy names, or verifies the signed token of an issuer, if the request has one. This may take as long as the issuer takes to answer,
-/// so it is done before anything else, and not on the thread of the request.
+/// Admits the caller that a trusted proxy names, or verifies the signed token of an issuer, if the request has one. The issuer
+/// may answer slowly, so this happens before anything else, and not on the thread of the request.
 pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Parts) -> Result<(), Problem> {
     if parts.extensions.get::<VouchedCaller>().is_some() {
         cookies::demand_alone(parts)?;
@@ -470,8 +470,8 @@ pub(crate) async fn is_logged_in(ports: &Ports, threads: &Arc<Threads>, parts: &
     }
 }
 
-/// Returns whom the certificate of the connection names. A credential of the request itself goes before it: a gateway may
-/// send requests of many callers over its connection.
+/// Returns the caller that the certificate of the connection names. A credential in the request itself takes precedence: a
+/// gateway may send requests of many callers over its connection.
 fn by_certificate(ports: &Ports, parts: &Parts) -> Result<Option<VouchedCaller>, Problem> {
     let Some(PeerCertificates(chain)) = parts.extensions.get() else { return Ok(None) };
     if cookies::demand_alone(parts).is_err() {

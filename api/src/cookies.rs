@@ -177,7 +177,7 @@ fn is_secret(text: &str) -> bool {
     text.len() == SECRET_CHARS && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Reports whether a page of this node sent the request, as far as its browser says.
+/// Returns true if the browser reports that a page of this node sent the request.
 fn is_same_origin(parts: &Parts) -> bool {
     let origin = parts.headers.get(ORIGIN).map(|origin| is_own(origin, parts));
     match parts.headers.get(SEC_FETCH_SITE) {

@@ -354,8 +354,8 @@ impl Front {
         rates::standing(standing, standing.map_or(Ok(()), |standing| standing.demand()).and(outcome))
     }
 
-    /// Notes whom a trusted proxy names; returns false if it names nobody. The secret of the proxy goes no further, because the
-    /// headers of deliveries are stored.
+    /// Notes the caller that a trusted proxy names; returns false if there is none. The proxy's secret is not passed
+    /// on, because the headers of deliveries are stored.
     fn note_vouched<B>(&self, sender: Option<Sender>, request: &mut Request<B>) -> Result<bool, Problem> {
         let Some(sender) = sender else { return Ok(false) };
         let ports = &self.api.ports;

@@ -29,8 +29,8 @@ pub(crate) struct ListPage<T> {
     pub(crate) page: PageRequest,
 }
 
-/// Reads a page of a view in the requested order. Each of `columns` is filtered by the parameter of its name, and
-/// the parameter `id` selects rows by their keys.
+/// Reads a page of a view in the requested order. Each of `columns` can be filtered by the query parameter of the same
+/// name, and the parameter `id` selects rows by their keys.
 pub(crate) async fn rows<V, P>(call: &Call, allowed: &AllowedCaller<P>, columns: &[Column]) -> Result<ListPage<V>, Problem>
 where
     V: View + Send + 'static,

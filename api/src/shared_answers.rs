@@ -34,7 +34,7 @@ const KEPT_BYTES_MAX: u64 = 128 * 1024;
 #[derive(Default)]
 pub(crate) struct SharedAnswers(Mutex<BTreeMap<String, Vec<Arc<SharedReading>>>>);
 
-/// A request, as far as its answer depends on it.
+/// The parts of a request on which its answer depends.
 pub(crate) struct Question<'q> {
     /// The path and the query.
     pub(crate) target: &'q str,

@@ -137,7 +137,7 @@ pub(crate) struct RecordStream<P> {
     /// When the caller last learned of its position.
     placed_at: Instant,
     line: StreamLine<AllowedCaller<P>>,
-    /// The page that was sent last. The tail shares it with other callers as long as one of them has it.
+    /// The page that was sent last. All callers at the tail share one page, which lives as long as one of them uses it.
     page: Option<Arc<TailPage>>,
 }
 

@@ -94,7 +94,7 @@ pub trait MessageSource: Send {
     fn close(self: Box<Self>) -> Pending<'static, ()>;
 }
 
-/// What a source had.
+/// The result of a read: messages, or the end of the source.
 #[derive(Clone, Debug)]
 pub enum PullOutcome {
     /// These messages.

@@ -1,6 +1,6 @@
 //! Identities of client certificates: `login.certificates`.
 //!
-//! The node ends TLS and has verified the chain. What is decided here is whom the certificate admits.
+//! The node ends TLS and has verified the chain. This module decides which caller the certificate admits.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

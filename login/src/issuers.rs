@@ -71,7 +71,7 @@ impl Issuers {
         self.by_name.values().map(|issuer| &issuer.settings)
     }
 
-    /// Returns whom a bearer token admits, if it was checked before and still counts. This never waits.
+    /// Returns the caller that a bearer token admits, if the token was verified before and is still valid. Never waits.
     pub fn find_checked(&self, token: &str, now: Timestamp) -> Option<IssuerIdentity> {
         let CheckedToken { admitted, key } = lock(&self.checked).get(&hash_of(token), now)?;
         let issuer = self.by_name.get(&admitted.issuer)?;

@@ -123,7 +123,7 @@ impl ProxySettings {
         own.contains(&Some(&name.replace('_', "-")))
     }
 
-    /// Returns whom the proxy names, or `None` if it names nobody. The names of `headers` must be in lower case, and
+    /// Returns the caller that the proxy names, or `None` if it names nobody. The names of `headers` must be in lower case, and
     /// `peer` must be the address of the connection.
     ///
     /// # Errors

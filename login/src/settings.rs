@@ -160,7 +160,7 @@ pub struct IssuerSettings {
     pub issuer: String,
     /// The client, if people log in with a browser.
     pub client: Option<Client>,
-    /// For whom a bearer token must be; empty if bearer tokens are not accepted.
+    /// The accepted audiences of a bearer token; empty if bearer tokens are not accepted.
     pub audience: Vec<String>,
     /// What its identities are.
     pub kind: Kind,

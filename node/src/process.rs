@@ -312,7 +312,7 @@ async fn wait_and_open(
     Ok((opened, waiting))
 }
 
-/// Opens the log. A node that was at its database before waits for it as long as it does not answer.
+/// Opens the log. A node that has reached its database once retries until the database answers.
 fn open_patiently(config: &Config, clock: &dyn SteppedClock, standby: &Arc<Standby>) -> Result<OpenedDirectory, StartError> {
     loop {
         match open_after(config, clock, standby) {

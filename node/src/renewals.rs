@@ -1,4 +1,5 @@
-//! Renewal of logins through issuers: each hour, the node asks the issuer of a login whom it still admits.
+//! Renewal of logins through issuers: each hour, the node asks the issuer of a login whether the login is still in
+//! force, and for which identity.
 //!
 //! No request waits for it. The crate `login` decides what an answer means.
 

@@ -89,7 +89,7 @@ pub struct GoodPack {
     pub config: Value,
     /// What it asks to do with other packs; `None` if it does not say.
     pub permissions: Option<Vec<Scope>>,
-    /// The permissions that it needs for what it does with other packs, as far as its files show that.
+    /// The permissions on other packs that its files require.
     pub needs: Vec<Scope>,
     /// The connections that it lists and uses.
     pub(crate) connections: PackConnections,

@@ -154,7 +154,7 @@ impl PastEvent<'_> {
     }
 }
 
-/// The rule of a backtest, as far as it depends on nothing but the event.
+/// The parts of a backtest's rule that depend only on the event.
 #[derive(Clone)]
 pub struct Judge {
     catalog: Arc<Catalog>,

@@ -244,8 +244,8 @@ impl HeadLine {
         Head { position: self.position, chain: self.chain }
     }
 
-    /// Makes a state from the rest of the file. The state is discarded if its bytes are not the ones that
-    /// were saved.
+    /// Makes a state from the rest of the file. The state is discarded if its bytes differ from the
+    /// saved bytes.
     fn of<S>(self, file: BufReader<File>, load: impl Fn(&mut dyn Read) -> Result<S, String>) -> Result<Checkpoint<S>, String> {
         let decoder = zstd::Decoder::with_buffer(file).map_err(|error| describe_damage(&error))?;
         let mut summed = HashingReader { sum: blake3::Hasher::new(), from: decoder.take(STATE_BYTES_MAX) };

@@ -20,12 +20,12 @@ pub struct VouchedCaller {
 
 /// The trusted proxies and the authorities of client certificates that the operator configured.
 pub trait Vouching: Send + Sync {
-    /// Returns whom the headers of a request name that came on a connection from `peer`; `None` if it has no such header.
-    /// Quick.
+    /// Returns the caller that the headers name, in a request from the address `peer`; `None` if there is no such header.
+    /// Does not block.
     fn by_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<VouchedCaller>, PortError>;
 
-    /// Returns whom the certificates of a connection name, the caller's own first; `None` if certificates name nobody
-    /// here. Quick.
+    /// Returns the caller that a chain of certificates names, which begins with the caller's own; `None` if it names
+    /// nobody. Does not block.
     fn by_certificate(&self, chain: &[Vec<u8>]) -> Result<Option<VouchedCaller>, PortError>;
 
     /// Returns the credential of a known identity whose groups have not changed. Does not wait.

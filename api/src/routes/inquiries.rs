@@ -306,7 +306,7 @@ impl Sees {
     }
 }
 
-/// The reader of inquiries, as far as it decides which of them it may answer.
+/// The properties of a reader that decide which inquiries it may answer.
 struct Viewer {
     by: String,
     name: Option<String>,

@@ -114,7 +114,7 @@ impl Rights {
     }
 }
 
-/// Permissions, each as far as it reaches.
+/// Permissions, each with its scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct PermissionSet {
     /// The bits of the permissions that reach to all resources.

@@ -76,7 +76,7 @@ impl Catalog {
         &self.definitions.rules
     }
 
-    /// Returns where each definition is written, as far as it is known.
+    /// Returns the known places in files at which definitions are written.
     pub fn places(&self) -> &BTreeMap<DefinitionRef, FileLocation> {
         &self.definitions.places
     }

@@ -1,7 +1,7 @@
 //! What an execution may lead to, on whose rights it runs.
 //!
-//! A pack may use its own definitions, and others as far as its permissions reach. Nothing ever runs on the rights of
-//! another principal instead.
+//! A pack may use its own definitions, and those of other packs that its permissions cover. Nothing ever runs on the
+//! rights of another principal instead.
 
 use crate::access::limit::Target;
 use crate::access::permission::Permission;

@@ -26,8 +26,8 @@ pub(crate) fn follow(state: &State, record: &Record, changed: ChangedDefinitions
     }
 }
 
-/// Sets missing sensors when a node starts, and ends those that are gone: a reaction that was parked stops no sensor
-/// permanently, and a later release may know more kinds of sources.
+/// Adds missing sensors and ends removed ones when a node starts. This repairs what a parked reaction skipped, and adds
+/// sensors whose kind of source an older release did not know.
 pub(crate) fn at_start(state: &State, record: &Record, with: &Context<'_>) -> Option<Reaction> {
     let catalog = with.catalogs.at(state.catalog_revision())?;
     align_sensors(state, record, &catalog, |_| true).unless_nothing()

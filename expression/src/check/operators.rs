@@ -231,7 +231,7 @@ fn is_within(one: &ValueType, others: &ValueType) -> bool {
         && (!one.kinds().has(Type::String) || one.named_texts().is_within(others.named_texts()))
 }
 
-/// Returns the types of the one that are ordered with some type of the other.
+/// Returns the types in `one` that can be ordered with some type in `other`.
 pub(super) fn comparable(one: Kinds, other: Kinds) -> Kinds {
     let alike = one.and(other).and(ORDERED.without(NUMBER));
     if other.and(NUMBER).is_empty() { alike } else { alike.or(one.and(NUMBER)) }

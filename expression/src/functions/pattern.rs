@@ -170,7 +170,7 @@ fn push_literal(out: &mut String, character: char) {
     out.push(character);
 }
 
-/// Returns a prefix of every text that the pattern matches, as far as it is obvious.
+/// Returns the obvious common prefix of all texts that the pattern matches.
 pub(crate) fn certain_start(pattern: &str, syntax: Syntax) -> String {
     match syntax {
         Syntax::Regex => start_of_regex(pattern),

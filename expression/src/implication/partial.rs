@@ -1,4 +1,4 @@
-//! A partly known value: an event that an action is going to emit, as far as its author wrote it out.
+//! A partly known value: the parts that an author wrote out of an event that an action is going to emit.
 
 use std::collections::BTreeMap;
 

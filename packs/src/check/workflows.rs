@@ -500,8 +500,8 @@ impl<'a> Steps<'a> {
         scope.with("steps", known)
     }
 
-    /// Returns the type of `steps`, as far as it is read; `end` applies to the steps that the reading step
-    /// needs itself.
+    /// Returns the type of the fields of `steps` that are read. `end` states how the steps ended that the reading
+    /// step needs directly.
     fn steps_type(&mut self, reads: &Reads, reading: Option<usize>, end: KnownEnd) -> ValueType {
         if reads.is_open {
             return ValueType::anything();

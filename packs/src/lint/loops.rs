@@ -63,7 +63,7 @@ struct Emits<'a> {
     payload: Option<&'a Node>,
 }
 
-/// An event that a rule leads to, as far as it is known.
+/// The known parts of an event that a rule leads to.
 struct PartialEvent {
     trigger: TriggerRef,
     payload: Partial,

@@ -94,7 +94,7 @@ struct SharedOutputEnd {
 }
 
 impl SharedOutputEnd {
-    /// Returns how many bytes of a stream were copied, as far as it says that.
+    /// Returns the number of copied bytes of a stream, or 0 if it is unknown.
     fn copied_bytes(&self, stream: OutputStream) -> u64 {
         self.copied.map_or(0, |copied| copied[index(stream)])
     }

@@ -63,7 +63,7 @@ struct FileState {
     since: Timestamp,
     /// Since when it is not decided whether it is a copy.
     undecided_since: Option<Timestamp>,
-    /// How it begins, as far as it was read.
+    /// The part of its beginning that was read.
     head: Option<FileHead>,
     /// All of its complete lines were read.
     is_read: bool,

@@ -182,7 +182,8 @@ impl Execution {
         matches!((actor, &self.worker), (Actor::Worker(name), Some(worker)) if **worker == **name)
     }
 
-    /// Returns the pack that defines what it does: that of the rule whose steps it consists of, or that of its action.
+    /// Returns the pack that defines the work: the rule's pack if the execution runs the steps of a rule, otherwise the
+    /// action's pack.
     pub fn defined_in(&self) -> PackName {
         self.of_rule.as_ref().map_or_else(|| self.action.pack(), |of| of.rule.pack())
     }

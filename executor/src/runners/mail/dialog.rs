@@ -37,7 +37,7 @@ impl From<BrokenOff> for Unsaid {
     }
 }
 
-/// A dialog that has been opened, encrypted and logged in as far as its server asks for.
+/// A dialog that has been opened, and encrypted and logged in if its server requires that.
 pub(super) struct Dialog {
     stream: BufReader<Box<dyn Stream>>,
     /// What the server offers, as it said it.

@@ -25,7 +25,7 @@ struct GivenMessages {
     poison: Vec<u64>,
 }
 
-/// What is in the log, as far as it was read.
+/// The part of the log that was read.
 struct LogContents {
     log: Arc<MemoryLog>,
     at: Position,

@@ -20,7 +20,7 @@ pub(super) enum KnownEnd {
     Success,
 }
 
-/// The kind of a step, as far as it determines what can be read of it.
+/// The kind of a step, which determines the fields that can be read of it.
 #[derive(Clone, Copy)]
 pub(super) enum ReadableStep<'a> {
     /// One action, with its declared result if it has one.
@@ -144,8 +144,8 @@ fn one(called: &'static str, status: ValueType, result: ValueType, error: ValueT
         .with("error", error, Occurrence::Always)
 }
 
-/// What a step reads of another that was not among those that were enough for it. Everything but the status and the
-/// error must be guarded, because it may not be there.
+/// The type of a needed step that `any` did not choose. An expression must guard all fields except the status and the
+/// error, because they may be missing.
 pub(super) fn not_chosen() -> ValueType {
     let fields = MapType::new(Others::None)
         .with_wording("the fields of a step", None)
