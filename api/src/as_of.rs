@@ -11,16 +11,19 @@ use ensue_engine::record::{Position, Record, Revision, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_views::View;
 use ensue_views::view::Touch;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::api::Api;
 use crate::deliveries;
 use crate::ports::Ports;
 use crate::problem::{Problem, quote};
-use crate::query::{ParameterRefusal, Query, bad};
+use crate::query::{FromQuery as _, ParameterRefusal, Query, QueryValue, bad};
 
 /// The parameter with the earlier position, or the earlier time.
-pub(crate) const AS_OF: &str = "as_of";
+const AS_OF: &str = "as_of";
+/// The pattern of a position or a time.
+const PATTERN: &str = "^([0-9]{1,20}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[^\\u0000]{2,40})$";
 /// The header of an answer that says which position it is about.
 pub(crate) const ENSUE_AS_OF: &str = "ensue-as-of";
 
@@ -73,6 +76,15 @@ fn began(from: Option<Position>) -> String {
     }
 }
 
+/// The parameter of a read that can be about an earlier position.
+#[derive(Query)]
+pub(crate) struct AsOfQuery {
+    /// A position of the log, or a time, which means the last position before the first later record. The answer is what it
+    /// was at that position; what the caller may see is decided by the current rights, and what was erased since is not
+    /// there.
+    as_of: Option<AsOfPoint>,
+}
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AsOfPoint {
@@ -82,15 +94,21 @@ enum AsOfPoint {
     Time(Timestamp),
 }
 
-impl AsOfPoint {
-    fn parse(text: &str) -> Result<Self, ParameterRefusal> {
+impl QueryValue for AsOfPoint {
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": PATTERN, "examples": ["17", "2026-03-28T09:00:00Z"] })
+    }
+
+    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
         let position = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().map(Position).ok()).flatten();
         let asked = position.map(Self::Position).or_else(|| text.parse().map(Self::Time).ok());
         asked.ok_or_else(|| {
-            bad(AS_OF, format!("is `{}`, which is neither a position such as 17 nor a time such as 2026-03-28T09:00:00Z", quote(text)))
+            bad(name, format!("is `{}`, which is neither a position such as 17 nor a time such as 2026-03-28T09:00:00Z", quote(text)))
         })
     }
+}
 
+impl AsOfPoint {
     /// Returns the position in the log. Blocking.
     fn position(self, ports: &Ports) -> Result<Position, Problem> {
         let head = ports.log.head()?.position;
@@ -128,8 +146,7 @@ fn last_until(ports: &Ports, head: Position, time: Timestamp) -> Result<Position
 /// Returns the earlier position that a request asks for, if it does, once the views have reached it: the current rows
 /// decide what the caller may see.
 pub(crate) async fn requested_position(api: &Arc<Api>, query: &Query) -> Result<Option<Position>, Problem> {
-    let Some(text) = query.text(AS_OF) else { return Ok(None) };
-    let asked = AsOfPoint::parse(text)?;
+    let Some(asked) = AsOfQuery::read(query)?.as_of else { return Ok(None) };
     let position = api.threads.blocking(move |ports| asked.position(ports)).await??;
     api.see_position(position).await?;
     Ok(Some(position))
@@ -209,16 +226,16 @@ mod tests {
 
     #[test]
     fn position_or_time_is_asked_for() {
-        assert_eq!(AsOfPoint::parse("17"), Ok(AsOfPoint::Position(Position(17))));
-        assert_eq!(AsOfPoint::parse("0"), Ok(AsOfPoint::Position(Position(0))));
+        assert_eq!(AsOfPoint::parse(AS_OF, "17"), Ok(AsOfPoint::Position(Position(17))));
+        assert_eq!(AsOfPoint::parse(AS_OF, "0"), Ok(AsOfPoint::Position(Position(0))));
         let time = "2026-03-28T09:00:00Z";
-        assert_eq!(AsOfPoint::parse(time), Ok(AsOfPoint::Time(time.parse().unwrap())));
+        assert_eq!(AsOfPoint::parse(AS_OF, time), Ok(AsOfPoint::Time(time.parse().unwrap())));
     }
 
     #[test]
     fn anything_else_is_rejected() {
         for text in ["", "-1", "+1", "1.5", "0x1", "18446744073709551616", "yesterday", "2026-03-28"] {
-            let refused = AsOfPoint::parse(text).unwrap_err().to_string();
+            let refused = AsOfPoint::parse(AS_OF, text).unwrap_err().to_string();
             assert!(refused.starts_with(&format!("the parameter `as_of` is `{text}`, which is neither a position")), "{refused}");
         }
     }

@@ -22,12 +22,12 @@ use crate::body;
 use crate::conditions::Condition;
 use crate::context::{OwnSpan, RequestContext};
 use crate::idempotency::{self, KeyedRequest};
-use crate::operation::{Conditional, Operation, Strangers};
+use crate::operation::{Conditional, DryRunQuery, Operation, Strangers};
 use crate::paging::{self, PageRequest};
 use crate::permissions::Permission;
 use crate::ports::{Holder, OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::{ParameterRefusal, Query};
+use crate::query::{FromQuery, ParameterRefusal, Query};
 use crate::quotas::{Caller, Room};
 use crate::resource_locks::ResourceLock;
 use crate::respond;
@@ -116,7 +116,12 @@ impl Call {
         text.parse().map_err(|_| Missing::new(thing, text).into())
     }
 
-    /// Returns the query parameters.
+    /// Reads query parameters of the operation, or a group of them.
+    pub(crate) fn parameters<T: FromQuery>(&self) -> Result<T, ParameterRefusal> {
+        T::read(&self.query)
+    }
+
+    /// Returns the query.
     pub(crate) fn query(&self) -> &Query {
         &self.query
     }
@@ -262,7 +267,7 @@ impl Call {
 
     /// Reports whether this is a dry run.
     pub(crate) fn is_dry_run(&self) -> Result<bool, Problem> {
-        Ok(self.query.one_of("dry_run", &[("true", true), ("false", false)])?.unwrap_or(false))
+        Ok(self.parameters::<DryRunQuery>()?.dry_run)
     }
 
     /// Validates the command without submitting it, and answers that it would succeed.

@@ -3,6 +3,7 @@
 //! The form of an item is defined in `wire`; the routes define the filters.
 
 use ensue_engine::record::Position;
+use ensue_engine::time::Timestamp;
 use ensue_views::store::{Filter, ListQuery, Order};
 use ensue_views::{Column, RowReach, View, ViewError, ViewName};
 
@@ -11,13 +12,43 @@ use crate::call::Call;
 use crate::paging::{CursorInvalid, PageRequest};
 use crate::permissions::Permission;
 use crate::problem::Problem;
-use crate::query::Query;
+use crate::query::{FromQuery as _, Query, Word};
 
-/// The orders of a list over a view, by the values of the parameter `sort`; the first is the default.
-pub(crate) const SORTS: [(&str, Order); 2] = [("-position", Order::NewestFirst), ("position", Order::OldestFirst)];
+/// The parameter that selects rows by their keys.
+#[derive(Query)]
+pub(crate) struct IdQuery {
+    /// Only those with one of these ids.
+    #[query(several = IDS_MAX)]
+    pub(crate) id: Vec<String>,
+}
+
+/// The parameters of a period.
+#[derive(Query)]
+pub(crate) struct PeriodQuery {
+    /// Only those at or after this time.
+    pub(crate) since: Option<Timestamp>,
+    /// Only those before this time.
+    pub(crate) until: Option<Timestamp>,
+}
+
+/// The parameter of the order of a list over a view.
+#[derive(Query)]
+pub(crate) struct SortQuery {
+    /// The order by position: the newest first (`-position`, the default) or the oldest first (`position`).
+    sort: Option<Order>,
+}
+
+impl Word for Order {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("-position", Self::NewestFirst), ("position", Self::OldestFirst)]
+    }
+}
 
 /// The maximum number of rows that one request reads if it filters them.
 pub(crate) const SCANNED_MAX: usize = 500;
+
+/// The maximum number of repetitions of `id`, and of the ids in one of them.
+const IDS_MAX: usize = 200;
 
 /// One page of a list.
 pub(crate) struct ListPage<T> {
@@ -29,35 +60,20 @@ pub(crate) struct ListPage<T> {
     pub(crate) page: PageRequest,
 }
 
-/// Reads a page of a view in the requested order. Each of `columns` can be filtered by the query parameter of the same
-/// name, and the parameter `id` selects rows by their keys.
-pub(crate) async fn rows<V, P>(call: &Call, allowed: &AllowedCaller<P>, columns: &[Column]) -> Result<ListPage<V>, Problem>
+/// Reads a page of the rows of a view that these filters select, in the requested order. The parameter `id` selects rows by
+/// their keys.
+pub(crate) async fn rows<V, P>(call: &Call, allowed: &AllowedCaller<P>, filters: Vec<Filter>) -> Result<ListPage<V>, Problem>
 where
     V: View + Send + 'static,
     P: Permission,
 {
-    rows_where(call, allowed, columns, Vec::new()).await
-}
-
-/// The same, with filters that the caller does not choose.
-pub(crate) async fn rows_where<V, P>(
-    call: &Call,
-    allowed: &AllowedCaller<P>,
-    columns: &[Column],
-    filters: Vec<Filter>,
-) -> Result<ListPage<V>, Problem>
-where
-    V: View + Send + 'static,
-    P: Permission,
-{
-    rows_within(call, allowed, columns, filters, allowed.rows()).await
+    rows_within(call, allowed, filters, allowed.rows()).await
 }
 
 /// The same, with the rows that the caller reaches.
 pub(crate) async fn rows_within<V, P>(
     call: &Call,
     allowed: &AllowedCaller<P>,
-    columns: &[Column],
     filters: Vec<Filter>,
     reach: RowReach,
 ) -> Result<ListPage<V>, Problem>
@@ -68,7 +84,7 @@ where
     let page = call.page(allowed)?;
     // One more row than is shown reveals whether there is more.
     let scanned_max = page.limit + 1;
-    let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, (reach, scanned_max)).await?;
+    let read = read_rows::<V>(call, page.after.as_deref(), filters, (reach, scanned_max)).await?;
     Ok(select_page(read, scanned_max, page, |_| true))
 }
 
@@ -78,7 +94,6 @@ where
 pub(crate) async fn rows_picked<V, P>(
     call: &Call,
     allowed: &AllowedCaller<P>,
-    columns: &[Column],
     filters: Vec<Filter>,
     reach: RowReach,
     keep: impl Fn(&V) -> bool,
@@ -88,7 +103,7 @@ where
     P: Permission,
 {
     let page = call.page(allowed)?;
-    let read = read_rows::<V>(call, page.after.as_deref(), columns, filters, (reach, SCANNED_MAX)).await?;
+    let read = read_rows::<V>(call, page.after.as_deref(), filters, (reach, SCANNED_MAX)).await?;
     Ok(select_page(read, SCANNED_MAX, page, keep))
 }
 
@@ -119,18 +134,16 @@ type ReadRows<V> = (Vec<V>, Option<Position>);
 async fn read_rows<V>(
     call: &Call,
     after: Option<&str>,
-    columns: &[Column],
-    mut filters: Vec<Filter>,
+    filters: Vec<Filter>,
     (reach, limit): (RowReach, usize),
 ) -> Result<ReadRows<V>, Problem>
 where
     V: View + Send + 'static,
 {
     let query = call.query();
-    filters.extend(column_filters(query, columns));
     let list = ListQuery {
         filters,
-        order: query.one_of("sort", &SORTS)?.unwrap_or(SORTS[0].1),
+        order: SortQuery::read(query)?.sort.unwrap_or(Order::NewestFirst),
         after: after.map(place).transpose()?,
         limit,
         ..list_query(query, V::NAME, if V::NAME.is_scoped() { reach } else { RowReach::Everything })?
@@ -144,21 +157,18 @@ where
 
 /// Returns a query for the rows with the requested ids and times, among those that the caller reaches.
 pub(crate) fn list_query(query: &Query, view: ViewName, reach: RowReach) -> Result<ListQuery, Problem> {
-    let ids: Vec<String> = query.texts("id").map(str::to_owned).collect();
-    Ok(ListQuery {
-        keys: (!ids.is_empty()).then_some(ids),
-        since: query.time("since")?,
-        until: query.time("until")?,
-        ..ListQuery::newest(view, reach)
-    })
+    let (IdQuery { id }, PeriodQuery { since, until }) = (IdQuery::read(query)?, PeriodQuery::read(query)?);
+    Ok(ListQuery { keys: (!id.is_empty()).then_some(id), since, until, ..ListQuery::newest(view, reach) })
 }
 
-/// Returns the filters of these columns that the request has.
-pub(crate) fn column_filters(query: &Query, columns: &[Column]) -> impl Iterator<Item = Filter> {
-    columns.iter().filter_map(|column| {
-        let values: Vec<String> = query.texts(column.as_str()).map(str::to_owned).collect();
-        (!values.is_empty()).then(|| Filter::any_of(*column, values))
-    })
+/// Returns the filter for rows with any of these values, if there are any.
+pub(crate) fn any_of(column: Column, values: Vec<String>) -> Option<Filter> {
+    (!values.is_empty()).then(|| Filter::any_of(column, values))
+}
+
+/// Returns the filters for rows with all of these values.
+pub(crate) fn all_of(column: Column, values: Vec<String>) -> impl Iterator<Item = Filter> {
+    values.into_iter().map(move |value| Filter::is(column, value))
 }
 
 /// Returns a page of items that are in memory, such as those of the catalog, in the order of their names.

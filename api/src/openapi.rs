@@ -14,8 +14,9 @@ use schemars::Schema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::as_of::AS_OF;
+use crate::as_of::AsOfQuery;
 use crate::operation::{Admission, BodyPresence, Conditional, Content, Header, Strangers, SuccessAnswer, Takes, WaitsFor, schema_of};
+use crate::paging::PageQuery;
 use crate::problem::WireProblem;
 use crate::route::{Demand, Route};
 use crate::sse::EVENT_STREAM;
@@ -273,7 +274,7 @@ fn responses(route: &Route, parts: &mut Components) -> Map<String, Value> {
             headers = &[Header::ETag, Header::Position];
             responses["200"]["headers"]["Ensue-Position"] = header_references(&[Header::Position])["Ensue-Position"].take();
         }
-        if route.operation.query.contains(&AS_OF) {
+        if route.operation.has_query(AsOfQuery::PARAMETERS) {
             headers = &[Header::ETag, Header::Position, Header::AsOf];
             responses["200"]["headers"]["Ensue-As-Of"] = header_references(&[Header::AsOf])["Ensue-As-Of"].take();
         }
@@ -317,10 +318,10 @@ fn problems(route: &Route) -> impl Iterator<Item = (u16, &'static str)> {
         (route.looks_at_conditions(), OF_CONDITIONS),
         (operation.conditional != Conditional::Nothing, OF_CONDITIONAL),
         (operation.waits_for == WaitsFor::Views, OF_WAITING),
-        (operation.query.contains(&AS_OF), OF_EARLIER),
+        (operation.has_query(AsOfQuery::PARAMETERS), OF_EARLIER),
         (operation.admission == Admission::Demanded, OF_ADMISSION),
         (operation.is_write(), OF_WRITES),
-        (operation.query.contains(&"cursor"), OF_LISTS),
+        (operation.has_query(PageQuery::PARAMETERS), OF_LISTS),
         (takes_body, OF_BODIES),
         (true, operation.refuses),
     ];

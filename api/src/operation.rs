@@ -7,6 +7,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use crate::query::{Parameter, ParameterGroups, Query};
 use crate::wire::WireList;
 
 /// The maximum number of successful answers of one operation.
@@ -29,8 +30,8 @@ pub(crate) struct Operation {
     pub(crate) id: &'static str,
     /// A summary in one line.
     pub(crate) summary: &'static str,
-    /// The query parameters.
-    pub(crate) query: &'static [&'static str],
+    /// The query parameters, in groups that are read together.
+    pub(crate) query: ParameterGroups,
     /// How unknown query parameters are handled.
     pub(crate) strangers: Strangers,
     /// The headers that it honors, in addition to those that every route honors.
@@ -53,6 +54,13 @@ pub(crate) struct Operation {
     pub(crate) gives: [Option<SuccessAnswer>; GIVEN_MAX],
     /// Problems that not every route of its kind has: the status and the code.
     pub(crate) refuses: &'static [(u16, &'static str)],
+}
+
+/// The parameter of an operation that can be tried.
+#[derive(Query)]
+pub(crate) struct DryRunQuery {
+    /// Whether to check everything and do nothing.
+    pub(crate) dry_run: bool,
 }
 
 /// The callers that get the answer to a request of another one.
@@ -283,12 +291,12 @@ impl Operation {
     }
 
     /// Creates an operation that reads a page of a list.
-    pub(crate) const fn lists<T: JsonSchema>(id: &'static str, summary: &'static str, query: &'static [&'static str]) -> Self {
+    pub(crate) const fn lists<T: JsonSchema>(id: &'static str, summary: &'static str, query: ParameterGroups) -> Self {
         Self::new(id, summary).with_query(query).gives::<WireList<T>>(200, "A page of the list.", &[Header::Link])
     }
 
     /// Sets the query parameters.
-    pub(crate) const fn with_query(self, query: &'static [&'static str]) -> Self {
+    pub(crate) const fn with_query(self, query: ParameterGroups) -> Self {
         Self { query, ..self }
     }
 
@@ -299,7 +307,12 @@ impl Operation {
 
     /// Supports dry runs.
     pub(crate) const fn can_be_tried(self) -> Self {
-        self.with_query(&["dry_run"]).gives_content(204, "A dry run: the request is valid, and nothing was changed.", Content::Nothing, &[])
+        self.with_query(&[DryRunQuery::PARAMETERS]).gives_content(
+            204,
+            "A dry run: the request is valid, and nothing was changed.",
+            Content::Nothing,
+            &[],
+        )
     }
 
     /// Sets the headers that it honors.
@@ -377,6 +390,12 @@ impl Operation {
     /// Reports whether it changes anything: the answer then names the position of the change.
     pub(crate) fn is_write(&self) -> bool {
         self.gives.iter().flatten().any(|given| given.headers.contains(&Header::Position))
+    }
+
+    /// Reports whether it has these query parameters.
+    pub(crate) fn has_query(&self, parameters: &[Parameter]) -> bool {
+        let has = |name: &str| self.query.iter().copied().flatten().any(|own| own.name == name);
+        parameters.iter().all(|parameter| has(parameter.name))
     }
 
     /// Renames it.

@@ -11,11 +11,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ensue_engine::explain::Explain;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use thiserror::Error;
 
 use crate::problem::{Outcome, Problem};
-use crate::query::{Query, bad};
+use crate::query::{FromQuery as _, ParameterRefusal, Query, QueryValue, bad};
 use crate::respond;
 use crate::sizes::LIMIT_MAX;
 use crate::wire::WireList;
@@ -26,6 +27,31 @@ pub(crate) const LIMIT_DEFAULT: usize = 50;
 const MAC_BYTES: usize = 16;
 /// The maximum length of a cursor in characters.
 const CURSOR_CHARS_MAX: usize = 1024;
+
+/// The parameters of a list in pages.
+#[derive(Query)]
+pub(crate) struct PageQuery {
+    /// The maximum number of items on a page.
+    limit: Option<Limit>,
+    /// `next` of the previous page, unchanged.
+    cursor: Option<String>,
+}
+
+/// The maximum number of items on a page.
+struct Limit(usize);
+
+impl QueryValue for Limit {
+    fn schema() -> Value {
+        json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT })
+    }
+
+    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
+        match text.parse() {
+            Ok(limit @ 1..=LIMIT_MAX) => Ok(Self(limit)),
+            Ok(_) | Err(_) => Err(bad(name, format!("must be a whole number from 1 to {LIMIT_MAX}"))),
+        }
+    }
+}
 
 /// The requested page of a list.
 #[derive(Debug)]
@@ -99,16 +125,10 @@ impl PageRequest {
     /// Parses `limit` and `cursor`; the cursor must have been issued for this path, these filters and this
     /// caller.
     pub(crate) fn of(query: &Query, key: &CursorKey, path: &str, caller: &str) -> Result<Self, Problem> {
-        let limit = match query.text("limit") {
-            None => LIMIT_DEFAULT,
-            Some(text) => match text.parse() {
-                Ok(limit @ 1..=LIMIT_MAX) => limit,
-                Ok(_) | Err(_) => return Err(bad("limit", format!("must be a whole number from 1 to {LIMIT_MAX}")).into()),
-            },
-        };
-        let bound = format!("{path}\n{caller}\n{}", query.canonical(&["limit", "cursor"]));
-        let after = query.text("cursor").map(|cursor| key.open(&bound, cursor)).transpose()?;
-        Ok(Self { limit, after, bound })
+        let PageQuery { limit, cursor } = PageQuery::read(query)?;
+        let bound = format!("{path}\n{caller}\n{}", query.canonical(PageQuery::PARAMETERS));
+        let after = cursor.map(|cursor| key.open(&bound, &cursor)).transpose()?;
+        Ok(Self { limit: limit.map_or(LIMIT_DEFAULT, |Limit(limit)| limit), after, bound })
     }
 }
 
@@ -135,7 +155,7 @@ pub(crate) fn answer_as(
 ) -> Outcome {
     let next = next.map(|place| key.seal(&page.bound, place));
     let link = next.as_ref().map(|cursor| {
-        let filters = query.encode_without(&["cursor"]);
+        let filters = query.encode_without("cursor");
         let and = if filters.is_empty() { "" } else { "&" };
         // The letters of a cursor stay as they are in a URL.
         format!("<{url}?{filters}{and}cursor={cursor}>; rel=\"next\"")
@@ -150,8 +170,17 @@ pub(crate) fn answer_as(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::{Multiplicity, Parameter, ParameterGroups};
 
-    const KNOWN: &[&str] = &["limit", "cursor", "trigger"];
+    const TRIGGER: Parameter = Parameter {
+        name: "trigger",
+        description: "A filter of the list.",
+        schema: String::schema,
+        multiplicity: Multiplicity::Once,
+        is_required: false,
+    };
+
+    const KNOWN: ParameterGroups = &[PageQuery::PARAMETERS, &[TRIGGER]];
 
     fn key() -> CursorKey {
         CursorKey::new([7; 32])

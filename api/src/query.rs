@@ -1,39 +1,23 @@
-//! Query parameters: closed lists of names, each used at most once except for the repeated ones.
+//! Query parameters: closed lists, whose parameters are each given at most once unless they can have several values.
 //!
-//! It does not know what a parameter means; each reader parses its own.
+//! It does not know what a parameter means: structs that derive [`Query`](ensue_derive::Query) declare them.
 
+mod parameter;
+
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use ensue_engine::executions::labels::LABELS_MAX;
+pub(crate) use ensue_derive::Query;
 use ensue_engine::explain::Explain;
-use ensue_engine::time::Timestamp;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
-use crate::problem::{Problem, quote};
+use crate::problem::quote;
 
-/// The parameters that can be repeated, and whose values must all apply, each with the maximum number of its repetitions.
-const REPEATED: [(&str, usize); 1] = [("label", LABELS_MAX)];
+pub(crate) use parameter::{ColumnText, FromQuery, Multiplicity, Parameter, QueryField, QueryValue, VALUES_MAX, Word, words};
 
-/// The parameters that can have several values, one of which must apply: repeated, or separated by commas. Each
-/// with the maximum number of its repetitions, and of the values in one of them.
-pub(crate) const SEVERAL: [(&str, usize); 10] = [
-    ("id", IDS_MAX),
-    ("by", VALUES_MAX),
-    ("kind", VALUES_MAX),
-    ("status", VALUES_MAX),
-    ("outcome", VALUES_MAX),
-    ("action", VALUES_MAX),
-    ("rule", VALUES_MAX),
-    ("trigger", VALUES_MAX),
-    ("what", VALUES_MAX),
-    ("verdict", VALUES_MAX),
-];
-
-/// The maximum number of repetitions of `id`, and of the ids in one of them.
-pub(crate) const IDS_MAX: usize = 200;
-/// The maximum number of repetitions of another filter, and of the values in one of them.
-pub(crate) const VALUES_MAX: usize = 20;
+/// Groups of parameters.
+pub(crate) type ParameterGroups = &'static [&'static [Parameter]];
 
 /// Why a request's parameters are rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Explain)]
@@ -47,7 +31,7 @@ pub(crate) enum ParameterRefusal {
         /// The given name.
         name: String,
         /// The known names.
-        known: &'static [&'static str],
+        known: Vec<&'static str>,
     },
     /// It is given more than once.
     #[error("the parameter `{0}` is given more than once")]
@@ -79,112 +63,89 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Parses a query; every name must be a known one.
-    pub(crate) fn parse(raw: Option<&str>, known: &'static [&'static str]) -> Result<Self, ParameterRefusal> {
+    /// Parses a query; every parameter must be a known one.
+    pub(crate) fn parse(raw: Option<&str>, known: ParameterGroups) -> Result<Self, ParameterRefusal> {
         let mut query = Self::default();
-        let mut repetitions = [0; SEVERAL.len()];
-        let mut all = [0; REPEATED.len()];
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode_component(name).unwrap_or_else(|| name.to_owned());
-            let Some(known_name) = known.iter().copied().find(|known| *known == name) else {
-                return Err(ParameterRefusal::Unknown { name: quote(&name), known });
+            let Some(parameter) = known.iter().copied().flatten().find(|known| known.name == name) else {
+                return Err(ParameterRefusal::Unknown { name: quote(&name), known: names(known).collect() });
             };
-            let several = SEVERAL.iter().zip(&mut repetitions).find(|((name, _), _)| *name == known_name);
-            let repeated = REPEATED.iter().zip(&mut all).find(|((name, _), _)| *name == known_name);
-            if query.text(known_name).is_some() && several.is_none() && repeated.is_none() {
-                return Err(ParameterRefusal::Doubled(quote(&name)));
-            }
-            if let Some(((_, most), count)) = repeated {
-                *count += 1;
-                if *count > *most {
-                    return Err(bad(known_name, format!("is given more than {most} times, which is the limit")));
+            let count = counts.entry(parameter.name).or_default();
+            *count += 1;
+            match parameter.multiplicity {
+                Multiplicity::Once | Multiplicity::List if *count > 1 => return Err(ParameterRefusal::Doubled(quote(&name))),
+                Multiplicity::Repeated(most) if *count > most => {
+                    return Err(bad(parameter.name, format!("is given more than {most} times, which is the limit")));
                 }
+                Multiplicity::Once | Multiplicity::List | Multiplicity::Repeated(_) | Multiplicity::Several(_) => {}
             }
             let value = decode_component(value).filter(|value| !value.contains('\0'));
-            let value = value.ok_or_else(|| bad(known_name, "is not UTF-8 text without NUL"))?;
-            let Some(((_, most), repeated)) = several else {
-                query.values.push((known_name, value));
-                continue;
-            };
-            *repeated += 1;
-            if *repeated > *most {
-                return Err(bad(known_name, format!("is given more than {most} times; separate its values by commas")));
+            let value = value.ok_or_else(|| bad(parameter.name, "is not UTF-8 text without NUL"))?;
+            if let Multiplicity::Several(most) = parameter.multiplicity {
+                if *count > most {
+                    return Err(bad(parameter.name, format!("is given more than {most} times; separate its values by commas")));
+                }
+                if value.split(',').count() > most {
+                    let why = format!("has more than {most} values separated by commas; repeat the parameter for the others");
+                    return Err(bad(parameter.name, why));
+                }
             }
-            if value.split(',').count() > *most {
-                return Err(bad(
-                    known_name,
-                    format!("has more than {most} values separated by commas; repeat the parameter for the others"),
-                ));
+            match parameter.multiplicity {
+                Multiplicity::Once | Multiplicity::Repeated(_) => query.values.push((parameter.name, value)),
+                Multiplicity::List | Multiplicity::Several(_) => {
+                    query.values.extend(value.split(',').map(|value| (parameter.name, value.to_owned())));
+                }
             }
-            query.values.extend(value.split(',').map(|value| (known_name, value.to_owned())));
         }
         Ok(query)
     }
 
     /// Returns a parameter's text.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    fn text(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns all values of a parameter.
-    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+    fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
         self.values.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Returns the name of the first of these parameters that the request has.
+    pub(crate) fn first_of(&self, groups: ParameterGroups) -> Option<&'static str> {
+        names(groups).find(|name| self.text(name).is_some())
+    }
+
     /// Parses a parameter's value; `what` ends the sentence "the parameter is not …".
-    pub(crate) fn parse_value<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, Problem> {
-        let Some(text) = self.text(name) else { return Ok(None) };
-        match text.parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(bad(name, format!("is `{}`, which is not {what}", quote(text))).into()),
-        }
-    }
-
-    /// Parses a parameter that is a time.
-    pub(crate) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
-        self.parse_value(name, "a time such as 2026-03-28T09:00:00Z")
-    }
-
-    /// Returns the value of a parameter that must be one of a closed list.
-    pub(crate) fn one_of<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Option<T>, Problem> {
-        Ok(self.text(name).map(|text| one_of(name, text, values)).transpose()?)
-    }
-
-    /// Returns the values of a parameter, each of which must be one of a closed list.
-    pub(crate) fn each_of<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Vec<T>, ParameterRefusal> {
-        self.texts(name).map(|text| one_of(name, text, values)).collect()
-    }
-
-    /// Returns the values of a parameter that can be given once, with its values separated by commas. Each must be one
-    /// of a closed list.
-    pub(crate) fn list_of<T: Copy>(&self, name: &'static str, values: &[(&'static str, T)]) -> Result<Vec<T>, ParameterRefusal> {
-        self.text(name).into_iter().flat_map(|texts| texts.split(',')).map(|text| one_of(name, text, values)).collect()
+    pub(crate) fn parse_value<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, ParameterRefusal> {
+        self.text(name).map(|text| text.parse().map_err(|_| parameter::not(name, text, what))).transpose()
     }
 
     /// Returns all parameters in the order of the known names, except those in `without`: the text that a
     /// cursor is bound to.
-    pub(crate) fn canonical(&self, without: &[&str]) -> String {
-        let mut values: Vec<_> = self.values.iter().filter(|(name, _)| !without.contains(name)).collect();
+    pub(crate) fn canonical(&self, without: &[Parameter]) -> String {
+        let mut values: Vec<_> = self.values.iter().filter(|(name, _)| without.iter().all(|other| other.name != *name)).collect();
         values.sort();
         values.iter().map(|(name, value)| format!("{name}={}:{value}\n", value.len())).collect()
     }
 
-    /// Returns all parameters as they are written in a URL, except those in `without`.
-    pub(crate) fn encode_without(&self, without: &[&str]) -> String {
-        let pairs = self.values.iter().filter(|(name, _)| !without.contains(name));
+    /// Returns all parameters as they are written in a URL, except the one named `without`.
+    pub(crate) fn encode_without(&self, without: &str) -> String {
+        let pairs = self.values.iter().filter(|(name, _)| *name != without);
         pairs.map(|(name, value)| format!("{name}={}", encode_component(value))).collect::<Vec<_>>().join("&")
     }
 }
 
-fn one_of<T: Copy>(name: &'static str, text: &str, values: &[(&'static str, T)]) -> Result<T, ParameterRefusal> {
-    match values.iter().find(|(known, _)| *known == text) {
-        Some((_, value)) => Ok(*value),
-        None => {
-            let known: Vec<&str> = values.iter().map(|(known, _)| *known).collect();
-            Err(bad(name, format!("is `{}`; it must be one of `{}`", quote(text), known.join("`, `"))))
-        }
-    }
+/// Returns the names of the parameters of these groups, as an error lists them.
+pub(crate) fn backticked(groups: ParameterGroups) -> String {
+    names(groups).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the names of the parameters of these groups.
+fn names(groups: ParameterGroups) -> impl Iterator<Item = &'static str> {
+    groups.iter().copied().flatten().map(|parameter| parameter.name)
 }
 
 /// Returns the error for an invalid value; `why` continues the sentence "the parameter `x`".
@@ -206,12 +167,52 @@ pub(crate) fn decode_component(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const KNOWN: &[&str] = &["limit", "source", "trigger"];
+    /// Parameters with one value, with several, and with some that must all apply.
+    #[derive(Debug, Query)]
+    struct ExampleQuery {
+        /// The maximum number.
+        #[query(what = "a number of items")]
+        limit: Option<u64>,
+        /// The source.
+        source: Option<String>,
+        /// The triggers.
+        trigger: Vec<String>,
+        /// The ids.
+        #[query(several = 200)]
+        id: Vec<String>,
+        /// The labels.
+        #[query(repeated = 16)]
+        label: Vec<String>,
+        /// The colours.
+        #[query(list)]
+        colour: Vec<Colour>,
+        /// Whether it is open.
+        open: bool,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Colour {
+        Red,
+        Blue,
+    }
+
+    impl Word for Colour {
+        fn words() -> Vec<(&'static str, Self)> {
+            vec![("red", Self::Red), ("blue", Self::Blue)]
+        }
+    }
+
+    const KNOWN: ParameterGroups = &[ExampleQuery::PARAMETERS];
+
+    fn read(raw: &str) -> Result<ExampleQuery, ParameterRefusal> {
+        ExampleQuery::read(&Query::parse(Some(raw), KNOWN)?)
+    }
 
     #[test]
     fn unknown_parameter_error_lists_the_known_ones() {
-        let refusal = Query::parse(Some("limit=1&colour=red"), KNOWN).unwrap_err();
-        assert_eq!(refusal.to_string(), "there is no parameter `colour` here; the parameters are `limit`, `source`, `trigger`");
+        let refusal = Query::parse(Some("limit=1&size=3"), KNOWN).unwrap_err();
+        let known = "`limit`, `source`, `trigger`, `id`, `label`, `colour`, `open`";
+        assert_eq!(refusal.to_string(), format!("there is no parameter `size` here; the parameters are {known}"));
         assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path has no parameters");
     }
 
@@ -224,26 +225,22 @@ mod tests {
 
     #[test]
     fn repeatable_parameter_may_occur_several_times() {
-        let query = Query::parse(Some("label=site%3Deu&limit=1&label=team=web"), &["label", "limit"]).unwrap();
+        let query = Query::parse(Some("label=site%3Deu&limit=1&label=team=web"), KNOWN).unwrap();
         assert_eq!(query.texts("label").collect::<Vec<_>>(), ["site=eu", "team=web"]);
-        let other = Query::parse(Some("label=team=web&label=site=eu&limit=1"), &["label", "limit"]).unwrap();
+        let other = Query::parse(Some("label=team=web&label=site=eu&limit=1"), KNOWN).unwrap();
         assert_eq!(query.canonical(&[]), other.canonical(&[]));
         let labels = |count: usize| vec!["label=site=eu,us"; count].join("&");
-        assert_eq!(Query::parse(Some(&labels(LABELS_MAX)), &["label"]).unwrap().texts("label").count(), LABELS_MAX);
-        let refused = Query::parse(Some(&labels(LABELS_MAX + 1)), &["label"]).unwrap_err();
+        assert_eq!(Query::parse(Some(&labels(16)), KNOWN).unwrap().texts("label").count(), 16);
+        let refused = Query::parse(Some(&labels(16 + 1)), KNOWN).unwrap_err();
         assert_eq!(refused.to_string(), "the parameter `label` is given more than 16 times, which is the limit");
     }
 
     #[test]
     fn several_values_are_repeated_or_separated_by_commas() {
-        let known: &[&str] = &["id", "status"];
-        let apart = Query::parse(Some("status=failed&status=queued"), known).unwrap();
-        let together = Query::parse(Some("status=queued%2Cfailed"), known).unwrap();
-        assert_eq!(apart.texts("status").collect::<Vec<_>>(), ["failed", "queued"]);
+        let apart = Query::parse(Some("trigger=b&trigger=a"), KNOWN).unwrap();
+        let together = Query::parse(Some("trigger=a%2Cb"), KNOWN).unwrap();
+        assert_eq!(apart.texts("trigger").collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(apart.canonical(&[]), together.canonical(&[]));
-        assert_eq!(apart.each_of("status", &[("failed", 1), ("queued", 2)]), Ok(vec![1, 2]));
-        let refused = apart.each_of("status", &[("failed", 1)]).unwrap_err();
-        assert_eq!(refused.to_string(), "the parameter `status` is `queued`; it must be one of `failed`");
     }
 
     #[test]
@@ -255,13 +252,31 @@ mod tests {
         assert_eq!(refused.to_string(), "the parameter `trigger` is given more than 20 times; separate its values by commas");
         let listed = |name: &str, count: usize| format!("{name}={}", vec!["a"; count].join("%2C"));
         for (name, most) in [("trigger", 20), ("id", 200)] {
-            let known: &[&str] = &["id", "trigger"];
-            assert_eq!(Query::parse(Some(&listed(name, most)), known).unwrap().texts(name).count(), most);
-            let refused = Query::parse(Some(&listed(name, most + 1)), known).unwrap_err();
+            assert_eq!(Query::parse(Some(&listed(name, most)), KNOWN).unwrap().texts(name).count(), most);
+            let refused = Query::parse(Some(&listed(name, most + 1)), KNOWN).unwrap_err();
             let why = format!("has more than {most} values separated by commas; repeat the parameter for the others");
             assert_eq!(refused.to_string(), format!("the parameter `{name}` {why}"));
-            assert_eq!(Query::parse(Some(&repeated(name, "a,b", most)), known).unwrap().texts(name).count(), 2 * most);
+            assert_eq!(Query::parse(Some(&repeated(name, "a,b", most)), KNOWN).unwrap().texts(name).count(), 2 * most);
         }
+    }
+
+    #[test]
+    fn list_is_given_once() {
+        assert_eq!(read("colour=blue,red").unwrap().colour, [Colour::Blue, Colour::Red]);
+        assert!(matches!(read("colour=blue&colour=red"), Err(ParameterRefusal::Doubled(_))));
+        let refused = read("colour=blue,green").unwrap_err();
+        assert_eq!(refused.to_string(), "the parameter `colour` is `green`; it must be one of `red`, `blue`");
+    }
+
+    #[test]
+    fn fields_have_the_values_of_their_parameters() {
+        let given = read("limit=3&source=&trigger=a,b&id=1&label=site%3Deu,us&open=true").unwrap();
+        assert_eq!((given.limit, given.source.as_deref(), given.open), (Some(3), Some(""), true));
+        assert_eq!((given.trigger, given.id, given.label), (vec!["a".into(), "b".into()], vec!["1".into()], vec!["site=eu,us".into()]));
+        let none = read("").unwrap();
+        assert_eq!((none.limit, none.source, none.open, none.colour), (None, None, false, vec![]));
+        let refused = read("limit=-1").unwrap_err();
+        assert_eq!(refused.to_string(), "the parameter `limit` is `-1`, which is not a number of items");
     }
 
     #[test]

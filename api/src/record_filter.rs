@@ -5,16 +5,46 @@ use ensue_engine::ids::Id;
 use ensue_engine::record::{Actor, Record, StreamId};
 use ensue_engine::time::Timestamp;
 
-use crate::problem::Problem;
-use crate::query::Query;
+use crate::listing::PeriodQuery;
+use crate::query::{FromQuery as _, ParameterGroups, ParameterRefusal, Query, QueryValue as _, Word};
 
-/// The parameters by which records are selected, except for times.
-pub(crate) const BY: [&str; 4] = ["kind", "actor", "stream", "root"];
+/// The parameter that selects records by their kinds.
+#[derive(Query)]
+pub(crate) struct KindQuery {
+    /// Only records of one of these kinds. With a filter, a request examines at most 10,000 records, so a page may hold fewer
+    /// than `limit` and still have a `next`.
+    #[query(schema = String::schema())]
+    kind: Vec<RecordKind>,
+}
+
+/// The other parameters that select records, except for times.
+#[derive(Query)]
+pub(crate) struct RecordQuery {
+    /// Only records that this actor asked for, such as `token/ana`.
+    actor: Option<String>,
+    /// Only records of this stream, such as `execution/` and an id.
+    stream: Option<String>,
+    /// Only records that were caused, directly or not, by the record with this id, and that record.
+    root: Option<Id>,
+}
+
+/// The kind of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordKind(&'static str);
+
+impl Word for RecordKind {
+    fn words() -> Vec<(&'static str, Self)> {
+        Fact::KINDS.iter().map(|(kind, _)| (*kind, Self(kind))).collect()
+    }
+}
+
+/// All parameters that select records.
+const SELECTING: ParameterGroups = &[KindQuery::PARAMETERS, RecordQuery::PARAMETERS, PeriodQuery::PARAMETERS];
 
 /// The records that a caller asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordFilter {
-    kinds: Vec<String>,
+    kinds: Vec<RecordKind>,
     actor: Option<String>,
     stream: Option<String>,
     root: Option<Id>,
@@ -39,18 +69,11 @@ impl From<&Record> for RecordParts {
 
 impl RecordFilter {
     /// Returns `None` if all records are wanted.
-    pub(crate) fn of(query: &Query) -> Result<Option<Self>, Problem> {
-        query.each_of("kind", Fact::KINDS)?;
-        let wanted = Self {
-            kinds: query.texts("kind").map(str::to_owned).collect(),
-            actor: query.text("actor").map(str::to_owned),
-            stream: query.text("stream").map(str::to_owned),
-            root: query.parse_value("root", "an id")?,
-            since: query.time("since")?,
-            until: query.time("until")?,
-        };
-        let has_any = BY.iter().chain(&["since", "until"]).any(|name| query.text(name).is_some());
-        Ok(has_any.then_some(wanted))
+    pub(crate) fn of(query: &Query) -> Result<Option<Self>, ParameterRefusal> {
+        let KindQuery { kind: kinds } = KindQuery::read(query)?;
+        let RecordQuery { actor, stream, root } = RecordQuery::read(query)?;
+        let PeriodQuery { since, until } = PeriodQuery::read(query)?;
+        Ok(query.first_of(SELECTING).map(|_| Self { kinds, actor, stream, root, since, until }))
     }
 
     /// Returns true if the record is wanted.
@@ -66,7 +89,7 @@ impl RecordFilter {
     }
 
     fn has_parts(&self, kind: &str, root: Id, stream: &StreamId, actor: &Actor) -> bool {
-        (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
+        (self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted.0 == kind))
             && self.root.is_none_or(|wanted| root == wanted)
             && self.stream.as_ref().is_none_or(|wanted| stream.to_string() == *wanted)
             && self.actor.as_ref().is_none_or(|wanted| actor.to_string() == *wanted)

@@ -10,8 +10,6 @@ use crate::operation::{Content, Keying, Operation, WaitsFor};
 pub const BASE: &str = "/api/v1";
 /// The path of the inquiries; each one is at its id below it.
 pub const INQUIRIES: &str = "/api/v1/inquiries";
-/// The operation that lists inquiries.
-pub(crate) const INQUIRY_LIST: &str = "inquiry_list";
 
 /// The routes that need no token; every other route needs one. The files of the page need no token either. They are not routes:
 /// `page.rs` has them.

@@ -1,7 +1,8 @@
-//! Derive macros: what an error tells people, and the names of an enum's variants.
+//! Derive macros: what an error tells people, the names of an enum's variants, and the query parameters of the API.
 
 mod explain;
 mod names;
+mod query;
 mod sparse;
 mod wire;
 
@@ -27,6 +28,26 @@ pub fn derive_explain(input: proc_macro::TokenStream) -> proc_macro::TokenStream
 pub fn derive_names(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
     names::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
+}
+
+/// Derives the query parameters of an operation of the API, or a group of them that operations share, from a struct:
+/// `PARAMETERS`, which declares them, and `FromQuery`, which reads them.
+///
+/// Each field is the parameter of its name, and its doc comment is the description. Its type is an `Option`, a
+/// `Vec`, whose values are repeated or separated by commas, or a `bool`, which is false by default. The attribute
+/// `#[query(…)]` of a field has these entries:
+///
+/// - `several = MAX`: how many values a `Vec` may have, instead of `VALUES_MAX`
+/// - `repeated = MAX`: the values are repeated, all must apply, and a comma is a part of a value
+/// - `list`: the parameter is given once, with its values separated by commas
+/// - `schema = …`: the JSON Schema of a value, instead of that of its type
+/// - `what = "a position"`: the value is parsed with `FromStr`; this ends the error "is `x`, which is not …"
+/// - `required = "must be given"`: the field has the value itself; this ends the error of a request without it
+/// - `column`: it filters the column of its name, in `filters`
+#[proc_macro_derive(Query, attributes(query))]
+pub fn derive_query(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    query::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
 }
 
 /// Derives the named traits and `JsonSchema` for a type of the API. Each field of an engine type gets the

@@ -22,12 +22,14 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::Routes;
+use super::installed_packs::PackQuery;
 use crate::api::Api;
 use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::execution_ends::EndState;
 use crate::listing;
 use crate::operation::{BodyPresence, Header, HonoredHeader, Operation, Takes, schema_of};
+use crate::paging::PageQuery;
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, Permission};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, WriteOutcome};
@@ -53,7 +55,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ActionsRead>(
         "/actions",
         list,
-        Operation::lists::<WireAction>("action_list", "Lists actions", &["pack", "limit", "cursor"]),
+        Operation::lists::<WireAction>("action_list", "Lists actions", &[PackQuery::PARAMETERS, PageQuery::PARAMETERS]),
     );
     routes.get::<ActionsRead>("/actions/{ref}", get, Operation::shows::<WireAction>("action_get", "Returns an action with its parameters"));
     routes.post::<ActionsExecute>(
@@ -80,9 +82,8 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists actions.
 pub(super) async fn list(allowed: AllowedCaller<ActionsRead>, call: Call) -> Outcome {
-    let query = call.query();
     let catalog = call.api().ports.installed.current();
-    let pack = query.text("pack").map(str::to_owned);
+    let PackQuery { pack } = call.parameters()?;
     let of_pack = catalog.actions().values().filter(|action| pack.as_ref().is_none_or(|pack| action.name.pack().as_str() == pack));
     let of_pack = of_pack.filter(|action| allowed.includes(&Target::of_action(action.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, |action| action.name.to_string())?;

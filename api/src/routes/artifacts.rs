@@ -20,8 +20,9 @@ use super::Routes;
 use crate::api::Api;
 use crate::auth::{AllowedCaller, Proof as _};
 use crate::call::Call;
-use crate::listing;
+use crate::listing::{self, SortQuery};
 use crate::operation::{Content, Header, HonoredHeader, Operation};
+use crate::paging::PageQuery;
 use crate::permissions::{ArtifactsRead, ExecutionsRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::queues::QueueName;
@@ -59,7 +60,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireArtifact>(
             "artifact_list",
             "Lists the files that an execution's attempts created as artifacts, newest first",
-            &["sort", "limit", "cursor"],
+            &[SortQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .sees_views(),
     );
@@ -81,7 +82,7 @@ pub(super) async fn list(allowed: AllowedCaller<ArtifactsRead>, call: Call) -> O
     let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     let filters = vec![Filter::is(Column::Execution, id.to_string())];
-    let listed = listing::rows_where::<Artifact, _>(&call, &allowed, &[], filters).await?;
+    let listed = listing::rows::<Artifact, _>(&call, &allowed, filters).await?;
     let items = call
         .api()
         .threads

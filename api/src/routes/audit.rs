@@ -10,7 +10,6 @@ use bytes::Bytes;
 use ensue_engine::access::audit::facts::ExportMade;
 use ensue_engine::command::Ask;
 use ensue_engine::explain::Explain;
-use ensue_engine::fact::Fact;
 use ensue_engine::record::{Digest, Position, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_views::store::{Filter, LIST_ROWS_MAX, ListQuery};
@@ -24,19 +23,18 @@ use super::Routes;
 use crate::api::Api;
 use crate::auth::{AllowedCaller, Lasting as _};
 use crate::call::Call;
-use crate::listing;
+use crate::listing::{self, PeriodQuery};
 use crate::operation::{Content, Header, Operation, schema_of};
+use crate::paging::PageQuery;
 use crate::permissions::AuditRead;
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
-use crate::query::{Query, bad};
+use crate::query::{ColumnText, Query, bad};
 use crate::queues::QueueName;
+use crate::record_filter::RecordKind;
 use crate::respond;
 use crate::wire::WireList;
 use crate::wire::audit::{KnownNames, WireAuditEntry};
-
-/// The operation that lists the audit.
-pub(crate) const AUDIT_LIST: &str = "audit_list";
 
 /// The media type of a page.
 const JSON: &str = "application/json";
@@ -71,13 +69,24 @@ enum ExportError {
     Failed,
 }
 
+/// The parameters that select rows, except for times.
+#[derive(Query)]
+struct AuditFilter {
+    /// Only what this actor did: the name of an identity or a token, or `operator`.
+    actor: Option<String>,
+    /// Only records of one of these kinds.
+    what: Vec<RecordKind>,
+    /// Only what is about this thing: the stream of a record, such as `key/release.deploy_token` or `identity/ana`.
+    of: Option<String>,
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<AuditRead>(
         "/audit",
         list,
-        Operation::new(AUDIT_LIST, "Lists what callers did and what was refused to them, newest first, or exports it")
-            .with_query(&["actor", "what", "of", "since", "until", "limit", "cursor"])
+        Operation::new("audit_list", "Lists what callers did and what was refused to them, newest first, or exports it")
+            .with_query(&[AuditFilter::PARAMETERS, PeriodQuery::PARAMETERS, PageQuery::PARAMETERS])
             .gives_content(
                 200,
                 "A page of the list, or all rows as lines of JSON or as CSV.",
@@ -94,10 +103,8 @@ pub(super) async fn list(allowed: AllowedCaller<AuditRead>, call: Call) -> Outco
     let media = call.choose_media_type(&[JSON, NDJSON, CSV])?;
     let wanted = AuditQuery::of(&call)?;
     if media != JSON {
-        for paging in ["limit", "cursor"] {
-            if call.query().text(paging).is_some() {
-                return Err(bad(paging, "does not apply to an export, which has all rows").into());
-            }
+        if let Some(paging) = call.query().first_of(&[PageQuery::PARAMETERS]) {
+            return Err(bad(paging, "does not apply to an export, which has all rows").into());
         }
         return export(allowed, &call, wanted, if media == CSV { ExportFormat::Csv } else { ExportFormat::Lines });
     }
@@ -127,20 +134,19 @@ struct AuditQuery {
 
 impl AuditQuery {
     fn of(call: &Call) -> Result<Self, Problem> {
-        let (query, names) = (call.query(), KnownNames::of(&*call.api().ports.access));
-        query.each_of("what", Fact::KINDS)?;
-        let mut wanted = Self { query: listing::list_query(query, AuditEntry::NAME, RowReach::Everything)?, filters: BTreeMap::new() };
+        let (asked, names): (AuditFilter, _) = (call.parameters()?, KnownNames::of(&*call.api().ports.access));
+        let mut wanted =
+            Self { query: listing::list_query(call.query(), AuditEntry::NAME, RowReach::Everything)?, filters: BTreeMap::new() };
         let times: [(&'static str, Option<Timestamp>); 2] = [("since", wanted.query.since), ("until", wanted.query.until)];
         wanted.filters.extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), time?.to_string()))));
-        if let Some(actor) = query.text("actor") {
+        if let Some(actor) = &asked.actor {
             wanted.add(Column::Actor, vec![names.actor(actor)]);
         }
-        let kinds: Vec<String> = query.texts("what").map(str::to_owned).collect();
-        if !kinds.is_empty() {
-            wanted.add(Column::What, kinds);
+        if !asked.what.is_empty() {
+            wanted.add(Column::What, asked.what.iter().map(ColumnText::to_text).collect());
         }
-        if query.text("of").is_some() {
-            wanted.add_stream(stream(query, &names)?);
+        if let Some(of) = &asked.of {
+            wanted.add_stream(stream(of, &names)?);
         }
         Ok(wanted)
     }
@@ -169,8 +175,7 @@ impl AuditQuery {
 }
 
 /// Parses the thing of which rows are wanted; `None` if no identity or token has its name.
-fn stream(query: &Query, names: &KnownNames<'_>) -> Result<Option<StreamId>, Problem> {
-    let text = query.text("of").unwrap_or_default();
+fn stream(text: &str, names: &KnownNames<'_>) -> Result<Option<StreamId>, Problem> {
     match (names.stream(text), text.split_once('/')) {
         (Some(stream), _) => Ok(Some(stream)),
         (None, Some(("identity" | "token", _))) => Ok(None),

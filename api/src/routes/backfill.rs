@@ -30,7 +30,7 @@ use crate::auth::AllowedCaller;
 use crate::body;
 use crate::call::Call;
 use crate::deliveries;
-use crate::operation::Operation;
+use crate::operation::{DryRunQuery, Operation};
 use crate::permissions::{Permission as _, RulesRead, RulesWrite};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Outcome, Problem};
@@ -87,7 +87,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/rules/{ref}/backfill",
         backfill,
         Operation::new("rule_backfill", "Runs a scheduled rule for the times in a past range that did not fire")
-            .with_query(&["dry_run"])
+            .with_query(&[DryRunQuery::PARAMETERS])
             .takes_json::<WireBackfill>(r#"{"since": "2026-03-01T00:00:00Z", "until": "2026-03-08T00:00:00Z"}"#)
             .gives::<WireList<WireMadeUpFor>>(200, "Each time with its event; events that existed before are not created again.", &[])
             .refuses(&[(409, "backfill_refused"), (422, "backfill_refused")])

@@ -20,16 +20,18 @@ use thiserror::Error;
 
 use super::Routes;
 use super::actions::asked_before;
-use super::executions;
+use super::executions::{self, ExecutionQuery, FailureQuery};
 use super::reruns::{self, RightsOf};
 use crate::api::Api;
 use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::{Call, Nothing};
-use crate::operation::{BodyPresence, Header, Operation, Takes, schema_of};
+use crate::listing::{IdQuery, PeriodQuery};
+use crate::operation::{BodyPresence, DryRunQuery, Header, Operation, Takes, schema_of};
+use crate::paging::PageQuery;
 use crate::permissions::{ActionsExecute, ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
-use crate::query::bad;
+use crate::query::{ParameterGroups, Query, backticked, bad};
 use crate::wire::WireList;
 use crate::wire::bulk::{WireChanged, WireRefused};
 use crate::wire::executions::WireRerun;
@@ -38,38 +40,36 @@ use crate::wire::executions::WireRerun;
 const AT_ONCE: usize = 16;
 
 /// The filters that select the executions.
-const FILTERS: [&str; 11] =
-    ["id", "status", "action", "rule", "label", "correlation", "parent", "rerun_of", "error_kind", "since", "until"];
+const FILTERS: ParameterGroups = &[IdQuery::PARAMETERS, ExecutionQuery::PARAMETERS, FailureQuery::PARAMETERS, PeriodQuery::PARAMETERS];
+
+/// The parameter of a rerun.
+#[derive(Query)]
+struct AgainQuery {
+    /// Whether executions that were already rerun are rerun again. Without it, they are left out.
+    again: bool,
+}
 
 /// The request has no filter that selects executions.
 #[derive(Debug, Error, Explain)]
 #[error("refusing to change all executions: give at least one filter")]
 #[explain(slug = "bad-parameter", fault = Malformed,
-    hint = format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))]
+    hint = format!("give at least one of {}", backticked(FILTERS)))]
 struct FilterMissing;
 
 /// The query parameters: those that select the executions, those that control how they are read, and, only for
 /// a rerun, the one that decides whether executions that were already rerun are included.
-const MANY_AGAIN: &[&str] = &[
-    "id",
-    "status",
-    "action",
-    "rule",
-    "label",
-    "correlation",
-    "parent",
-    "rerun_of",
-    "error_kind",
-    "since",
-    "until",
-    "limit",
-    "cursor",
-    "dry_run",
-    "again",
+const MANY_AGAIN: ParameterGroups = &[
+    IdQuery::PARAMETERS,
+    ExecutionQuery::PARAMETERS,
+    FailureQuery::PARAMETERS,
+    PeriodQuery::PARAMETERS,
+    PageQuery::PARAMETERS,
+    DryRunQuery::PARAMETERS,
+    AgainQuery::PARAMETERS,
 ];
 
 /// The same without that last parameter.
-const MANY: &[&str] = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
+const MANY: ParameterGroups = MANY_AGAIN.split_at(MANY_AGAIN.len() - 1).0;
 
 /// Describes an operation that changes the executions of a page of a list.
 const fn changes_many(id: &'static str, summary: &'static str) -> Operation {
@@ -126,7 +126,7 @@ pub(super) async fn resume(allowed: AllowedCaller<ExecutionsPause>, mut call: Ca
 
 /// Reruns executions that have ended.
 pub(super) async fn rerun(allowed: AllowedCaller<ExecutionsRerun>, mut call: Call) -> Outcome {
-    if call.query().text("until").is_none() {
+    if call.parameters::<PeriodQuery>()?.until.is_none() {
         return Err(bad(
             "until",
             "must be given: only executions that were requested before this time are rerun, not the reruns themselves",
@@ -135,9 +135,9 @@ pub(super) async fn rerun(allowed: AllowedCaller<ExecutionsRerun>, mut call: Cal
     }
     call.admission()?;
     let wanted: WireRerun = call.json_or_nothing().await?;
-    let again = call.query().one_of("again", &[("true", Again::Yes), ("false", Again::No)])?.unwrap_or(Again::No);
+    let AgainQuery { again } = call.parameters()?;
     let runs = AllowedCaller::<ActionsExecute>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
-    each(&allowed, &call, BulkChange::Rerun(wanted, again, runs)).await
+    each(&allowed, &call, BulkChange::Rerun(wanted, if again { Again::Yes } else { Again::No }, runs)).await
 }
 
 /// The change to make to each execution.
@@ -177,7 +177,7 @@ struct BulkResult {
 
 /// Changes each execution of the requested page, and returns the results in their order.
 async fn each<P: Permission>(allowed: &AllowedCaller<P>, call: &Call, change: BulkChange) -> Outcome {
-    if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
+    if call.query().first_of(FILTERS).is_none() {
         return Err(FilterMissing.into());
     }
     // The response lists the executions.
@@ -185,7 +185,7 @@ async fn each<P: Permission>(allowed: &AllowedCaller<P>, call: &Call, change: Bu
     let listed = executions::read_page(call, allowed, allowed.rows().and(&sees.rows())).await?;
     let asked = BulkRequest { api: call.api().clone(), by: call.on_behalf(allowed)?, change, is_dry: call.is_dry_run()? };
     let asked = Arc::new(asked);
-    let with_steps = call.query().text("parent").is_some();
+    let with_steps = call.parameters::<ExecutionQuery>()?.parent.is_some();
     let meant: Vec<(ExecutionId, Status)> = listed
         .items
         .iter()

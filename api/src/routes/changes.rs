@@ -16,20 +16,19 @@ use super::Routes;
 use crate::auth::{KnownCaller, Proof as _, Reaches};
 use crate::call::Call;
 use crate::changes::{Follower, RecentChanges, Since, WantedChanges};
+use crate::listing::IdQuery;
 use crate::operation::{Content, HonoredHeader, Operation, schema_of};
 use crate::ports::{Access, Credential};
 use crate::problem::{Outcome, Problem};
-use crate::routes::streams::place;
+use crate::query::{Query, Word};
+use crate::routes::streams::{AfterQuery, place};
 use crate::sse::{CHECK_EVERY, CloseAs, EVENT_STREAM, StreamFormat, StreamInterruption, StreamLine};
 use crate::stream_message::StreamMessage;
 use crate::streams::RETRY_MILLIS;
 use crate::wire::changes::WireChanges;
 
-/// The operation of the stream of changes.
-pub(crate) const CHANGE_STREAM: &str = "change_stream";
-
 /// The kinds of things, each with the permission to see them.
-pub(crate) const KINDS: [(&str, (ChangedKind, Permission)); 15] = [
+const KINDS: [(&str, (ChangedKind, Permission)); 15] = [
     ("events", (ChangedKind::Events, Permission::EventsRead)),
     ("enforcements", (ChangedKind::Enforcements, Permission::EnforcementsRead)),
     ("executions", (ChangedKind::Executions, Permission::ExecutionsRead)),
@@ -54,14 +53,32 @@ const PLACE_EVERY: Duration = Duration::from_secs(15);
 /// How many messages wait for a caller that reads slowly; further changes are merged meanwhile.
 const WAITING_MAX: usize = 1;
 
+/// The parameter that selects the changes.
+#[derive(Query)]
+struct ChangesQuery {
+    /// The kinds of things, separated by commas. Without it, those up to `timers` that the caller may see.
+    #[query(list)]
+    of: Vec<NamedKind>,
+}
+
+/// One of [`KINDS`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct NamedKind((&'static str, (ChangedKind, Permission)));
+
+impl Word for NamedKind {
+    fn words() -> Vec<(&'static str, Self)> {
+        KINDS.map(|kind| (kind.0, Self(kind))).to_vec()
+    }
+}
+
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.for_any_caller(
         axum::http::Method::GET,
         "/changes",
         get,
-        Operation::new(CHANGE_STREAM, "Streams the ids of things that changed, of those that the caller may see")
-            .with_query(&["of", "id", "after"])
+        Operation::new("change_stream", "Streams the ids of things that changed, of those that the caller may see")
+            .with_query(&[ChangesQuery::PARAMETERS, IdQuery::PARAMETERS, AfterQuery::PARAMETERS])
             .honors(&[HonoredHeader::LastEventId])
             .gives_content(
                 200,
@@ -76,10 +93,9 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Streams changes after the caller's position, or from now on.
 pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     call.choose_media_type(&[EVENT_STREAM])?;
-    let query = call.query();
-    let asked = query.list_of("of", &KINDS.map(|kind| (kind.0, kind)))?;
-    let kinds = reachable_kinds(&known, &asked)?;
-    let ids: BTreeSet<String> = query.texts("id").map(str::to_owned).collect();
+    let ChangesQuery { of } = call.parameters()?;
+    let kinds = reachable_kinds(&known, &of)?;
+    let ids: BTreeSet<String> = call.parameters::<IdQuery>()?.id.into_iter().collect();
     let api = call.api();
     let head = api.threads.blocking(|ports| ports.log.head()).await??.position;
     let at = place(&call, head)?.unwrap_or_else(|| *api.ports.views_at.borrow());
@@ -110,14 +126,14 @@ pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
 type ReachableKind = (&'static str, ChangedKind, Permission, RowReach);
 
 /// Returns the requested kinds, or the first ones that the caller may see if it requests none.
-fn reachable_kinds(known: &KnownCaller, asked: &[(&'static str, (ChangedKind, Permission))]) -> Result<Vec<ReachableKind>, Problem> {
+fn reachable_kinds(known: &KnownCaller, asked: &[NamedKind]) -> Result<Vec<ReachableKind>, Problem> {
     let of =
         |(name, (kind, permission)): (&'static str, (ChangedKind, Permission))| Some((name, kind, permission, known.rows(permission)?));
     if asked.is_empty() {
         let all: Vec<ReachableKind> = KINDS.into_iter().take(UNNAMED).filter_map(of).collect();
         return if all.is_empty() { Err(known.lacks(Permission::InquiriesRead)) } else { Ok(all) };
     }
-    asked.iter().map(|kind| of(*kind).ok_or_else(|| known.lacks(kind.1.1))).collect()
+    asked.iter().map(|NamedKind(kind)| of(*kind).ok_or_else(|| known.lacks(kind.1.1))).collect()
 }
 
 /// Why a stream ended, as its last event reports it.

@@ -9,6 +9,7 @@ use crate::auth::AllowedCaller;
 use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::operation::{Operation, Takes, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{ConnectionsRead, ConnectionsTest, Permission as _};
 use crate::ports::ConnectionStatus;
 use crate::problem::{Missing, Outcome};
@@ -23,7 +24,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireConnection>(
             "connection_list",
             "Lists the connections of `ensue.yaml` with their states since the start of the node",
-            &["limit", "cursor"],
+            &[PageQuery::PARAMETERS],
         ),
     );
     routes.get::<ConnectionsRead>(

@@ -5,22 +5,47 @@ use std::collections::BTreeSet;
 use ensue_views::store::{CountQuery, ListQuery};
 use ensue_views::{Column, ViewName};
 
-use super::{Routes, executions};
+use super::Routes;
+use super::executions::ExecutionQuery;
 use crate::auth::AllowedCaller;
 use crate::call::Call;
-use crate::listing;
+use crate::listing::{self, IdQuery, PeriodQuery};
 use crate::operation::Operation;
 use crate::permissions::ExecutionsRead;
 use crate::problem::Outcome;
-use crate::query::bad;
+use crate::query::{Query, Word};
 use crate::respond;
 use crate::wire::counts::WireCounts;
 
-/// What can be counted.
-pub(crate) const COUNTED: [(&str, ViewName); 1] = [("executions", ViewName::Executions)];
+/// The parameters that say what is counted.
+#[derive(Query)]
+struct CountedQuery {
+    /// What is counted. Required.
+    #[query(required = "must be given: it names what is counted, `executions`")]
+    of: CountedView,
+    /// The values that make a group. Without it, all are one group.
+    by: Vec<GroupColumn>,
+}
 
-/// The values by which executions can be counted.
-pub(crate) const BY: [(&str, Column); 3] = [("status", Column::Status), ("action", Column::Action), ("rule", Column::Rule)];
+/// What can be counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CountedView(ViewName);
+
+impl Word for CountedView {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("executions", Self(ViewName::Executions))]
+    }
+}
+
+/// A column by which executions can be counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct GroupColumn(Column);
+
+impl Word for GroupColumn {
+    fn words() -> Vec<(&'static str, Self)> {
+        [Column::Status, Column::Action, Column::Rule].map(|column| (column.as_str(), Self(column))).to_vec()
+    }
+}
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -28,23 +53,19 @@ pub(super) fn declare(routes: &mut Routes) {
         "/counts",
         get,
         Operation::shows::<WireCounts>("count_get", "Counts executions in groups")
-            .with_query(&["of", "by", "id", "status", "action", "rule", "label", "correlation", "parent", "rerun_of", "since", "until"])
+            .with_query(&[CountedQuery::PARAMETERS, IdQuery::PARAMETERS, ExecutionQuery::PARAMETERS, PeriodQuery::PARAMETERS])
             .sees_views(),
     );
 }
 
 /// Counts executions.
 pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query();
-    let view = query.one_of("of", &COUNTED)?.ok_or_else(|| bad("of", "must be given: it names what is counted, `executions`"))?;
-    let mut by = query.each_of("by", &BY)?;
+    let CountedQuery { of, by } = call.parameters()?;
+    let mut by: Vec<Column> = by.into_iter().map(|GroupColumn(column)| column).collect();
     let mut seen = BTreeSet::new();
     by.retain(|column| seen.insert(*column));
-    executions::check_status(query)?;
-    let mut filters = executions::label_filters(query)?;
-    let columns = [Column::Status, Column::Action, Column::Rule, Column::Correlation, Column::Parent, Column::RerunOf];
-    filters.extend(listing::column_filters(query, &columns));
-    let rows = ListQuery { filters, ..listing::list_query(query, view, allowed.rows())? };
+    let filters = call.parameters::<ExecutionQuery>()?.filters();
+    let rows = ListQuery { filters, ..listing::list_query(call.query(), of.0, allowed.rows())? };
     let count = CountQuery { rows, by: by.clone() };
     let counts = call.api().threads.blocking(move |ports| ports.views.count(&count)).await??;
     respond::json(&WireCounts::new(&by, counts))

@@ -27,12 +27,13 @@ use super::reruns::{self, RightsOf};
 use crate::api::Api;
 use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::{Call, Nothing};
-use crate::listing::{self, ListPage};
-use crate::operation::{Conditional, Header, Operation, Takes, WRITTEN};
+use crate::listing::{self, IdQuery, ListPage, PeriodQuery, SortQuery};
+use crate::operation::{Conditional, DryRunQuery, Header, Operation, Takes, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{DeadLettersRead, DeadLettersSettle, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::bad;
+use crate::query::{ParameterGroups, Query, backticked, bad, words};
 use crate::respond::{self, WriteOutcome};
 use crate::rows::read_row;
 use crate::wire::bulk::WireRefused;
@@ -45,7 +46,30 @@ use ensue_views::View as _;
 const AT_ONCE: usize = 16;
 
 /// The filters that select the dead letters; `status` does not count, because only open ones can be settled.
-const FILTERS: [&str; 6] = ["id", "sensor", "action", "rule", "since", "until"];
+const FILTERS: ParameterGroups = &[IdQuery::PARAMETERS, DeadLetterQuery::PARAMETERS, PeriodQuery::PARAMETERS];
+
+/// The parameter that selects dead letters by their statuses.
+#[derive(Query)]
+struct LetterStatusQuery {
+    /// Only those with one of these statuses.
+    status: Vec<LetterStatus>,
+}
+
+/// The parameters that select dead letters by where they come from.
+#[derive(Query)]
+struct DeadLetterQuery {
+    /// Only those with this name or id.
+    #[query(column)]
+    sensor: Option<String>,
+    /// Only those with one of these names.
+    #[query(column)]
+    action: Vec<String>,
+    /// Only those with one of these names.
+    #[query(column)]
+    rule: Vec<String>,
+}
+
+words!(LetterStatus);
 
 /// Why dead letters are not settled.
 #[derive(Debug, Error, Explain)]
@@ -54,7 +78,7 @@ enum DeadLetterRefused {
     /// The request has no filter that selects dead letters.
     #[error("refusing to change all dead letters: give at least one filter")]
     #[explain(slug = "bad-parameter", fault = Malformed,
-        hint = format!("give at least one of {}", FILTERS.map(|filter| format!("`{filter}`")).join(", ")))]
+        hint = format!("give at least one of {}", backticked(FILTERS)))]
     Unfiltered,
     /// The body of the delivery was not stored.
     #[error("the body of the delivery {0} was not stored, so the delivery cannot be retried")]
@@ -69,7 +93,14 @@ enum DeadLetterRefused {
 }
 
 /// The query parameters of the bulk operations.
-const OF_DEAD_LETTERS: &[&str] = &["id", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor", "dry_run"];
+const OF_DEAD_LETTERS: ParameterGroups = &[
+    IdQuery::PARAMETERS,
+    DeadLetterQuery::PARAMETERS,
+    PeriodQuery::PARAMETERS,
+    SortQuery::PARAMETERS,
+    PageQuery::PARAMETERS,
+    DryRunQuery::PARAMETERS,
+];
 
 /// Describes an operation that settles the dead letters of a page of a list.
 const fn deals_with_many(id: &'static str, summary: &'static str) -> Operation {
@@ -88,7 +119,14 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireDeadLetter>(
             "dead_letter_list",
             "Lists dead letters, newest first: deliveries from proven senders that were rejected, and executions that failed permanently",
-            &["id", "status", "sensor", "action", "rule", "since", "until", "sort", "limit", "cursor"],
+            &[
+                IdQuery::PARAMETERS,
+                LetterStatusQuery::PARAMETERS,
+                DeadLetterQuery::PARAMETERS,
+                PeriodQuery::PARAMETERS,
+                SortQuery::PARAMETERS,
+                PageQuery::PARAMETERS,
+            ],
         )
         .sees_views(),
     );
@@ -146,7 +184,7 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists dead letters, newest first.
 pub(super) async fn list(allowed: AllowedCaller<DeadLettersRead>, call: Call) -> Outcome {
-    let statuses = call.query().each_of("status", &LetterStatus::ALL.map(|status| (status.as_str(), status)))?;
+    let LetterStatusQuery { status: statuses } = call.parameters()?;
     let listed = read_page(&call, &allowed, allowed.rows(), statuses).await?;
     let items = listed.items.into_iter().map(WireDeadLetter::for_list).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
@@ -180,19 +218,18 @@ async fn read_page<P: Permission>(
     reach: RowReach,
     statuses: Vec<LetterStatus>,
 ) -> Result<ListPage<DeadLetter>, Problem> {
-    let query = call.query();
-    if query.text("action").is_none() && query.text("rule").is_none() {
-        let names: Vec<String> = statuses.iter().map(|status| status.as_str().to_owned()).collect();
-        let filters = (!names.is_empty()).then(|| Filter::any_of(Column::Status, names));
-        return listing::rows_within(call, allowed, &[Column::Sensor], filters.into_iter().collect(), reach).await;
+    let query: DeadLetterQuery = call.parameters()?;
+    let mut filters = query.filters();
+    if query.action.is_empty() && query.rule.is_empty() {
+        filters.extend(listing::any_of(Column::Status, statuses.iter().map(|status| status.as_str().to_owned()).collect()));
+        return listing::rows_within(call, allowed, filters, reach).await;
     }
-    if query.text("sensor").is_some() {
+    if query.sensor.is_some() {
         return Err(bad("sensor", "cannot be combined with `action` or `rule`: those select executions, which have no sensor").into());
     }
     let failed = [Status::Failed, Status::TimedOut].map(|status| status.as_str().to_owned());
-    let filters = vec![Filter::any_of(Column::Status, failed.to_vec())];
-    let columns = [Column::Action, Column::Rule];
-    let listed = listing::rows_within::<Execution, _>(call, allowed, &columns, filters, reach.clone()).await?;
+    filters.push(Filter::any_of(Column::Status, failed.to_vec()));
+    let listed = listing::rows_within::<Execution, _>(call, allowed, filters, reach.clone()).await?;
     let ListPage { items, next, page } = listed;
     let dead_letters = move |ports: &Ports| -> Result<Vec<DeadLetter>, Problem> {
         let roots = items.into_iter().filter(|execution| execution.parent.is_none());
@@ -218,7 +255,7 @@ pub(super) async fn dismiss(allowed: AllowedCaller<DeadLettersSettle>, call: Cal
 
 /// Retries all matching dead letters of a page of a list.
 pub(super) async fn retry_many(allowed: AllowedCaller<DeadLettersSettle>, mut call: Call) -> Outcome {
-    if call.query().text("until").is_none() {
+    if call.parameters::<PeriodQuery>()?.until.is_none() {
         return Err(bad("until", "must be given: only dead letters from before this time are retried, not those that fail again").into());
     }
     call.admission()?;
@@ -294,7 +331,7 @@ async fn deal_with_one(allowed: &AllowedCaller<DeadLettersSettle>, mut call: Cal
 }
 
 async fn deal_with_many(allowed: &AllowedCaller<DeadLettersSettle>, call: &Call, deal: Deal) -> Outcome {
-    if FILTERS.iter().all(|filter| call.query().text(filter).is_none()) {
+    if call.query().first_of(FILTERS).is_none() {
         return Err(DeadLetterRefused::Unfiltered.into());
     }
     // The response lists the dead letters.

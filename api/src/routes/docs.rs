@@ -16,13 +16,22 @@ use crate::html::{HTML, policy_of, policy_with_script};
 use crate::openapi::{self, page};
 use crate::operation::{Content, Operation, schema_of};
 use crate::problem::{NoSuchPath, Outcome};
-use crate::query::bad;
+use crate::query::{Query, bad};
 use crate::route::Public;
 use crate::shapes;
+use serde_json::json;
 
 const MARKDOWN: &str = "text/markdown";
 const PNG: &str = "image/png";
 const PAGES: Content = Content::Text(&[MARKDOWN, HTML]);
+
+/// The parameter of a search.
+#[derive(Query)]
+struct DocsQuery {
+    /// The words that a part of the documentation must have.
+    #[query(schema = json!({ "type": "string", "maxLength": ensue_manual::QUERY_CHARS_MAX, "pattern": "^[^\\u0000]*$" }))]
+    query: Option<String>,
+}
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -51,7 +60,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Public::DocsSearch,
         search,
         Operation::new("docs_search", "Searches the documentation")
-            .with_query(&["query"])
+            .with_query(&[DocsQuery::PARAMETERS])
             .gives_content(200, "The page.", Content::Text(&[HTML]), &[])
             .refuses(&[(406, "not_acceptable")]),
     );
@@ -104,11 +113,11 @@ pub(super) async fn page_of_section(call: Call) -> Outcome {
 /// Shows what a search finds.
 pub(super) async fn search(call: Call) -> Outcome {
     call.choose_media_type(&[HTML])?;
-    let query = call.query().text("query").unwrap_or_default();
+    let query = call.parameters::<DocsQuery>()?.query.unwrap_or_default();
     if query.chars().count() > ensue_manual::QUERY_CHARS_MAX {
         return Err(bad("query", format!("must have at most {} characters", ensue_manual::QUERY_CHARS_MAX)).into());
     }
-    html(ensue_manual::search(query))
+    html(ensue_manual::search(&query))
 }
 
 /// Returns the OpenAPI document: the stored one, which a test keeps equal to the routes.

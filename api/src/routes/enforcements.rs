@@ -6,17 +6,38 @@ use ensue_views::enforcements::{OutcomeName, ReleasedName};
 use ensue_views::{Column, Enforcement, Execution, Filter};
 
 use super::Routes;
-use crate::as_of::{self, AS_OF};
+use crate::as_of::{self, AsOfQuery};
 use crate::auth::AllowedCaller;
 use crate::call::Call;
-use crate::listing;
+use crate::listing::{self, IdQuery, PeriodQuery, SortQuery};
 use crate::operation::Operation;
+use crate::paging::PageQuery;
 use crate::permissions::{EnforcementsRead, Permission as _};
 use crate::problem::{Outcome, Problem};
+use crate::query::{Query, words};
 use crate::respond;
 use crate::rows::read_row;
 use crate::wire::embed_body;
 use crate::wire::enforcements::WireEnforcement;
+
+/// The parameters that select enforcements.
+#[derive(Query)]
+struct EnforcementQuery {
+    /// Only those with one of these names.
+    #[query(column)]
+    rule: Vec<String>,
+    /// Only those with this name or id.
+    #[query(column)]
+    event: Option<String>,
+    /// Only those with one of these outcomes.
+    #[query(column)]
+    outcome: Vec<OutcomeName>,
+    /// Only those that were held and became this. A request examines at most 500, so a page may hold fewer than `limit` and
+    /// still have a `next`.
+    became: Option<ReleasedName>,
+}
+
+words!(OutcomeName, ReleasedName);
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -26,7 +47,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireEnforcement>(
             "enforcement_list",
             "Lists enforcements, newest first",
-            &["id", "rule", "event", "outcome", "became", "since", "until", "sort", "limit", "cursor"],
+            &[IdQuery::PARAMETERS, EnforcementQuery::PARAMETERS, PeriodQuery::PARAMETERS, SortQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .sees_views()
         .is_shared(),
@@ -35,22 +56,21 @@ pub(super) fn declare(routes: &mut Routes) {
         "/enforcements/{id}",
         get,
         Operation::shows::<WireEnforcement>("enforcement_get", "Returns an enforcement with its rendered parameters")
-            .with_query(&[AS_OF])
+            .with_query(&[AsOfQuery::PARAMETERS])
             .sees_views(),
     );
 }
 
 /// Lists enforcements, newest first.
 pub(super) async fn list(allowed: AllowedCaller<EnforcementsRead>, call: Call) -> Outcome {
-    let query = call.query();
-    query.each_of("outcome", &OutcomeName::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
-    let columns = [Column::Rule, Column::Event, Column::Outcome];
-    let listed = match query.one_of("became", &ReleasedName::ALL.map(|name| (name.as_str(), name)))? {
-        None => listing::rows::<Enforcement, _>(&call, &allowed, &columns).await?,
+    let query: EnforcementQuery = call.parameters()?;
+    let mut filters = query.filters();
+    let listed = match query.became {
+        None => listing::rows::<Enforcement, _>(&call, &allowed, filters).await?,
         Some(wanted) => {
-            let held = Filter::is(Column::Outcome, OutcomeName::Held.as_str());
+            filters.push(Filter::is(Column::Outcome, OutcomeName::Held.as_str()));
             let keep = |enforcement: &Enforcement| enforcement.became.is_some_and(|became| became.outcome == wanted);
-            listing::rows_picked(&call, &allowed, &columns, vec![held], allowed.rows(), keep).await?
+            listing::rows_picked(&call, &allowed, filters, allowed.rows(), keep).await?
         }
     };
     let items = listed.items.into_iter().map(WireEnforcement::for_list).collect();

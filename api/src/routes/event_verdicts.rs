@@ -26,8 +26,22 @@ use thiserror::Error;
 use crate::permissions::{Permission as _, RulesRead};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Missing, Problem};
+use crate::query::{Query, Word};
 use crate::rows::read_row;
 use crate::wire::verdicts::{WireDefinitions, WireExplained, WireSubject, WireVerdict};
+
+/// The parameter that chooses the definitions by which an event is judged.
+#[derive(Query)]
+pub(super) struct DefinitionsQuery {
+    /// Judged by the definitions at that time, or by the current ones.
+    pub(super) definitions: Option<WireDefinitions>,
+}
+
+impl Word for WireDefinitions {
+    fn words() -> Vec<(&'static str, Self)> {
+        Self::ALL.to_vec()
+    }
+}
 
 /// Why the rules' decisions on an event cannot be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]

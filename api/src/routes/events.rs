@@ -10,20 +10,22 @@ use ensue_engine::catalog::Rule;
 use ensue_engine::ids::EventId;
 use ensue_engine::record::StreamId;
 use ensue_engine::rules::judge::EVENT_STEPS_MAX;
-use ensue_views::{Column, Event, RowReach, RowScope};
+use ensue_views::{Event, RowReach, RowScope};
 
 use super::Routes;
+use super::event_verdicts::DefinitionsQuery;
 use super::hooks::consent_operation;
-use crate::as_of::{self, AS_OF};
+use crate::as_of::{self, AsOfQuery};
 use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::cloudevents;
-use crate::listing;
+use crate::listing::{self, IdQuery, PeriodQuery, SortQuery};
 use crate::operation::{BodyPresence, Content, MADE, Operation, Takes, schema_of};
+use crate::paging::PageQuery;
 use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::bad;
+use crate::query::{Query, Word, bad};
 use crate::respond;
 use crate::routes::event_verdicts::{EventVerdicts, enforcement_of};
 use crate::shapes;
@@ -35,6 +37,33 @@ pub(super) use sending::{consent, emit_again, send};
 
 /// The reasons why an event cannot be judged again.
 const FORGOTTEN: &[(u16, &str)] = &[(410, "catalog_gone"), (409, "payload_erased")];
+
+/// The parameters that select events.
+#[derive(Query)]
+struct EventQuery {
+    /// Only those with one of these names.
+    #[query(column)]
+    trigger: Vec<String>,
+    /// Only those with this name or id.
+    #[query(column)]
+    source: Option<String>,
+    /// Only those with this name or id.
+    #[query(column)]
+    correlation: Option<String>,
+    /// Only those that no rule matched, or only the others. A request examines at most 500, so a page may hold fewer than
+    /// `limit` and still have a `next`.
+    matched: Option<MatchedRules>,
+}
+
+/// Whether any rules matched an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct MatchedRules(bool);
+
+impl Word for MatchedRules {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("none", Self(false)), ("any", Self(true))]
+    }
+}
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -99,7 +128,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireEvent>(
             "event_list",
             "Lists events, newest first",
-            &["id", "trigger", "source", "correlation", "matched", "since", "until", "sort", "limit", "cursor"],
+            &[IdQuery::PARAMETERS, EventQuery::PARAMETERS, PeriodQuery::PARAMETERS, SortQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .sees_views()
         .is_shared(),
@@ -117,7 +146,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 ]),
                 &[],
             )
-            .with_query(&[AS_OF])
+            .with_query(&[AsOfQuery::PARAMETERS])
             .refuses(&[(406, "not_acceptable")])
             .sees_views(),
     );
@@ -127,7 +156,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireVerdict>(
             "event_explain",
             "Explains the verdict of each rule of its trigger on an event",
-            &["definitions", "limit", "cursor"],
+            &[DefinitionsQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .refuses(FORGOTTEN)
         .sees_views(),
@@ -136,16 +165,16 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists events, newest first.
 pub(super) async fn list(allowed: AllowedCaller<EventsRead>, call: Call) -> Outcome {
-    let columns = [Column::Trigger, Column::Source, Column::Correlation];
-    let listed = match call.query().one_of("matched", &[("none", false), ("any", true)])? {
-        None => listing::rows::<Event, _>(&call, &allowed, &columns).await?,
+    let query: EventQuery = call.parameters()?;
+    let listed = match query.matched {
+        None => listing::rows::<Event, _>(&call, &allowed, query.filters()).await?,
         Some(_) if allowed.rows() != RowReach::Everything => {
             let why = "counts the rules of every pack, so it needs `events:read` without a limit";
             return Err(bad("matched", why).into());
         }
-        Some(is_matched) => {
-            let keep = |event: &Event| (event.matched > 0) == is_matched;
-            listing::rows_picked(&call, &allowed, &columns, Vec::new(), allowed.rows(), keep).await?
+        Some(MatchedRules(are_any)) => {
+            let keep = |event: &Event| (event.matched > 0) == are_any;
+            listing::rows_picked(&call, &allowed, query.filters(), allowed.rows(), keep).await?
         }
     };
     let items = listed.items.into_iter().map(|event| WireEvent::for_list(event, &allowed.rows())).collect();
@@ -171,8 +200,7 @@ pub(super) async fn get(allowed: AllowedCaller<EventsRead>, call: Call) -> Outco
 
 /// Returns what each rule of its trigger decided about an event, and why.
 pub(super) async fn rules(allowed: AllowedCaller<EventsRead>, call: Call) -> Outcome {
-    let query = call.query();
-    let definitions = query.one_of("definitions", &WireDefinitions::ALL)?.unwrap_or_default();
+    let definitions = call.parameters::<DefinitionsQuery>()?.definitions.unwrap_or_default();
     let id: EventId = call.parse_part("id", EventsRead::THING)?;
     let page = call.page(&allowed)?;
     let event: Event = call.api().row(id.to_string(), EventsRead::THING, allowed.rows()).await?;

@@ -5,25 +5,28 @@
 use std::sync::Arc;
 
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::executions::labels;
+use ensue_engine::executions::labels::{self, LABELS_MAX, LabelValue};
 use ensue_engine::ids::ExecutionId;
+use ensue_engine::names::LabelName;
 use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
 use ensue_engine::record::{Position, Revision, StreamId};
 use ensue_views::executions::{Attempt, Status};
 use ensue_views::store::Filter;
 use ensue_views::{Column, Execution, RowReach, TimelineEntry};
+use serde_json::{Value, json};
 
 use super::Routes;
 use crate::api::Api;
-use crate::as_of::{self, AS_OF};
+use crate::as_of::{self, AsOfQuery};
 use crate::auth::AllowedCaller;
 use crate::call::Call;
-use crate::listing::{self, ListPage};
+use crate::listing::{self, IdQuery, ListPage, PeriodQuery, SortQuery};
 use crate::operation::Operation;
+use crate::paging::PageQuery;
 use crate::permissions::{ExecutionsRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem, quote};
-use crate::query::{ParameterRefusal, Query, bad};
+use crate::query::{ColumnText, ParameterRefusal, Query, QueryValue, bad, words};
 use crate::respond;
 use crate::routes::compare::last_success;
 use crate::rows::read_row;
@@ -39,6 +42,74 @@ const TIMELINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) const WAITING: [Status; 7] =
     [Status::Delayed, Status::Queued, Status::Paused, Status::Waiting, Status::Cancelling, Status::Undoing, Status::Indeterminate];
 
+/// The parameters that select executions by their columns.
+#[derive(Query)]
+pub(super) struct ExecutionQuery {
+    /// Only those with one of these statuses.
+    #[query(column)]
+    status: Vec<Status>,
+    /// Only those with one of these names.
+    #[query(column)]
+    action: Vec<String>,
+    /// Only those with one of these names.
+    #[query(column)]
+    rule: Vec<String>,
+    /// Only those with this label, `<name>=<value>`. If it is given more than once, those with all of the labels.
+    #[query(column, repeated = LABELS_MAX)]
+    label: Vec<Label>,
+    /// Only those with this name or id.
+    #[query(column)]
+    correlation: Option<String>,
+    /// Only steps of this workflow execution.
+    #[query(column)]
+    pub(super) parent: Option<String>,
+    /// Only reruns of this execution.
+    #[query(column)]
+    rerun_of: Option<String>,
+}
+
+/// The parameter that selects executions by their failure.
+#[derive(Query)]
+pub(super) struct FailureQuery {
+    /// Only those that failed for this kind of reason. A request examines at most 500, so a page may hold fewer than `limit`
+    /// and still have a `next`.
+    error_kind: Option<FailureKind>,
+}
+
+/// The parameters that select executions by what is no column.
+#[derive(Query)]
+struct StandingQuery {
+    /// Only those with at least this number of attempts. Examines rows as `error_kind` does.
+    attempts_min: Option<u32>,
+    /// Whether to list only executions that are not steps, or only steps. Examines rows as `error_kind` does.
+    is_root: Option<bool>,
+    /// Only those that wait for this kind of thing. Examines rows as `error_kind` does.
+    waits_for: Option<WireWaitKind>,
+}
+
+words!(Status, FailureKind, WireWaitKind);
+
+/// A label of an execution.
+pub(super) struct Label(pub(super) LabelName, pub(super) LabelValue);
+
+impl QueryValue for Label {
+    fn schema() -> Value {
+        let pattern = "^[a-z][a-z0-9_]{0,63}=[^\\u0000-\\u001f\\u007f-\\u009f]{1,256}$";
+        json!({ "type": "string", "pattern": pattern, "examples": ["site=eu"] })
+    }
+
+    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
+        let (label, value) = labels::parse(text).map_err(|why| bad(name, format!("is `{}`, which {why}", quote(text))))?;
+        Ok(Self(label, value))
+    }
+}
+
+impl ColumnText for Label {
+    fn to_text(&self) -> String {
+        labels::render_label(&self.0, &self.1)
+    }
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<ExecutionsRead>(
@@ -48,23 +119,13 @@ pub(super) fn declare(routes: &mut Routes) {
             "execution_list",
             "Lists executions, newest first",
             &[
-                "id",
-                "status",
-                "action",
-                "rule",
-                "label",
-                "correlation",
-                "parent",
-                "rerun_of",
-                "error_kind",
-                "attempts_min",
-                "is_root",
-                "waits_for",
-                "since",
-                "until",
-                "sort",
-                "limit",
-                "cursor",
+                IdQuery::PARAMETERS,
+                ExecutionQuery::PARAMETERS,
+                FailureQuery::PARAMETERS,
+                StandingQuery::PARAMETERS,
+                PeriodQuery::PARAMETERS,
+                SortQuery::PARAMETERS,
+                PageQuery::PARAMETERS,
             ],
         )
         .sees_views()
@@ -74,20 +135,28 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}",
         get,
         Operation::shows::<WireExecution>("execution_get", "Returns an execution with its parameters and its result")
-            .with_query(&[AS_OF])
+            .with_query(&[AsOfQuery::PARAMETERS])
             .sees_views(),
     );
     routes.get::<ExecutionsRead>(
         "/executions/{id}/attempts",
         attempts,
-        Operation::lists::<WireAttempt>("attempt_list", "Lists an execution's last attempts, oldest first", &["limit", "cursor", AS_OF])
-            .sees_views(),
+        Operation::lists::<WireAttempt>(
+            "attempt_list",
+            "Lists an execution's last attempts, oldest first",
+            &[PageQuery::PARAMETERS, AsOfQuery::PARAMETERS],
+        )
+        .sees_views(),
     );
     routes.get::<ExecutionsRead>(
         "/executions/{id}/timeline",
         timeline,
-        Operation::lists::<shapes::TimelineEntry>("execution_timeline", "Lists an execution's records, oldest first", &["limit", "cursor"])
-            .sees_views(),
+        Operation::lists::<shapes::TimelineEntry>(
+            "execution_timeline",
+            "Lists an execution's records, oldest first",
+            &[PageQuery::PARAMETERS],
+        )
+        .sees_views(),
     );
 }
 
@@ -104,33 +173,27 @@ pub(super) async fn read_page<P: Permission>(
     allowed: &AllowedCaller<P>,
     reach: RowReach,
 ) -> Result<ListPage<Execution>, Problem> {
-    let query = call.query();
-    check_status(query)?;
-    let mut columns = vec![Column::Status, Column::Action, Column::Rule, Column::RerunOf];
-    let mut filters = label_filters(query)?;
-    match (query.text("parent"), query.text("correlation")) {
-        // All steps of a workflow are in its chain, or none, and there may be many: this checks the workflow
-        // instead of each step.
-        (Some(parent), Some(correlation)) => {
-            let value = if is_in_chain(call, parent.to_owned(), correlation).await? { parent.to_owned() } else { String::new() };
-            filters.push(Filter::is(Column::Parent, value));
-        }
-        (Some(_), None) => columns.push(Column::Parent),
-        (None, _) => columns.push(Column::Correlation),
+    let mut query: ExecutionQuery = call.parameters()?;
+    // All steps of a workflow are in its chain, or none, and there may be many: this checks the workflow instead of each
+    // step.
+    if let Some(parent) = &query.parent
+        && let Some(correlation) = query.correlation.take()
+        && !is_in_chain(call, parent.clone(), &correlation).await?
+    {
+        query.parent = Some(String::new());
     }
-    let kind = query.one_of("error_kind", &FailureKind::ALL.map(|kind| (kind.as_str(), kind)))?;
-    if kind.is_some() && query.text("status").is_none() {
+    let mut filters = query.filters();
+    let FailureQuery { error_kind: kind } = call.parameters()?;
+    if kind.is_some() && query.status.is_empty() {
         let ended_badly = [Status::Failed, Status::TimedOut, Status::Cancelled].map(|status| status.as_str().to_owned());
         filters.push(Filter::any_of(Column::Status, ended_badly.to_vec()));
     }
-    let attempts_min: Option<u32> = query.parse_value("attempts_min", "a number")?;
-    let is_root = query.one_of("is_root", &[("true", true), ("false", false)])?;
-    let waits_for = query.one_of("waits_for", &WireWaitKind::ALL.map(|kind| (kind.as_str(), kind)))?;
-    if waits_for.is_some() && query.text("status").is_none() {
+    let StandingQuery { attempts_min, is_root, waits_for } = call.parameters()?;
+    if waits_for.is_some() && query.status.is_empty() {
         filters.push(Filter::any_of(Column::Status, WAITING.map(|status| status.as_str().to_owned()).to_vec()));
     }
     if kind.is_none() && attempts_min.is_none() && is_root.is_none() && waits_for.is_none() {
-        return listing::rows_within::<Execution, _>(call, allowed, &columns, filters, reach).await;
+        return listing::rows_within::<Execution, _>(call, allowed, filters, reach).await;
     }
     let keeps = |execution: &Execution| {
         // The reason arrives with the end, and the status is the only column that may change.
@@ -139,21 +202,7 @@ pub(super) async fn read_page<P: Permission>(
             && is_root.is_none_or(|is_root| execution.parent.is_none() == is_root)
             && waits_for.is_none_or(|wanted| waits::kind(execution) == Some(wanted))
     };
-    listing::rows_picked(call, allowed, &columns, filters, reach, keeps).await
-}
-
-/// Checks the statuses that a request names.
-pub(super) fn check_status(query: &Query) -> Result<(), ParameterRefusal> {
-    query.each_of("status", &Status::ALL.map(|status| (status.as_str(), status))).map(drop)
-}
-
-/// Returns filters for the labels that every execution of a list must have.
-pub(super) fn label_filters(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
-    let filter = |text: &str| match labels::parse(text) {
-        Ok(_) => Ok(Filter::is(Column::Label, text)),
-        Err(why) => Err(bad("label", format!("is `{}`, which {why}", quote(text)))),
-    };
-    query.texts("label").map(filter).collect()
+    listing::rows_picked(call, allowed, filters, reach, keeps).await
 }
 
 /// Returns true if an execution is in the chain of this correlation.

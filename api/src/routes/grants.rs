@@ -16,13 +16,16 @@ use crate::call::Call;
 use crate::deliveries;
 use crate::listing;
 use crate::operation::{Conditional, Content, MADE, Operation, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{GrantsRead, GrantsWrite, IdentitiesRead, Permission as _};
 use crate::ports::{Access, Ports};
 use crate::problem::{FieldError, Missing, Outcome, Problem, quote};
-use crate::query::bad;
+use crate::query::{Query, bad};
 use crate::respond::{self, WriteOutcome};
 use crate::route::BASE;
+use crate::shapes::SUBJECT;
 use crate::wire::people::{WireAskedGrant, WireGrant};
+use serde_json::json;
 
 /// A grant that cannot be made.
 #[derive(Debug, Error, Explain)]
@@ -42,12 +45,22 @@ enum GrantInvalid {
     Past,
 }
 
+/// The parameters that select grants.
+#[derive(Query)]
+struct GrantQuery {
+    /// Only grants to this subject: `identity:<name>`, `group:<name>` or `everyone`.
+    #[query(schema = json!({ "type": "string", "pattern": SUBJECT }))]
+    subject: Option<String>,
+    /// Only grants of this role.
+    role: Option<String>,
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<GrantsRead>(
         "/grants",
         list,
-        Operation::lists::<WireGrant>("grant_list", "Lists grants, oldest first", &["subject", "role", "limit", "cursor"]),
+        Operation::lists::<WireGrant>("grant_list", "Lists grants, oldest first", &[GrantQuery::PARAMETERS, PageQuery::PARAMETERS]),
     );
     routes.get::<GrantsRead>("/grants/{id}", get, Operation::shows::<WireGrant>("grant_get", "Returns a grant"));
     routes.post::<GrantsWrite>(
@@ -72,8 +85,9 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists grants.
 pub(super) async fn list(allowed: AllowedCaller<GrantsRead>, call: Call) -> Outcome {
-    let (query, access) = (call.query(), &call.api().ports.access);
-    let subject = match query.text("subject").map(|text| subject_of(&**access, text)).transpose() {
+    let GrantQuery { subject, role } = call.parameters()?;
+    let access = &call.api().ports.access;
+    let subject = match subject.map(|text| subject_of(&**access, &text)).transpose() {
         Ok(subject) => subject,
         // There is no grant to an identity that does not exist.
         Err(problem) if problem.code() == "not_found" => {
@@ -82,7 +96,6 @@ pub(super) async fn list(allowed: AllowedCaller<GrantsRead>, call: Call) -> Outc
         }
         Err(_) => return Err(bad("subject", "is not `identity:<name>`, `group:<name>` or `everyone`").into()),
     };
-    let role = query.text("role").map(str::to_owned);
     let directory = access.directory();
     let fitting = directory.grants().filter(|(_, grant)| {
         subject.as_ref().is_none_or(|subject| grant.subject == *subject) && role.as_ref().is_none_or(|role| grant.role.as_str() == role)

@@ -4,14 +4,15 @@
 
 use ensue_engine::command::Ask;
 use ensue_engine::record::Position;
+use ensue_views::ParkedReaction;
 use ensue_views::RowReach;
-use ensue_views::{ParkedReaction, parked_reactions};
 
 use super::Routes;
 use crate::auth::AllowedCaller;
 use crate::call::{Call, Nothing};
-use crate::listing;
+use crate::listing::{self, PeriodQuery, SortQuery};
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{ClockAccept, ParkedReactionsRead, ParkedReactionsSettle, Permission as _};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
@@ -27,7 +28,7 @@ pub(super) fn declare_parked(routes: &mut Routes) {
         Operation::lists::<WireParkedReaction>(
             "parked_reaction_list",
             "Lists the parked reactions, newest first",
-            &["since", "until", "sort", "limit", "cursor"],
+            &[PeriodQuery::PARAMETERS, SortQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .sees_views(),
     );
@@ -70,7 +71,7 @@ pub(super) fn declare_clock(routes: &mut Routes) {
 
 /// Lists the parked reactions, newest first.
 pub(super) async fn list_parked(allowed: AllowedCaller<ParkedReactionsRead>, call: Call) -> Outcome {
-    let listed = listing::rows::<ParkedReaction, _>(&call, &allowed, parked_reactions::COLUMNS).await?;
+    let listed = listing::rows::<ParkedReaction, _>(&call, &allowed, Vec::new()).await?;
     let items = listed.items.into_iter().map(WireParkedReaction::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }

@@ -37,10 +37,11 @@ use crate::handshake;
 use crate::listening::Listening;
 use crate::listing;
 use crate::operation::{Content, Header, HonoredHeader, Operation, Takes, WRITTEN, schema_of};
+use crate::paging::PageQuery;
 use crate::permissions::{HooksListen, HooksRead, HooksSend, Permission as _};
 use crate::ports::{HookOutcome, HookRefusal, OnBehalf, Ports, ShownDelivery, ToSign};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::{self, bad};
+use crate::query::{self, Query, bad, words};
 use crate::quotas::{Caller, Room};
 use crate::rates::{self, RateStanding};
 use crate::respond::{self, WriteOutcome};
@@ -48,6 +49,7 @@ use crate::route::Public;
 use crate::settings::Limits;
 use crate::sse::{EVENT_STREAM, LAST_EVENT_ID, StreamFormat, StreamLine};
 use crate::wire::hooks::{WireConfirmed, WireHeard, WireHook, WireSend, WireTaken, WireTakenEvent};
+use ensue_engine::time::Timestamp;
 
 /// How many deliveries of each hook a list shows.
 const LISTED_DELIVERIES: usize = 5;
@@ -156,17 +158,28 @@ pub(super) fn declare_door(routes: &mut Routes) {
     );
 }
 
+/// The parameters that select deliveries.
+#[derive(Query)]
+struct DeliveryQuery {
+    /// Only deliveries with one of these outcomes.
+    outcome: Vec<DeliveryOutcome>,
+    /// Only deliveries at or after this time.
+    since: Option<Timestamp>,
+}
+
+words!(DeliveryOutcome);
+
 /// Declares the routes that show hooks and send test deliveries to them.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<HooksRead>(
         "/hooks",
         list,
-        Operation::lists::<WireHook>("hook_list", "Lists webhooks with their newest deliveries", &["limit", "cursor"]),
+        Operation::lists::<WireHook>("hook_list", "Lists webhooks with their newest deliveries", &[PageQuery::PARAMETERS]),
     );
     routes.get::<HooksRead>(
         "/hooks/{pack}/{sensor}",
         get,
-        Operation::shows::<WireHook>("hook_get", "Returns a webhook with its last deliveries").with_query(&["outcome", "since"]),
+        Operation::shows::<WireHook>("hook_get", "Returns a webhook with its last deliveries").with_query(&[DeliveryQuery::PARAMETERS]),
     );
     routes.post::<HooksSend>(
         "/hooks/{pack}/{sensor}/send",
@@ -465,8 +478,7 @@ pub(super) async fn list(allowed: AllowedCaller<HooksRead>, call: Call) -> Outco
 pub(super) async fn get(allowed: AllowedCaller<HooksRead>, call: Call) -> Outcome {
     let sensor = sensor_at(call.api(), &hook_of(&call))?;
     allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
-    let outcomes = call.query().each_of("outcome", &DeliveryOutcome::ALL.map(|outcome| (outcome.as_str(), outcome)))?;
-    let since = call.query().time("since")?;
+    let DeliveryQuery { outcome: outcomes, since } = call.parameters()?;
     let is_asked = |one: &Delivery| (outcomes.is_empty() || outcomes.contains(&one.outcome())) && since.is_none_or(|since| one.at >= since);
     let last = call.api().ports.deliveries.last(&sensor).into_iter().filter(is_asked).collect();
     let catalog = call.api().ports.installed.current();

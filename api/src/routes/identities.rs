@@ -15,9 +15,11 @@ use crate::body;
 use crate::call::{Call, Nothing};
 use crate::listing;
 use crate::operation::{Conditional, Content, MADE, Operation, Takes, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{IdentitiesRead, IdentitiesWrite, InquiriesDelegate, Permission as _};
 use crate::ports::{Access, AskedIdentity, AskedLink, Ports};
 use crate::problem::{Missing, Outcome, Problem};
+use crate::query::Query;
 use crate::respond::{self, WriteOutcome};
 use crate::route::BASE;
 use crate::wire::people::{WireAbsence, WireAskedAbsence, WireAskedIdentity, WireAskedLink, WireGroups, WireIdentity};
@@ -28,12 +30,23 @@ use crate::wire::people::{WireAbsence, WireAskedAbsence, WireAskedIdentity, Wire
 #[explain(slug = "body-invalid", fault = Invalid, hint = "send only the groups that grants name")]
 struct TooManyGroups;
 
+/// The parameter that selects identities.
+#[derive(Query)]
+struct GroupQuery {
+    /// Only identities of this group.
+    group: Option<String>,
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<IdentitiesRead>(
         "/identities",
         list,
-        Operation::lists::<WireIdentity>("identity_list", "Lists identities by their names", &["group", "limit", "cursor"]),
+        Operation::lists::<WireIdentity>(
+            "identity_list",
+            "Lists identities by their names",
+            &[GroupQuery::PARAMETERS, PageQuery::PARAMETERS],
+        ),
     );
     routes.get::<IdentitiesRead>("/identities/{name}", get, Operation::shows::<WireIdentity>("identity_get", "Returns an identity"));
     routes.post::<IdentitiesWrite>(
@@ -121,7 +134,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Lists identities by their names.
 pub(super) async fn list(allowed: AllowedCaller<IdentitiesRead>, call: Call) -> Outcome {
     let access = &call.api().ports.access;
-    let (directory, group) = (access.directory(), call.query().text("group").map(str::to_owned));
+    let (directory, GroupQuery { group }) = (access.directory(), call.parameters()?);
     let in_group = directory
         .identities()
         .filter(|(_, identity)| group.as_ref().is_none_or(|group| identity.groups().any(|one| one.as_str() == group)));

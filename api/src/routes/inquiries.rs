@@ -31,18 +31,20 @@ use tokio::time::Instant;
 use self::responses::ClosedInquiry;
 use super::Routes;
 use crate::api::Api;
-use crate::as_of::{self, AS_OF, FOLDED_MAX};
+use crate::as_of::{self, AsOfQuery, FOLDED_MAX};
 use crate::auth::{AllowedCaller, Proof as _, lacking};
 use crate::call::{Call, Nothing};
 use crate::deliveries;
-use crate::listing;
+use crate::listing::{self, IdQuery, PeriodQuery, SortQuery};
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{IdentitiesRead, InquiriesAnswer, InquiriesCancel, InquiriesDelegate, InquiriesLink, InquiriesRead, Permission};
 use crate::ports::{Access, OnBehalf, Ports, RepresentedIdentity};
 use crate::problem::{Missing, Outcome, Problem};
+use crate::query::{Query, words};
 use crate::resource_locks::ResourceLock;
 use crate::respond::{self, WriteOutcome};
-use crate::route::{INQUIRY_LIST, Public};
+use crate::route::Public;
 use crate::rows::read_row;
 use crate::wire::embed_body;
 use crate::wire::inquiries::{
@@ -56,15 +58,38 @@ const CLOSED_WAIT: Duration = Duration::from_secs(2);
 /// How often to look for that outcome.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// The parameters that select inquiries.
+#[derive(Query)]
+struct InquiryQuery {
+    /// Only those with one of these statuses.
+    #[query(column)]
+    status: Vec<InquiryStatus>,
+    /// Whether to list only inquiries that ask the caller, by name or by role.
+    mine: bool,
+    /// Whether to list only open inquiries of which people were reminded or that are older than a day, or only the others.
+    overdue: Option<bool>,
+    /// Only the inquiry that this execution opened.
+    #[query(column)]
+    execution: Option<String>,
+    /// Only steps of this workflow execution.
+    #[query(column)]
+    parent: Option<String>,
+    /// Only inquiries that ask this assignee: `role:<role>`, or the name of a token.
+    #[query(column)]
+    assignee: Option<String>,
+}
+
+words!(InquiryStatus);
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<InquiriesRead>(
         "/inquiries",
         list,
         Operation::lists::<WireInquiry>(
-            INQUIRY_LIST,
+            "inquiry_list",
             "Lists inquiries, newest first; a caller that may only see its own inquiries gets those",
-            &["id", "status", "mine", "overdue", "execution", "parent", "assignee", "since", "until", "sort", "limit", "cursor"],
+            &[IdQuery::PARAMETERS, InquiryQuery::PARAMETERS, PeriodQuery::PARAMETERS, SortQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .sees_views(),
     );
@@ -72,7 +97,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/inquiries/{id}",
         get,
         Operation::shows::<WireInquiry>("inquiry_get", "Returns an inquiry with its question and answers")
-            .with_query(&[AS_OF])
+            .with_query(&[AsOfQuery::PARAMETERS])
             .sees_views()
             .serves_links(),
     );
@@ -167,23 +192,20 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists inquiries, newest first.
 pub(super) async fn list(allowed: AllowedCaller<InquiriesRead>, call: Call) -> Outcome {
-    let query = call.query();
-    query.each_of("status", &InquiryStatus::ALL.map(|status| (status.as_str(), status)))?;
-    let is_mine = query.one_of("mine", &[("true", true), ("false", false)])?.unwrap_or(false);
-    let mut filters = Vec::new();
-    if is_mine {
+    let query: InquiryQuery = call.parameters()?;
+    let mut filters = query.filters();
+    if query.mine {
         filters.push(Filter::any_of(Column::Assignee, allowed.holder().asked_as()));
     }
-    let columns = [Column::Status, Column::Execution, Column::Parent, Column::Assignee];
     let viewer = Viewer::of(&allowed);
-    let listed = match query.one_of("overdue", &[("true", true), ("false", false)])? {
-        None => listing::rows_where::<Inquiry, _>(&call, &allowed, &columns, filters).await?,
+    let listed = match query.overdue {
+        None => listing::rows::<Inquiry, _>(&call, &allowed, filters).await?,
         Some(is_wanted) => {
             if is_wanted {
                 filters.push(Filter::is(Column::Status, InquiryStatus::Open.as_str()));
             }
             let is_kept = |inquiry: &Inquiry| inquiry.is_overdue(viewer.now) == is_wanted;
-            listing::rows_picked::<Inquiry, _>(&call, &allowed, &columns, filters, allowed.rows(), is_kept).await?
+            listing::rows_picked::<Inquiry, _>(&call, &allowed, filters, allowed.rows(), is_kept).await?
         }
     };
     let (base, inquiries) = (base(call.api()), listed.items);

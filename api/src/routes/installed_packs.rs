@@ -17,9 +17,11 @@ use crate::auth::{AllowedCaller, Proof as _};
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
+use crate::paging::PageQuery;
 use crate::permissions::{PacksRead, Permission as _, SensorsRead, TriggersRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
+use crate::query::Query;
 use crate::respond;
 use crate::routes::{hooks, timers};
 use crate::rows::read_row;
@@ -27,12 +29,19 @@ use crate::wire::packs::WirePack;
 use crate::wire::sensors::WireSensor;
 use crate::wire::triggers::WireTrigger;
 
+/// The parameter that selects what a pack contains.
+#[derive(Query)]
+pub(super) struct PackQuery {
+    /// Only those with this name or id.
+    pub(super) pack: Option<String>,
+}
+
 /// Declares the routes of packs.
 pub(super) fn declare_packs(routes: &mut Routes) {
     routes.get::<PacksRead>(
         "/packs",
         packs,
-        Operation::lists::<WirePack>("pack_list", "Lists packs, including those that were rejected", &["limit", "cursor"]).sees_views(),
+        Operation::lists::<WirePack>("pack_list", "Lists packs, including those that were rejected", &[PageQuery::PARAMETERS]).sees_views(),
     );
     routes.get::<PacksRead>(
         "/packs/{pack}",
@@ -46,7 +55,7 @@ pub(super) fn declare_triggers_and_sensors(routes: &mut Routes) {
     routes.get::<TriggersRead>(
         "/triggers",
         triggers,
-        Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", &["pack", "limit", "cursor"]),
+        Operation::lists::<WireTrigger>("trigger_list", "Lists triggers", &[PackQuery::PARAMETERS, PageQuery::PARAMETERS]),
     );
     routes.get::<TriggersRead>(
         "/triggers/{ref}",
@@ -56,7 +65,7 @@ pub(super) fn declare_triggers_and_sensors(routes: &mut Routes) {
     routes.get::<SensorsRead>(
         "/sensors",
         sensors,
-        Operation::lists::<WireSensor>("sensor_list", "Lists sensors", &["pack", "limit", "cursor"]).sees_views(),
+        Operation::lists::<WireSensor>("sensor_list", "Lists sensors", &[PackQuery::PARAMETERS, PageQuery::PARAMETERS]).sees_views(),
     );
     routes.get::<SensorsRead>("/sensors/{ref}", sensor, Operation::shows::<WireSensor>("sensor_get", "Returns a sensor").sees_views());
 }
@@ -98,9 +107,8 @@ fn pack_to_wire(ports: &Ports, name: &PackName) -> Result<WirePack, Problem> {
 
 /// Lists triggers.
 pub(super) async fn triggers(allowed: AllowedCaller<TriggersRead>, call: Call) -> Outcome {
-    let query = call.query();
     let catalog = call.api().ports.installed.current();
-    let pack = query.text("pack").map(str::to_owned);
+    let PackQuery { pack } = call.parameters()?;
     let of_pack = catalog.triggers().keys().filter(|name| pack.as_ref().is_none_or(|pack| name.pack().as_str() == pack));
     let of_pack = of_pack.filter(|name| allowed.includes(&Target::in_pack_of(name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, ToString::to_string)?;
@@ -129,9 +137,8 @@ fn trigger_shown(allowed: &AllowedCaller<TriggersRead>, call: &Call, name: &Trig
 
 /// Lists sensors.
 pub(super) async fn sensors(allowed: AllowedCaller<SensorsRead>, call: Call) -> Outcome {
-    let query = call.query();
     let catalog = call.api().ports.installed.current();
-    let pack = query.text("pack").map(str::to_owned);
+    let PackQuery { pack } = call.parameters()?;
     let of_pack = catalog.sensors().values().filter(|sensor| pack.as_ref().is_none_or(|pack| sensor.name.pack().as_str() == pack));
     let of_pack = of_pack.filter(|sensor| allowed.includes(&Target::in_pack_of(sensor.name.as_str())));
     let listed = listing::of_catalog(&call, &allowed, of_pack, |sensor| sensor.name.to_string())?;

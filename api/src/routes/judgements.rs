@@ -12,15 +12,17 @@ use ensue_engine::rules::judge::EVENT_STEPS_MAX;
 use ensue_views::{Column, Event, Filter, ListQuery, ViewName};
 
 use super::Routes;
-use super::event_verdicts::EventVerdicts;
+use super::event_verdicts::{DefinitionsQuery, EventVerdicts};
 use super::rules::rule_of;
 use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::Call;
-use crate::listing::{self, SCANNED_MAX};
+use crate::listing::{self, PeriodQuery, SCANNED_MAX};
 use crate::operation::{Header, Operation};
+use crate::paging::PageQuery;
 use crate::permissions::{EventsRead, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
+use crate::query::{Query, Word};
 use crate::respond;
 use crate::wire::judgements::{WireDecidedGroup, WireJudgedEvent, WireJudgements};
 use crate::wire::verdicts::{WireDefinitions, WireJudgement};
@@ -28,13 +30,26 @@ use crate::wire::verdicts::{WireDefinitions, WireJudgement};
 /// How long one request may judge events; it then returns what it has, with a next page.
 const TIME_MAX: Duration = Duration::from_secs(1);
 
+/// The parameter that selects judgements.
+#[derive(Query)]
+struct VerdictQuery {
+    /// Only judgements with one of these verdicts.
+    verdict: Vec<WireJudgement>,
+}
+
+impl Word for WireJudgement {
+    fn words() -> Vec<(&'static str, Self)> {
+        Self::ALL.to_vec()
+    }
+}
+
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<RulesRead>(
         "/rules/{ref}/judgements",
         list,
         Operation::new("rule_judgements", "Lists what a rule decided about past events, and which parts of its condition decided")
-            .with_query(&["verdict", "definitions", "since", "until", "limit", "cursor"])
+            .with_query(&[VerdictQuery::PARAMETERS, DefinitionsQuery::PARAMETERS, PeriodQuery::PARAMETERS, PageQuery::PARAMETERS])
             .gives::<WireJudgements>(200, "A page of the judgements.", &[Header::Link])
             .sees_views(),
     );
@@ -45,10 +60,9 @@ pub(super) async fn list(allowed: AllowedCaller<RulesRead>, call: Call) -> Outco
     let rule = rule_of(&allowed, &call)?;
     // A caller that may see rules may not see every event.
     let sees = AllowedCaller::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
-    let query = call.query();
     let asked = JudgementsQuery {
-        verdicts: query.each_of("verdict", &WireJudgement::ALL)?,
-        definitions: query.one_of("definitions", &WireDefinitions::ALL)?.unwrap_or_default(),
+        verdicts: call.parameters::<VerdictQuery>()?.verdict,
+        definitions: call.parameters::<DefinitionsQuery>()?.definitions.unwrap_or_default(),
     };
     let page = call.page(&allowed)?;
     let triggers = rule.triggers.iter().map(TriggerRef::to_string).collect();
@@ -56,7 +70,7 @@ pub(super) async fn list(allowed: AllowedCaller<RulesRead>, call: Call) -> Outco
         filters: vec![Filter::any_of(Column::Trigger, triggers)],
         after: page.after.as_deref().map(listing::place).transpose()?,
         limit: SCANNED_MAX,
-        ..listing::list_query(query, ViewName::Events, sees.rows())?
+        ..listing::list_query(call.query(), ViewName::Events, sees.rows())?
     };
     let limit = page.limit;
     let judged = call.api().threads.explaining(move |ports| judge(ports, &rule, &events, &asked, limit));

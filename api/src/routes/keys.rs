@@ -21,8 +21,9 @@ use crate::auth::AllowedCaller;
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::deliveries;
-use crate::listing;
+use crate::listing::{self, SortQuery};
 use crate::operation::{BodyPresence, Conditional, Content, Operation, SET, Takes, WRITTEN, schema_of};
+use crate::paging::PageQuery;
 use crate::permissions::{KeysRead, KeysReveal, KeysRotate, KeysWrite, MasterKeyRotate, Permission as _};
 use crate::ports::{JobKind, NewValue, Ports, SetKey};
 use crate::problem::{Missing, Outcome, Problem};
@@ -105,8 +106,12 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<KeysRead>(
         "/keys",
         list,
-        Operation::lists::<WireKey>("key_list", "Lists the keys that are set, without their values", &["sort", "limit", "cursor"])
-            .sees_views(),
+        Operation::lists::<WireKey>(
+            "key_list",
+            "Lists the keys that are set, without their values",
+            &[SortQuery::PARAMETERS, PageQuery::PARAMETERS],
+        )
+        .sees_views(),
     );
     routes.get::<KeysRead>(
         "/keys/{ref}",
@@ -173,7 +178,7 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists the keys that are set, newest first.
 pub(super) async fn list(allowed: AllowedCaller<KeysRead>, call: Call) -> Outcome {
-    let listed = listing::rows::<Key, _>(&call, &allowed, &[]).await?;
+    let listed = listing::rows::<Key, _>(&call, &allowed, Vec::new()).await?;
     let items = listed.items.into_iter().map(WireKey::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }

@@ -14,9 +14,11 @@ use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
+use crate::paging::PageQuery;
 use crate::permissions::LocksRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
+use crate::query::Query;
 use crate::wire::locks::{WireHolder, WireLock, WireWaiter};
 
 /// How many holders, and how many waiting executions, of a lock are shown.
@@ -30,6 +32,17 @@ struct GatheredLock {
     waiters: Vec<(Reverse<i8>, Position, WireWaiter)>,
 }
 
+/// The parameters that select locks by their owners.
+#[derive(Query)]
+struct LockQuery {
+    /// Only those with one of these names.
+    #[query(column)]
+    action: Vec<String>,
+    /// Only those with one of these names.
+    #[query(column)]
+    rule: Vec<String>,
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<LocksRead>(
@@ -38,7 +51,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireLock>(
             "lock_list",
             "Lists the locks that are held or awaited, by the rules and actions that they belong to",
-            &["action", "rule", "limit", "cursor"],
+            &[LockQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .sees_views(),
     );
@@ -46,8 +59,7 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists locks by their owners: first those of rules, then those of actions.
 pub(super) async fn list(allowed: AllowedCaller<LocksRead>, call: Call) -> Outcome {
-    let query = call.query();
-    let filters: Vec<Filter> = listing::column_filters(query, &[Column::Action, Column::Rule]).collect();
+    let filters = call.parameters::<LockQuery>()?.filters();
     let locks = call.api().threads.blocking(move |ports| gather_locks(ports, &filters)).await??;
     let name = |(lock, _): &(Lock, GatheredLock)| format!("{} {} {}", lock.owner.noun(), lock.owner.as_str(), lock.key);
     let mut locks: Vec<(Lock, GatheredLock)> = locks.into_iter().collect();

@@ -12,15 +12,17 @@ use super::Routes;
 use super::node::job;
 use crate::auth::AllowedCaller;
 use crate::call::{Call, Nothing};
-use crate::listing::{self, SORTS};
+use crate::listing::{self, PeriodQuery};
 use crate::operation::Operation;
+use crate::paging::PageQuery;
 use crate::permissions::{LogRead, LogVerify, Permission as _};
 use crate::ports::{JobKind, Ports};
 use crate::problem::{Missing, Outcome};
-use crate::query::bad;
-use crate::record_filter::RecordFilter;
+use crate::query::{Query, bad};
+use crate::record_filter::{KindQuery, RecordFilter, RecordQuery};
 use crate::respond;
 use crate::routes::node::{begin, job_state};
+use crate::routes::streams::AfterQuery;
 use crate::shapes;
 use crate::wire::embed_body;
 use crate::wire::node::WireJob;
@@ -34,8 +36,15 @@ const SCANNED_MAX: usize = 10_000;
 /// How many of them are read at once.
 const READ_AT_ONCE: usize = 1_000;
 
-/// The operation that lists records.
-pub(crate) const RECORD_LIST: &str = "record_list";
+/// The parameters of the form of a list of records.
+#[derive(Query)]
+struct RecordListQuery {
+    /// Whether each record includes its body, as `content`. A page may then hold fewer than `limit`.
+    bodies: bool,
+    /// The order by position: the oldest first (`position`, the default) or the newest first (`-position`, which does not go
+    /// with `after`).
+    sort: Option<Order>,
+}
 
 /// Declares the routes that list records and show the head.
 pub(super) fn declare(routes: &mut Routes) {
@@ -43,9 +52,16 @@ pub(super) fn declare(routes: &mut Routes) {
         "/log",
         list,
         Operation::lists::<shapes::Record>(
-            RECORD_LIST,
+            "record_list",
             "Lists records, oldest first by default",
-            &["after", "kind", "actor", "stream", "root", "since", "until", "bodies", "sort", "limit", "cursor"],
+            &[
+                AfterQuery::PARAMETERS,
+                KindQuery::PARAMETERS,
+                RecordQuery::PARAMETERS,
+                PeriodQuery::PARAMETERS,
+                RecordListQuery::PARAMETERS,
+                PageQuery::PARAMETERS,
+            ],
         ),
     );
     routes.get::<LogRead>(
@@ -68,10 +84,10 @@ pub(super) fn declare_records(routes: &mut Routes) {
 
 /// Lists records, oldest first after a position, or newest first.
 pub(super) async fn list(allowed: AllowedCaller<LogRead>, call: Call) -> Outcome {
-    let query = call.query();
     let page = call.page(&allowed)?;
-    let after: Option<u64> = query.parse_value("after", "a position")?;
-    let order = query.one_of("sort", &SORTS)?.unwrap_or(Order::OldestFirst);
+    let AfterQuery { after } = call.parameters()?;
+    let RecordListQuery { bodies: has_bodies, sort } = call.parameters()?;
+    let order = sort.unwrap_or(Order::OldestFirst);
     if order == Order::NewestFirst && after.is_some() {
         return Err(bad("after", "cannot be combined with `sort`: records after a position are listed oldest first").into());
     }
@@ -79,8 +95,7 @@ pub(super) async fn list(allowed: AllowedCaller<LogRead>, call: Call) -> Outcome
         Some(place) => Some(listing::place(place)?),
         None => after.map(Position),
     };
-    let has_bodies = query.one_of("bodies", &[("true", true), ("false", false)])?.unwrap_or(false);
-    let (limit, wanted) = (page.limit, RecordFilter::of(query)?);
+    let (limit, wanted) = (page.limit, RecordFilter::of(call.query())?);
     let read = move |ports: &Ports| {
         let head = ports.log.head()?.position;
         let (records, last) = match (order, wanted) {

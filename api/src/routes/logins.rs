@@ -22,9 +22,10 @@ use crate::ports::{
     Terminal, TerminalLogin,
 };
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::bad;
+use crate::query::{Query, bad};
 use crate::rates::{self, Class};
 use crate::route::{BASE, Public};
+use serde_json::json;
 
 /// What an issuer is called if it is missing.
 const THING: &str = "issuer through which people log in";
@@ -63,6 +64,22 @@ struct OneToken;
 #[explain(slug = "state-unknown", fault = Malformed, hint = "start the login again")]
 pub(super) struct StateUnknown;
 
+/// The parameters of the start of a login.
+#[derive(Query)]
+struct LoginQuery {
+    /// The issuer, if there are several.
+    issuer: Option<String>,
+    /// The path of the node to which the login leads. Anything else counts as `/`.
+    next: Option<String>,
+    /// The port at which a terminal of the browser's machine waits for the login.
+    #[query(what = "the port at which the terminal listens", schema = json!({ "type": "integer", "minimum": 1, "maximum": u16::MAX }))]
+    cli: Option<u16>,
+    /// The SHA-256 of the terminal's verifier in base64url (PKCE S256). With `cli`.
+    challenge: Option<String>,
+    /// What the terminal gets back with its code. With `cli`.
+    state: Option<String>,
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.public(
@@ -83,7 +100,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Public::StartLogin,
         start,
         Operation::new("login_start", "Sends a browser to an issuer, through which its person logs in")
-            .with_query(&["issuer", "next", "cli", "challenge", "state"])
+            .with_query(&[LoginQuery::PARAMETERS])
             .gives_content(302, "The login page of the issuer.", Content::Nothing, &[Header::Location])
             .refuses(&[
                 (400, "bad_parameter"),
@@ -146,10 +163,11 @@ pub(super) async fn start(call: Call) -> Outcome {
     let asked = async {
         cookies::demand_private(call.request())?;
         standing.map_or(Ok(()), |standing| standing.demand())?;
-        let issuer = issuer_of(&call)?;
-        let then = match terminal(&call)? {
+        let query: LoginQuery = call.parameters()?;
+        let issuer = issuer_of(&call, query.issuer.as_deref())?;
+        let then = match terminal(&query)? {
             Some(terminal) => AfterLogin::Terminal(terminal),
-            None => AfterLogin::Page(local_path(call.query().text("next").unwrap_or("/")).to_owned()),
+            None => AfterLogin::Page(local_path(query.next.as_deref().unwrap_or("/")).to_owned()),
         };
         let redirect_uri = format!("{}{BASE}{CALLBACK}{issuer}", call.api().settings.base_url);
         let asked = AskedLogin { issuer, redirect_uri, then };
@@ -219,9 +237,9 @@ fn way_of(issuer: &str) -> String {
 }
 
 /// Returns the issuer that a request names, or the only one.
-fn issuer_of(call: &Call) -> Result<IssuerName, NoIssuer> {
+fn issuer_of(call: &Call, named: Option<&str>) -> Result<IssuerName, NoIssuer> {
     let issuers = call.api().ports.logins.issuers();
-    match (call.query().text("issuer"), &issuers[..]) {
+    match (named, &issuers[..]) {
         (Some(named), _) => {
             let found = issuers.iter().find(|issuer| issuer.as_str() == named).cloned();
             found.ok_or_else(|| NoIssuer::Named(crate::problem::quote(named)))
@@ -232,12 +250,11 @@ fn issuer_of(call: &Call) -> Result<IssuerName, NoIssuer> {
 }
 
 /// Returns the terminal that waits for the login, if one does.
-fn terminal(call: &Call) -> Result<Option<Terminal>, Problem> {
-    let query = call.query();
-    let Some(port) = query.parse_value::<u16>("cli", "the port at which the terminal listens")? else { return Ok(None) };
+fn terminal(query: &LoginQuery) -> Result<Option<Terminal>, Problem> {
+    let Some(port) = query.cli else { return Ok(None) };
     let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    let challenge = query.text("challenge").filter(|text| text.len() == CHALLENGE_CHARS && is_word(text));
-    let state = query.text("state").filter(|text| !text.is_empty() && text.len() <= STATE_CHARS_MAX && is_word(text));
+    let challenge = query.challenge.as_deref().filter(|text| text.len() == CHALLENGE_CHARS && is_word(text));
+    let state = query.state.as_deref().filter(|text| !text.is_empty() && text.len() <= STATE_CHARS_MAX && is_word(text));
     match (port, challenge, state) {
         (0, _, _) => Err(bad("cli", "must be the port at which the terminal listens").into()),
         (_, None, _) => Err(bad("challenge", "must be a SHA-256 in base64url without padding (PKCE S256)").into()),

@@ -21,7 +21,7 @@ use crate::operation::{Content, HonoredHeader, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::{ParameterRefusal, Query, bad};
+use crate::query::{ParameterRefusal, Query, bad, words};
 use crate::queues::QueueName;
 use crate::respond;
 use crate::sizes::{CHUNK_BYTES_MAX, CHUNKS_WAITING_MAX};
@@ -47,6 +47,25 @@ struct OutputRemoved(u32);
 #[explain(slug = "busy", fault = Busy, hint = "try again when another follower has ended, or read the existing output without `follow`")]
 struct TooManyFollowers;
 
+/// The parameters of the output of an execution.
+#[derive(Query)]
+struct OutputQuery {
+    /// The number of the attempt.
+    attempt: Option<u32>,
+    /// Only this stream.
+    stream: Option<OutputStream>,
+    /// The number of bytes of the stream to skip.
+    #[query(what = "a number of bytes")]
+    offset: Option<u64>,
+    /// How many bytes from the end of the stream to return. Not with `offset` or `follow`.
+    #[query(what = "a number of bytes")]
+    tail: Option<u64>,
+    /// Whether to continue with new output as it is printed.
+    follow: Option<bool>,
+}
+
+words!(OutputStream);
+
 /// The place in an execution's output where a caller wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OutputStart {
@@ -65,10 +84,9 @@ enum StartOffset {
 }
 
 impl StartOffset {
-    fn of(query: &Query) -> Result<Self, Problem> {
-        const BYTES: &str = "a number of bytes";
-        match (query.parse_value("offset", BYTES)?, query.parse_value("tail", BYTES)?) {
-            (Some(_), Some(_)) => Err(bad("tail", "cannot be combined with `offset`").into()),
+    fn of(query: &OutputQuery) -> Result<Self, ParameterRefusal> {
+        match (query.offset, query.tail) {
+            (Some(_), Some(_)) => Err(bad("tail", "cannot be combined with `offset`")),
             (None, Some(bytes)) => Ok(Self::End(bytes)),
             (offset, None) => Ok(Self::Offset(offset.unwrap_or(0))),
         }
@@ -97,7 +115,7 @@ pub(super) fn declare(routes: &mut Routes) {
         get,
         Operation::new("execution_logs", "Returns or follows the output of an execution")
             .honors(&[HonoredHeader::LastEventId])
-            .with_query(&["attempt", "stream", "offset", "tail", "follow"])
+            .with_query(&[OutputQuery::PARAMETERS])
             .gives_content(
                 200,
                 "A part of the output, all of one stream, or both streams as they are printed.",
@@ -111,15 +129,15 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Shows an execution's output.
 pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
-    let query = call.query();
+    let query: OutputQuery = call.parameters()?;
+    let stream = query.stream;
     let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
-    let stream = query.one_of("stream", &OutputStream::ALL.map(|stream| (stream.as_str(), stream)))?;
-    let place = OutputStart { attempt: query.parse_value("attempt", "a number")?, from: StartOffset::of(query)? };
+    let place = OutputStart { attempt: query.attempt, from: StartOffset::of(&query)? };
     // An offset without a stream would be ambiguous.
     if matches!(place.from, StartOffset::Offset(1..)) && stream.is_none() {
         return Err(needs_stream("`offset`").into());
     }
-    let media = wanted_media_type(&call)?;
+    let media = wanted_media_type(&call, query.follow)?;
     let execution: Execution = call.api().row(id.to_string(), ExecutionsRead::THING, allowed.rows()).await?;
     match (media, stream) {
         (JSON, _) => part(&call, &execution, stream, place).await,
@@ -134,18 +152,12 @@ fn needs_stream(what: &str) -> ParameterRefusal {
     bad("stream", format!("is missing: {what} shows a single stream, `stdout` or `stderr`"))
 }
 
-fn wanted_media_type(call: &Call) -> Result<&'static str, Problem> {
-    match call.query().one_of("follow", &[("true", Follow::Yes), ("false", Follow::No)])? {
-        Some(Follow::Yes) => choose_media_type(call.headers(), &[EVENT_STREAM]),
-        Some(Follow::No) => choose_media_type(call.headers(), &[JSON, TEXT]),
+fn wanted_media_type(call: &Call, follow: Option<bool>) -> Result<&'static str, Problem> {
+    match follow {
+        Some(true) => choose_media_type(call.headers(), &[EVENT_STREAM]),
+        Some(false) => choose_media_type(call.headers(), &[JSON, TEXT]),
         None => choose_media_type(call.headers(), &[JSON, TEXT, EVENT_STREAM]),
     }
-}
-
-#[derive(Clone, Copy)]
-enum Follow {
-    Yes,
-    No,
 }
 
 /// Finds an attempt; none if there is none yet.

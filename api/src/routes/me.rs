@@ -6,19 +6,21 @@ use ensue_engine::access::permission::Permission;
 use ensue_engine::access::rights::Rights;
 use ensue_engine::access::state::Access;
 use ensue_engine::access::state::effective_rights::EffectiveRights;
-use ensue_engine::executions::labels::{Labels, parse};
+use ensue_engine::executions::labels::{LABELS_MAX, Labels};
 use ensue_engine::explain::Explain;
 use ensue_engine::record::CredentialId;
 use ensue_engine::time::Timestamp;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::Routes;
+use super::executions::Label;
 use crate::auth::{AllowedCaller, KnownCaller, Proof as _};
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{GrantsRead, IdentitiesRead, Permission as _};
 use crate::problem::{Missing, Outcome, Problem, quote};
-use crate::query::{ParameterRefusal, bad};
+use crate::query::{ParameterRefusal, Query, QueryValue, bad};
 use crate::respond;
 use crate::wire::me::{WireBy, WireCanI, WireMe, limits};
 use crate::wire::sessions::WireSession;
@@ -28,6 +30,36 @@ use crate::wire::sessions::WireSession;
 #[error("the identity `{0}` is disabled, so it may do nothing")]
 #[explain(slug = "identity-disabled", fault = Conflict, hint = "enable it with `ensue identities enable {0}`")]
 struct DisabledIdentity(String);
+
+/// The parameters of the question whether somebody may do something.
+#[derive(Query)]
+struct CanIQuery {
+    /// The permission. Required.
+    #[query(required = "is required, for example `executions:cancel`")]
+    permission: Permission,
+    /// The resource: one of a pack, an action or a webhook.
+    pack: Option<String>,
+    /// The resource: one of a pack, an action or a webhook.
+    action: Vec<String>,
+    /// The resource: one of a pack, an action or a webhook.
+    hook: Option<String>,
+    /// Only those with this label, `<name>=<value>`. If it is given more than once, those with all of the labels.
+    #[query(repeated = LABELS_MAX)]
+    label: Vec<Label>,
+    /// The name of another identity.
+    r#as: Option<String>,
+}
+
+impl QueryValue for Permission {
+    fn schema() -> Value {
+        json!({ "type": "string", "enum": Self::ALL.iter().map(|permission| permission.name()).collect::<Vec<_>>() })
+    }
+
+    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
+        let why = || format!("has no permission `{}`; `GET /me` lists permissions", quote(text));
+        Self::from_name(text).ok_or_else(|| bad(name, why()))
+    }
+}
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -42,7 +74,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/auth/can-i",
         can_i,
         Operation::shows::<WireCanI>("can_i_get", "Returns whether the caller, or another identity, has a permission")
-            .with_query(&["permission", "pack", "action", "hook", "label", "as"])
+            .with_query(&[CanIQuery::PARAMETERS])
             .refuses(&[(404, "not_found"), (409, "identity_disabled")]),
     );
 }
@@ -63,14 +95,11 @@ pub(super) async fn me(known: KnownCaller, call: Call) -> Outcome {
 
 /// Returns whether the caller has a permission, for all resources or for one.
 pub(super) async fn can_i(known: KnownCaller, call: Call) -> Outcome {
-    let query = call.query();
-    let name = query.text("permission").ok_or_else(|| bad("permission", "is required, for example `executions:cancel`"))?;
-    let permission = Permission::from_name(name)
-        .ok_or_else(|| bad("permission", format!("has no permission `{}`; `GET /me` lists permissions", quote(name))))?;
-    let labels = labels(&call)?;
-    let target = target(&call, &labels);
+    let mut query: CanIQuery = call.parameters()?;
+    let labels: Labels = std::mem::take(&mut query.label).into_iter().map(|Label(name, value)| (name, value)).collect();
+    let (permission, target) = (query.permission, target(&query, &labels));
     let access = &*call.api().ports.access;
-    let Some(name) = query.text("as") else {
+    let Some(name) = query.r#as.as_deref() else {
         return respond::json(&answer(&known.holder().rights, permission, target.as_ref(), None));
     };
     // What another may do is a matter of identities and grants.
@@ -82,15 +111,8 @@ pub(super) async fn can_i(known: KnownCaller, call: Call) -> Outcome {
     respond::json(&answer(&held.rights, permission, target.as_ref(), by))
 }
 
-/// Returns the labels of the execution that the question is about.
-fn labels(call: &Call) -> Result<Labels, ParameterRefusal> {
-    let label = |text: &str| parse(text).map_err(|why| bad("label", format!("is `{}`, which {why}", quote(text))));
-    call.query().texts("label").map(label).collect()
-}
-
-fn target<'c>(call: &'c Call, labels: &'c Labels) -> Option<Target<'c>> {
-    let query = call.query();
-    let (pack, action, hook) = (query.text("pack"), query.text("action"), query.text("hook"));
+fn target<'c>(query: &'c CanIQuery, labels: &'c Labels) -> Option<Target<'c>> {
+    let (pack, action, hook) = (query.pack.as_deref(), query.action.first().map(String::as_str), query.hook.as_deref());
     let of_ref = action.or(hook).and_then(|name| name.split_once('.')).map(|(pack, _)| pack);
     let labels = (!labels.is_empty()).then_some(labels);
     let is_given = pack.or(action).or(hook).is_some() || labels.is_some();

@@ -14,25 +14,34 @@ use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
+use crate::paging::PageQuery;
 use crate::permissions::{PacksRead, Permission, RulesWrite};
 use crate::ports::{Patience, Ports};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::bad;
+use crate::query::{Query, bad};
 use crate::respond;
 use crate::wire::pack_files::{WireChecked, WireInstalledFile, WireToCheck};
+
+/// The parameter of the version of a file.
+#[derive(Query)]
+struct RevisionQuery {
+    /// The file as it was in this revision of the catalog; without it, as it is installed.
+    #[query(what = "the revision of a catalog, such as 12")]
+    revision: Option<u64>,
+}
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<PacksRead>(
         "/packs/{pack}/files",
         list,
-        Operation::lists::<WireInstalledFile>("pack_file_list", "Lists the files of an installed pack by path", &["limit", "cursor"]),
+        Operation::lists::<WireInstalledFile>("pack_file_list", "Lists the files of an installed pack by path", &[PageQuery::PARAMETERS]),
     );
     routes.get::<PacksRead>(
         "/packs/{pack}/files/{path}",
         get,
         Operation::shows::<WireInstalledFile>("pack_file_get", "Returns a file of an installed pack with its text")
-            .with_query(&["revision"])
+            .with_query(&[RevisionQuery::PARAMETERS])
             .refuses(&[(410, "catalog_gone")]),
     );
     // A check is work, so that reading packs is not enough.
@@ -79,7 +88,7 @@ pub(super) async fn list(allowed: AllowedCaller<PacksRead>, call: Call) -> Outco
 pub(super) async fn get(allowed: AllowedCaller<PacksRead>, call: Call) -> Outcome {
     let name = pack_name(&allowed, &call)?;
     let path = call.part("path").to_owned();
-    let revision = call.query().parse_value::<u64>("revision", "the revision of a catalog, such as 12")?.map(CatalogRevision);
+    let revision = call.parameters::<RevisionQuery>()?.revision.map(CatalogRevision);
     respond::json(&call.api().threads.blocking(move |ports| read_file(ports, &name, &path, revision)).await??)
 }
 

@@ -9,6 +9,7 @@ use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
+use crate::paging::PageQuery;
 use crate::permissions::QueuesRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -25,7 +26,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireQueue>(
             "queue_list",
             "Lists the queues in which executions wait for a worker, by name",
-            &["limit", "cursor"],
+            &[PageQuery::PARAMETERS],
         )
         .sees_views(),
     );

@@ -28,7 +28,7 @@ use super::actions::{ParametersMisfit, repeat_answer, request_execution, unanswe
 use super::{Routes, control};
 use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::Call;
-use crate::operation::{BodyPresence, Header, HonoredHeader, Operation, Takes, schema_of};
+use crate::operation::{BodyPresence, DryRunQuery, Header, HonoredHeader, Operation, Takes, schema_of};
 use crate::permissions::{ActionsExecute, ActionsRead, ExecutionsRead, ExecutionsRerun, Permission as _, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
@@ -98,7 +98,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/rerun",
         rerun,
         Operation::new("execution_rerun", "Reruns an execution that has ended")
-            .with_query(&["dry_run"])
+            .with_query(&[DryRunQuery::PARAMETERS])
             .honors(&[HonoredHeader::Prefer])
             .takes(Takes::Json { schema: schema_of::<WireRerun>, example: r#"{"from": "failed"}"#, presence: BodyPresence::Optional })
             .gives::<WireExecution>(202, "The rerun was requested.", &[Header::Position, Header::Location, Header::PreferenceApplied])

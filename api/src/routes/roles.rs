@@ -11,6 +11,7 @@ use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::{Conditional, Content, Operation, SET, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{Permission as _, RolesRead, RolesWrite};
 use crate::ports::Ports;
 use crate::problem::{FieldError, Missing, Outcome, Problem, quote};
@@ -38,7 +39,7 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<RolesRead>(
         "/roles",
         list,
-        Operation::lists::<WireRole>("role_list", "Lists roles, built-in and own", &["limit", "cursor"]),
+        Operation::lists::<WireRole>("role_list", "Lists roles, built-in and own", &[PageQuery::PARAMETERS]),
     );
     routes.get::<RolesRead>("/roles/{name}", get, Operation::shows::<WireRole>("role_get", "Returns a role with its permissions"));
     routes.put::<RolesWrite>(

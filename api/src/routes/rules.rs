@@ -16,17 +16,20 @@ use ensue_engine::vars::reads::RuleReads;
 use ensue_views::{Event, RuleActivity};
 
 use super::Routes;
-use crate::as_of::AS_OF;
+use super::event_verdicts::DefinitionsQuery;
+use super::installed_packs::PackQuery;
+use crate::as_of::AsOfQuery;
 use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::body;
 use crate::call::{Call, Nothing};
 use crate::cloudevents::SOURCE_OF_OURS;
 use crate::listing;
 use crate::operation::{Conditional, Operation, Takes, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{EventsRead, Permission, RulesRead, RulesWrite, VarsRead};
 use crate::ports::{FileText, GivenEvent, Ports};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::bad;
+use crate::query::{Query, bad};
 use crate::respond::{self, WriteOutcome};
 use crate::routes::event_verdicts::EventVerdicts;
 use crate::routes::timers;
@@ -43,6 +46,15 @@ const fn mode(id: &'static str, summary: &'static str) -> Operation {
         .honors_conditions(Conditional::Change)
 }
 
+/// The parameters that select rules by what they refer to.
+#[derive(Query)]
+struct RuleQuery {
+    /// Only those with one of these names.
+    trigger: Vec<String>,
+    /// Only those with one of these names.
+    action: Vec<String>,
+}
+
 /// Declares the routes that show rules.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<RulesRead>(
@@ -51,7 +63,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireRule>(
             "rule_list",
             "Lists rules with their recent activity",
-            &["pack", "trigger", "action", "limit", "cursor"],
+            &[PackQuery::PARAMETERS, RuleQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .sees_views(),
     );
@@ -59,7 +71,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/rules/{ref}",
         get,
         Operation::shows::<WireRule>("rule_get", "Returns a rule with its recent activity")
-            .with_query(&[AS_OF])
+            .with_query(&[AsOfQuery::PARAMETERS])
             .refuses(&[(410, "catalog_gone")])
             .sees_views(),
     );
@@ -79,7 +91,7 @@ pub(super) fn declare_judging(routes: &mut Routes) {
         "/rules/{ref}/explain",
         explain,
         Operation::new("rule_explain", "Explains the verdict of a rule on an event")
-            .with_query(&["definitions"])
+            .with_query(&[DefinitionsQuery::PARAMETERS])
             .passes_keys_over()
             .takes_json::<WireExplain>(r#"{"event": {"trigger": "demo.hello", "payload": {"name": "ana"}}}"#)
             .gives::<WireExplained>(200, "The verdict with its explanation.", &[])
@@ -106,10 +118,9 @@ pub(super) fn declare_judging(routes: &mut Routes) {
 
 /// Lists rules with their recent activity.
 pub(super) async fn list(allowed: AllowedCaller<RulesRead>, call: Call) -> Outcome {
-    let query = call.query();
+    let PackQuery { pack } = call.parameters()?;
+    let RuleQuery { trigger: triggers, action: actions } = call.parameters()?;
     let catalog = call.api().ports.installed.current();
-    let filter = |name: &str| query.texts(name).map(str::to_owned).collect::<Vec<_>>();
-    let (pack, triggers, actions) = (query.text("pack").map(str::to_owned), filter("trigger"), filter("action"));
     let is_among = |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
     let fits = |rule: &&Arc<Rule>| {
         pack.as_ref().is_none_or(|pack| rule.name.pack().as_str() == pack)
@@ -145,8 +156,7 @@ pub(super) async fn list_versions(allowed: AllowedCaller<RulesRead>, call: Call)
 /// Explains what a rule decides about an event, stored or in the request:
 /// `{"event": <id> or {"trigger", "payload"}}`.
 pub(super) async fn explain(allowed: AllowedCaller<RulesRead>, mut call: Call) -> Outcome {
-    let query = call.query();
-    let definitions = query.one_of("definitions", &WireDefinitions::ALL)?;
+    let DefinitionsQuery { definitions } = call.parameters()?;
     let name: RuleRef = call.parse_part("ref", RulesRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     let asked: WireExplain = call.json().await?;

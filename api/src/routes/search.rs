@@ -18,9 +18,10 @@ use crate::call::Call;
 use crate::operation::Operation;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::bad;
+use crate::query::{ParameterRefusal, Query, QueryValue, bad};
 use crate::respond;
 use crate::wire::search::{WireFound, WireFoundItem, WireFoundKind};
+use serde_json::{Value, json};
 
 /// The minimum length of what is searched for.
 pub(crate) const SEARCHED_CHARS_MIN: usize = 2;
@@ -31,6 +32,33 @@ const FOUND_MAX: usize = 10;
 /// The minimum number of digits of the beginning of an id.
 const ID_DIGITS_MIN: usize = 8;
 
+/// The parameter of a search.
+#[derive(Query)]
+struct SearchQuery {
+    /// What is searched for: the beginning of an id, a part of a name, a label such as `site=eu`, or a part of the title of an
+    /// inquiry. Required.
+    #[query(required = searched_length())]
+    q: Searched,
+}
+
+/// The text that is searched for.
+struct Searched(String);
+
+impl QueryValue for Searched {
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": SEARCHED_CHARS_MIN, "maxLength": SEARCHED_CHARS_MAX, "pattern": "^[^\\u0000]*$" })
+    }
+
+    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
+        let is_long_enough = (SEARCHED_CHARS_MIN..=SEARCHED_CHARS_MAX).contains(&text.chars().count());
+        if is_long_enough { Ok(Self(text.to_owned())) } else { Err(bad(name, searched_length())) }
+    }
+}
+
+fn searched_length() -> String {
+    format!("must have {SEARCHED_CHARS_MIN} to {SEARCHED_CHARS_MAX} characters")
+}
+
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.for_any_caller(
@@ -38,7 +66,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/search",
         get,
         Operation::shows::<WireFound>("search_get", "Finds things by a part of their id or name, by a label, or by a title")
-            .with_query(&["q"])
+            .with_query(&[SearchQuery::PARAMETERS])
             .sees_views(),
     );
 }
@@ -46,10 +74,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Searches.
 pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     let began = Instant::now();
-    let given = call.query().text("q").unwrap_or_default().to_owned();
-    if !(SEARCHED_CHARS_MIN..=SEARCHED_CHARS_MAX).contains(&given.chars().count()) {
-        return Err(bad("q", format!("must have {SEARCHED_CHARS_MIN} to {SEARCHED_CHARS_MAX} characters")).into());
-    }
+    let SearchQuery { q: Searched(given) } = call.parameters()?;
     let given = given.trim().to_owned();
     if given.is_empty() {
         return respond::json(&WireFound { items: Vec::new(), took_ms: 0.0 });

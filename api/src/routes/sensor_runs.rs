@@ -18,8 +18,10 @@ use crate::operation::{Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, SensorsRead, SensorsWrite};
 use crate::ports::SourceEnd;
 use crate::problem::{Missing, Outcome, Problem};
+use crate::query::Query;
 use crate::respond::{self, WriteOutcome};
 use crate::wire::sensor_runs::{WirePlace, WireRewind, WireSensorAgain, WireSensorLine, WireSensorLog, WireSensorModeSet};
+use ensue_engine::time::Timestamp;
 
 /// Why a cursor cannot be set.
 #[derive(Debug, Error, Explain)]
@@ -34,6 +36,16 @@ enum RewindRefused {
     #[error(transparent)]
     #[explain(hint = "see the cursor of a sensor with `ensue sensors show <sensor>`")]
     Cursor(#[from] CursorInvalid),
+}
+
+/// The parameters that select lines.
+#[derive(Query)]
+struct LinesQuery {
+    /// The position to start after.
+    #[query(what = "the number of a line")]
+    after: Option<u64>,
+    /// Only those at or after this time.
+    since: Option<Timestamp>,
 }
 
 /// Declares the routes of this file.
@@ -77,7 +89,7 @@ pub(super) fn declare(routes: &mut Routes) {
             "sensor_logs",
             "Returns lines of a pulling sensor's own log: the last ones, or the first ones after a line or a time",
         )
-        .with_query(&["after", "since"])
+        .with_query(&[LinesQuery::PARAMETERS])
         .gives::<WireSensorLog>(200, "At most 1,000 lines, the oldest first.", &[]),
     );
 }
@@ -148,9 +160,9 @@ pub(super) async fn logs(allowed: AllowedCaller<SensorsRead>, call: Call) -> Out
     let name: SensorRef = call.parse_part("ref", SensorsRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
     sensor_of(&call, &name)?;
-    let after: Option<u64> = call.query().parse_value("after", "the number of a line")?;
+    let LinesQuery { after, since } = call.parameters()?;
     // The number of a line is its time, or a little more.
-    let since = call.query().time("since")?.map(|since| u64::try_from(since.micros()).unwrap_or(0).saturating_sub(1));
+    let since = since.map(|since| u64::try_from(since.micros()).unwrap_or(0).saturating_sub(1));
     let lines = call.api().threads.blocking(move |ports| ports.sensors.lines(&name, after.max(since))).await?;
     respond::json(&WireSensorLog { items: lines.into_iter().map(WireSensorLine::from).collect(), next: None })
 }

@@ -3,9 +3,10 @@
 
 use axum::http::Method;
 use ensue_engine::access::permission::Permission;
+use ensue_engine::names::Names;
 use ensue_engine::time::Timestamp;
-use ensue_views::RowReach;
 use ensue_views::series::{Bucket, SeriesBy, SeriesKind, SeriesQuery};
+use ensue_views::{Column, RowReach};
 
 use super::Routes;
 use crate::auth::KnownCaller;
@@ -14,27 +15,65 @@ use crate::deliveries;
 use crate::operation::Operation;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::bad;
+use crate::query::{Query, Word, bad, words};
 use crate::respond;
 use crate::wire::series::WireSeries;
 
-/// The identifier of the operation, for its parameters.
-pub(crate) const SERIES_GET: &str = "series_get";
+/// The parameters that say what is counted, and how.
+#[derive(Query)]
+struct SeriesForm {
+    /// What is counted. Required.
+    #[query(required = "must be given: it names what is counted, such as `executions`")]
+    of: SeriesKind,
+    /// What makes a series: one of them. Without it, everything is one series.
+    by: Vec<SeriesName>,
+    /// The length of a bucket, `1m` by default. At most 500 buckets are returned.
+    bucket: Option<Bucket>,
+}
 
-/// What can be counted, with the permission for it and the name of a series.
-const KINDS: [(SeriesKind, Permission, &str); 5] = [
-    (SeriesKind::Events, Permission::EventsRead, "trigger"),
-    (SeriesKind::Executions, Permission::ExecutionsRead, "action"),
-    (SeriesKind::Enforcements, Permission::EnforcementsRead, "rule"),
-    (SeriesKind::RuleErrors, Permission::RulesRead, "rule"),
-    (SeriesKind::Deliveries, Permission::HooksRead, "sensor"),
-];
+/// The parameters that select what is counted, by the name that its series have.
+#[derive(Query)]
+struct SeriesFilter {
+    /// Only those with one of these names.
+    #[query(column)]
+    trigger: Vec<String>,
+    /// Only those with one of these names.
+    #[query(column)]
+    action: Vec<String>,
+    /// Only those with one of these names.
+    #[query(column)]
+    rule: Vec<String>,
+    /// Only what came through this sensor.
+    #[query(column)]
+    sensor: Option<String>,
+}
 
-/// The lengths of a bucket.
-pub(crate) const BUCKETS: [(&str, Bucket); 2] = [("1m", Bucket::Minute), ("1h", Bucket::Hour)];
+/// The parameters of the counted period.
+#[derive(Query)]
+struct SeriesPeriod {
+    /// The bucket with this time is the first one. By default, there are 60 buckets.
+    since: Option<Timestamp>,
+    /// The first bucket that begins at or after this time is left out. By default, now.
+    until: Option<Timestamp>,
+}
 
 /// What makes a series.
-pub(crate) const BY: [&str; 5] = ["outcome", "trigger", "action", "rule", "sensor"];
+#[derive(Clone, Copy, PartialEq, Eq, Names)]
+enum SeriesName {
+    Outcome,
+    Trigger,
+    Action,
+    Rule,
+    Sensor,
+}
+
+words!(SeriesKind, SeriesName);
+
+impl Word for Bucket {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("1m", Self::Minute), ("1h", Self::Hour)]
+    }
+}
 
 /// The maximum number of buckets in one answer.
 pub(crate) const BUCKETS_MAX: i64 = 500;
@@ -48,39 +87,52 @@ pub(super) fn declare(routes: &mut Routes) {
         Method::GET,
         "/series",
         get,
-        Operation::shows::<WireSeries>(SERIES_GET, "Counts events, executions, enforcements, errors of rules or deliveries over time")
-            .with_query(&["of", "by", "bucket", "trigger", "action", "rule", "sensor", "since", "until"])
+        Operation::shows::<WireSeries>("series_get", "Counts events, executions, enforcements, errors of rules or deliveries over time")
+            .with_query(&[SeriesForm::PARAMETERS, SeriesFilter::PARAMETERS, SeriesPeriod::PARAMETERS])
             .sees_views(),
     );
 }
 
 /// Counts over time.
 pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
-    let query = call.query();
-    let kinds = KINDS.map(|(kind, permission, name)| (kind.as_str(), (kind, permission, name)));
-    let of = query.one_of("of", &kinds)?;
-    let (kind, permission, named) = of.ok_or_else(|| bad("of", "must be given: it names what is counted, such as `executions`"))?;
+    let SeriesForm { of: kind, by, bucket } = call.parameters()?;
+    let (permission, named) = permission_and_name(kind);
     let reach = known.rows(permission).ok_or_else(|| known.lacks(permission))?;
-    let by = match query.each_of("by", &BY.map(|by| (by, by)))?[..] {
+    let by = match by[..] {
         [] => SeriesBy::Nothing,
-        ["outcome"] => SeriesBy::Outcome,
-        [by] if by == named => SeriesBy::Name,
+        [SeriesName::Outcome] => SeriesBy::Outcome,
+        [by] if by.as_str() == named.as_str() => SeriesBy::Name,
         [_, _, ..] => return Err(bad("by", "has several values: give one").into()),
-        [by] => return Err(bad("by", format!("is `{by}`, but {} are counted by `outcome` or `{named}`", kind.as_str())).into()),
+        [by] => {
+            let why = format!("is `{}`, but {} are counted by `outcome` or `{}`", by.as_str(), kind.as_str(), named.as_str());
+            return Err(bad("by", why).into());
+        }
     };
-    if let Some(other) = ["trigger", "action", "rule", "sensor"].into_iter().find(|name| *name != named && query.text(name).is_some()) {
-        return Err(bad(other, format!("is no filter of {}: use `{named}`", kind.as_str())).into());
+    let filters = call.parameters::<SeriesFilter>()?.filters();
+    if let Some(other) = filters.iter().find(|filter| filter.column != named) {
+        return Err(bad(other.column.as_str(), format!("is no filter of {}: use `{}`", kind.as_str(), named.as_str())).into());
     }
-    let names = query.texts(named).map(str::to_owned).collect();
-    let bucket = query.one_of("bucket", &BUCKETS)?.unwrap_or(Bucket::Minute);
-    let now = deliveries::now();
-    let (from, until) = buckets(bucket, query.time("since")?, query.time("until")?, now)?;
+    let names = filters.into_iter().flat_map(|filter| filter.any_of).collect();
+    let (bucket, now) = (bucket.unwrap_or(Bucket::Minute), deliveries::now());
+    let SeriesPeriod { since, until } = call.parameters()?;
+    let (from, until) = buckets(bucket, since, until, now)?;
     let asked = SeriesQuery { kind, bucket, from, until, by, names, reach };
     let kept_from = bucket.of(now) - bucket.retained_count() + 1;
     let answer = move |ports: &Ports| -> Result<WireSeries, Problem> {
         Ok(WireSeries::new(&asked, kept_from, ports.views.series(&asked)?, asked.by == SeriesBy::Name))
     };
     respond::json(&call.api().threads.blocking(answer).await??)
+}
+
+/// Returns the permission to count things of a kind, and the column with the name of a series.
+fn permission_and_name(kind: SeriesKind) -> (Permission, Column) {
+    match kind {
+        SeriesKind::Events => (Permission::EventsRead, Column::Trigger),
+        SeriesKind::Executions => (Permission::ExecutionsRead, Column::Action),
+        SeriesKind::Enforcements => (Permission::EnforcementsRead, Column::Rule),
+        SeriesKind::RuleErrors => (Permission::RulesRead, Column::Rule),
+        SeriesKind::Deliveries => (Permission::HooksRead, Column::Sensor),
+    }
 }
 
 /// Returns the first bucket of a period, and the one after the last.

@@ -20,9 +20,11 @@ use crate::call::Call;
 use crate::cookies;
 use crate::listing;
 use crate::operation::{Content, Operation, Takes, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
 use crate::ports::{AskedLoginLink, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret};
 use crate::problem::{Missing, Outcome, Problem, RecordedRefusal};
+use crate::query::Query;
 use crate::rates::{self, Class};
 use crate::respond::{self, WriteOutcome};
 use crate::route::Public;
@@ -41,6 +43,13 @@ const LINK_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 #[error("a login needs either `token`, or `code` with the `verifier` of a program that began the login, or `name` and `password`")]
 #[explain(slug = "body-invalid", fault = Invalid, hint = r#"send, for example, {{"token": "ens_…"}}"#)]
 struct OneProof;
+
+/// The parameter of the list of sessions.
+#[derive(Query)]
+struct AllQuery {
+    /// Whether to list the sessions of everybody, which requires `tokens:read`.
+    all: bool,
+}
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -73,8 +82,12 @@ pub(super) fn declare(routes: &mut Routes) {
         Method::GET,
         "/sessions",
         list,
-        Operation::lists::<WireSession>("session_list", "Lists the caller's own open sessions, or all", &["all", "limit", "cursor"])
-            .refuses(&[(403, "forbidden")]),
+        Operation::lists::<WireSession>(
+            "session_list",
+            "Lists the caller's own open sessions, or all",
+            &[AllQuery::PARAMETERS, PageQuery::PARAMETERS],
+        )
+        .refuses(&[(403, "forbidden")]),
     );
     routes.for_any_caller(
         Method::DELETE,
@@ -269,7 +282,7 @@ pub(super) async fn refresh(mut call: Call) -> Outcome {
 /// Lists open sessions, oldest first.
 pub(super) async fn list(known: KnownCaller, call: Call) -> Outcome {
     let ports = &call.api().ports;
-    let is_all = call.query().one_of("all", &[("true", true), ("false", false)])?.unwrap_or(false);
+    let AllQuery { all: is_all } = call.parameters()?;
     if is_all {
         AllowedCaller::<TokensRead>::demand_whole(&*ports.access, call.request())?;
     }

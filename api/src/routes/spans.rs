@@ -13,12 +13,21 @@ use crate::operation::Operation;
 use crate::permissions::{ExecutionsRead, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::bad;
+use crate::query::{Query, bad};
 use crate::respond;
 use crate::wire::spans::WireSpans;
+use serde_json::json;
 
 /// The maximum number of spans.
 const SPANS_MAX: usize = 10_000;
+
+/// The parameter of the spans.
+#[derive(Query)]
+struct SpansQuery {
+    /// Leaves out ended executions that took less than this share of the whole, and what is below them.
+    #[query(what = "a number", schema = json!({ "type": "number", "minimum": 0, "maximum": 1, "default": 0 }))]
+    min_share: Option<f64>,
+}
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -26,7 +35,7 @@ pub(super) fn declare(routes: &mut Routes) {
         "/executions/{id}/spans",
         get,
         Operation::shows::<WireSpans>("execution_spans", "Returns when an execution and its steps ran, in columns")
-            .with_query(&["min_share"])
+            .with_query(&[SpansQuery::PARAMETERS])
             .sees_views(),
     );
 }
@@ -34,7 +43,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Shows the spans.
 pub(super) async fn get(allowed: AllowedCaller<ExecutionsRead>, call: Call) -> Outcome {
     let id: ExecutionId = call.parse_part("id", ExecutionsRead::THING)?;
-    let min_share: f64 = call.query().parse_value("min_share", "a number")?.unwrap_or(0.0);
+    let min_share = call.parameters::<SpansQuery>()?.min_share.unwrap_or(0.0);
     if !(0.0..=1.0).contains(&min_share) {
         return Err(bad("min_share", "must be a number from 0 to 1").into());
     }

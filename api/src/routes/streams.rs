@@ -12,16 +12,31 @@ use crate::operation::{Content, HonoredHeader, Operation, schema_of};
 use crate::permissions::{ExecutionsRead, LogRead, Permission};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::{ParameterRefusal, bad};
-use crate::record_filter::RecordFilter;
+use crate::query::{Parameter, ParameterRefusal, Query, bad};
+use crate::record_filter::{KindQuery, RecordFilter, RecordQuery};
 use crate::respond;
 use crate::shapes::Record;
 use crate::sse::{EVENT_STREAM, LAST_EVENT_ID, StreamFormat, StreamLine};
 use crate::streams::{PAGES_WAITING_MAX, RecordStream, StreamScope};
 use crate::websocket::Handshake;
 
-/// The operation that streams the log.
-pub(crate) const RECORD_STREAM: &str = "record_stream";
+/// The parameter of the place after which a list or a stream begins.
+#[derive(Query)]
+pub(super) struct AfterQuery {
+    /// The position to start after.
+    #[query(what = "a position")]
+    pub(super) after: Option<u64>,
+}
+
+/// The parameter of the form of events.
+#[derive(Query)]
+struct NamedQuery {
+    /// Whether each event is named after the kind of its record. `false` by default.
+    named: bool,
+}
+
+/// The parameter of the kinds: a stream has no pages.
+const STREAM_KIND: &[Parameter] = &[KindQuery::PARAMETERS[0].with_description("Only records of one of these kinds.")];
 
 /// Describes an operation that streams records.
 const fn stream_operation(id: &'static str, summary: &'static str) -> Operation {
@@ -38,7 +53,7 @@ pub(super) fn declare_of_execution(routes: &mut Routes) {
         "/executions/{id}/stream",
         execution,
         stream_operation("execution_stream", "Streams an execution's records as they are written, until it has ended")
-            .with_query(&["after", "named"])
+            .with_query(&[AfterQuery::PARAMETERS, NamedQuery::PARAMETERS])
             .gives_content(204, "The execution has ended, and `Last-Event-ID` is its last record.", Content::Nothing, &[])
             .sees_views(),
     );
@@ -49,8 +64,12 @@ pub(super) fn declare_of_log(routes: &mut Routes) {
     routes.get::<LogRead>(
         "/log/stream",
         log,
-        stream_operation(RECORD_STREAM, "Streams the log's records as they are written")
-            .with_query(&["after", "named", "kind", "actor", "stream", "root"]),
+        stream_operation("record_stream", "Streams the log's records as they are written").with_query(&[
+            AfterQuery::PARAMETERS,
+            NamedQuery::PARAMETERS,
+            STREAM_KIND,
+            RecordQuery::PARAMETERS,
+        ]),
     );
 }
 
@@ -92,8 +111,7 @@ fn last_of(ports: &Ports, id: ExecutionId) -> Result<Position, LogError> {
 
 /// Reads where a caller continues: `Last-Event-ID`, or `after` on the first connection.
 pub(super) fn place(call: &Call, head: Position) -> Result<Option<Position>, Problem> {
-    let query = call.query();
-    let after = query.parse_value("after", "a position")?.map(|after| ("after", after));
+    let after = call.parameters::<AfterQuery>()?.after.map(|after| ("after", after));
     let last = call.headers().get(LAST_EVENT_ID).map(|given| match given.to_str().ok().and_then(|text| text.parse().ok()) {
         Some(last) => Ok(("last-event-id", last)),
         None => Err(bad("last-event-id", "is not a position from the id of an event")),
@@ -122,8 +140,8 @@ fn asked_form(call: &Call) -> Result<Option<Handshake>, Problem> {
 /// Returns whether events have names: an `EventSource` receives unnamed events by default, and named ones only
 /// one by one.
 fn events(call: &Call) -> Result<StreamFormat, Problem> {
-    let is_named = call.query().one_of("named", &[("true", StreamFormat::NamedEvents), ("false", StreamFormat::Events)])?;
-    Ok(is_named.unwrap_or(StreamFormat::Events))
+    let NamedQuery { named } = call.parameters()?;
+    Ok(if named { StreamFormat::NamedEvents } else { StreamFormat::Events })
 }
 
 fn begin<P: Permission>(allowed: AllowedCaller<P>, call: &Call, (told, at): (StreamScope, Position), form: Option<Handshake>) -> Outcome {

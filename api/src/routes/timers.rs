@@ -16,11 +16,13 @@ use super::Routes;
 use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::deliveries;
-use crate::listing;
+use crate::listing::{self, PeriodQuery, SortQuery};
 use crate::operation::Operation;
+use crate::paging::PageQuery;
 use crate::permissions::TimersRead;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
+use crate::query::Query;
 use crate::respond;
 use crate::wire::timers::{WireDue, WireTimer, WireUpcoming};
 
@@ -31,6 +33,17 @@ const SKIPPED_MAX: usize = 100_000;
 /// The period without an end: a week.
 const PERIOD_MILLIS: u64 = 7 * 24 * 3_600 * 1_000;
 
+/// The parameters that select timers by their owners.
+#[derive(Query)]
+struct TimerQuery {
+    /// Only those with one of these names.
+    #[query(column)]
+    rule: Vec<String>,
+    /// Only those with this name or id.
+    #[query(column)]
+    sensor: Option<String>,
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TimersRead>(
@@ -39,7 +52,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::lists::<WireTimer>(
             "timer_list",
             "Lists the timers of the schedules of rules and sensors, last set first",
-            &["rule", "sensor", "since", "until", "sort", "limit", "cursor"],
+            &[TimerQuery::PARAMETERS, PeriodQuery::PARAMETERS, SortQuery::PARAMETERS, PageQuery::PARAMETERS],
         )
         .sees_views(),
     );
@@ -47,15 +60,16 @@ pub(super) fn declare(routes: &mut Routes) {
         "/timers/upcoming",
         upcoming,
         Operation::shows::<WireUpcoming>("timer_upcoming", "Returns when schedules are due within a period, earliest first")
-            .with_query(&["since", "until"])
+            .with_query(&[PeriodQuery::PARAMETERS])
             .sees_views(),
     );
 }
 
 /// Shows when schedules are due within a period.
 pub(super) async fn upcoming(_: AllowedCaller<TimersRead>, call: Call) -> Outcome {
-    let since = call.query().time("since")?.unwrap_or_else(deliveries::now);
-    let until = call.query().time("until")?.unwrap_or_else(|| since.plus_millis(PERIOD_MILLIS));
+    let PeriodQuery { since, until } = call.parameters()?;
+    let since = since.unwrap_or_else(deliveries::now);
+    let until = until.unwrap_or_else(|| since.plus_millis(PERIOD_MILLIS));
     let catalog = call.api().ports.installed.current();
     let read = move |ports: &Ports| -> Result<WireUpcoming, Problem> {
         let rules =
@@ -120,7 +134,7 @@ fn due_within(pending: &[PendingTimer], since: Timestamp, until: Timestamp) -> (
 
 /// Lists the pending timers, most recently set first.
 pub(super) async fn list(allowed: AllowedCaller<TimersRead>, call: Call) -> Outcome {
-    let listed = listing::rows::<Schedule, _>(&call, &allowed, &[Column::Rule, Column::Sensor]).await?;
+    let listed = listing::rows::<Schedule, _>(&call, &allowed, call.parameters::<TimerQuery>()?.filters()).await?;
     let items = listed.items.into_iter().map(WireTimer::from).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }

@@ -17,11 +17,13 @@ use super::Routes;
 use crate::auth::{AllowedCaller, KnownCaller, Proof as _, Secrecy};
 use crate::body;
 use crate::call::Call;
-use crate::listing;
+use crate::listing::{self, SortQuery};
 use crate::operation::{BodyPresence, Conditional, Content, MADE, Operation, Takes, WRITTEN, schema_of};
+use crate::paging::PageQuery;
 use crate::permissions::{IdentitiesRead, Permission as _, TokensRead, TokensWrite};
 use crate::ports::{AskedToken, MadeToken, Ports};
 use crate::problem::{FieldError, Missing, Outcome, Problem};
+use crate::query::Query;
 use crate::respond::{self, WriteOutcome};
 use crate::wire::tokens::{WireAskedToken, WireNewToken, WireRotation, WireToken};
 
@@ -48,13 +50,25 @@ struct AllowsNothing;
 #[explain(slug = "body-invalid", fault = Invalid, hint = "send a shorter one, such as `24h`")]
 struct OverlapTooLong;
 
+/// The parameter that selects tokens.
+#[derive(Query)]
+struct NameQuery {
+    /// Only those with this name or id.
+    #[query(column)]
+    name: Option<String>,
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TokensRead>(
         "/tokens",
         list,
-        Operation::lists::<WireToken>("token_list", "Lists tokens, without their secrets", &["name", "sort", "limit", "cursor"])
-            .sees_views(),
+        Operation::lists::<WireToken>(
+            "token_list",
+            "Lists tokens, without their secrets",
+            &[NameQuery::PARAMETERS, SortQuery::PARAMETERS, PageQuery::PARAMETERS],
+        )
+        .sees_views(),
     );
     routes.get::<TokensRead>(
         "/tokens/{name}",
@@ -104,8 +118,9 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists the tokens that are in force, newest first.
 pub(super) async fn list(allowed: AllowedCaller<TokensRead>, call: Call) -> Outcome {
-    let active = vec![Filter::is(Column::Status, TokenStatus::Active.as_str())];
-    let listed = listing::rows_where::<Token, _>(&call, &allowed, &[Column::Name], active).await?;
+    let mut filters = call.parameters::<NameQuery>()?.filters();
+    filters.push(Filter::is(Column::Status, TokenStatus::Active.as_str()));
+    let listed = listing::rows::<Token, _>(&call, &allowed, filters).await?;
     let items = listed.items.into_iter().map(|token| to_wire(&call.api().ports, token)).collect();
     call.answer_page(items, listed.next.as_deref(), &listed.page)
 }

@@ -18,21 +18,19 @@ use ensue_views::{Column, Enforcement, Event, Execution, Row, RowReach, RowScope
 use self::folds::{Folds, count_folded};
 use self::nodes::{attempts_of, enforcement_node, execution_node, led_to_by, node};
 use super::Routes;
-use crate::as_of::{self, AS_OF, AsOfUnavailable, FOLDED_MAX, NotThen};
+use crate::as_of::{self, AsOfQuery, AsOfUnavailable, FOLDED_MAX, NotThen};
 use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{Permission as _, TracesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
+use crate::query::{Query, Word};
 use crate::respond;
 use crate::routes::event_verdicts::EventVerdicts;
 use crate::rows::read_row;
 use crate::wire::traces::{WireTrace, WireTraceNode, WireTraced};
 use crate::wire::verdicts::{WireDefinitions, WireVerdict};
-
-/// The operation that returns a trace.
-pub(crate) const TRACE_GET: &str = "trace_get";
 
 /// The maximum number of things of one kind in a trace.
 const THINGS_MAX: usize = 500;
@@ -45,13 +43,29 @@ const EXPLAINED_RULES_MAX: usize = 100;
 /// The maximum number of records that are folded for a trace at an earlier position.
 const FOLDED_IN_TRACE_MAX: usize = 50_000;
 
+/// The parameters of a graph.
+#[derive(Query)]
+struct TraceQuery {
+    /// Only what began after this position: `next` of the previous page.
+    #[query(what = "a position")]
+    after: Option<u64>,
+    /// Counts the items of steps, and what is below them, instead of returning each.
+    fold: Option<Items>,
+}
+
+impl Word for Items {
+    fn words() -> Vec<(&'static str, Self)> {
+        vec![("items", Self::Folded)]
+    }
+}
+
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {
     routes.get::<TracesRead>(
         "/trace/{id}",
         get,
-        Operation::shows::<WireTrace>(TRACE_GET, "Returns the causal graph around an event, an enforcement or an execution")
-            .with_query(&["after", "fold", AS_OF])
+        Operation::shows::<WireTrace>("trace_get", "Returns the causal graph around an event, an enforcement or an execution")
+            .with_query(&[TraceQuery::PARAMETERS, AsOfQuery::PARAMETERS])
             .sees_views(),
     );
 }
@@ -60,8 +74,8 @@ pub(super) fn declare(routes: &mut Routes) {
 pub(super) async fn get(allowed: AllowedCaller<TracesRead>, call: Call) -> Outcome {
     let id: Id = call.parse_part("id", TracesRead::THING)?;
     let missing = Missing::new(TracesRead::THING, call.part("id"));
-    let after = Position(call.query().parse_value("after", "a position")?.unwrap_or(0));
-    let items = call.query().one_of("fold", &[("items", Items::Folded)])?.unwrap_or(Items::Shown);
+    let TraceQuery { after, fold } = call.parameters()?;
+    let (after, items) = (Position(after.unwrap_or(0)), fold.unwrap_or(Items::Shown));
     let (reach, at) = (allowed.rows(), call.as_of());
     let trace = move |ports: &Ports| Tracer { ports, reach, after, at, folded: Cell::new(0) }.trace(id, items);
     let trace = call.api().threads.explaining(trace).await??;

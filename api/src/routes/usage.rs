@@ -8,11 +8,16 @@ use crate::call::Call;
 use crate::operation::Operation;
 use crate::permissions::{IdentitiesRead, Permission as _, UsageRead};
 use crate::problem::{Missing, Outcome};
+use crate::query::Query;
 use crate::respond;
 use crate::wire::usage::WireUsage;
 
-/// The operation of this file.
-pub(crate) const USAGE_GET: &str = "usage_get";
+/// The parameter that names whose usage is shown.
+#[derive(Query)]
+struct UsageQuery {
+    /// The name of another identity, which requires `usage:read`.
+    of: Option<String>,
+}
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {
@@ -20,8 +25,8 @@ pub(super) fn declare(routes: &mut Routes) {
         Method::GET,
         "/usage",
         get,
-        Operation::shows::<WireUsage>(USAGE_GET, "Returns how much the caller, or another identity, has used of its quotas")
-            .with_query(&["of"])
+        Operation::shows::<WireUsage>("usage_get", "Returns how much the caller, or another identity, has used of its quotas")
+            .with_query(&[UsageQuery::PARAMETERS])
             .refuses(&[(404, "not_found")]),
     );
 }
@@ -29,7 +34,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Returns what the caller has used, or another identity.
 pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     let ports = &call.api().ports;
-    let (id, name) = match call.query().text("of") {
+    let (id, name) = match call.parameters::<UsageQuery>()?.of {
         None => match &known.holder().identity {
             Some((id, name)) => (*id, name.clone()),
             // A token without an identity is in no group, and nothing is counted for it.
@@ -37,8 +42,8 @@ pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
         },
         Some(name) => {
             AllowedCaller::<UsageRead>::demand_whole(&*ports.access, call.request())?;
-            let id = ports.access.identity_named(name).ok_or_else(|| Missing::new(IdentitiesRead::THING, name))?;
-            (id, name.to_owned())
+            let id = ports.access.identity_named(&name).ok_or_else(|| Missing::new(IdentitiesRead::THING, &name))?;
+            (id, name)
         }
     };
     let directory = ports.access.directory();

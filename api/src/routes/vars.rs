@@ -12,8 +12,9 @@ use super::Routes;
 use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::conditions::Condition;
-use crate::listing;
+use crate::listing::{self, SortQuery};
 use crate::operation::{Conditional, Content, Operation, SET, WRITTEN};
+use crate::paging::PageQuery;
 use crate::permissions::{Permission as _, VarsRead, VarsWrite};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -40,8 +41,12 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.get::<VarsRead>(
         "/vars",
         list,
-        Operation::lists::<WireVar>("var_list", "Lists the vars that have a value, with their values", &["sort", "limit", "cursor"])
-            .sees_views(),
+        Operation::lists::<WireVar>(
+            "var_list",
+            "Lists the vars that have a value, with their values",
+            &[SortQuery::PARAMETERS, PageQuery::PARAMETERS],
+        )
+        .sees_views(),
     );
     routes.get::<VarsRead>(
         "/vars/{name}",
@@ -69,7 +74,7 @@ pub(super) fn declare(routes: &mut Routes) {
 
 /// Lists the vars that have a value, most recently set first.
 pub(super) async fn list(allowed: AllowedCaller<VarsRead>, call: Call) -> Outcome {
-    let listed = listing::rows::<Var, _>(&call, &allowed, &[]).await?;
+    let listed = listing::rows::<Var, _>(&call, &allowed, Vec::new()).await?;
     let (rows, next, page) = (listed.items, listed.next, listed.page);
     let items =
         call.api().threads.blocking(move |ports| rows.into_iter().map(|var| to_wire(ports, var)).collect::<Result<Vec<_>, _>>()).await??;

@@ -2,7 +2,6 @@
 
 use ensue_derive::wire;
 use ensue_engine::access::state::Access as Directory;
-use ensue_engine::fact::Fact;
 use ensue_engine::ids::{IdentityId, TokenId};
 use ensue_engine::record::{Position, StreamId};
 use ensue_engine::time::Timestamp;
@@ -155,11 +154,6 @@ fn cell(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let guarded: String = is_formula.then_some('\'').into_iter().chain(plain).collect();
     if guarded.contains([',', '"']) { format!("\"{}\"", guarded.replace('"', "\"\"")) } else { guarded }
-}
-
-/// The kinds of facts, for the filter.
-pub(crate) fn kinds() -> Vec<&'static str> {
-    Fact::KINDS.iter().map(|(kind, _)| *kind).collect()
 }
 
 #[cfg(test)]
