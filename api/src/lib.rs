@@ -50,6 +50,7 @@ mod page;
 mod pages;
 mod paging;
 mod patience;
+mod period;
 pub mod permissions;
 pub mod ports;
 mod problem;

@@ -3,16 +3,16 @@
 //! The form of an item is defined in `wire`; the routes define the filters.
 
 use ensue_engine::record::Position;
-use ensue_engine::time::Timestamp;
 use ensue_views::store::{Filter, ListQuery, Order};
 use ensue_views::{Column, RowReach, View, ViewError, ViewName};
 
 use crate::auth::{AllowedCaller, Proof};
 use crate::call::Call;
 use crate::paging::{CursorInvalid, PageRequest};
+use crate::period::PeriodQuery;
 use crate::permissions::Permission;
 use crate::problem::Problem;
-use crate::query::{FromQuery as _, Query, Word};
+use crate::query::{FromQuery as _, Query, words};
 
 /// The parameter that selects rows by their keys.
 #[derive(Query)]
@@ -22,15 +22,6 @@ pub(crate) struct IdQuery {
     pub(crate) id: Vec<String>,
 }
 
-/// The parameters of a period.
-#[derive(Query)]
-pub(crate) struct PeriodQuery {
-    /// Only those at or after this time.
-    pub(crate) since: Option<Timestamp>,
-    /// Only those before this time.
-    pub(crate) until: Option<Timestamp>,
-}
-
 /// The parameter of the order of a list over a view.
 #[derive(Query)]
 pub(crate) struct SortQuery {
@@ -38,11 +29,7 @@ pub(crate) struct SortQuery {
     sort: Option<Order>,
 }
 
-impl Word for Order {
-    fn words() -> Vec<(&'static str, Self)> {
-        vec![("-position", Self::NewestFirst), ("position", Self::OldestFirst)]
-    }
-}
+words!(Order ["-position" => Self::NewestFirst, "position" => Self::OldestFirst]);
 
 /// The maximum number of rows that one request reads if it filters them.
 pub(crate) const SCANNED_MAX: usize = 500;

@@ -196,11 +196,7 @@ mod tests {
         Blue,
     }
 
-    impl Word for Colour {
-        fn words() -> Vec<(&'static str, Self)> {
-            vec![("red", Self::Red), ("blue", Self::Blue)]
-        }
-    }
+    words!(Colour ["red" => Self::Red, "blue" => Self::Blue]);
 
     const KNOWN: ParameterGroups = &[ExampleQuery::PARAMETERS];
 

@@ -5,7 +5,7 @@ use ensue_engine::ids::Id;
 use ensue_engine::record::{Actor, Record, StreamId};
 use ensue_engine::time::Timestamp;
 
-use crate::listing::PeriodQuery;
+use crate::period::PeriodQuery;
 use crate::query::{FromQuery as _, ParameterGroups, ParameterRefusal, Query, QueryValue as _, Word};
 
 /// The parameter that selects records by their kinds.

@@ -106,8 +106,15 @@ pub(crate) trait Word: Copy + PartialEq {
     fn words() -> Vec<(&'static str, Self)>;
 }
 
-/// Lets parameters have the names of these enums as their words.
+/// Lets parameters have the names of these enums as their words, or the words of a table.
 macro_rules! words {
+    ($of:ty [$($word:literal => $value:expr),+]) => {
+        impl $crate::query::Word for $of {
+            fn words() -> Vec<(&'static str, Self)> {
+                vec![$(($word, $value)),+]
+            }
+        }
+    };
     ($($of:ty),+) => {
         $(impl $crate::query::Word for $of {
             fn words() -> Vec<(&'static str, Self)> {
@@ -161,44 +168,25 @@ impl ColumnText for String {
     }
 }
 
-impl QueryValue for Id {
-    fn schema() -> Value {
-        String::schema()
-    }
+/// Lets parameters have values of these types, each with what an error says that the value is not, and with its schema.
+macro_rules! values {
+    ($($of:ty: $what:literal, $schema:expr;)+) => {
+        $(impl QueryValue for $of {
+            fn schema() -> Value {
+                $schema
+            }
 
-    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
-        text.parse().map_err(|_| not(name, text, "an id"))
-    }
+            fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
+                text.parse().map_err(|_| not(name, text, $what))
+            }
+        })+
+    };
 }
-
-impl QueryValue for Timestamp {
-    fn schema() -> Value {
-        json!({ "type": "string", "format": "date-time" })
-    }
-
-    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
-        text.parse().map_err(|_| not(name, text, "a time such as 2026-03-28T09:00:00Z"))
-    }
-}
-
-impl QueryValue for u32 {
-    fn schema() -> Value {
-        json!({ "type": "integer", "minimum": 0, "maximum": Self::MAX })
-    }
-
-    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
-        text.parse().map_err(|_| not(name, text, "a number"))
-    }
-}
-
-impl QueryValue for u64 {
-    fn schema() -> Value {
-        json!({ "type": "integer", "minimum": 0, "maximum": Self::MAX })
-    }
-
-    fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
-        text.parse().map_err(|_| not(name, text, "a number"))
-    }
+values! {
+    Id: "an id", String::schema();
+    Timestamp: "a time such as 2026-03-28T09:00:00Z", json!({ "type": "string", "format": "date-time" });
+    u32: "a number", json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX });
+    u64: "a number", json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX });
 }
 
 /// Parses one of these words; returns the value that belongs to it.

@@ -9,11 +9,12 @@ use super::Routes;
 use super::executions::ExecutionQuery;
 use crate::auth::AllowedCaller;
 use crate::call::Call;
-use crate::listing::{self, IdQuery, PeriodQuery};
+use crate::listing::{self, IdQuery};
 use crate::operation::Operation;
+use crate::period::PeriodQuery;
 use crate::permissions::ExecutionsRead;
 use crate::problem::Outcome;
-use crate::query::{Query, Word};
+use crate::query::{Query, Word, words};
 use crate::respond;
 use crate::wire::counts::WireCounts;
 
@@ -31,11 +32,7 @@ struct CountedQuery {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CountedView(ViewName);
 
-impl Word for CountedView {
-    fn words() -> Vec<(&'static str, Self)> {
-        vec![("executions", Self(ViewName::Executions))]
-    }
-}
+words!(CountedView ["executions" => Self(ViewName::Executions)]);
 
 /// A column by which executions can be counted.
 #[derive(Clone, Copy, PartialEq, Eq)]

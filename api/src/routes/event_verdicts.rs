@@ -26,7 +26,7 @@ use thiserror::Error;
 use crate::permissions::{Permission as _, RulesRead};
 use crate::ports::{GivenEvent, Ports};
 use crate::problem::{Missing, Problem};
-use crate::query::{Query, Word};
+use crate::query::{Query, words};
 use crate::rows::read_row;
 use crate::wire::verdicts::{WireDefinitions, WireExplained, WireSubject, WireVerdict};
 
@@ -37,11 +37,7 @@ pub(super) struct DefinitionsQuery {
     pub(super) definitions: Option<WireDefinitions>,
 }
 
-impl Word for WireDefinitions {
-    fn words() -> Vec<(&'static str, Self)> {
-        Self::ALL.to_vec()
-    }
-}
+words!(WireDefinitions);
 
 /// Why the rules' decisions on an event cannot be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]

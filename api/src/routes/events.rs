@@ -19,13 +19,14 @@ use crate::as_of::{self, AsOfQuery};
 use crate::auth::AllowedCaller;
 use crate::call::Call;
 use crate::cloudevents;
-use crate::listing::{self, IdQuery, PeriodQuery, SortQuery};
+use crate::listing::{self, IdQuery, SortQuery};
 use crate::operation::{BodyPresence, Content, MADE, Operation, Takes, schema_of};
 use crate::paging::PageQuery;
+use crate::period::PeriodQuery;
 use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::{Query, Word, bad};
+use crate::query::{Query, bad, words};
 use crate::respond;
 use crate::routes::event_verdicts::{EventVerdicts, enforcement_of};
 use crate::shapes;
@@ -59,11 +60,7 @@ struct EventQuery {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct MatchedRules(bool);
 
-impl Word for MatchedRules {
-    fn words() -> Vec<(&'static str, Self)> {
-        vec![("none", Self(false)), ("any", Self(true))]
-    }
-}
+words!(MatchedRules ["none" => Self(false), "any" => Self(true)]);
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {

@@ -16,13 +16,14 @@ use super::event_verdicts::{DefinitionsQuery, EventVerdicts};
 use super::rules::rule_of;
 use crate::auth::{AllowedCaller, Proof as _, Secrecy};
 use crate::call::Call;
-use crate::listing::{self, PeriodQuery, SCANNED_MAX};
+use crate::listing::{self, SCANNED_MAX};
 use crate::operation::{Header, Operation};
 use crate::paging::PageQuery;
+use crate::period::PeriodQuery;
 use crate::permissions::{EventsRead, RulesRead};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::{Query, Word};
+use crate::query::{Query, words};
 use crate::respond;
 use crate::wire::judgements::{WireDecidedGroup, WireJudgedEvent, WireJudgements};
 use crate::wire::verdicts::{WireDefinitions, WireJudgement};
@@ -37,11 +38,7 @@ struct VerdictQuery {
     verdict: Vec<WireJudgement>,
 }
 
-impl Word for WireJudgement {
-    fn words() -> Vec<(&'static str, Self)> {
-        Self::ALL.to_vec()
-    }
-}
+words!(WireJudgement);
 
 /// Declares the route of this file.
 pub(super) fn declare(routes: &mut Routes) {

@@ -15,7 +15,7 @@ use crate::deliveries;
 use crate::operation::Operation;
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
-use crate::query::{Query, Word, bad, words};
+use crate::query::{Query, bad, words};
 use crate::respond;
 use crate::wire::series::WireSeries;
 
@@ -68,12 +68,7 @@ enum SeriesName {
 }
 
 words!(SeriesKind, SeriesName);
-
-impl Word for Bucket {
-    fn words() -> Vec<(&'static str, Self)> {
-        vec![("1m", Self::Minute), ("1h", Self::Hour)]
-    }
-}
+words!(Bucket ["1m" => Self::Minute, "1h" => Self::Hour]);
 
 /// The maximum number of buckets in one answer.
 pub(crate) const BUCKETS_MAX: i64 = 500;

@@ -25,7 +25,7 @@ use crate::operation::Operation;
 use crate::permissions::{Permission as _, TracesRead};
 use crate::ports::Ports;
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::{Query, Word};
+use crate::query::{Query, words};
 use crate::respond;
 use crate::routes::event_verdicts::EventVerdicts;
 use crate::rows::read_row;
@@ -53,11 +53,7 @@ struct TraceQuery {
     fold: Option<Items>,
 }
 
-impl Word for Items {
-    fn words() -> Vec<(&'static str, Self)> {
-        vec![("items", Self::Folded)]
-    }
-}
+words!(Items ["items" => Self::Folded]);
 
 /// Declares the routes of this file.
 pub(super) fn declare(routes: &mut Routes) {

@@ -4,7 +4,7 @@ use ensue_derive::wire;
 use ensue_engine::catalog::{Mode, Rule};
 use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, RuleId};
-use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
+use ensue_engine::names::{ActionRef, Names, RuleRef, TriggerRef};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::rules::explain::{ErredLocal, LocalValue, Reason};
 use ensue_engine::rules::judge::{Plan, Verdict};
@@ -22,7 +22,7 @@ use crate::wire::embed_body;
 use crate::wire::enforcements::{WireBecame, WireHeld};
 
 /// The definitions with which an event is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema, Names)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireDefinitions {
     /// The definitions that judged it when it arrived.
@@ -30,11 +30,6 @@ pub(crate) enum WireDefinitions {
     Then,
     /// The definitions that judge new events.
     Now,
-}
-
-impl WireDefinitions {
-    /// Both values with their names.
-    pub(crate) const ALL: [(&'static str, Self); 2] = [("then", Self::Then), ("now", Self::Now)];
 }
 
 /// What one rule decided about an event, and why.
@@ -60,7 +55,7 @@ pub(crate) struct WireVerdict {
 }
 
 /// A rule's verdict on an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema, Names)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum WireJudgement {
     /// Its condition holds.
@@ -71,12 +66,6 @@ pub(crate) enum WireJudgement {
     Erred,
     /// It reads `vars` as a whole, and the vars of that time cannot be determined.
     Undecided,
-}
-
-impl WireJudgement {
-    /// Each value with its name.
-    pub(crate) const ALL: [(&'static str, Self); 4] =
-        [("matched", Self::Matched), ("not_matched", Self::NotMatched), ("erred", Self::Erred), ("undecided", Self::Undecided)];
 }
 
 /// A condition in its parts; null if the rule has none, or if it could not be evaluated again.
