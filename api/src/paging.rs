@@ -32,15 +32,15 @@ const CURSOR_CHARS_MAX: usize = 1024;
 #[derive(Query)]
 pub(crate) struct PageQuery {
     /// The maximum number of items on a page.
-    limit: Option<Limit>,
+    limit: Option<PageLimit>,
     /// `next` of the previous page, unchanged.
     cursor: Option<String>,
 }
 
 /// The maximum number of items on a page.
-struct Limit(usize);
+struct PageLimit(usize);
 
-impl QueryValue for Limit {
+impl QueryValue for PageLimit {
     fn schema() -> Value {
         json!({ "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT })
     }
@@ -128,7 +128,7 @@ impl PageRequest {
         let PageQuery { limit, cursor } = PageQuery::read(query)?;
         let bound = format!("{path}\n{caller}\n{}", query.canonical(PageQuery::PARAMETERS));
         let after = cursor.map(|cursor| key.open(&bound, &cursor)).transpose()?;
-        Ok(Self { limit: limit.map_or(LIMIT_DEFAULT, |Limit(limit)| limit), after, bound })
+        Ok(Self { limit: limit.map_or(LIMIT_DEFAULT, |PageLimit(limit)| limit), after, bound })
     }
 }
 

@@ -120,7 +120,7 @@ impl Query {
 
     /// Parses a parameter's value; `what` ends the sentence "the parameter is not …".
     pub(crate) fn parse_value<T: FromStr>(&self, name: &'static str, what: &str) -> Result<Option<T>, ParameterRefusal> {
-        self.text(name).map(|text| text.parse().map_err(|_| parameter::not(name, text, what))).transpose()
+        self.text(name).map(|text| text.parse().map_err(|_| parameter::refuse(name, text, what))).transpose()
     }
 
     /// Returns all parameters in the order of the known names, except those in `without`: the text that a
@@ -139,7 +139,7 @@ impl Query {
 }
 
 /// Returns the names of the parameters of these groups, as an error lists them.
-pub(crate) fn backticked(groups: ParameterGroups) -> String {
+pub(crate) fn list_names(groups: ParameterGroups) -> String {
     names(groups).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

@@ -177,7 +177,7 @@ macro_rules! values {
             }
 
             fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
-                text.parse().map_err(|_| not(name, text, $what))
+                text.parse().map_err(|_| refuse(name, text, $what))
             }
         })+
     };
@@ -201,6 +201,6 @@ fn one_of<T: Copy>(name: &'static str, text: &str, values: &[(&'static str, T)])
 }
 
 /// Returns the error for a value that is not what it must be.
-pub(super) fn not(name: &'static str, text: &str, what: &str) -> ParameterRefusal {
+pub(super) fn refuse(name: &'static str, text: &str, what: &str) -> ParameterRefusal {
     bad(name, format!("is `{}`, which is not {what}", quote(text)))
 }

@@ -32,7 +32,7 @@ use crate::period::PeriodQuery;
 use crate::permissions::{ActionsExecute, ExecutionsCancel, ExecutionsPause, ExecutionsRead, ExecutionsRerun, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Outcome, Problem};
-use crate::query::{ParameterGroups, Query, backticked, bad};
+use crate::query::{ParameterGroups, Query, bad, list_names};
 use crate::wire::WireList;
 use crate::wire::bulk::{WireChanged, WireRefused};
 use crate::wire::executions::WireRerun;
@@ -54,7 +54,7 @@ struct AgainQuery {
 #[derive(Debug, Error, Explain)]
 #[error("refusing to change all executions: give at least one filter")]
 #[explain(slug = "bad-parameter", fault = Malformed,
-    hint = format!("give at least one of {}", backticked(FILTERS)))]
+    hint = format!("give at least one of {}", list_names(FILTERS)))]
 struct FilterMissing;
 
 /// The query parameters: those that select the executions, those that control how they are read, and, only for

@@ -34,7 +34,7 @@ use crate::period::PeriodQuery;
 use crate::permissions::{DeadLettersRead, DeadLettersSettle, Permission};
 use crate::ports::{OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query::{ParameterGroups, Query, backticked, bad, words};
+use crate::query::{ParameterGroups, Query, bad, list_names, words};
 use crate::respond::{self, WriteOutcome};
 use crate::rows::read_row;
 use crate::wire::bulk::WireRefused;
@@ -79,7 +79,7 @@ enum DeadLetterRefused {
     /// The request has no filter that selects dead letters.
     #[error("refusing to change all dead letters: give at least one filter")]
     #[explain(slug = "bad-parameter", fault = Malformed,
-        hint = format!("give at least one of {}", backticked(FILTERS)))]
+        hint = format!("give at least one of {}", list_names(FILTERS)))]
     Unfiltered,
     /// The body of the delivery was not stored.
     #[error("the body of the delivery {0} was not stored, so the delivery cannot be retried")]

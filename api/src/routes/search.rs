@@ -37,25 +37,25 @@ const ID_DIGITS_MIN: usize = 8;
 struct SearchQuery {
     /// What is searched for: the beginning of an id, a part of a name, a label such as `site=eu`, or a part of the title of an
     /// inquiry. Required.
-    #[query(required = searched_length())]
-    q: Searched,
+    #[query(required = describe_length())]
+    q: SearchText,
 }
 
 /// The text that is searched for.
-struct Searched(String);
+struct SearchText(String);
 
-impl QueryValue for Searched {
+impl QueryValue for SearchText {
     fn schema() -> Value {
         json!({ "type": "string", "minLength": SEARCHED_CHARS_MIN, "maxLength": SEARCHED_CHARS_MAX, "pattern": "^[^\\u0000]*$" })
     }
 
     fn parse(name: &'static str, text: &str) -> Result<Self, ParameterRefusal> {
         let is_long_enough = (SEARCHED_CHARS_MIN..=SEARCHED_CHARS_MAX).contains(&text.chars().count());
-        if is_long_enough { Ok(Self(text.to_owned())) } else { Err(bad(name, searched_length())) }
+        if is_long_enough { Ok(Self(text.to_owned())) } else { Err(bad(name, describe_length())) }
     }
 }
 
-fn searched_length() -> String {
+fn describe_length() -> String {
     format!("must have {SEARCHED_CHARS_MIN} to {SEARCHED_CHARS_MAX} characters")
 }
 
@@ -74,7 +74,7 @@ pub(super) fn declare(routes: &mut Routes) {
 /// Searches.
 pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     let began = Instant::now();
-    let SearchQuery { q: Searched(given) } = call.parameters()?;
+    let SearchQuery { q: SearchText(given) } = call.parameters()?;
     let given = given.trim().to_owned();
     if given.is_empty() {
         return respond::json(&WireFound { items: Vec::new(), took_ms: 0.0 });
