@@ -1,8 +1,10 @@
-//! Derive macros: what an error tells people, the names of an enum's variants, and the query parameters of the API.
+//! Derive macros: what an error tells people, the names of an enum's variants, the query parameters of the API, and the settings
+//! of a file.
 
 mod explain;
 mod names;
 mod query;
+mod settings;
 mod sparse;
 mod wire;
 
@@ -48,6 +50,18 @@ pub fn derive_names(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 pub fn derive_query(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
     query::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
+}
+
+/// Derives `Setting` for a type of the settings file: its fields with their texts for editors, and its variables.
+///
+/// The doc comment of a field is its text, and its type is the kind of its value. `#[setting(…)]` adds
+/// `variable`, the environment variable that overrides the file; `form`, the form of a text; `words`, the only texts;
+/// and `from` and `to`, the ends of a number. A field is required unless it is an `Option` or has `serde(default)`.
+/// An enum without values is one of its variants' names, and another one is a mapping with exactly one field.
+#[proc_macro_derive(Settings, attributes(setting))]
+pub fn derive_settings(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = syn::parse_macro_input!(input as syn::DeriveInput);
+    settings::expand(&input).unwrap_or_else(|error| error.into_compile_error()).into()
 }
 
 /// Derives the named traits and `JsonSchema` for a type of the API. Each field of an engine type gets the

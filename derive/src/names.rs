@@ -29,7 +29,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-fn snake_case(name: &str) -> String {
+/// Returns the name of a variant in snake case.
+pub(crate) fn snake_case(name: &str) -> String {
     let mut text = String::new();
     for (at, c) in name.char_indices() {
         if at > 0 && c.is_uppercase() {

@@ -8,6 +8,7 @@ mod database;
 mod declared_rights;
 mod key_providers;
 mod login;
+mod login_shapes;
 mod network;
 mod otel;
 mod paths;
@@ -15,7 +16,7 @@ mod queues;
 mod rates;
 mod retention;
 mod rights;
-mod shape;
+mod setting;
 mod tls;
 mod tool_files;
 mod variables;
@@ -27,6 +28,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use ensue_api::{Feature, Limits, Origin, PageServing, ProxyHeader, Rates};
+use ensue_derive::Settings;
 use ensue_engine::access::quota::Tiers;
 use ensue_engine::catalog::{DELIVERY_BYTES_DEFAULT, DELIVERY_BYTES_MAX};
 use ensue_engine::explain::Explain;
@@ -70,7 +72,7 @@ pub use key_providers::{
 use key_providers::{WrittenKeyProvider, check_names};
 pub use login::{DeviceLogins, InquiryLinks, LoginSettings, PasswordLogin};
 pub use queues::QueueSettings;
-pub use shape::settings_schema;
+pub use setting::settings_schema;
 pub use tls::TlsSettings;
 pub use variables::UnknownVariable;
 
@@ -226,22 +228,22 @@ impl std::fmt::Debug for AdminToken {
 }
 
 /// The operator's settings for a pack.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 pub struct PackSettings {
-    /// The pack's configuration, which overrides its author's defaults.
+    /// The pack's settings, as its `pack.yaml` declares them under `config`.
     pub config: Map<String, Value>,
-    /// The pack's keys, by name.
+    /// The sources of the pack's keys, by name. Set other keys with `ensue keys set`.
     pub keys: BTreeMap<String, KeySource>,
 }
 
 /// Where a key's value comes from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Settings)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum KeySource {
-    /// The file that contains the value, which is read at the start; one trailing newline is ignored.
+    /// A file. At each start, the key is set to the file's content if they differ. One line break at the end is ignored.
     File(PathBuf),
-    /// The store from which the value is read when it is used.
+    /// A store from which the value is read when it is used.
     From(ProvidedAt),
 }
 
@@ -327,62 +329,121 @@ pub enum ConfigError {
 const LISTED: &str = "see docs/reference/ensue-yaml.md for all settings";
 
 /// `ensue.yaml` as written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 struct WrittenConfig {
+    /// The address and port to listen on. Default: `127.0.0.1:3678`.
+    #[setting(variable = "ENSUE_LISTEN")]
     listen: Option<SocketAddr>,
+    /// The address under which the node is known, for links: `https://ensue.example.test`.
+    #[setting(variable = "ENSUE_URL")]
     url: Option<String>,
+    /// Names under which the node answers, in addition to the host of `url`, `localhost` and IP addresses.
+    #[setting(variable = "ENSUE_HOSTS")]
     hosts: Vec<String>,
+    /// The files for TLS. Default: none, and the node serves plain HTTP.
     tls: Option<WrittenTls>,
+    /// The addresses and networks of the proxies in front of the node, whose reports about their clients are believed.
+    #[setting(variable = "ENSUE_TRUSTED_PROXIES")]
     trusted_proxies: Vec<String>,
+    /// The header in which they report their clients. Default: `x_forwarded_for`.
+    #[setting(variable = "ENSUE_PROXY_HEADER", words = ["x_forwarded_for", "forwarded"])]
     proxy_header: Option<String>,
+    /// The other sites whose pages may use the API in a browser. Default: none.
     cors: WrittenCors,
+    /// The ways in besides tokens.
     login: WrittenLogin,
+    /// How people answer inquiries.
     inquiries: WrittenInquiries,
+    /// Whether the node serves the page to browsers, under `/ui/`. Default: true.
     page: Option<bool>,
+    /// Limits for a single IP address.
     limits: WrittenLimits,
+    /// Limits of webhooks.
     webhooks: WrittenWebhooks,
+    /// The data directory, on a local disk. Default: `./ensue-data`.
+    #[setting(variable = "ENSUE_DATA")]
     data: Option<PathBuf>,
+    /// The address of a PostgreSQL database that has the log: `postgres://USER@HOST/DATABASE`, alone or as `url` with the place
+    /// of its password. Default: the data directory has it.
+    #[setting(variable = "ENSUE_DATABASE")]
     database: Option<WrittenDatabase>,
+    /// The address of an object store for outputs and artifacts, used with `database`: `s3://BUCKET/PREFIX`,
+    /// `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or `file:///FOLDER`. Default: the database has them.
+    #[setting(variable = "ENSUE_OBJECTS")]
     objects: Option<String>,
+    /// The folder of packs. Default: `./packs`.
+    #[setting(variable = "ENSUE_PACKS_DIR")]
     packs_dir: Option<PathBuf>,
+    /// How many attempts of the queue `default` run at once. Default: four per core.
+    #[setting(variable = "ENSUE_WORKERS", from = 1)]
     workers: Option<u32>,
+    /// The queues in which executions wait for a worker, by name. Actions name one as their `queue`.
     queues: BTreeMap<WorkerQueueName, WrittenQueue>,
+    /// How long a worker's right to an attempt lasts without being renewed, at least one second. Default: 30s.
+    #[setting(variable = "ENSUE_LEASE", form = SomeTime)]
     lease: Option<String>,
+    /// How many bytes of the disk must be free for the node to accept input. Default: 268435456 (256 MiB).
+    #[setting(variable = "ENSUE_MIN_FREE")]
     min_free: Option<u64>,
+    /// How many bytes of memory the node may use. Default: 536870912 (512 MiB).
+    #[setting(variable = "ENSUE_MEMORY", from = MEMORY_BYTES_MIN)]
     memory: Option<u64>,
+    /// How much of the output of attempts is kept, and how long.
     outputs: WrittenOutputs,
+    /// How many files that attempts create as artifacts are kept, and how long.
     artifacts: WrittenArtifacts,
+    /// How long executions stay in the views after they have ended. The log keeps them forever.
     retention: WrittenRetention,
+    /// What the log says about rejected logins.
     audit: WrittenAudit,
+    /// The endpoints with credentials that packs may use, by name. A pack lists the ones it uses in its `pack.yaml`.
     connections: BTreeMap<ConnectionName, WrittenConnection>,
+    /// Where actions may connect with the runner `http`.
     egress: Option<Egress>,
+    /// How programs of actions are run.
     actions: WrittenActions,
+    /// Where traces are sent. Default: nowhere.
     traces: Option<WrittenTraces>,
+    /// How many requests a caller may send in a period. Default: no limit for callers with a token.
     rate_limits: WrittenRates,
+    /// Stores that hold the values of keys, by a name of your choice.
     key_providers: BTreeMap<String, WrittenKeyProvider>,
+    /// What callers and packs may do, and how much callers may use.
     access: WrittenRights,
+    /// How much an identity may use, by the name of a tier. `access.tiers` assigns tiers to groups.
     tiers: BTreeMap<TierName, WrittenTier>,
+    /// The settings of packs, by the pack's name.
     packs: BTreeMap<PackName, PackSettings>,
 }
 
 /// The `audit` section as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 struct WrittenAudit {
+    /// How much of the sender's address is recorded: all of it, its network (24 bits, or 48 of IPv6), or nothing. Default:
+    /// truncated.
+    #[setting(variable = "ENSUE_AUDIT_ADDRESS")]
     address: Option<RecordedAddress>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenLimits {
+    /// How many open connections one address may have that have not sent a request yet. Default: 64.
+    #[setting(variable = "ENSUE_LIMITS_SILENT_PER_ADDRESS", from = 1)]
     silent_per_address: Option<u32>,
+    /// How many open connections one address may have. Default: 50.
+    #[setting(variable = "ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS", from = 1)]
     connections_per_address: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 struct WrittenWebhooks {
+    /// The longest body of a delivery in bytes, before and after it is decompressed. `memory` must be 16 times as large. Default:
+    /// 4194304 (4 MiB).
+    #[setting(from = 1, to = DELIVERY_BYTES_MAX)]
     body_max: Option<u64>,
 }
 
@@ -396,31 +457,42 @@ impl WrittenWebhooks {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenTraces {
+    /// The address of an OpenTelemetry collector that accepts OTLP over HTTP: `http://127.0.0.1:4318`.
+    #[setting(variable = "ENSUE_TRACES_ENDPOINT")]
     endpoint: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenOutputs {
+    /// The maximum number of bytes of an attempt. Default: 10485760 (10 MiB).
     attempt_max: Option<u64>,
+    /// The maximum number of bytes of all attempts; the oldest are removed first. Default: 2147483648 (2 GiB).
     quota: Option<u64>,
+    /// How many days the output of an attempt is kept after its end. Default: 30.
     keep_days: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenArtifacts {
+    /// The maximum number of bytes of a file. Default: 104857600 (100 MiB).
     file_max: Option<u64>,
+    /// The maximum number of bytes of all files; the oldest are removed first. Default: 5368709120 (5 GiB).
     quota: Option<u64>,
+    /// How many days a file is kept. Default: 30.
     keep_days: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct Egress {
+    /// Where the runner `http` may connect in addition to public addresses at the ports 80 and 443: addresses, networks or hosts,
+    /// each with or without a port.
+    #[setting(variable = "ENSUE_EGRESS_ALLOW")]
     #[serde(default)]
     allow: Vec<String>,
 }

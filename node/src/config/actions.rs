@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use ensue_derive::Settings;
 use ensue_executor::AtStop;
 use ensue_executor::programs::{IsolationMode, ProgramLimits};
 use serde::Deserialize;
@@ -89,22 +90,45 @@ impl Default for ActionSettings {
 }
 
 /// The `actions` section as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenActions {
+    /// Whether programs are isolated: as far as the machine supports it (`auto`, the default), not at all (`none`), or fully, or
+    /// else they do not run (`required`).
+    #[setting(variable = "ENSUE_ACTIONS_ISOLATION")]
     isolation: Option<IsolationMode>,
+    /// Folders and files that programs may read, in addition to the system, their pack and their private directory.
+    #[setting(variable = "ENSUE_ACTIONS_READABLE")]
     readable: Vec<PathBuf>,
+    /// Folders and files that programs may write, in addition to their private directory.
+    #[setting(variable = "ENSUE_ACTIONS_WRITABLE")]
     writable: Vec<PathBuf>,
+    /// The user that programs run as if the node runs as root: `root`, a name, a number, or a range of numbers. Default: a range
+    /// of their own.
+    #[setting(variable = "ENSUE_ACTIONS_USER")]
     user: Option<String>,
+    /// What happens to running programs when the node stops: they continue, and the next start adopts them (`go_on`, the
+    /// default), or they end (`end`).
+    #[setting(variable = "ENSUE_ACTIONS_AT_STOP")]
     at_stop: Option<WrittenAtStop>,
+    /// How many bytes of address space each process of a program may have. Default: no limit.
+    #[setting(from = 1)]
     memory: Option<u64>,
+    /// How many bytes a file written by a program may have. Default: no limit.
+    #[setting(from = 1)]
     file_size: Option<u64>,
+    /// How many files each process of a program may have open. Default: the limit that the node was started with.
+    #[setting(from = 1)]
     open_files: Option<u64>,
+    /// How much CPU time each process of a program may use. Default: no limit.
+    #[setting(from = 1)]
     cpu_seconds: Option<u64>,
+    /// How many processes and threads a program may have, if the machine can limit them. Default: 1,000.
+    #[setting(from = 1)]
     processes: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Settings)]
 #[serde(rename_all = "snake_case")]
 enum WrittenAtStop {
     GoOn,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ensue_derive::Settings;
 use ensue_engine::names::{KeyRef, PackName};
 use ensue_executor::connections::{
     BreakerSettings, ConnectionSettings, Endpoint, HttpAuth, HttpEndpoint, OAuthClient, SmtpEndpoint, SmtpTls,
@@ -19,7 +20,7 @@ use super::paths::NamedPaths;
 /// How many uses of a connection there may be at once, if the settings do not say.
 const MAX: usize = 16;
 /// The most uses of a connection at once.
-pub(super) const MAX_MAX: usize = 1_000;
+const MAX_MAX: usize = 1_000;
 /// The time limit of an exchange, if the settings do not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait for a socket, if the settings do not say.
@@ -27,109 +28,156 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest time limit.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 /// The most failures that a breaker waits for.
-pub(super) const FAILURES_MAX: u32 = 1_000;
+const FAILURES_MAX: u32 = 1_000;
 /// Headers that belong to the transport or to the credentials.
 const REFUSED_HEADERS: [&str; 9] =
     ["authorization", "connection", "content-length", "expect", "host", "proxy-authorization", "te", "transfer-encoding", "upgrade"];
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenConnection {
+    /// A server that speaks HTTP. Give either this or `smtp`.
     http: Option<WrittenHttp>,
+    /// A server that takes mail. Give either this or `http`.
     smtp: Option<WrittenSmtp>,
+    /// The only packs that may use it. Default: every pack that lists it.
     packs: Option<BTreeSet<PackName>>,
+    /// How many uses there may be at once. Default: 16.
+    #[setting(from = 1, to = MAX_MAX)]
     max: Option<usize>,
+    /// When uses fail at once because the server is down.
     breaker: Option<WrittenBreaker>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenBreaker {
+    /// How many failures in a row open it. Default: 5.
+    #[setting(from = 1, to = FAILURES_MAX)]
     failures: Option<u32>,
+    /// How long it stays open, at most an hour. Default: 30s.
+    #[setting(form = SomeTime)]
     open_for: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenHttp {
+    /// The address below which all requests go. It has no user name, password, query or fragment.
     url: String,
+    /// How requests prove who sends them. Default: they do not.
     auth: Option<WrittenAuth>,
+    /// Headers of each request that does not set them itself. They are no place for secrets.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// A file with the authorities to trust instead of those of the machine, in PEM.
     ca: Option<PathBuf>,
+    /// The time limit of an exchange, at most an hour. Default: 60s.
+    #[setting(form = SomeTime)]
     timeout: Option<String>,
+    /// How long to wait for a socket, at most an hour. Default: 10s.
+    #[setting(form = SomeTime)]
     connect_timeout: Option<String>,
+    /// The path below `url` that `ensue connections test` requests with `GET`; it must not answer with an error. Default: `url`
+    /// itself, which may answer 404.
     test_path: Option<String>,
 }
 
 /// A key of a pack, whose value is read when it is used.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenKey {
+    /// The key. Set it with `ensue keys set`.
     key: KeyRef,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum WrittenAuth {
+    /// `Authorization: Bearer` with the value of a key.
     Bearer(WrittenKey),
+    /// `Authorization: Basic` with a user and a password.
     Basic(WrittenBasic),
+    /// A header with the value of a key.
     Header(WrittenHeader),
+    /// A field of the JSON object that is the body of each request.
     JsonField(WrittenJsonField),
+    /// `Authorization: Bearer` with a token of OAuth 2.0 (client credentials).
     Oauth2(WrittenOAuth),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenBasic {
+    /// The user.
     user: String,
+    /// The key with the password.
     password: WrittenKey,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenHeader {
+    /// The name of the header.
+    #[setting(form = Header)]
     name: String,
+    /// The text before the value, for example `Token `. Default: none.
     #[serde(default)]
     prefix: String,
+    /// The key with the value.
     value: WrittenKey,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenJsonField {
+    /// The name of the field.
     name: String,
+    /// The key with the value.
     value: WrittenKey,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenOAuth {
+    /// The address that issues tokens.
     token_url: String,
+    /// The name of the client.
     client_id: String,
+    /// The key with its secret.
     client_secret: WrittenKey,
+    /// The scopes to ask for.
     #[serde(default)]
     scopes: Vec<String>,
+    /// The audience to ask for, if the server needs one.
     audience: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenSmtp {
+    /// The host.
     host: String,
+    /// The port. Default: 587 for `starttls`, 465 for `implicit`, 25 for `none`.
     port: Option<u16>,
+    /// When TLS begins: after `STARTTLS` (the default), with the first byte, or never. A password is never sent without TLS.
     tls: Option<WrittenSmtpTls>,
+    /// The user.
     user: Option<String>,
+    /// The key with the password.
     password: Option<WrittenKey>,
+    /// A file with the authorities to trust instead of those of the machine, in PEM.
     ca: Option<PathBuf>,
+    /// The time limit of an exchange, at most an hour. Default: 60s.
+    #[setting(form = SomeTime)]
     timeout: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Settings)]
 #[serde(rename_all = "snake_case")]
 enum WrittenSmtpTls {
-    Implicit,
     Starttls,
+    Implicit,
     None,
 }
 

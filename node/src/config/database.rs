@@ -4,13 +4,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use ensue_derive::Settings;
 use ensue_engine::ports::Secret;
+use ensue_packs::shape::{Form, Kind};
 use ensue_postgres::AddressCredentials;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use thiserror::Error;
+
+use super::setting::Setting;
 
 /// The variable with the password of the database.
 pub const DATABASE_PASSWORD: &str = "ENSUE_DATABASE_PASSWORD";
@@ -141,17 +145,24 @@ pub(super) struct WrittenDatabase {
 }
 
 /// The place of a password.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenPassword {
+    /// A file, whose last newline is ignored.
     pub(super) file: PathBuf,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenFields {
+    /// The address: `postgres://USER@HOST/DATABASE`.
     url: String,
+    /// The place of the password, if the address does not have it.
     password: Option<WrittenPassword>,
+}
+
+impl Setting for WrittenDatabase {
+    const KIND: Kind = Kind::TextOrFields(Form::Any, WrittenFields::SHAPE);
 }
 
 impl<'de> Deserialize<'de> for WrittenDatabase {

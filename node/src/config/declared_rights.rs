@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_derive::Settings;
 use ensue_engine::access::limit::Limit;
 use ensue_engine::access::permission::{BuiltInRole, Permission};
 use ensue_engine::names::{GroupName, RoleName};
@@ -53,12 +54,16 @@ pub enum DeclaredSubject {
 pub(super) type WrittenRoles = BTreeMap<String, Spanned<Vec<Spanned<String>>>>;
 
 /// A grant as written in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenGrant {
+    /// `identity:<name>`, `group:<name>` or `everyone`.
     subject: Spanned<String>,
+    /// The role.
     role: Spanned<String>,
+    /// What the role covers, as in `pack=release,action=release.*`. Default: everything.
     on: Option<Spanned<String>>,
+    /// When the grant ends, as in `2027-01-01T00:00:00Z`. Default: never.
     until: Option<Spanned<String>>,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ensue_derive::Settings;
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -58,35 +59,35 @@ pub struct Hashicorp {
 }
 
 /// How a node logs in to a server with the API of HashiCorp Vault.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Settings)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HashicorpLogin {
-    /// With a token in a file.
+    /// A file with a token.
     TokenFile(PathBuf),
-    /// With an AppRole.
+    /// An AppRole.
     Approle(AppRole),
-    /// With the token of a pod.
+    /// The token of the pod in which the node runs.
     Kubernetes(KubernetesRole),
 }
 
 /// An AppRole.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub struct AppRole {
-    /// The role's id.
+    /// The id of the role.
     pub role_id: String,
-    /// The file with the secret id, or with the token that unwraps it.
+    /// A file with the secret id.
     pub secret_id_file: PathBuf,
-    /// What that file contains.
+    /// Whether the file has the secret id, or a token that unwraps it once. Default: `plain`.
     #[serde(default)]
     pub secret_id: SecretIdForm,
-    /// Where the method is mounted.
+    /// Where the method is mounted. Default: `approle`.
     #[serde(default = "approle")]
     pub mount: String,
 }
 
 /// What the file of a secret id contains.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Settings)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretIdForm {
     /// The secret id.
@@ -97,15 +98,15 @@ pub enum SecretIdForm {
 }
 
 /// A role for the token of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub struct KubernetesRole {
-    /// The role's name.
+    /// The name of the role.
     pub role: String,
-    /// The file with the token.
+    /// The file with the token. Default: where Kubernetes puts the token of a pod.
     #[serde(default = "pod_token")]
     pub jwt_file: PathBuf,
-    /// Where the method is mounted.
+    /// Where the method is mounted. Default: `kubernetes`.
     #[serde(default = "kubernetes")]
     pub mount: String,
 }
@@ -134,16 +135,16 @@ pub struct AwsSecrets {
 }
 
 /// Where the credentials for AWS come from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Settings)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AwsCredentials {
-    /// From `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` in the node's environment.
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` in the node's environment: `environment: {}`.
     Environment {},
-    /// From a profile in a shared credentials file, which is read at each use.
+    /// A profile in a shared credentials file.
     File(AwsProfile),
-    /// From the address that `AWS_CONTAINER_CREDENTIALS_FULL_URI` or `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` names.
+    /// The role of the container or pod in which the node runs: `container: {}`.
     Container {},
-    /// From the metadata service of the machine, version 2.
+    /// The role of the machine on which the node runs: `instance: {}`.
     Instance {},
 }
 
@@ -154,12 +155,12 @@ impl Default for AwsCredentials {
 }
 
 /// A profile in a shared credentials file.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub struct AwsProfile {
-    /// The file.
+    /// The file. No program of an action can read it.
     pub path: PathBuf,
-    /// The profile's name.
+    /// The profile. Default: `default`.
     #[serde(default = "default_profile")]
     pub profile: String,
 }
@@ -169,58 +170,82 @@ fn default_profile() -> String {
 }
 
 /// Where the value of a key is in a store.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub struct ProvidedAt {
     /// The name of the store in `key_providers`.
     pub provider: String,
-    /// The path in it.
+    /// The path: of a secret, of a file in the folder, or the name of a variable.
     pub path: String,
-    /// The field at that path, if there are several.
+    /// The field at that path. It may be left out if there is one value.
     pub field: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum WrittenKeyProvider {
+    /// Files in a folder.
     File(WrittenFiles),
+    /// Variables of the environment of the node: `env: {}`.
     Env(WrittenEnvironment),
+    /// The secret engine `kv`, version 2, of HashiCorp Vault or OpenBao.
     Hashicorp(WrittenHashicorp),
+    /// AWS Secrets Manager.
     Aws(WrittenAws),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenFiles {
+    /// The folder. No program of an action can read it.
     folder: PathBuf,
+    /// How long a value is used before it is read again, at most 5m. Default: 60s.
+    #[setting(form = Duration)]
     ttl: Option<String>,
+    /// How long a value is used while its store cannot be reached, at most 24h. Default: 1h.
+    #[setting(form = Duration)]
     stale_for: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenEnvironment {}
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenHashicorp {
+    /// The address of the server.
     url: String,
+    /// Where the secret engine is mounted. Default: `secret`.
     #[serde(default = "secret")]
     mount: String,
+    /// The namespace. Default: none.
     namespace: Option<String>,
+    /// How the node logs in.
     login: HashicorpLogin,
+    /// How long a value is used before it is read again, at most 5m. Default: 60s.
+    #[setting(form = Duration)]
     ttl: Option<String>,
+    /// How long a value is used while its store cannot be reached, at most 24h. Default: 1h.
+    #[setting(form = Duration)]
     stale_for: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenAws {
+    /// The region.
     region: String,
+    /// The address of the service. Default: that of the region.
     url: Option<String>,
+    /// Where the credentials come from. Default: `environment: {}`.
     #[serde(default)]
     credentials: AwsCredentials,
+    /// How long a value is used before it is read again, at most 5m. Default: 60s.
+    #[setting(form = Duration)]
     ttl: Option<String>,
+    /// How long a value is used while its store cannot be reached, at most 24h. Default: 1h.
+    #[setting(form = Duration)]
     stale_for: Option<String>,
 }
 

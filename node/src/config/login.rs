@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ensue_derive::Settings;
 use ensue_engine::names::IssuerName;
 use ensue_login::certificates::{CertificateSettings, WrittenCertificates};
 use ensue_login::proxy::{ProxySettings, WrittenProxy};
@@ -57,9 +58,10 @@ pub enum InquiryLinks {
 }
 
 /// The `inquiries` section as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenInquiries {
+    /// Whether a link can let one person answer one inquiry without a login. Default: `true`.
     links: Option<bool>,
 }
 
@@ -71,13 +73,18 @@ impl WrittenInquiries {
 }
 
 /// The `login` section as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenLogin {
+    /// The issuers whose tokens the node accepts, by a name that you choose.
     issuers: BTreeMap<String, WrittenIssuer>,
+    /// A trusted proxy that names the callers of the requests which it passes on.
     proxy: Option<WrittenProxy>,
+    /// The client certificates that name callers.
     certificates: Option<WrittenCertificates>,
+    /// Whether terminals may log in by device codes. Default: true.
     device: Option<bool>,
+    /// Whether persons log in with passwords. Default: `false`.
     password: bool,
 }
 

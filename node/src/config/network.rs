@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ensue_api::{Origin, ProxyHeader};
+use ensue_derive::Settings;
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -14,9 +15,11 @@ pub(super) const PROXY_HEADER_FORM: &str = "`x_forwarded_for` or `forwarded`";
 pub(super) const ORIGINS_FORM: &str = "origins like https://app.example.test, without a path and without `*`";
 
 /// The `cors` section as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenCors {
+    /// The origins of those pages: `https://app.example.test`, without a path.
+    #[setting(variable = "ENSUE_CORS_ORIGINS")]
     origins: Vec<String>,
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ensue_api::worker_queues::StartRate;
+use ensue_derive::Settings;
 use ensue_engine::names::{HTTP_QUEUE, WorkerQueueName};
 use serde::Deserialize;
 
 /// The maximum number of queues of a node.
 const QUEUES_MAX: usize = 100;
 /// The maximum number of starts in a rate.
-pub(super) const STARTS_MAX: u32 = 1_000_000;
+const STARTS_MAX: u32 = 1_000_000;
 /// The maximum period of a rate.
 const WHILE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -25,17 +26,24 @@ pub struct QueueSettings {
 }
 
 /// A queue as written in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenQueue {
+    /// How many attempts of the queue run at once. Default for the queue `default`: the setting `workers`; for `http`: 64.
+    #[setting(from = 1)]
     workers: Option<u32>,
+    /// How many attempts of the queue may start in a period. Default: no limit.
     rate: Option<WrittenRate>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenRate {
+    /// How many may start at once; after that, they start one at a time.
+    #[setting(from = 1, to = STARTS_MAX)]
     limit: u32,
+    /// The length of the period, at most a day: `1s`.
+    #[setting(form = SomeTime)]
     per: String,
 }
 

@@ -3,6 +3,7 @@
 use std::str::FromStr as _;
 
 use ensue_api::{Rate, RateInvalid, Rates};
+use ensue_derive::Settings;
 use serde::Deserialize;
 
 /// The rate of requests without a valid token, for each address.
@@ -21,12 +22,20 @@ pub(super) fn anonymous(text: &str) -> Result<Option<Rate>, RateInvalid> {
 }
 
 /// The `rate_limits` section as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenRates {
+    /// Read-only requests of one token: `600/1m`.
+    #[setting(variable = "ENSUE_RATE_LIMITS_READS")]
     reads: Option<String>,
+    /// Requests of one token that may change something: `120/1m`.
+    #[setting(variable = "ENSUE_RATE_LIMITS_WRITES")]
     writes: Option<String>,
+    /// Deliveries at one webhook: `50/1s`.
+    #[setting(variable = "ENSUE_RATE_LIMITS_HOOKS")]
     hooks: Option<String>,
+    /// Requests of one address without a valid token, or `off`. Default: `600/1m`.
+    #[setting(variable = "ENSUE_RATE_LIMITS_ANONYMOUS")]
     anonymous: Option<String>,
 }
 

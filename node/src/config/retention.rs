@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ensue_derive::Settings;
 use ensue_engine::time::parse_age;
 use ensue_views::ViewRetention;
 use serde::Deserialize;
@@ -13,9 +14,11 @@ pub(super) const AGE_FORM: &str = "an age of at least one second, like 90d or 12
 const AGE_MIN: Duration = Duration::from_secs(1);
 
 /// The setting as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenRetention {
+    /// How long executions stay in the views after the outermost one has ended: `90d`. Default: forever.
+    #[setting(variable = "ENSUE_RETENTION_EXECUTIONS")]
     executions: Option<String>,
 }
 

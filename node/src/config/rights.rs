@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ensue_derive::Settings;
 use ensue_engine::access::quota::{Tier, Tiers};
 use ensue_engine::access::scope::Scope;
 use ensue_engine::executions::scope::SCOPE_LABELS_MAX;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use super::declared_rights::{self, DeclaredRights, WrittenGrant, WrittenRoles};
 
 /// What the packs of the folder may do with other packs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Settings)]
 #[serde(rename_all = "snake_case")]
 pub enum AcceptedPermissions {
     /// What their `permissions` list; a pack without `permissions` may do everything.
@@ -33,30 +34,41 @@ impl AcceptedPermissions {
 }
 
 /// The settings for rights as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenRights {
+    /// The names of up to four labels by which rights can be limited to executions. Default: none.
     labels: BTreeSet<LabelName>,
+    /// What a pack of the folder without `permissions` may do with other packs: everything, or nothing. Default: `all`.
     packs: AcceptedPermissions,
+    /// The tiers of groups. The first group in the list that a caller is in counts.
     tiers: Vec<WrittenTierOf>,
+    /// Roles with all their permissions, by name. They are set when the node starts, and removed when they leave the file.
     roles: WrittenRoles,
+    /// Roles of identities, groups or everyone. Grants are added when the node starts, and removed when they leave the file.
     grants: Vec<WrittenGrant>,
 }
 
 /// The tier of a group as written in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenTierOf {
+    /// The group.
     group: GroupName,
+    /// A name under `tiers`.
+    #[setting(form = Name)]
     tier: TierName,
 }
 
 /// A tier as written in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenTier {
+    /// How many events an identity may send in a day of UTC. Default: no limit.
     events_per_day: Option<u64>,
+    /// How many executions an identity may request in an hour of UTC. Default: no limit.
     executions_per_hour: Option<u64>,
+    /// How many executions that it requested may be open at once. Default: no limit.
     concurrent: Option<u64>,
 }
 

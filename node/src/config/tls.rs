@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ensue_derive::Settings;
 use serde::Deserialize;
 
 use super::paths::NamedPaths;
@@ -18,11 +19,18 @@ pub struct TlsSettings {
 }
 
 /// The `tls` section as written in the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenTls {
+    /// The file of the certificate and its intermediate certificates, in the PEM format.
+    #[setting(variable = "ENSUE_TLS_CERT")]
     cert: PathBuf,
+    /// The file of the certificate's private key, in the PEM format and without a password.
+    #[setting(variable = "ENSUE_TLS_KEY")]
     key: PathBuf,
+    /// The file of authorities, in the PEM format. Every caller must have a certificate of one of them. Default: callers need
+    /// none.
+    #[setting(variable = "ENSUE_TLS_CLIENT_CA")]
     client_ca: Option<PathBuf>,
 }
 

@@ -4,43 +4,17 @@
 
 use std::fmt;
 
-/// Variables that the node reads as settings, except for keys.
-const SETTINGS: [&str; 35] = [
-    "ENSUE_ACTIONS_AT_STOP",
-    "ENSUE_ACTIONS_ISOLATION",
-    "ENSUE_ACTIONS_READABLE",
-    "ENSUE_ACTIONS_USER",
-    "ENSUE_ACTIONS_WRITABLE",
+use super::WrittenConfig;
+use super::setting::{self, Setting as _};
+
+/// Variables that the node reads and that have no counterpart in the file, except for keys.
+const BESIDE_THE_FILE: [&str; 6] = [
     "ENSUE_ADMIN_TOKEN",
     "ENSUE_ADMIN_TOKEN_FILE",
-    "ENSUE_CORS_ORIGINS",
-    "ENSUE_DATA",
-    "ENSUE_DATABASE",
     "ENSUE_DATABASE_PASSWORD",
     "ENSUE_DATABASE_PASSWORD_FILE",
-    "ENSUE_EGRESS_ALLOW",
-    "ENSUE_HOSTS",
-    "ENSUE_LEASE",
-    "ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS",
-    "ENSUE_LIMITS_SILENT_PER_ADDRESS",
-    "ENSUE_LISTEN",
     "ENSUE_LOG",
     "ENSUE_MASTER_KEY_FILE",
-    "ENSUE_MEMORY",
-    "ENSUE_MIN_FREE",
-    "ENSUE_PACKS_DIR",
-    "ENSUE_RATE_LIMITS_ANONYMOUS",
-    "ENSUE_RATE_LIMITS_HOOKS",
-    "ENSUE_RATE_LIMITS_READS",
-    "ENSUE_RATE_LIMITS_WRITES",
-    "ENSUE_RETENTION_EXECUTIONS",
-    "ENSUE_TLS_CERT",
-    "ENSUE_TLS_CLIENT_CA",
-    "ENSUE_TLS_KEY",
-    "ENSUE_TRACES_ENDPOINT",
-    "ENSUE_TRUSTED_PROXIES",
-    "ENSUE_URL",
-    "ENSUE_WORKERS",
 ];
 
 /// Variables of the command line, which a user may have set permanently.
@@ -56,6 +30,11 @@ const OF_PROGRAMS: [&str; 7] = [
     "ENSUE_PACK_DIR",
     "ENSUE_URL",
 ];
+
+/// Returns the variables that the node reads as settings, except for keys.
+fn settings() -> impl Iterator<Item = &'static str> {
+    setting::variables(WrittenConfig::DECLARED).into_iter().chain(BESIDE_THE_FILE)
+}
 
 /// Returns true if a variable names the file of a key.
 pub(super) fn is_of_a_key(name: &str) -> bool {
@@ -87,10 +66,10 @@ impl fmt::Display for UnknownVariable {
 pub(super) fn unknown(name: &str, value: &str) -> Option<UnknownVariable> {
     let is_foreign = !name.starts_with("ENSUE_") || is_of_a_service(name, value);
     let mut others = OF_COMMAND_LINE.iter().chain(&OF_PROGRAMS);
-    if is_foreign || is_of_a_key(name) || SETTINGS.contains(&name) || others.any(|other| *other == name) {
+    if is_foreign || is_of_a_key(name) || settings().any(|setting| setting == name) || others.any(|other| *other == name) {
         return None;
     }
-    Some(UnknownVariable { name: name.to_owned(), near: ensue_expression::nearest(name, SETTINGS.into_iter().chain(OF_COMMAND_LINE)) })
+    Some(UnknownVariable { name: name.to_owned(), near: ensue_expression::nearest(name, settings().chain(OF_COMMAND_LINE)) })
 }
 
 /// Returns true if Kubernetes sets such a variable, in every container that runs alongside a service whose name
@@ -124,6 +103,9 @@ mod tests {
             ("ENSUE_EGRES_ALLOW", "ENSUE_EGRESS_ALLOW"),
             ("ENSUE_MASTER_KEY_FIEL", "ENSUE_MASTER_KEY_FILE"),
             ("ENSUE_ADMIN_TOKEN_FLE", "ENSUE_ADMIN_TOKEN_FILE"),
+            ("ENSUE_OBJECT", "ENSUE_OBJECTS"),
+            ("ENSUE_AUDIT_ADRESS", "ENSUE_AUDIT_ADDRESS"),
+            ("ENSUE_PROXY_HEADERS", "ENSUE_PROXY_HEADER"),
         ] {
             let said = format!("the environment variable {misspelt} is ignored: it is not a setting; did you mean {meant}?");
             assert_eq!(warnings(misspelt, "x"), [said]);
@@ -163,11 +145,11 @@ mod tests {
     #[test]
     fn every_path_that_a_variable_names_is_hidden_unless_programs_may_reach_it() {
         const SHARED: [&str; 5] =
-            ["ENSUE_ACTIONS_READABLE", "ENSUE_ACTIONS_WRITABLE", "ENSUE_DATA", "ENSUE_PACKS_DIR", "ENSUE_TLS_CLIENT_CA"];
+            ["ENSUE_TLS_CLIENT_CA", "ENSUE_DATA", "ENSUE_PACKS_DIR", "ENSUE_ACTIONS_READABLE", "ENSUE_ACTIONS_WRITABLE"];
         const TEXTS: [&str; 3] = ["ENSUE_EGRESS_ALLOW", "ENSUE_HOSTS", "ENSUE_URL"];
         let folder = tempfile::TempDir::new().unwrap();
         let mut visible = Vec::new();
-        for setting in SETTINGS.into_iter().chain(["ENSUE_KEY_DEMO_SECRET_FILE"]).filter(|setting| !TEXTS.contains(setting)) {
+        for setting in settings().chain(["ENSUE_KEY_DEMO_SECRET_FILE"]).filter(|setting| !TEXTS.contains(setting)) {
             let path = folder.path().join(setting);
             std::fs::write(&path, "content").unwrap();
             let Ok(config) = read(setting, path.to_str().unwrap()) else { continue };
@@ -179,7 +161,7 @@ mod tests {
 
     #[test]
     fn each_listed_setting_is_accepted() {
-        for setting in SETTINGS {
+        for setting in settings() {
             let value = match setting {
                 "ENSUE_ACTIONS_AT_STOP" => "end",
                 "ENSUE_ACTIONS_ISOLATION" => "none",
@@ -189,6 +171,9 @@ mod tests {
                 "ENSUE_LISTEN" => "127.0.0.1:1",
                 "ENSUE_MEMORY" => "134217728",
                 "ENSUE_CORS_ORIGINS" => "https://app.example.test",
+                "ENSUE_AUDIT_ADDRESS" => "full",
+                "ENSUE_OBJECTS" => "s3://bucket/ensue",
+                "ENSUE_PROXY_HEADER" => "forwarded",
                 "ENSUE_DATABASE" => "postgres://ensue@db.example.test/ensue",
                 "ENSUE_TRUSTED_PROXIES" => "10.0.0.0/8",
                 "ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS" | "ENSUE_LIMITS_SILENT_PER_ADDRESS" | "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
