@@ -181,7 +181,7 @@ mod tests {
         let unknown = parse_quote! {
             struct A {
                 /// B.
-                #[setting(colour = "red")]
+                #[setting(color = "red")]
                 b: u8,
             }
         };
