@@ -25,7 +25,7 @@ fn of_struct(fields: &Fields, are_optional: bool) -> Result<TokenStream> {
     let read = fields.iter().map(|field| WrittenField::of(field, are_optional)).collect::<Result<Vec<_>>>()?;
     let shapes = read.iter().map(WrittenField::shape);
     let declared = read.iter().map(WrittenField::declaration);
-    Ok(mapping(quote! { #(#shapes),* }, quote! { #(#declared),* }, quote! {}))
+    Ok(mapping(&quote! { #(#shapes),* }, &quote! { #(#declared),* }, &quote! {}))
 }
 
 /// One of the names of variants.
@@ -47,10 +47,10 @@ fn of_one_field<'v>(variants: impl IntoIterator<Item = &'v Variant>) -> Result<T
         };
         shapes.push(shape_field(&snake_case(&variant.ident), false, &kind, &text_of(&variant.attrs, &variant.ident)?));
     }
-    Ok(mapping(quote! { #(#shapes),* }, quote! {}, quote! { ::ensue_packs::shape::FieldConstraint::ExactlyOne }))
+    Ok(mapping(&quote! { #(#shapes),* }, &quote! {}, &quote! { ::ensue_packs::shape::FieldConstraint::ExactlyOne }))
 }
 
-fn mapping(fields: TokenStream, declared: TokenStream, between: TokenStream) -> TokenStream {
+fn mapping(fields: &TokenStream, declared: &TokenStream, between: &TokenStream) -> TokenStream {
     quote! {
         const KIND: ::ensue_packs::shape::Kind = ::ensue_packs::shape::Kind::Fields(<Self as crate::config::setting::Setting>::SHAPE);
         const LIST: ::ensue_packs::shape::Kind = ::ensue_packs::shape::Kind::Listing(<Self as crate::config::setting::Setting>::SHAPE);

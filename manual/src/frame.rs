@@ -15,7 +15,7 @@ const LISTED_PARTS_MIN: usize = 4;
 pub(crate) fn document(title: &str, section: &str, query: &str, body: &str) -> String {
     let current = |name: &str| if name == section { " aria-current=\"true\"" } else { "" };
     let menu: String =
-        SECTIONS.iter().map(|name| format!("<a href=\"{PREFIX}/{name}\"{}>{}</a>", current(name), capitalize(name))).collect();
+        SECTIONS.iter().map(|name| format!("<a href=\"{PREFIX}/{name}\"{}>{}</a>", current(name), section_title(name))).collect();
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>{} · Ensue</title><style>{STYLE}</style></head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to the text</a>\n\
@@ -54,12 +54,16 @@ fn siblings(section: &str) -> String {
     }
     let pages = PAGES.iter().filter(|page| page.section() == section);
     let items: String = pages.map(|page| format!("<li><a href=\"{}\">{}</a></li>", page.address(), escape_html(page.title()))).collect();
-    format!("<nav class=\"siblings\" aria-label=\"{}\"><ul>{items}</ul></nav>", capitalize(section))
+    format!("<nav class=\"siblings\" aria-label=\"{}\"><ul>{items}</ul></nav>", section_title(section))
 }
 
-/// Returns a name with a capital letter.
-pub(crate) fn capitalize(name: &str) -> String {
-    let mut letters = name.chars();
+/// Returns the title of a section: the name of its folder in words, with a capital letter.
+pub(crate) fn section_title(name: &str) -> String {
+    if name == "rest-api" {
+        return "REST API".to_owned();
+    }
+    let words = name.replace('-', " ");
+    let mut letters = words.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 

@@ -100,7 +100,7 @@ pub fn section(name: &str) -> Option<Page> {
     let mut pages = pages_of(name).filter(|page| !page.section().is_empty()).peekable();
     pages.peek()?;
     let lines: String = pages.map(|page| format!("- [{}]({})\n", page.title(), page.address())).collect();
-    Some(Page { path: format!("{name}/"), markdown: format!("# {}\n\n{lines}", frame::capitalize(name)) })
+    Some(Page { path: format!("{name}/"), markdown: format!("# {}\n\n{lines}", frame::section_title(name)) })
 }
 
 /// Returns an HTML document with the parts of pages that have all words of a query, the best first.
@@ -179,5 +179,7 @@ mod tests {
         assert!(guides.markdown().starts_with("# Guides\n\n- ["), "{}", guides.markdown());
         assert!(guides.markdown().contains("](/docs/guides/first-steps)"));
         assert!(guides.html().contains("href=\"/docs/guides/first-steps\""));
+        let titles = ["rest-api", "pack-language"].map(|name| section(name).unwrap().markdown().lines().next().unwrap().to_owned());
+        assert_eq!(titles, ["# REST API", "# Pack language"]);
     }
 }

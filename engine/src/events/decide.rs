@@ -178,7 +178,7 @@ pub(crate) fn draft_event(state: &State, event: &ObservedEvent, judgement: &Judg
         dedupe: event.dedupe.as_ref().map(|dedupe| dedupe.key.hash),
         internal_above: from.internal_above.clone(),
     };
-    Draft::new(StreamId::Event(event.id), &from.actor, fact)
+    Draft::new(StreamId::Event(event.id), from.actor, fact)
         .beginning(event.id.0)
         .because(from.cause.clone())
         .with_trace(event.trace.as_deref().or(from.trace))
