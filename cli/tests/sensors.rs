@@ -118,8 +118,16 @@ async fn sensor_is_tested_beside_its_run_and_nothing_of_it_is_taken() {
     let node = place.start();
     let client = node.client();
     until_read(&client, ITEMS).await;
-    let at_end = command(&place, &node, &["sensors", "test", "feed.items", "--timeout", "1s"]);
-    assert_eq!(at_end.code, Some(0), "{at_end:?}");
+    // On a busy machine the program may need longer to begin.
+    let mut timeouts = ["1s", "10s", "30s"].into_iter();
+    let (at_end, tests_at_end) = loop {
+        let timeout = timeouts.next().expect("the second program never got the cursor");
+        let at_end = command(&place, &node, &["sensors", "test", "feed.items", "--timeout", timeout]);
+        assert_eq!(at_end.code, Some(0), "{at_end:?}");
+        if at_end.stdout.contains("begins after ") {
+            break (at_end, 3 - timeouts.len());
+        }
+    };
     assert!(at_end.stdout.contains("read 0 messages from `feed.items`, after 400; no message came in time"), "{at_end:?}");
     assert!(at_end.stdout.contains("begins after 400"), "the second program gets the cursor: {at_end:?}");
     command(&place, &node, &["sensors", "disable", "feed.items"]);
@@ -133,7 +141,7 @@ async fn sensor_is_tested_beside_its_run_and_nothing_of_it_is_taken() {
     assert_eq!(items(&client).await.len() as u64, ITEMS);
     let records = client.records().await;
     let tests: Vec<&Value> = records.iter().filter(|record| record["kind"] == "sensor.tested").collect();
-    assert_eq!(tests.len(), 2, "each test is recorded, with who asked for it: {tests:?}");
+    assert_eq!(tests.len(), tests_at_end + 1, "each test is recorded, with who asked for it: {tests:?}");
     let refused = command(&place, &node, &["sensors", "test", "github.webhook"]);
     assert!(refused.stderr.contains("does not pull"), "{refused:?}");
     let too_many = command(&place, &node, &["sensors", "test", "feed.items", "--count", "101"]);

@@ -115,10 +115,7 @@ pub(crate) fn change_each(state: &State, by: &Changer<'_>, changes: &[VarChange]
             None => continue,
         };
         drafts.push(
-            Draft::new(StreamId::Var(name.clone()), by.actor, fact)
-                .because(by.cause.clone())
-                .with_trace(by.trace)
-                .with_body(value.clone()),
+            Draft::new(StreamId::Var(name.clone()), by.actor, fact).because(by.cause.clone()).with_trace(by.trace).with_body(value.clone()),
         );
     }
     Ok(drafts)
