@@ -95,6 +95,9 @@ impl<'f> WrittenField<'f> {
                 } else if meta.path.is_ident("form") {
                     let form = meta.value()?.parse::<Ident>()?;
                     kind = quote! { ::ensue_packs::shape::Kind::Text(::ensue_packs::shape::Form::#form) };
+                } else if meta.path.is_ident("names") {
+                    let form = meta.value()?.parse::<Ident>()?;
+                    kind = quote! { crate::config::setting::with_names(#kind, ::ensue_packs::shape::Form::#form) };
                 } else if meta.path.is_ident("words") {
                     let value = meta.value()?;
                     let list;
@@ -106,7 +109,7 @@ impl<'f> WrittenField<'f> {
                 } else if meta.path.is_ident("to") {
                     ends.1 = Some(meta.value()?.parse::<Expr>()?);
                 } else {
-                    return Err(meta.error("write `variable`, `form`, `words`, `from` or `to`"));
+                    return Err(meta.error("write `variable`, `form`, `names`, `words`, `from` or `to`"));
                 }
                 Ok(())
             })?;
@@ -185,7 +188,7 @@ mod tests {
                 b: u8,
             }
         };
-        assert_eq!(refusal(&unknown), "write `variable`, `form`, `words`, `from` or `to`");
+        assert_eq!(refusal(&unknown), "write `variable`, `form`, `names`, `words`, `from` or `to`");
     }
 
     #[test]

@@ -408,6 +408,7 @@ struct WrittenConfig {
     /// How many requests a caller may send in a period. Default: no limit for callers with a token.
     rate_limits: WrittenRates,
     /// Stores that hold the values of keys, by a name of your choice.
+    #[setting(names = Name)]
     key_providers: BTreeMap<String, WrittenKeyProvider>,
     /// What callers and packs may do, and how much callers may use.
     access: WrittenRights,

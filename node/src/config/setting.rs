@@ -64,6 +64,14 @@ pub(super) const fn within(kind: Kind, from: i64, to: Option<i64>) -> Kind {
     }
 }
 
+/// Returns the kind of a mapping whose names have this form.
+pub(super) const fn with_names(kind: Kind, names: Form) -> Kind {
+    match kind {
+        Kind::Mapping { of, .. } => Kind::Mapping { names, of },
+        other => other,
+    }
+}
+
 impl<T: Setting> Setting for Option<T> {
     const KIND: Kind = T::KIND;
     const DECLARED: &'static [DeclaredSetting] = T::DECLARED;
