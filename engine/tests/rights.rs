@@ -10,7 +10,7 @@ use ensue_engine::command::{Answer, Ask, Command, MessageContent, NewGrant, Refu
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, TokenId};
-use ensue_engine::record::{Actor, CredentialId, StreamId};
+use ensue_engine::record::{Actor, Body, CredentialId, StreamId};
 use ensue_engine::rules::facts::Outcome as EnforcementOutcome;
 use ensue_engine::workflows::facts::RerunFrom;
 use ensue_test_support::NOON;
@@ -18,7 +18,7 @@ use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::definitions::{every, flow};
-use crate::support::site::take_message;
+use crate::support::site::{report_giving_and_emitting, take_message};
 use crate::support::workflow::does;
 use crate::support::{Pieces, Site, asked_by, fire_timers, permit_at};
 
@@ -317,6 +317,18 @@ fn attempt_emits_events_of_other_packs_only_if_its_pack_may() {
     permit(&mut site, "demo", Some(&["events:write on pack=other"]));
     let own = site.run("demo.own");
     site.emit(own, "other.ping", &json!({})).then(&["attempt.succeeded", "event.received", "execution.succeeded"]);
+}
+
+#[test]
+fn result_of_an_attempt_that_may_not_emit_is_not_kept() {
+    let mut site = site();
+    permit(&mut site, "demo", Some(&[]));
+    let own = site.run("demo.own");
+    let attempt = site.attempt(own);
+    let event = site.emitted_event(attempt.id, "other.ping", &json!({}));
+    let refused = site.when(report_giving_and_emitting(own, attempt, Body::json(&b"{\"n\":1}"[..]), event));
+    kinds_are(&refused, &["attempt.failed", "execution.failed"]);
+    assert!(refused.records().iter().all(|record| record.body.is_none()), "{:?}", refused.kinds());
 }
 
 #[test]

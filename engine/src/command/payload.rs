@@ -68,7 +68,7 @@ impl Payload for SensorBatch {
 
 impl Payload for Report {
     fn events(&self) -> &[ObservedEvent] {
-        self.emitted.as_deref().map_or(&[], std::slice::from_ref)
+        Report::events(self)
     }
 
     fn change_bodies(&mut self, change: &mut dyn FnMut(&mut Body)) {

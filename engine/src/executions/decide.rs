@@ -196,7 +196,7 @@ pub(crate) fn report(state: &State, actor: &Actor, report: &Report, at: &Moment,
                 // Nothing of the attempt is accepted: its events and vars belong together.
                 let error = Failure::new(FailureKind::NotPermitted, why);
                 let fact = AttemptFailed { attempt: report.attempt, error, retry_after_millis: None, output_tail: None, ended_at };
-                return Decision::Done { drafts: vec![draft(fact.into())], answer: Answer::Done };
+                return Decision::Done { drafts: vec![draft(fact.into()).with_body(None)], answer: Answer::Done };
             }
             let fact: Fact = match &report.outcome {
                 ReportOutcome::Succeeded => AttemptSucceeded { attempt: report.attempt, ended_at }.into(),

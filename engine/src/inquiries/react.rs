@@ -154,7 +154,7 @@ fn notify(state: &State, record: &Record, (id, execution): (ExecutionId, &Execut
         };
         run.notify_people((id, execution, part_of), &InquiryNotice { inquiry, question: &question, of })
     });
-    // If its steps cannot be read, the people to notify are unknown; the question stays open all the same.
+    // If its steps cannot be read, the people to notify are unknown. The question stays open.
     reaction.flatten().unwrap_or_else(Reaction::nothing)
 }
 

@@ -314,6 +314,11 @@ pub(crate) fn report_emitting(execution: ExecutionId, attempt: Attempt, emitted:
     report_attempt(Report { emitted: Some(Box::new(emitted)), ..success_report(execution, attempt) })
 }
 
+/// The report of an attempt that has a result and emits an event.
+pub(crate) fn report_giving_and_emitting(execution: ExecutionId, attempt: Attempt, body: Body, emitted: ObservedEvent) -> Command {
+    report_attempt(Report { body: Some(body), emitted: Some(Box::new(emitted)), ..success_report(execution, attempt) })
+}
+
 /// The report of an attempt that sets or removes vars.
 pub(crate) fn report_changing(execution: ExecutionId, attempt: Attempt, vars: &[(&str, Value)]) -> Command {
     let change = |(name, value): &(&str, Value)| VarChange {
