@@ -1,6 +1,7 @@
 //! Derive macros: what an error tells people, the names of an enum's variants, the query parameters of the API, and the settings
 //! of a file.
 
+mod doc_comment;
 mod explain;
 mod names;
 mod query;

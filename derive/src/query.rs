@@ -3,7 +3,9 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt as _;
-use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, Lit, LitStr, Meta, Result, Type};
+use syn::{Data, DeriveInput, Error, Expr, Field, Fields, LitStr, Result, Type};
+
+use crate::doc_comment;
 
 /// Returns `PARAMETERS`, `FromQuery`, and `filters` if a parameter filters a column.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -91,7 +93,7 @@ impl QueryAttributes {
 impl<'a> Parameter<'a> {
     fn of(field: &'a Field) -> Result<Self> {
         let Some(ident) = &field.ident else { return Err(Error::new(Span::call_site(), "a parameter needs a name")) };
-        let (name, description) = (ident.unraw().to_string(), description(&field.attrs));
+        let (name, description) = (ident.unraw().to_string(), doc_comment::text(&field.attrs));
         if description.is_empty() {
             return Err(Error::new(ident.span(), format!("`{name}` has no description: add a doc comment")));
         }
@@ -148,18 +150,6 @@ impl<'a> Parameter<'a> {
     }
 }
 
-/// Returns the doc comment as one line.
-fn description(attributes: &[Attribute]) -> String {
-    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
-        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line.value().trim().to_owned()),
-            _ => None,
-        },
-        _ => None,
-    });
-    lines.collect::<Vec<_>>().join(" ")
-}
-
 fn is_vec(of: &Type) -> bool {
     matches!(of, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Vec"))
 }
@@ -177,18 +167,7 @@ mod tests {
 
     #[track_caller]
     fn expect_error(input: &DeriveInput) -> String {
-        expand(input).expect_err("this is no group of parameters").to_string()
-    }
-
-    #[test]
-    fn description_is_one_line() {
-        let field: Field = parse_quote! {
-            /// Only those
-            /// that failed.
-            #[query(column)]
-            error_kind: Option<String>
-        };
-        assert_eq!(description(&field.attrs), "Only those that failed.");
+        expand(input).expect_err("the derive accepted these fields").to_string()
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse::Parse;
-use syn::{Attribute, Data, DeriveInput, Error, Expr, ExprLit, Field, Fields, Ident, Lit, LitStr, Meta, Result, Token, Type, Variant};
+use syn::{Attribute, Data, DeriveInput, Error, Expr, Field, Fields, Ident, LitStr, Result, Token, Type, Variant};
+
+use crate::doc_comment;
 
 /// Returns the `Setting` of a type.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
@@ -12,7 +14,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         Data::Struct(data) => of_struct(&data.fields, has_default(&input.attrs)?)?,
         Data::Enum(data) if data.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit)) => of_words(&data.variants),
         Data::Enum(data) => of_one_field(&data.variants)?,
-        Data::Union(_) => return Err(Error::new(name.span(), "a union is no setting")),
+        Data::Union(_) => return Err(Error::new(name.span(), "a union cannot be a setting: use a struct or an enum")),
     };
     Ok(quote! {
         #[automatically_derived]
@@ -97,7 +99,7 @@ impl<'f> WrittenField<'f> {
                     kind = quote! { ::ensue_packs::shape::Kind::Text(::ensue_packs::shape::Form::#form) };
                 } else if meta.path.is_ident("names") {
                     let form = meta.value()?.parse::<Ident>()?;
-                    kind = quote! { crate::config::setting::with_names(#kind, ::ensue_packs::shape::Form::#form) };
+                    kind = quote! { crate::config::setting::with_names(&#kind, ::ensue_packs::shape::Form::#form) };
                 } else if meta.path.is_ident("words") {
                     let value = meta.value()?;
                     let list;
@@ -114,9 +116,13 @@ impl<'f> WrittenField<'f> {
                 Ok(())
             })?;
         }
-        if let (Some(from), to) = ends {
-            let to = to.map_or_else(|| quote! { None }, |to| quote! { Some((#to) as i64) });
-            kind = quote! { crate::config::setting::within(#kind, (#from) as i64, #to) };
+        match ends {
+            (None, None) => {}
+            (None, Some(to)) => return Err(Error::new_spanned(to, "write `from` as well")),
+            (Some(from), to) => {
+                let to = to.map_or_else(|| quote! { None }, |to| quote! { Some((#to) as i64) });
+                kind = quote! { crate::config::setting::within(#kind, (#from) as i64, #to) };
+            }
         }
         let is_option = matches!(of, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Option"));
         let is_required = !are_optional && !is_option && !has_default(&field.attrs)?;
@@ -156,14 +162,7 @@ fn has_default(attributes: &[Attribute]) -> Result<bool> {
 
 /// Returns the doc comment as one line.
 fn text_of(attributes: &[Attribute], of: &Ident) -> Result<String> {
-    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
-        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line.value().trim().to_owned()),
-            _ => None,
-        },
-        _ => None,
-    });
-    let text = lines.collect::<Vec<_>>().join(" ");
+    let text = doc_comment::text(attributes);
     if text.is_empty() { Err(Error::new(of.span(), format!("`{of}` needs a doc comment: editors show it"))) } else { Ok(text) }
 }
 
@@ -189,15 +188,13 @@ mod tests {
             }
         };
         assert_eq!(refusal(&unknown), "write `variable`, `form`, `names`, `words`, `from` or `to`");
-    }
-
-    #[test]
-    fn doc_comment_of_several_lines_is_one_text() {
-        let input: DeriveInput = parse_quote! {
-            /// The first line,
-            /// and the second.
-            struct A;
+        let without_from = parse_quote! {
+            struct A {
+                /// B.
+                #[setting(to = 7)]
+                b: u8,
+            }
         };
-        assert_eq!(text_of(&input.attrs, &input.ident).expect("it has a text"), "The first line, and the second.");
+        assert_eq!(refusal(&without_from), "write `from` as well");
     }
 }

@@ -56,19 +56,20 @@ impl Setting for () {
     const KIND: Kind = Kind::Fields(Self::SHAPE);
 }
 
-/// Returns the kind of a whole number from one number to another, which is that of its type unless it is given.
+/// Returns the kind of a whole number from one number to another. Without `to`, the end is that of the number's type. Another
+/// kind does not compile.
 pub(super) const fn within(kind: Kind, from: i64, to: Option<i64>) -> Kind {
     match (kind, to) {
-        (_, Some(to)) | (Kind::Integer { to, .. }, None) => Kind::Integer { from, to },
-        (other, None) => other,
+        (Kind::Integer { .. }, Some(to)) | (Kind::Integer { to, .. }, None) => Kind::Integer { from, to },
+        _ => panic!("only a whole number has ends"),
     }
 }
 
-/// Returns the kind of a mapping whose names have this form.
-pub(super) const fn with_names(kind: Kind, names: Form) -> Kind {
+/// Returns the kind of a mapping whose names have this form. Another kind does not compile.
+pub(super) const fn with_names(kind: &Kind, names: Form) -> Kind {
     match kind {
         Kind::Mapping { of, .. } => Kind::Mapping { names, of },
-        other => other,
+        _ => panic!("only a mapping has names"),
     }
 }
 

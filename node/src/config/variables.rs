@@ -7,8 +7,8 @@ use std::fmt;
 use super::WrittenConfig;
 use super::setting::{self, Setting as _};
 
-/// Variables that the node reads and that have no counterpart in the file, except for keys.
-const BESIDE_THE_FILE: [&str; 6] = [
+/// The variables that no setting of the file has, except for those of keys.
+const WITHOUT_SETTING: [&str; 6] = [
     "ENSUE_ADMIN_TOKEN",
     "ENSUE_ADMIN_TOKEN_FILE",
     "ENSUE_DATABASE_PASSWORD",
@@ -33,7 +33,7 @@ const OF_PROGRAMS: [&str; 7] = [
 
 /// Returns the variables that the node reads as settings, except for keys.
 fn settings() -> impl Iterator<Item = &'static str> {
-    setting::variables(WrittenConfig::DECLARED).into_iter().chain(BESIDE_THE_FILE)
+    setting::variables(WrittenConfig::DECLARED).into_iter().chain(WITHOUT_SETTING)
 }
 
 /// Returns true if a variable names the file of a key.
