@@ -25,7 +25,7 @@ pub(crate) type ParameterGroups = &'static [&'static [Parameter]];
 #[explain(fault = Malformed)]
 pub(crate) enum ParameterRefusal {
     /// The path does not have this parameter.
-    #[error("there is no parameter `{name}` here; {}", known_ones(.known))]
+    #[error("unknown parameter `{name}`; {}", known_ones(.known))]
     #[explain(slug = "unknown-parameter")]
     Unknown {
         /// The given name.
@@ -208,8 +208,8 @@ mod tests {
     fn unknown_parameter_error_lists_the_known_ones() {
         let refusal = Query::parse(Some("limit=1&size=3"), KNOWN).unwrap_err();
         let known = "`limit`, `source`, `trigger`, `id`, `label`, `colour`, `open`";
-        assert_eq!(refusal.to_string(), format!("there is no parameter `size` here; the parameters are {known}"));
-        assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "there is no parameter `a` here; this path has no parameters");
+        assert_eq!(refusal.to_string(), format!("unknown parameter `size`; the parameters are {known}"));
+        assert_eq!(Query::parse(Some("a"), &[]).unwrap_err().to_string(), "unknown parameter `a`; this path has no parameters");
     }
 
     #[test]

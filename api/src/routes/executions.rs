@@ -77,7 +77,7 @@ pub(super) struct FailureQuery {
     error_kind: Option<FailureKind>,
 }
 
-/// The parameters that select executions by what is no column.
+/// The parameters that select executions by values that have no column.
 #[derive(Query)]
 struct StandingQuery {
     /// Only those with at least this number of attempts. Examines rows as `error_kind` does.

@@ -105,7 +105,7 @@ pub(super) async fn get(known: KnownCaller, call: Call) -> Outcome {
     };
     let filters = call.parameters::<SeriesFilter>()?.filters();
     if let Some(other) = filters.iter().find(|filter| filter.column != named) {
-        return Err(bad(other.column.as_str(), format!("is no filter of {}: use `{}`", kind.as_str(), named.as_str())).into());
+        return Err(bad(other.column.as_str(), format!("does not filter {}: use `{}`", kind.as_str(), named.as_str())).into());
     }
     let names = filters.into_iter().flat_map(|filter| filter.any_of).collect();
     let (bucket, now) = (bucket.unwrap_or(Bucket::Minute), deliveries::now());
