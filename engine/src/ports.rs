@@ -42,7 +42,7 @@ pub trait Log: Send {
     fn find_keys(&self, keys: &[DedupeKey]) -> Result<Vec<Option<DedupeEntry>>, LogError>;
     /// Opens a reader with its own connection.
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError>;
-    /// Releases the memory of what it caches for speed. The caches fill again as they are used.
+    /// Releases the memory and the disk space of what it keeps for speed only. It fills again as it is used.
     fn release_caches(&mut self);
 }
 

@@ -225,7 +225,7 @@ impl CommitListener for NoListener {
 struct Roomy;
 
 impl Space for Roomy {
-    fn has_room(&mut self) -> bool {
+    fn has_room(&mut self, _: &mut dyn FnMut()) -> bool {
         true
     }
 

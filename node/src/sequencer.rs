@@ -106,8 +106,8 @@ pub trait CommitListener: Send {
 /// The free space on the log's disk.
 pub trait Space: Send {
     /// Returns true if there is enough free space to accept input. Called in each turn, so the answer may be slightly
-    /// out of date.
-    fn has_room(&mut self) -> bool;
+    /// out of date. Before it finds that there is too little, it calls `release`, which frees what the log does not need.
+    fn has_room(&mut self, release: &mut dyn FnMut()) -> bool;
     /// Notes that the log could not write because the disk was full: for a while there is no room.
     fn was_full(&mut self);
 }
@@ -466,7 +466,7 @@ impl Sequencer {
     }
 
     fn has_room(&mut self) -> bool {
-        let has_room = self.space.has_room();
+        let has_room = self.space.has_room(&mut || self.log.release_caches());
         self.gauges.is_full.store(!has_room, Ordering::Relaxed);
         self.set_intake();
         has_room

@@ -251,6 +251,19 @@ fn made_lasting(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
 }
 
+/// Writes back the write-ahead log, and frees its space on the disk. Does nothing if a reader is in it, or if the disk has no room
+/// for the pages: what is committed then stays where it is.
+pub(crate) fn write_back(connection: &Connection) {
+    // The writer does not wait for readers.
+    let freed = connection
+        .busy_timeout(Duration::ZERO)
+        .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+        .and(connection.busy_timeout(BUSY_TIMEOUT));
+    if let Err(error) = freed {
+        tracing::debug!(%error, "the write-ahead log cannot be written back");
+    }
+}
+
 /// Releases the statements and the pages that a connection caches.
 pub(crate) fn release_caches(connection: &Connection) {
     connection.flush_prepared_statement_cache();

@@ -66,7 +66,7 @@ impl Room {
 }
 
 impl Space for Room {
-    fn has_room(&mut self) -> bool {
+    fn has_room(&mut self, _: &mut dyn FnMut()) -> bool {
         !self.is_full()
     }
 

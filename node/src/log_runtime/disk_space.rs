@@ -20,18 +20,25 @@ impl DiskSpace {
     pub(crate) fn new(folder: PathBuf, min_free_bytes: u64) -> Self {
         Self { folder, min_free_bytes, seen: None }
     }
+
+    fn has_enough_free(&self) -> bool {
+        // If a machine does not report its free space, the store reports when it is full.
+        rustix::fs::statvfs(&self.folder).map_or(true, |about| about.f_bavail.saturating_mul(about.f_frsize) >= self.min_free_bytes)
+    }
 }
 
 impl Space for DiskSpace {
-    fn has_room(&mut self) -> bool {
+    fn has_room(&mut self, release: &mut dyn FnMut()) -> bool {
         if let Some((seen, has_room)) = self.seen
             && seen.elapsed() < SPACE_EVERY
         {
             return has_room;
         }
-        // If a machine does not report its free space, the store reports when it is full.
-        let has_room =
-            rustix::fs::statvfs(&self.folder).map_or(true, |about| about.f_bavail.saturating_mul(about.f_frsize) >= self.min_free_bytes);
+        let mut has_room = self.has_enough_free();
+        if !has_room {
+            release();
+            has_room = self.has_enough_free();
+        }
         self.seen = Some((Instant::now(), has_room));
         has_room
     }

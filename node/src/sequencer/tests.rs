@@ -73,7 +73,7 @@ impl CommitListener for NoListener {
 struct Room(Arc<AtomicBool>);
 
 impl Space for Room {
-    fn has_room(&mut self) -> bool {
+    fn has_room(&mut self, _: &mut dyn FnMut()) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 

@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 
 use super::row::{self, StoredBatch, StoredRow, array, count, integer, stream_bytes};
 use super::seen_keys::{self, Keeping, Places, SeenFault};
-use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches, wrong_with};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches, write_back, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
 use crate::contents;
 use crate::transfer::Target;
@@ -222,6 +222,9 @@ impl Log for SqliteLog {
 
     fn release_caches(&mut self) {
         release_caches(&self.connection);
+        if self.dead.is_none() {
+            write_back(&self.connection);
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use self::scopes::ScopeCounts;
 use self::series::{AtHand, SERIES};
 use self::side_tables::SideTable;
 use super::row::Sum;
-use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches, write_back};
 use read::Readers;
 
 /// The file of views.
@@ -119,12 +119,13 @@ impl SqliteViews {
     }
 
     /// Releases the memory of all caches: the connections of readers that are not in use, and the pages, statements and
-    /// names of this one.
+    /// names of this one. Frees the disk space of the write-ahead log.
     pub fn release_caches(&mut self) {
         self.readers.close_unused();
         self.names = BTreeMap::new();
         self.series = AtHand::default();
         release_caches(&self.connection);
+        write_back(&self.connection);
     }
 
     /// Returns true if a reader found damage since these views were opened or adopted.

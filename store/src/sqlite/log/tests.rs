@@ -51,6 +51,25 @@ fn dead_store_rejects_everything_even_after_its_fault_is_gone() {
 }
 
 #[test]
+fn write_ahead_log_is_freed_with_the_caches_once_no_reader_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = open(&folder);
+    let mut writer = Writer::of(&log);
+    writer.append(&mut log, 3).unwrap();
+    let bytes = || std::fs::metadata(folder.path().join("log.sqlite-wal")).unwrap().len();
+    let in_use = bytes();
+    assert!(in_use > 0);
+    let reader = Connection::open(folder.path().join("log.sqlite")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM records;").unwrap();
+    log.release_caches();
+    assert_eq!(bytes(), in_use, "a reader is in it");
+    reader.execute_batch("COMMIT").unwrap();
+    log.release_caches();
+    assert_eq!(bytes(), 0);
+    assert_eq!((writer.append(&mut log, 1).unwrap(), read_all(&*log.reader().unwrap()).len()), (Position(4), 4));
+}
+
+#[test]
 fn full_disk_is_reported_as_such_and_the_store_stays_usable() {
     assert_eq!(failure(Some(ErrorCode::DiskFull), CommitStage::Open), Failure::Full);
     assert_eq!(failure(Some(ErrorCode::DiskFull), CommitStage::Ended), Failure::Full);
