@@ -1,6 +1,6 @@
 //! One word, one thing: the glossary's banned words are in no name, field, route, SQL or document.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{CRATES, demand_none, documents, files, read, rust_sources, section};
 
@@ -42,12 +42,20 @@ const OF_VENDORS: &[(&str, &str)] =
 fn findings_in(path: &str, text: &str, banned: &[String]) -> Vec<String> {
     let is_theirs = |word: &String| OF_VENDORS.iter().any(|(beginning, name)| path.starts_with(beginning) && name == word);
     let banned: Vec<&String> = banned.iter().filter(|word| !is_theirs(word)).collect();
+    // A name occurs many times in a file, and is looked at once.
+    let mut words_of = HashMap::new();
     let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-        let names: BTreeSet<String> = line.split(|c: char| !is_part(c)).filter(|name| !name.is_empty()).map(snake).collect();
-        let found = banned.iter().filter(|word| names.iter().any(|name| holds(name, word)));
-        findings.extend(found.map(|word| format!("{path}:{}: `{word}`", number + 1)));
+        let names = line.split(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-')).filter(|name| !name.is_empty());
+        let mut found: BTreeSet<&String> = BTreeSet::new();
+        for name in names {
+            let words: &Vec<&String> = words_of.entry(name).or_insert_with(|| {
+                let name = snake(name);
+                banned.iter().copied().filter(|word| holds(&name, word)).collect()
+            });
+            found.extend(words.iter().copied());
+        }
+        findings.extend(found.into_iter().map(|word| format!("{path}:{}: `{word}`", number + 1)));
     }
     findings
 }

@@ -1,10 +1,12 @@
-/** Debian's chromium, and what a page must never do. */
+/** Debian's chromium, and what a page must never do. Where its headless shell is installed, that is used: it draws no window, which takes half of the time. */
 
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { expect } from 'vitest';
 
-const CHROMIUM = process.env.ENSUE_CHROMIUM ?? '/usr/bin/chromium';
+const HEADLESS = '/usr/bin/chromium-headless-shell';
+const CHROMIUM = process.env.ENSUE_CHROMIUM ?? (existsSync(HEADLESS) ? HEADLESS : '/usr/bin/chromium');
 
 export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 

@@ -27,6 +27,7 @@ const LONGEST_FIRST: &[&str] = &[
     "ensue-api --test api",
     "ensue-postgres --test main",
     "simulation",
+    "image",
     "ensue-node --lib",
     "ensue-packs --test main",
     "ensue-engine --test main",

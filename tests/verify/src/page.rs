@@ -22,7 +22,8 @@ const RELEASE: [&str; 5] = ["build", "--release", "-p", "ensue", "--locked"];
 const RELEASED: &str = "target/release/ensue";
 const MANY: &str = "page, many tabs and kills";
 const MANY_SETTINGS: [(&str, &str); 2] = [("ENSUE_TABS", "100"), ("ENSUE_KILLS", "20")];
-const CHROMIUM: &str = "/usr/bin/chromium";
+/// The first of these that is there runs the page. The other one also draws a window, and needs twice the time.
+const CHROMIUM: [&str; 2] = ["/usr/bin/chromium-headless-shell", "/usr/bin/chromium"];
 /// The second browser, which runs fewer journeys.
 const FIREFOX: &str = "/usr/bin/firefox-esr";
 const IN_FIREFOX: &str = "page, in Firefox";
@@ -73,7 +74,7 @@ fn missing() -> Option<&'static str> {
     if !root().join(HERE).join("node_modules/.bin/vite").exists() {
         return Some("folder page/node_modules with the packages of page/package.json");
     }
-    (!is_there("ENSUE_CHROMIUM", CHROMIUM)).then_some("chromium")
+    (!CHROMIUM.iter().any(|usual| is_there("ENSUE_CHROMIUM", usual))).then_some("chromium-headless-shell")
 }
 
 /// Returns true if a browser is where the variable says, or where Debian installs it.
