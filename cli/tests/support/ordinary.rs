@@ -16,13 +16,19 @@ pub(crate) fn as_ordinary_user(mut place: NodeFolder) -> Result<NodeFolder, Stri
     }
     let as_nobody = ["setpriv", &format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups", "--"].map(str::to_owned);
     let copy = place.path().join("ensue");
-    std::fs::copy(env!("CARGO_BIN_EXE_ensue"), &copy).map_err(|error| error.to_string())?;
+    // Another process writes the copy. A process that another test forks meanwhile would inherit this one's open file, and the
+    // kernel runs no program that is open for writing.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ensue")).arg(&copy).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the binary cannot be copied to {}", copy.display());
     give_away(place.path()).map_err(|error| error.to_string())?;
     let mut tried = Command::new(&as_nobody[0]);
-    tried.args(&as_nobody[1..]).arg(&copy).arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    match tried.status() {
-        Ok(status) if status.success() => {}
-        Ok(_) => return Err("setpriv may not start the node as another user here".to_owned()),
+    tried.args(&as_nobody[1..]).arg(&copy).arg("--version").stdin(Stdio::null());
+    match tried.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("setpriv may not start the node as another user here: {}", said.trim()));
+        }
         Err(error) => return Err(format!("there is no setpriv here: {error}")),
     }
     place.go_on_with(&copy);
