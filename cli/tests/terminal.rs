@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use crate::support::skipped::has_program;
-use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder, until};
+use crate::support::{ADMIN_TOKEN, CommandOutput, Node, NodeFolder, program_file, until};
 
 /// A command at a terminal of 10 lines and 80 columns, created by `script` of util-linux.
 struct AtTerminal {
@@ -96,8 +96,7 @@ async fn ctrl_c_in_the_pager_goes_to_the_pager_and_leaves_no_process() {
     let place = NodeFolder::new();
     let node = place.start();
     let pager = place.path().join("pager");
-    std::fs::write(&pager, PAGER).unwrap();
-    std::fs::set_permissions(&pager, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    program_file::write(&pager, PAGER.as_bytes());
     let has = |file: &str| place.path().join(file).exists();
     let mut terminal = AtTerminal::of(&place, &node, "triggers list", &[("PAGER", pager.to_str().unwrap())]);
     until("the pager begins", async || has("begun")).await;

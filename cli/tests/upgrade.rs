@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::restart::is_recorded_once;
-use crate::support::{Client, NodeFolder, Running};
+use crate::support::{Client, NodeFolder, Running, program_file};
 
 const WAIT: &str = "\
 description: Runs until it may end.
@@ -44,8 +44,7 @@ fn install(release: &str, at: &Path) {
     }
     // A running file is replaced, not overwritten.
     let beside = at.with_extension("new");
-    std::fs::write(&beside, bytes).unwrap();
-    std::fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    program_file::write(&beside, &bytes);
     std::fs::rename(beside, at).unwrap();
 }
 

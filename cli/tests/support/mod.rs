@@ -12,6 +12,8 @@ pub(crate) mod issuer;
 mod openid;
 pub(crate) mod ordinary;
 pub(crate) mod page;
+#[path = "../../../tests/support/program_file.rs"]
+pub(crate) mod program_file;
 pub(crate) mod provider;
 mod running_program;
 pub(crate) mod secret_server;

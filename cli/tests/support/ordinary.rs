@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::NodeFolder;
+use super::{NodeFolder, program_file};
 
 /// A user and a group that own nothing.
 const NOBODY: u32 = 65_534;
@@ -16,10 +16,7 @@ pub(crate) fn as_ordinary_user(mut place: NodeFolder) -> Result<NodeFolder, Stri
     }
     let as_nobody = ["setpriv", &format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups", "--"].map(str::to_owned);
     let copy = place.path().join("ensue");
-    // Another process writes the copy. A process that another test forks meanwhile would inherit this one's open file, and the
-    // kernel runs no program that is open for writing.
-    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ensue")).arg(&copy).status();
-    assert!(copied.is_ok_and(|status| status.success()), "the binary cannot be copied to {}", copy.display());
+    program_file::write(&copy, &std::fs::read(env!("CARGO_BIN_EXE_ensue")).map_err(|error| error.to_string())?);
     give_away(place.path()).map_err(|error| error.to_string())?;
     let mut tried = Command::new(&as_nobody[0]);
     tried.args(&as_nobody[1..]).arg(&copy).arg("--version").stdin(Stdio::null());

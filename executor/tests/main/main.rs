@@ -31,6 +31,9 @@ mod node;
 mod port;
 mod process;
 #[cfg(target_os = "linux")]
+#[path = "../../../tests/support/program_file.rs"]
+mod program_file;
+#[cfg(target_os = "linux")]
 mod protocols;
 #[cfg(target_os = "linux")]
 mod pulling;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::program_file;
 use crate::world::SUPERVISOR;
 use ensue_connectors::world::{ActionAnswer, ActionOrder, Actions, Folders, Keys};
 use ensue_connectors::{
@@ -119,11 +120,7 @@ impl Outside {
 
     /// Puts a program into the pack.
     fn program(&self, name: &str, text: &str) {
-        use std::os::unix::fs::PermissionsExt;
-
-        let path = self.folder.path().join("pack/sensors").join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program_file::write(&self.folder.path().join("pack/sensors").join(name), text.as_bytes());
     }
 
     async fn open(&self, source: Source, cursor: Option<&Document>) -> Result<Box<dyn Running>, SourceError> {

@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::kernel::WallKind;
+use crate::program_file;
 use crate::skipped::skipped;
 use crate::walls::{caller, output_of};
 use crate::world::{Plan, World, failure, result, sh};
@@ -137,7 +138,7 @@ async fn program_that_its_user_may_not_run_fails_with_the_reason() {
     std::fs::set_permissions(closed.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let path = std::env::join_paths([closed.path(), "/usr/bin".as_ref(), "/bin".as_ref()]).unwrap();
     let tool = |name: &str| {
-        std::fs::copy("/bin/true", closed.path().join(name)).unwrap();
+        program_file::write(&closed.path().join(name), &std::fs::read("/bin/true").unwrap());
         let command = vec![name.to_owned()];
         let run = ensue_engine::catalog::Run::Process(ensue_engine::catalog::ProcessCommand {
             command,

@@ -3,10 +3,13 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
-import { expect } from 'vitest';
+import { expect, onTestFailed } from 'vitest';
 
 const HEADLESS = '/usr/bin/chromium-headless-shell';
 const CHROMIUM = process.env.ENSUE_CHROMIUM ?? (existsSync(HEADLESS) ? HEADLESS : '/usr/bin/chromium');
+
+/** How long a page of a failed test may take to say what it shows. */
+const PRINT_MS = 2_000;
 
 export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
@@ -43,6 +46,7 @@ export class Watched {
   static async in(context: BrowserContext, url: string): Promise<Watched> {
     const page = await context.newPage();
     const watched = new Watched(page, context);
+    onTestFailed(() => watched.print());
     page.on('dialog', (dialog) => {
       watched.faults.push(`a dialog: ${dialog.message()}`);
       void dialog.dismiss();
@@ -59,6 +63,13 @@ export class Watched {
       });
     });
     return watched;
+  }
+
+  /** Prints what the page shows: a test that waited in vain does not say what was there instead. */
+  private async print(): Promise<void> {
+    if (this.page.isClosed()) return;
+    const text = await this.page.locator('body').innerText({ timeout: PRINT_MS });
+    console.error(`${this.page.url()} shows:\n${text}\n${this.faults.join('\n')}`);
   }
 
   async tab(url: string): Promise<Watched> {

@@ -184,8 +184,6 @@ fn program(name: &str) -> Run {
 
 #[tokio::test]
 async fn program_gets_the_cursor_and_returns_items_and_the_next_cursor() {
-    use std::os::unix::fs::PermissionsExt;
-
     if !has_program("program_gets_the_cursor_and_returns_items_and_the_next_cursor", "python3") {
         return;
     }
@@ -193,8 +191,7 @@ async fn program_gets_the_cursor_and_returns_items_and_the_next_cursor() {
         let mut outside = Outside::new();
         let path = outside.folder.path().join("pack/actions/count.py");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, COUNT).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program_file::write(&path, COUNT.as_bytes());
         install(&mut outside, action(program("./count.py"), |_| {}));
         let source = open_poll(&outside, poll(), None).await;
         (outside, source)
