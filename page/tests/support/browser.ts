@@ -65,7 +65,7 @@ export class Watched {
     return watched;
   }
 
-  /** Prints what the page shows: a test that waited in vain does not say what was there instead. */
+  /** Prints the text of the page. The error of a failed wait has only what it expected. */
   private async print(): Promise<void> {
     if (this.page.isClosed()) return;
     const text = await this.page.locator('body').innerText({ timeout: PRINT_MS });
