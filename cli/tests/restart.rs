@@ -122,7 +122,8 @@ async fn hung_supervisor_makes_its_attempt_indeterminate_within_the_lease() {
     let node = place.start();
     let (id, _, pid) = begin(&place, &node.client()).await;
     // The program may run before its supervisor has told the node that it started: then it is lost without this reason.
-    let is_heard = |logs: &Value| logs["items"].as_array().is_some_and(|parts| !parts.is_empty());
+    // A stream has an empty part before anything of it is heard.
+    let is_heard = |logs: &Value| logs["items"][0]["text"].as_str().is_some_and(|text| !text.is_empty());
     node.client().until(&format!("/executions/{id}/logs?stream=stderr"), is_heard).await;
     for supervisor in supervisors(&place) {
         kill_process(supervisor, Signal::STOP).unwrap();

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
-import { expect, onTestFailed } from 'vitest';
+import { TestRunner, expect, onTestFailed } from 'vitest';
 
 const HEADLESS = '/usr/bin/chromium-headless-shell';
 const CHROMIUM = process.env.ENSUE_CHROMIUM ?? (existsSync(HEADLESS) ? HEADLESS : '/usr/bin/chromium');
@@ -46,7 +46,8 @@ export class Watched {
   static async in(context: BrowserContext, url: string): Promise<Watched> {
     const page = await context.newPage();
     const watched = new Watched(page, context);
-    onTestFailed(() => watched.print());
+    // A page that a file opens before its tests belongs to none of them.
+    if (TestRunner.getCurrentTest()) onTestFailed(() => watched.print());
     page.on('dialog', (dialog) => {
       watched.faults.push(`a dialog: ${dialog.message()}`);
       void dialog.dismiss();
