@@ -248,17 +248,19 @@ fn made_lasting(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))?;
+    write_back(connection)
+}
+
+/// Writes back the write-ahead log, and frees its space on the disk. Returns 0 if all of it is written back. A reader can prevent that.
+pub(crate) fn write_back(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
 }
 
-/// Writes back the write-ahead log, and frees its space on the disk. Does nothing if a reader is in it, or if the disk has no room
-/// for the pages: what is committed then stays where it is.
-pub(crate) fn write_back(connection: &Connection) {
+/// Writes back the write-ahead log if no reader prevents it and the disk has room for the pages. What is not written back stays in the
+/// write-ahead log.
+pub(crate) fn write_back_if_possible(connection: &Connection) {
     // The writer does not wait for readers.
-    let freed = connection
-        .busy_timeout(Duration::ZERO)
-        .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
-        .and(connection.busy_timeout(BUSY_TIMEOUT));
+    let freed = connection.busy_timeout(Duration::ZERO).and_then(|()| write_back(connection)).and(connection.busy_timeout(BUSY_TIMEOUT));
     if let Err(error) = freed {
         tracing::debug!(%error, "the write-ahead log cannot be written back");
     }

@@ -66,8 +66,12 @@ impl Room {
 }
 
 impl Space for Room {
-    fn has_room(&mut self, _: &mut dyn FnMut()) -> bool {
-        !self.is_full()
+    fn has_room(&mut self, release: &mut dyn FnMut()) -> bool {
+        let is_full = self.is_full();
+        if is_full {
+            release();
+        }
+        !is_full
     }
 
     fn was_full(&mut self) {

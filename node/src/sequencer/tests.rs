@@ -73,8 +73,12 @@ impl CommitListener for NoListener {
 struct Room(Arc<AtomicBool>);
 
 impl Space for Room {
-    fn has_room(&mut self, _: &mut dyn FnMut()) -> bool {
-        self.0.load(Ordering::Relaxed)
+    fn has_room(&mut self, release: &mut dyn FnMut()) -> bool {
+        let has_room = self.0.load(Ordering::Relaxed);
+        if !has_room {
+            release();
+        }
+        has_room
     }
 
     fn was_full(&mut self) {
@@ -237,6 +241,7 @@ fn full_disk_rejects_outside_commands_before_deciding_them() {
     world.room.0.store(false, Ordering::Relaxed);
     let thread = world.start();
     assert!(matches!(world.ask(set_key("a")), Err(SubmitError::StorageFull)));
+    assert!(world.faults.releases() > 0, "the log frees what it does not need before a command is rejected");
     assert!(world.ask(clock_step()).is_ok());
     world.the_log_holds(1);
     world.handle.stop();

@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 
 use super::row::{self, StoredBatch, StoredRow, array, count, integer, stream_bytes};
 use super::seen_keys::{self, Keeping, Places, SeenFault};
-use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches, write_back, wrong_with};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches, write_back, write_back_if_possible, wrong_with};
 use crate::batch::{self, POSITION_MAX, SEEN_KEYS_MAX};
 use crate::contents;
 use crate::transfer::Target;
@@ -162,7 +162,7 @@ impl Drop for SqliteLog {
         if self.dead.is_none() {
             // If either fails, or a reader prevents it, the next start does it.
             let _ = self.seen_places.write_all(&mut self.connection, self.number, self.epoch);
-            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = write_back(&self.connection);
         }
     }
 }
@@ -223,7 +223,7 @@ impl Log for SqliteLog {
     fn release_caches(&mut self) {
         release_caches(&self.connection);
         if self.dead.is_none() {
-            write_back(&self.connection);
+            write_back_if_possible(&self.connection);
         }
     }
 }

@@ -8,7 +8,7 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::VaultError;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, write_back};
 use crate::master_key::MasterKeys;
 use crate::stored_vault::{ENVELOPE_HEAD_BYTES, Envelope, EnvelopeName, Envelopes, StoredVault};
 
@@ -123,8 +123,8 @@ impl Envelopes for SqliteEnvelopes {
 
     fn forget_replaced(&mut self) -> Result<(), VaultError> {
         // The envelopes of the key before must not be found in the write-ahead log.
-        let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        emptied.map_err(|error| self.error_from(&error))
+        write_back(&self.connection).map_err(|error| self.error_from(&error))?;
+        Ok(())
     }
 }
 

@@ -35,7 +35,7 @@ use self::scopes::ScopeCounts;
 use self::series::{AtHand, SERIES};
 use self::side_tables::SideTable;
 use super::row::Sum;
-use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches, write_back};
+use super::{OpenError, PageSize, Schema, SqliteFile, open_to_write, release_caches, write_back, write_back_if_possible};
 use read::Readers;
 
 /// The file of views.
@@ -125,7 +125,7 @@ impl SqliteViews {
         self.names = BTreeMap::new();
         self.series = AtHand::default();
         release_caches(&self.connection);
-        write_back(&self.connection);
+        write_back_if_possible(&self.connection);
     }
 
     /// Returns true if a reader found damage since these views were opened or adopted.
@@ -202,7 +202,7 @@ impl SqliteViews {
     fn close(self) -> Result<SqliteFile, ViewError> {
         let _closed = self.readers.close_all();
         self.connection.flush_prepared_statement_cache();
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(view_error)?;
+        write_back(&self.connection).map_err(view_error)?;
         self.connection.close().map_err(|(_, error)| view_error(error))?;
         Ok(self.readers.place().clone())
     }

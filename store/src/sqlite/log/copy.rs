@@ -18,7 +18,7 @@ use super::reader::{RowLookup, row_failed};
 use super::{Format, SqliteLogReader, position, store_failed};
 use crate::encode::{EncodingError, recode};
 use crate::sqlite::row::{self, StoredBatch, StoredRow};
-use crate::sqlite::{OpenError, SqliteFile, compare, connect_to_read, open_to_write, seen_keys};
+use crate::sqlite::{OpenError, SqliteFile, compare, connect_to_read, open_to_write, seen_keys, write_back};
 use crate::verify::{VerifyError, VerifySummary, verify};
 
 /// The number of rows that are committed together.
@@ -144,7 +144,7 @@ impl LogSource {
             Format::Current => seen_keys::place_all(&connection).map_err(|error| target.error_from(&error))?,
             Format::V0_1 => {}
         }
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(|error| target.error_from(&error))?;
+        write_back(&connection).map_err(|error| target.error_from(&error))?;
         connection.close().map_err(|(_, error)| write_failed(&place.path, &error))?;
         self.verify(place, progress)
     }

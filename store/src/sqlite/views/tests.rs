@@ -43,6 +43,17 @@ fn reopened_file_has_the_same_content() {
 }
 
 #[test]
+fn write_ahead_log_is_freed_with_the_caches_and_the_content_stays() {
+    let (folder, story) = (tempfile::tempdir().unwrap(), story());
+    let mut views = fold_views(&folder, &story);
+    let before = dump(&views.reader());
+    let bytes = || std::fs::metadata(folder.path().join("views.sqlite-wal")).unwrap().len();
+    assert!(bytes() > 0);
+    views.release_caches();
+    assert_eq!((bytes(), dump(&views.reader())), (0, before));
+}
+
+#[test]
 fn removed_executions_leave_no_rows_in_side_tables_and_free_their_space() {
     let mut story = Story::new();
     for _ in 0..300 {
