@@ -1,6 +1,5 @@
 //! `ensue check` and `ensue pack test`: which packs and which settings they read, wherever they are run.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -81,9 +80,7 @@ async fn check_over_the_api_knows_that_a_file_of_the_pack_is_a_program() {
     let place = NodeFolder::new();
     place.write_pack_file("lab/pack.yaml", "name: lab\nversion: 1.0.0\ndescription: A trap.\n");
     place.write_pack_file("lab/actions/trap.yaml", "description: Springs.\nrun: { process: { command: [./trap.sh] } }\n");
-    place.write_pack_file("lab/actions/trap.sh", "#!/bin/sh\n");
-    let program = place.path().join("packs/lab/actions/trap.sh");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.write_pack_program("lab/actions/trap.sh", "#!/bin/sh\n");
     let node = place.start();
     let client = node.client();
     let changed = json!({ "actions/trap.sh": "#!/bin/sh\nexit 0\n" });

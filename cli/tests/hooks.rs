@@ -237,14 +237,8 @@ fn deploying(wait: &str) -> (NodeFolder, Node) {
 
 fn deploying_with(reply: &str, action: &str) -> (NodeFolder, Node) {
     let hook = sensor(&format!("{OPEN}\n{reply}"), "    dedupe: headers['x-id']\n");
-    let place = place_with(&[
-        ("sensors/commands.yaml", &hook),
-        ("rules/deploy.yaml", DEPLOY),
-        ("actions/deploy.yaml", action),
-        ("actions/deploy.sh", SCRIPT),
-    ]);
-    let script = place.path().join("packs/chat/actions/deploy.sh");
-    std::fs::set_permissions(script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let place = place_with(&[("sensors/commands.yaml", &hook), ("rules/deploy.yaml", DEPLOY), ("actions/deploy.yaml", action)]);
+    place.write_pack_program("chat/actions/deploy.sh", SCRIPT);
     let node = place.start();
     (place, node)
 }

@@ -34,9 +34,7 @@ fn place() -> NodeFolder {
     std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     place.write_pack_file("long/pack.yaml", "name: long\nversion: 1.0.0\ndescription: What takes long.\n");
     place.write_pack_file("long/actions/wait.yaml", WAIT);
-    place.write_pack_file("long/actions/wait", PROGRAM);
-    let program = place.path().join("packs/long/actions/wait");
-    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.write_pack_program("long/actions/wait", PROGRAM);
     place
 }
 

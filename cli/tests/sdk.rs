@@ -1,6 +1,5 @@
 //! The files for authors in Python and JavaScript, as actions of a pack use them, and as packages.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -56,10 +55,8 @@ fn people(program: &str, text: &str, module: &str, module_text: &str) -> NodeFol
              run: {{ process: {{ command: [./{program}] }} }}\n"
         ),
     );
-    place.write_pack_file(&format!("people/actions/{program}"), text);
+    place.write_pack_program(&format!("people/actions/{program}"), text);
     place.write_pack_file(&format!("people/actions/{module}"), module_text);
-    let file = place.path().join(format!("packs/people/actions/{program}"));
-    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
     place
 }
 

@@ -1,6 +1,5 @@
 //! Sensors that poll a server, watch a folder, or use the file for Python, as an author writes them.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -224,11 +223,14 @@ async fn sensor_of_the_python_guide_counts_on_after_a_restart() {
         let Some(path) = line.strip_prefix("`packs/").and_then(|rest| rest.strip_suffix("`:")) else { continue };
         let block = lines[at + 2..].iter().take_while(|line| line.is_empty() || line.starts_with("    "));
         let text: Vec<&str> = block.map(|line| line.strip_prefix("    ").unwrap_or("")).collect();
-        place.write_pack_file(path, &format!("{}\n", text.join("\n").trim_end().replace("seconds: 1", "seconds: 0.01")));
+        let text = format!("{}\n", text.join("\n").trim_end().replace("seconds: 1", "seconds: 0.01"));
+        if path.ends_with(".py") {
+            place.write_pack_program(path, &text);
+        } else {
+            place.write_pack_file(path, &text);
+        }
     }
     place.write_pack_file("device/sensors/ensue.py", include_str!("../../sdk/python/ensue.py"));
-    let program = place.path().join("packs/device/sensors/count.py");
-    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let node = place.start();
     until_made(&node.client(), "device.count", 5).await;
     assert_eq!(node.stop(), Some(0));
@@ -291,10 +293,8 @@ async fn part_of_a_sensor_that_fails_is_seen_from_outside() {
         feeds.display()
     );
     place.write_pack_file("feeds/sensors/items.yaml", &sensor);
-    place.write_pack_file("feeds/sensors/read.py", PARTS);
+    place.write_pack_program("feeds/sensors/read.py", PARTS);
     place.write_pack_file("feeds/sensors/ensue.py", include_str!("../../sdk/python/ensue.py"));
-    let program = place.path().join("packs/feeds/sensors/read.py");
-    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let node = place.start();
     let fails = |sensor: &Value| sensor["failing_parts"][0]["part"] == "two";
     let shown = node.client().until("/sensors/feeds.items", fails).await;

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 /// Writes a program that everybody may run.
 ///
-/// Another process writes it. A process that another test starts meanwhile inherits the files that this one has open, and the
-/// kernel runs no program that is open for writing.
+/// Another process writes it. A process that another test starts meanwhile has the open files of this one until it runs its own
+/// program, and the kernel runs no program that is open for writing.
 pub(crate) fn write(at: &Path, content: &[u8]) {
     let mut writer = Command::new("sh");
     writer.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(at).stdin(Stdio::piped());

@@ -142,9 +142,19 @@ impl NodeFolder {
 
     /// Writes a file of a pack: `release/rules/ship.yaml`.
     pub(crate) fn write_pack_file(&self, path: &str, text: &str) {
+        std::fs::write(self.place_in_packs(path), text).unwrap();
+    }
+
+    /// Writes a program of a pack, which everybody may run.
+    pub(crate) fn write_pack_program(&self, path: &str, text: &str) {
+        program_file::write(&self.place_in_packs(path), text.as_bytes());
+    }
+
+    /// Returns where a file of a pack lies, in a folder that exists.
+    fn place_in_packs(&self, path: &str) -> PathBuf {
         let path = self.folder.path().join("packs").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        path
     }
 
     /// Returns the whole directory.
