@@ -1,10 +1,11 @@
-/** Debian's chromium, and what a page must never do. Where its headless shell is installed, that is used: it draws no window, which takes half of the time. */
+/** Debian's chromium, and what a page must never do. */
 
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import { TestRunner, expect, onTestFailed } from 'vitest';
 
+/** Chromium without a window, which needs half of the processor time. */
 const HEADLESS = '/usr/bin/chromium-headless-shell';
 const CHROMIUM = process.env.ENSUE_CHROMIUM ?? (existsSync(HEADLESS) ? HEADLESS : '/usr/bin/chromium');
 
@@ -69,7 +70,7 @@ export class Watched {
   /** Prints the text of the page. The error of a failed wait has only what it expected. */
   private async print(): Promise<void> {
     if (this.page.isClosed()) return;
-    const text = await this.page.locator('body').innerText({ timeout: PRINT_MS });
+    const text = await this.page.locator('body').innerText({ timeout: PRINT_MS }).catch(String);
     console.error(`${this.page.url()} shows:\n${text}\n${this.faults.join('\n')}`);
   }
 

@@ -22,7 +22,7 @@ const RELEASE: [&str; 5] = ["build", "--release", "-p", "ensue", "--locked"];
 const RELEASED: &str = "target/release/ensue";
 const MANY: &str = "page, many tabs and kills";
 const MANY_SETTINGS: [(&str, &str); 2] = [("ENSUE_TABS", "100"), ("ENSUE_KILLS", "20")];
-/// The first of these that is there runs the page. The other one also draws a window, and needs twice the time.
+/// The first of these that is there runs the page. The other one also draws a window, and needs twice the processor time.
 const CHROMIUM: [&str; 2] = ["/usr/bin/chromium-headless-shell", "/usr/bin/chromium"];
 /// The second browser, which runs fewer journeys.
 const FIREFOX: &str = "/usr/bin/firefox-esr";
