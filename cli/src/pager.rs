@@ -6,9 +6,9 @@ use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
 
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag::register_conditional_shutdown;
 
 use crate::report::Exit;
 use crate::table;
@@ -69,39 +69,23 @@ pub(crate) fn show(text: &str) -> bool {
 /// to both processes. If it ended this one, the pager would be left without a parent, at a terminal that the
 /// shell has taken back.
 struct HeldInterrupts {
-    are_held: Arc<AtomicBool>,
+    are_released: Arc<AtomicBool>,
 }
 
 impl HeldInterrupts {
     fn begin() -> Self {
-        let are_held = Arc::new(AtomicBool::new(true));
-        let (listens, heard) = sync_channel(1);
-        // On a thread of its own: the one that waits for the pager can wait for nothing else.
-        std::thread::spawn({
-            let are_held = Arc::clone(&are_held);
-            move || {
-                let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-                runtime.block_on(async {
-                    let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return };
-                    let _ = listens.send(());
-                    while interrupts.recv().await.is_some() {
-                        // Once a handler is installed, the signal no longer ends the program by itself.
-                        if !are_held.load(Ordering::Acquire) {
-                            Exit::Interrupted.now();
-                        }
-                    }
-                });
-            }
-        });
-        // If no handler can be installed, Ctrl-C keeps its default effect.
-        let _ = heard.recv();
-        Self { are_held }
+        let are_released = Arc::new(AtomicBool::new(false));
+        // The handler itself decides: a thread that waits for the signal may run only after the pager is
+        // closed, and would take the pager's Ctrl-C for its own. If no handler can be installed, Ctrl-C keeps
+        // its default effect.
+        let _ = register_conditional_shutdown(SIGINT, Exit::Interrupted as i32, Arc::clone(&are_released));
+        Self { are_released }
     }
 }
 
 impl Drop for HeldInterrupts {
     fn drop(&mut self) {
-        self.are_held.store(false, Ordering::Release);
+        self.are_released.store(true, Ordering::SeqCst);
     }
 }
 
