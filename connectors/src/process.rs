@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_content::{decode_utf8, parse_json_text};
-use ensue_engine::catalog::{Decode, Invalid, ProcessSource, Restart, Sensor};
+use ensue_content::{decode_line, parse_json_text};
+use ensue_engine::catalog::{Decode, ProcessSource, Restart, Sensor, TextDecoding};
 use ensue_engine::schedule::moment;
 use ensue_engine::sensors::facts::{PART_ERROR_BYTES_MAX, PART_NAME_BYTES_MAX};
 use ensue_engine::time::Timestamp;
@@ -229,7 +229,7 @@ impl Process {
             BoundedLine::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
             BoundedLine::Whole(bytes) => match self.process.reading.decode {
                 Decode::Text => ParsedLine::Event { body: Body::Bytes(bytes), cursor: None, time: None },
-                Decode::Json => parse_line(bytes, self.process.reading.invalid, |text| self.mask(text)),
+                Decode::Json => parse_line(bytes, &self.process.reading.text_decoding, |text| self.mask(text)),
             },
             BoundedLine::Cut { head, whole } => ParsedLine::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
         };
@@ -353,10 +353,10 @@ enum ParsedLine {
 
 /// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later: a program
 /// may hand on what others wrote, and that must not be an error of the program.
-fn parse_line(line: Bytes, invalid: Invalid, mask: impl Fn(&str) -> String) -> ParsedLine {
-    // Replaced bytes are longer than they were. A line that is too long then is refused as it is.
-    let text = decode_utf8(&line, invalid).ok().filter(|text| text.len() <= MESSAGE_BYTES_MAX);
-    let document = text.and_then(|text| parse_json_text(text, invalid).ok());
+fn parse_line(line: Bytes, decoding: &TextDecoding, mask: impl Fn(&str) -> String) -> ParsedLine {
+    // Decoded bytes may be longer than they were. A line that is too long then is refused as it is.
+    let text = decode_line(&line, decoding.charset.as_deref(), decoding.invalid).ok().filter(|text| text.len() <= MESSAGE_BYTES_MAX);
+    let document = text.and_then(|text| parse_json_text(text, decoding.invalid).ok());
     let Some(document) = document else { return ParsedLine::Event { body: Body::Bytes(line), cursor: None, time: None } };
     let root = document.root();
     if root.kind() != NodeKind::Object {

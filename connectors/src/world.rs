@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Decode, HttpRequest, Invalid, PolledAction, ProcessSource, Sensor};
+use ensue_engine::catalog::{Decode, HttpRequest, PolledAction, ProcessSource, Sensor, TextDecoding};
 pub use ensue_engine::command::PartState;
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -143,8 +143,8 @@ pub struct WebRequest {
     pub answer_bytes_max: usize,
     /// What the body is read as. The charset of text may be declared in it.
     pub decode: Decode,
-    /// What happens to what is not valid in the body.
-    pub invalid: Invalid,
+    /// How the body becomes text.
+    pub text_decoding: TextDecoding,
 }
 
 /// An answer.

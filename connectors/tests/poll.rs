@@ -17,7 +17,7 @@ use ensue_connectors::{
 };
 use ensue_engine::catalog::{
     FirstPoll, HttpBody, HttpRequest, Invalid, PollCursor, PollMemory, PollSource, PollTarget, PollTimes, PolledAction, Reading, Sensor,
-    Source,
+    Source, TextDecoding,
 };
 use ensue_engine::schedule::{Cron, Zone};
 use ensue_engine::time::Timestamp;
@@ -80,6 +80,7 @@ fn poll() -> PollSource {
             query: template(json!({})),
             body: HttpBody::None,
             parse: None,
+            text_decoding: TextDecoding::default(),
             signing: None,
         })),
         items: Some(expression("body.items")),
@@ -237,7 +238,8 @@ async fn answer_with_two_fields_of_one_name_has_the_last_only_if_the_author_lets
     let error = polling.next().await.unwrap_err();
     assert_eq!(error.kind, SensorErrorKind::Protocol);
     assert!(error.message.starts_with("the answer is not JSON: line 1, column 15"), "{}", error.message);
-    let replacing = PollSource { reading: Reading { invalid: Invalid::Replace, ..poll().reading }, ..poll() };
+    let text_decoding = TextDecoding { invalid: Invalid::Replace, ..TextDecoding::default() };
+    let replacing = PollSource { reading: Reading { text_decoding, ..poll().reading }, ..poll() };
     let mut polling = Polling::begin(replacing, None, answer).await;
     assert_eq!(polling.next().await.unwrap(), [7]);
 }

@@ -14,7 +14,7 @@ use ensue_connectors::{
     Body, Connect, Connectors, Guarantee, MESSAGE_BYTES_MAX, Message, MessageSource as Running, Pending, PullOutcome, Room,
     SensorErrorKind, SourceError, Token, World,
 };
-use ensue_engine::catalog::{Decode, Invalid, ProcessSource, Reading, Restart, Sensor, Source};
+use ensue_engine::catalog::{Decode, Invalid, ProcessSource, Reading, Restart, Sensor, Source, TextDecoding};
 use ensue_engine::record::Digest;
 use ensue_expression::Document;
 use serde_json::{Value, json};
@@ -251,7 +251,7 @@ async fn line_of_the_protocol_is_read_with_what_the_author_lets_pass() {
         "",
     ]
     .join("\n");
-    let reading = Reading { invalid: Invalid::Replace, ..process(Restart::Always).reading };
+    let reading = Reading { text_decoding: TextDecoding { invalid: Invalid::Replace, charset: None }, ..process(Restart::Always).reading };
     let replacing = ProcessSource { reading, ..process(Restart::Always) };
     let mut process = Process::with(replacing, None, vec![vec![prints(&lines), Does::Waits]]).await;
     let all = process.next(ROOM).await;

@@ -29,6 +29,11 @@ pub fn is_charset(label: &str) -> bool {
     Encoding::for_label_no_replacement(label.as_bytes()).is_some()
 }
 
+/// Returns true if the line breaks of ASCII end lines in a charset of this name, as in all but UTF-16.
+pub fn is_charset_of_lines(label: &str) -> bool {
+    Encoding::for_label_no_replacement(label.as_bytes()).is_some_and(Encoding::is_ascii_compatible)
+}
+
 /// Decodes bytes to UTF-8. A byte order mark tells their charset and is left out; otherwise `charset` does, by the labels
 /// of [WHATWG's Encoding Standard](https://encoding.spec.whatwg.org/); without both, it is UTF-8.
 ///
@@ -47,7 +52,15 @@ pub fn decode(bytes: &Bytes, charset: Option<&str>, invalid: Invalid) -> Result<
 /// # Errors
 /// As [`decode`].
 pub fn decode_part(bytes: &[u8], charset: Option<&str>, invalid: Invalid) -> Result<String, DecodeError> {
-    decode_after(&Bytes::copy_from_slice(bytes), 0, encoding_of(charset)?, invalid).map(into_text)
+    decode_line(&Bytes::copy_from_slice(bytes), charset, invalid).map(into_text)
+}
+
+/// Decodes a line to UTF-8, as [`decode_part`] does.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_line(bytes: &Bytes, charset: Option<&str>, invalid: Invalid) -> Result<Bytes, DecodeError> {
+    decode_after(bytes, 0, encoding_of(charset)?, invalid)
 }
 
 /// Returns true if a body begins with a byte order mark.
@@ -74,18 +87,6 @@ fn decode_after(bytes: &Bytes, mark: usize, encoding: &'static Encoding, invalid
     match encoding.decode_without_bom_handling_and_without_replacement(&body) {
         Some(text) => Ok(Bytes::from(text.into_owned())),
         None => Err(DecodeError::Malformed { charset: encoding.name(), offset: mark + first_malformed(encoding, &body) }),
-    }
-}
-
-/// Reads bytes as UTF-8. A byte order mark is kept, because a line within a file has none.
-///
-/// # Errors
-/// If bytes are not valid and `invalid` does not replace them.
-pub fn decode_utf8(bytes: &Bytes, invalid: Invalid) -> Result<Bytes, DecodeError> {
-    match std::str::from_utf8(bytes) {
-        Ok(_) => Ok(bytes.clone()),
-        Err(_) if invalid == Invalid::Replace => Ok(String::from_utf8_lossy(bytes).into_owned().into()),
-        Err(error) => Err(DecodeError::Malformed { charset: UTF_8.name(), offset: error.valid_up_to() }),
     }
 }
 
@@ -191,11 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn utf_8_alone_knows_no_marks() {
-        let read = |bytes: &'static [u8], invalid| decode_utf8(&Bytes::from_static(bytes), invalid);
+    fn byte_order_mark_of_a_line_is_a_part_of_it() {
+        let read = |bytes: &'static [u8], invalid| decode_line(&Bytes::from_static(bytes), None, invalid);
         assert_eq!(read(b"\xff\xfea", Invalid::Reject), Err(DecodeError::Malformed { charset: "UTF-8", offset: 0 }));
         assert_eq!(read(b"\xff\xfea", Invalid::Replace).unwrap(), "\u{fffd}\u{fffd}a".as_bytes());
         assert_eq!(read(b"\xef\xbb\xbfa", Invalid::Reject).unwrap(), &b"\xef\xbb\xbfa"[..]);
+        let latin = decode_line(&Bytes::from_static(b"\xff\xfe"), Some("iso-8859-1"), Invalid::Reject);
+        assert_eq!(latin.unwrap(), "\u{ff}\u{fe}".as_bytes());
+        assert!(is_charset_of_lines("Shift_JIS") && !is_charset_of_lines("utf-16le") && !is_charset_of_lines("ebcdic"));
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod compression;
 mod content_type;
 mod json;
 
-pub use charset::{DecodeError, charset_in_document, decode, decode_part, decode_text, decode_utf8, has_byte_order_mark, is_charset};
+pub use charset::{
+    DecodeError, charset_in_document, decode, decode_line, decode_part, decode_text, has_byte_order_mark, is_charset, is_charset_of_lines,
+};
 pub use compression::{CODINGS, DecompressError, Limit, decompress};
 pub use content_type::{ContentType, parameters};
 pub use json::{JsonBodyError, parse_json, parse_json_text};

@@ -52,7 +52,7 @@ pub use verify::{
 pub use versions::{AcceptedPayload, NoNewest, NotAccepted, UPCAST_STEPS_MAX};
 pub use webhook::{
     BodyForm, CONTENT_TYPES_MAX, DELIVERY_BYTES_DEFAULT, DELIVERY_BYTES_MAX, EarlyReply, HookMethod, HookRate, Invalid, KEPT_HEADERS_MAX,
-    NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX, REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof,
+    NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX, REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof, TextDecoding,
     UNPROVEN_REPLY_BYTES_MAX, WaitingReply, Webhook,
 };
 pub use workflow::{

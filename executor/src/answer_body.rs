@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ensue_content::{
     ContentType, DecodeError, DecompressError, JsonBodyError, Limit, charset_in_document, decode, decode_text, decompress, parse_json,
 };
-use ensue_engine::catalog::Invalid;
+use ensue_engine::catalog::TextDecoding;
 use ensue_expression::{Document, JsonError};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use thiserror::Error;
@@ -109,22 +109,21 @@ impl AnswerBody {
         masks.map_or_else(|| self.bytes.clone(), |masks| masks.whole(&self.bytes).into())
     }
 
-    /// Reads it as text in UTF-8. Its charset is that of its byte order mark, of the header, or of the HTML or XML document
-    /// itself.
-    pub(crate) fn text(&self, invalid: Invalid, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
+    /// Reads it as text in UTF-8. Its charset is that of its byte order mark, of the header, of the HTML or XML document
+    /// itself, or of the author.
+    pub(crate) fn text(&self, decoding: &TextDecoding, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
         let is_document = self.content_type.declares_charset_itself();
-        let declared = || is_document.then(|| charset_in_document(&self.bytes)).flatten().map(Cow::Owned);
-        let charset = self.content_type.charset().map(Cow::Borrowed).or_else(declared);
-        self.decode(charset.as_deref(), invalid, masks)
+        let declared = is_document.then(|| charset_in_document(&self.bytes)).flatten();
+        self.decode(self.content_type.charset().or(declared.as_deref()), decoding, masks)
     }
 
     /// Reads it as the text in UTF-8 that JSON is written in, which declares no charset itself.
-    pub(crate) fn text_of_json(&self, invalid: Invalid, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
-        self.decode(self.content_type.charset(), invalid, masks)
+    pub(crate) fn text_of_json(&self, decoding: &TextDecoding, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
+        self.decode(self.content_type.charset(), decoding, masks)
     }
 
-    fn decode(&self, charset: Option<&str>, invalid: Invalid, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
-        let text = decode_text(&self.bytes, charset, invalid)?;
+    fn decode(&self, declared: Option<&str>, decoding: &TextDecoding, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
+        let text = decode_text(&self.bytes, declared.or(decoding.charset.as_deref()), decoding.invalid)?;
         Ok(match masks {
             Some(masks) => masks.text(&text),
             None => text,
@@ -132,11 +131,12 @@ impl AnswerBody {
     }
 
     /// Reads it as JSON.
-    pub(crate) fn json(&self, masks: Option<&Masks>) -> Result<Document, UnreadableBody> {
-        let text = decode(&self.bytes, self.content_type.charset(), Invalid::Reject)?;
-        let Some(masks) = masks else { return Ok(parse_json(&text, None, Invalid::Reject)?) };
+    pub(crate) fn json(&self, decoding: &TextDecoding, masks: Option<&Masks>) -> Result<Document, UnreadableBody> {
+        let TextDecoding { charset, invalid } = decoding;
+        let text = decode(&self.bytes, self.content_type.charset().or(charset.as_deref()), *invalid)?;
+        let Some(masks) = masks else { return Ok(parse_json(&text, None, *invalid)?) };
         let masked = Bytes::from(masks.whole(&text));
-        parse_json(&masked, None, Invalid::Reject).map_err(|error| match parse_json(&text, None, Invalid::Reject) {
+        parse_json(&masked, None, *invalid).map_err(|error| match parse_json(&text, None, *invalid) {
             Ok(_) => UnreadableBody::Masked,
             Err(_) => error.into(),
         })
@@ -185,6 +185,8 @@ pub(crate) fn header_text(value: &HeaderValue) -> Cow<'_, str> {
 mod tests {
     use std::io::Write as _;
 
+    use ensue_engine::catalog::Invalid;
+
     use super::*;
 
     fn headers(lines: &[(HeaderName, &str)]) -> HeaderMap {
@@ -196,7 +198,7 @@ mod tests {
     }
 
     fn text(kind: &str, bytes: &[u8]) -> Result<String, String> {
-        body(kind, bytes).text(Invalid::Reject, None).map_err(|error| error.to_string())
+        body(kind, bytes).text(&TextDecoding::default(), None).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -261,20 +263,42 @@ mod tests {
     fn text_and_json_that_cannot_be_read_say_where() {
         assert_eq!(text("text/plain", b"caf\xe9").unwrap_err(), "its body is not text: the bytes at offset 3 are not valid UTF-8");
         assert_eq!(text("text/plain; charset=ebcdic", b"a").unwrap_err(), "its body is not text: the charset `ebcdic` is not known");
-        let json = |bytes: &[u8]| body("application/json", bytes).json(None).map_err(|error| error.to_string());
+        let json = |bytes: &[u8]| body("application/json", bytes).json(&TextDecoding::default(), None).map_err(|error| error.to_string());
         assert!(json(b"{\"a\": 1, \"a\": 2}").unwrap_err().starts_with("its body is not JSON: line 1, column 10"));
         assert!(json(b"\"\\ud83d\"").unwrap_err().starts_with("its body is not JSON: line 1, column 2"));
         assert!(json(b" \n").unwrap().root().is_null());
     }
 
     #[test]
+    fn charset_of_the_author_is_for_bodies_that_declare_none() {
+        let decoding = TextDecoding { charset: Some("windows-1252".into()), ..TextDecoding::default() };
+        let text = |kind: &str, bytes: &[u8]| body(kind, bytes).text(&decoding, None).unwrap();
+        assert_eq!(text("text/csv", b"caf\xe9"), "café");
+        assert_eq!(text("text/csv; charset=utf-8", "café".as_bytes()), "café");
+        assert_eq!(text("text/csv", "\u{feff}café".as_bytes()), "café");
+        assert_eq!(text("text/html", "<meta charset=utf-8>café".as_bytes()), "<meta charset=utf-8>café");
+        let json = body("application/json", b"\"caf\xe9\"");
+        assert_eq!(json.json(&decoding, None).unwrap().root().raw(), "\"café\"");
+        assert_eq!(json.text_of_json(&decoding, None).unwrap(), "\"café\"");
+    }
+
+    #[test]
+    fn what_is_not_valid_is_replaced_if_the_author_wants_it() {
+        let decoding = TextDecoding { invalid: Invalid::Replace, ..TextDecoding::default() };
+        assert_eq!(body("text/plain", b"caf\xe9").text(&decoding, None).unwrap(), "caf\u{fffd}");
+        let json = |bytes: &[u8]| body("application/json", bytes).json(&decoding, None).map(|document| document.root().raw().to_owned());
+        assert_eq!(json(b"{\"a\":1,\"a\":\"\xe9\"}").unwrap(), "{\"a\":\"\u{fffd}\"}");
+        assert!(json(b"{oops").is_err());
+    }
+
+    #[test]
     fn values_of_keys_are_masked_in_any_charset() {
         let masks = Masks::of_values([("demo.token", b"sesame-open".as_slice())]);
         let wide: Vec<u8> = "\u{feff}{\"token\":\"sesame-open\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let document = body("application/json", &wide).json(masks.as_deref()).unwrap();
+        let document = body("application/json", &wide).json(&TextDecoding::default(), masks.as_deref()).unwrap();
         assert_eq!(document.root().raw(), r#"{"token":"[redacted demo.token]"}"#);
         let number = Masks::of_values([("demo.pin", b"1234567890".as_slice())]);
-        let error = body("application/json", b"{\"pin\":1234567890}").json(number.as_deref()).unwrap_err();
+        let error = body("application/json", b"{\"pin\":1234567890}").json(&TextDecoding::default(), number.as_deref()).unwrap_err();
         assert!(matches!(error, UnreadableBody::Masked) && !error.to_string().contains("1234"));
     }
 
@@ -285,7 +309,7 @@ mod tests {
         let gzip = Bytes::from(writer.finish().unwrap());
         let headers = headers(&[(CONTENT_ENCODING, "GZIP"), (CONTENT_TYPE, "text/plain")]);
         let read = |bytes: Bytes, max| AnswerBody::decompress(&headers, bytes, max);
-        assert_eq!(read(gzip.clone(), 10_000).unwrap().text(Invalid::Reject, None).unwrap(), "a".repeat(10_000));
+        assert_eq!(read(gzip.clone(), 10_000).unwrap().text(&TextDecoding::default(), None).unwrap(), "a".repeat(10_000));
         assert!(matches!(read(gzip.clone(), 9_999), Err(UnreadableBody::TooLarge(9_999))));
         let error = read(gzip.slice(..20), 10_000).err().unwrap().to_string();
         assert!(error.starts_with("its body cannot be decompressed: it is not valid `gzip`: "), "{error}");

@@ -19,6 +19,7 @@ mod rule;
 mod schedule;
 mod sensor;
 mod test;
+mod text_decoding;
 mod timing;
 mod trigger;
 mod verify;

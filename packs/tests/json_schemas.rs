@@ -129,7 +129,7 @@ const WHOLE: [(&str, &str); 37] = [
     ),
     (
         "sensors/log.yaml",
-        "file: { path: /var/log/app.log, tail: true }\ndecode: { form: text, invalid: replace }\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ line }}' }\n",
+        "file: { path: /var/log/app.log, tail: true }\ndecode: { form: text, charset: windows-1252, invalid: replace }\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ line }}' }\n",
     ),
     (
         "rules/several.yaml",
@@ -221,7 +221,7 @@ const WHOLE: [(&str, &str); 37] = [
     ),
     (
         "actions/say.yaml",
-        "run: { http: { url: { secret: true, value: 'https://example.test/${{ keys[\"whole.token\"] }}' }, headers: '${{ {} }}', body: hello } }\n",
+        "run: { http: { url: { secret: true, value: 'https://example.test/${{ keys[\"whole.token\"] }}' }, headers: '${{ {} }}', body: hello, charset: latin1, invalid: replace } }\n",
     ),
 ];
 

@@ -79,6 +79,23 @@ fn type_of_the_body_follows_from_parse() {
 }
 
 #[test]
+fn author_says_how_an_answer_becomes_text() {
+    let request = |fields: &str| {
+        let action = format!("run: {{ http: {{ url: 'https://example.test/', {fields} }} }}\n");
+        shown_with(&[("actions/comment.yaml", &action)])
+    };
+    for fields in ["charset: windows-1252", "invalid: replace", "parse: text, charset: latin1, invalid: reject"] {
+        assert_eq!(request(fields), "", "{fields}");
+    }
+    assert!(request("charset: ebcdic").contains("the charset `ebcdic` is not known"));
+    assert!(request("invalid: ignore").contains("`invalid` cannot be `ignore`"));
+    for form in ["base64", "artifact"] {
+        let reported = request(&format!("parse: {form}, charset: latin1"));
+        assert!(reported.contains(&format!("`charset` and `invalid` have no effect with `parse: {form}`")), "{reported}");
+    }
+}
+
+#[test]
 fn poll_reads_its_answers_by_decode_and_not_by_parse() {
     let sensor = "poll: { every: 1m, only_new: item.id, http: { url: 'https://example.test/', parse: text } }\nemits: [{ trigger: demo.ping, payload: { host: a } }]\n";
     let reported = shown_with(&[("sensors/feed.yaml", sensor)]);

@@ -110,7 +110,7 @@ fn lines_of_a_file_are_text_unless_declared_otherwise() {
 fn author_chooses_what_happens_to_bytes_that_are_not_utf_8() {
     let of = |text: &str| {
         let source = source_of("demo.log", demo(&[("sensors/log.yaml", text)]));
-        source.reading().map(|reading| (reading.decode, reading.invalid)).expect("it reads messages")
+        source.reading().map(|reading| (reading.decode, reading.text_decoding.invalid)).expect("it reads messages")
     };
     let (replace, reject) = (Invalid::Replace, Invalid::Reject);
     let tail = format!("file: {{ path: /var/log/app.log, tail: true }}\n{PING}");
@@ -121,6 +121,25 @@ fn author_chooses_what_happens_to_bytes_that_are_not_utf_8() {
     let whole = format!("file: {{ path: /in/*, read: text }}\n{PING}");
     assert_eq!(of(&format!("decode: {{ invalid: replace }}\n{whole}")), (Decode::Text, replace));
     assert_eq!(of(&format!("decode: {{ invalid: replace }}\nprocess: {{ command: [watch] }}\n{PING}")), (Decode::Json, replace));
+}
+
+#[test]
+fn author_names_the_charset_of_messages() {
+    let with = |charset: &str, source: &str| demo(&[("sensors/log.yaml", &format!("decode: {{ charset: {charset} }}\n{source}\n{PING}"))]);
+    let of = |charset: &str, source: &str| {
+        source_of("demo.log", with(charset, source)).reading().and_then(|reading| reading.text_decoding.charset.clone())
+    };
+    let (tail, whole) = ("file: { path: /var/log/app.log, tail: true }", "file: { path: /in/*, read: text }");
+    for source in [tail, whole, "process: { command: [watch] }", "poll: { every: 1m, only_new: item.id, http: { url: 'https://a.test/' } }"]
+    {
+        assert_eq!(of("windows-1252", source).as_deref(), Some("windows-1252"), "{source}");
+    }
+    assert_eq!(of("utf-16le", whole).as_deref(), Some("utf-16le"));
+    for lines in [tail, "process: { command: [watch] }"] {
+        let reported = findings_of(&[with("utf-16le", lines)]);
+        assert!(reported.contains("lines cannot be in `utf-16le`: their ends could not be found"), "{reported}");
+    }
+    assert!(findings_of(&[with("ebcdic", tail)]).contains("the charset `ebcdic` is not known"));
 }
 
 #[test]

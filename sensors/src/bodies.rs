@@ -22,7 +22,7 @@ use crate::refusal::{HookRefusal, shorten};
 pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Document, HookRefusal> {
     // Amazon SNS declares its JSON as a text.
     if webhook.verify.sns().is_some() {
-        return parse_json(&request.body, None, webhook.invalid).map_err(HookRefusal::NotJson);
+        return parse_json(&request.body, None, webhook.text_decoding.invalid).map_err(HookRefusal::NotJson);
     }
     let declared = content_type(webhook, &request.headers)?;
     let declared_form = declared.as_ref().and_then(|declared| form_of(webhook, declared));
@@ -102,8 +102,8 @@ impl TextReader {
         // A text that only mentions a document does not choose its charset.
         let is_document = form == BodyForm::Text && declared.is_none_or(ContentType::declares_charset_itself);
         let in_document = || is_document.then(|| charset_in_document(bytes)).flatten();
-        let charset = sent.or_else(in_document).or_else(|| webhook.charset.clone());
-        Ok(Self { charset, invalid: webhook.invalid })
+        let charset = sent.or_else(in_document).or_else(|| webhook.text_decoding.charset.clone());
+        Ok(Self { charset, invalid: webhook.text_decoding.invalid })
     }
 
     fn charset(&self) -> Option<&str> {

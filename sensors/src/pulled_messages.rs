@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ensue_content::{DecodeError, JsonBodyError, decode_utf8, parse_json_text};
-use ensue_engine::catalog::{Decode, Extra, Invalid, Misfit, Sensor, Source};
+use ensue_content::{DecodeError, JsonBodyError, decode, decode_line, parse_json_text};
+use ensue_engine::catalog::{Decode, Extra, FileContent, Misfit, Reading, Sensor, Source, TextDecoding};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_expression::{Document, Scope, Value};
@@ -52,7 +52,8 @@ pub enum PulledRefusal {
     /// It is not text.
     #[error("the message is not text: {0}")]
     #[explain(slug = "message-invalid", fault = Malformed,
-        hint = "have the sender encode its text as UTF-8, or set `decode: {{ invalid: replace }}` beside the sensor's source")]
+        hint = "name the sender's charset beside the sensor's source, for example `decode: {{ charset: windows-1252 }}`, or set \
+                `invalid: replace` there")]
     NotText(DecodeError),
     /// It is too large.
     #[error("the message has {bytes} bytes; the limit is {MESSAGE_BYTES_MAX}")]
@@ -106,10 +107,7 @@ fn decode_body(sensor: &Sensor, body: &Body) -> Result<Option<Document>, PulledR
         Body::Nothing | Body::Progress => return Ok(None),
         Body::Json(document) => document.clone(),
         Body::Bytes(bytes) if bytes.len() > MESSAGE_BYTES_MAX => return Err(PulledRefusal::TooLarge { bytes: bytes.len() as u64 }),
-        Body::Bytes(bytes) => {
-            let (form, invalid) = reading.map_or_else(Default::default, |reading| (reading.decode, reading.invalid));
-            text_or_json(bytes, form, invalid)?
-        }
+        Body::Bytes(bytes) => text_or_json(&sensor.source, reading.unwrap_or(&Reading::default()), bytes)?,
     };
     let schema = reading.and_then(|reading| reading.schema.as_ref());
     let misfit = schema.and_then(|schema| schema.misfits(document.root(), Extra::Allowed).into_iter().next());
@@ -119,14 +117,17 @@ fn decode_body(sensor: &Sensor, body: &Body) -> Result<Option<Document>, PulledR
     }
 }
 
-fn text_or_json(bytes: &Bytes, form: Decode, invalid: Invalid) -> Result<Document, PulledRefusal> {
-    let text = decode_utf8(bytes, invalid).map_err(PulledRefusal::NotText)?;
+fn text_or_json(source: &Source, reading: &Reading, bytes: &Bytes) -> Result<Document, PulledRefusal> {
+    let TextDecoding { charset, invalid } = &reading.text_decoding;
+    let is_whole_file = matches!(source, Source::File(file) if file.content == FileContent::Whole);
+    let decode = if is_whole_file { decode } else { decode_line };
+    let text = decode(bytes, charset.as_deref(), *invalid).map_err(PulledRefusal::NotText)?;
     if text.len() > MESSAGE_BYTES_MAX {
-        // Replaced bytes are longer than they were.
+        // Decoded bytes may be longer than they were.
         return Err(PulledRefusal::TooLarge { bytes: text.len() as u64 });
     }
-    match form {
-        Decode::Json => parse_json_text(text, invalid).map_err(PulledRefusal::NotJson),
+    match reading.decode {
+        Decode::Json => parse_json_text(text, *invalid).map_err(PulledRefusal::NotJson),
         Decode::Text => Ok(Document::from_value(&String::from_utf8_lossy(&text).into())),
     }
 }

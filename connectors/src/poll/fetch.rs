@@ -229,7 +229,7 @@ impl Asking {
             timeout: EXCHANGE_TIMEOUT,
             answer_bytes_max: ANSWER_BYTES_MAX,
             decode: self.poll.reading.decode,
-            invalid: self.poll.reading.invalid,
+            text_decoding: self.poll.reading.text_decoding.clone(),
         };
         self.world.web.fetch(request).await
     }
@@ -240,7 +240,7 @@ impl Asking {
             return Ok((Vec::new(), None));
         }
         let body = match self.poll.reading.decode {
-            Decode::Json => parse_json(&answer.body, None, self.poll.reading.invalid)
+            Decode::Json => parse_json(&answer.body, None, self.poll.reading.text_decoding.invalid)
                 .map_err(|error| SourceError::new(SensorErrorKind::Protocol, format!("the answer is not JSON: {error}")))?,
             Decode::Text => {
                 let text = std::str::from_utf8(&answer.body)

@@ -3,7 +3,7 @@
 use ensue_derive::Names;
 use ensue_expression::Template;
 
-use crate::catalog::UsedConnection;
+use crate::catalog::{TextDecoding, UsedConnection};
 
 /// An HTTP request to make.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct HttpRequest {
     pub body: HttpBody,
     /// The name of the [`AnswerForm`] that the answer has; without it, or if it is null, its content type decides.
     pub parse: Option<Template>,
+    /// How the answer becomes text, if it is read as text or JSON.
+    pub text_decoding: TextDecoding,
     /// How it is signed.
     pub signing: Option<RequestSigning>,
 }

@@ -43,10 +43,8 @@ pub struct Webhook {
     pub accepts: Vec<BodyForm>,
     /// Further content types, in lower case, and the forms that they are accepted as.
     pub types: BTreeMap<String, BodyForm>,
-    /// The charset of bodies that declare none, as a label of WHATWG's Encoding Standard; `None` for UTF-8.
-    pub charset: Option<String>,
-    /// What happens to what is not valid in a body.
-    pub invalid: Invalid,
+    /// How bodies become text.
+    pub text_decoding: TextDecoding,
     /// Which text in the body holds the JSON that counts as the body; `None` for the body itself.
     pub decode: Option<Expression>,
     /// The methods of deliveries.
@@ -75,8 +73,7 @@ impl Webhook {
             repeats,
             accepts: vec![BodyForm::Json],
             types: BTreeMap::new(),
-            charset: None,
-            invalid: Invalid::Reject,
+            text_decoding: TextDecoding::default(),
             decode: None,
             methods: vec![HookMethod::Post],
             path: Vec::new(),
@@ -103,7 +100,16 @@ pub enum BodyForm {
     Text,
 }
 
-/// What happens to what is not valid in bytes of other systems, as the author of a pack chose.
+/// How bytes of other systems become text, as the author of a pack chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextDecoding {
+    /// The charset of bytes that declare none, as a label of WHATWG's Encoding Standard; `None` for UTF-8.
+    pub charset: Option<String>,
+    /// What happens to what is not valid.
+    pub invalid: Invalid,
+}
+
+/// What happens to what is not valid in bytes of other systems.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Invalid {
     /// It is an error that says where it is.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use ensue_engine::catalog::TextDecoding;
 use ensue_engine::ports::Secret;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -116,7 +117,8 @@ impl LentConnection {
             };
             return Err(error(kind, format!("its server answered {}", answered.status)));
         }
-        let read = AnswerBody::decompress(&answered.headers, body.into(), ANSWER_BYTES_MAX).and_then(|body| body.json(None));
+        let read = AnswerBody::decompress(&answered.headers, body.into(), ANSWER_BYTES_MAX);
+        let read = read.and_then(|body| body.json(&TextDecoding::default(), None));
         let answer = read.ok().and_then(|document| serde_json::from_slice::<TokenResponse>(document.bytes()).ok());
         // The text of an error could hold the token.
         let answer = answer.ok_or_else(|| error(ConnectionErrorKind::Protocol, "its answer is not JSON with `access_token`"))?;

@@ -201,8 +201,8 @@ async fn read_text(headers: HeaderMap, sent: Bytes, order: &WebRequest, masks: O
     let interrupted = || SourceError::new(SensorErrorKind::Bug, "an internal error interrupted its decompression");
     let body = body.ok_or_else(interrupted)?.map_err(|error| unreadable(&error))?;
     let text = match order.decode {
-        Decode::Json => body.text_of_json(order.invalid, masks),
-        Decode::Text => body.text(order.invalid, masks),
+        Decode::Json => body.text_of_json(&order.text_decoding, masks),
+        Decode::Text => body.text(&order.text_decoding, masks),
     };
     text.map(Bytes::from).map_err(|error| unreadable(&error))
 }

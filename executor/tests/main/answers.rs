@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use encoding_rs::{Encoding, ISO_8859_15, SHIFT_JIS, UTF_8, WINDOWS_1251};
-use ensue_engine::catalog::{HttpRequest, Run};
+use ensue_engine::catalog::{HttpRequest, Invalid, Run, TextDecoding};
 use ensue_engine::command::{Ask, MessageContent, Report, ReportOutcome, SaidArtifact};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ports::{BlobError, BlobPart, Blobs, NewBlob};
@@ -38,6 +38,22 @@ async fn report_of(status: &'static str, headers: &[(&str, &str)], sent: &[u8], 
         if let Some(Ask::ReportAttempt(report)) = world.asked.recv().await {
             return report;
         }
+    }
+}
+
+#[tokio::test]
+async fn author_names_the_charset_of_answers_that_name_none_and_what_is_replaced() {
+    let decoding = |charset: Option<&str>, invalid| TextDecoding { charset: charset.map(str::to_owned), invalid };
+    for (kind, sent, text_decoding, expected) in [
+        ("text/csv", &b"M\xfcnchen;10 \x80"[..], decoding(Some("windows-1252"), Invalid::Reject), json!("München;10 €")),
+        ("application/json", b"{\"city\":\"M\xfcnchen\"}", decoding(Some("latin1"), Invalid::Reject), json!({ "city": "München" })),
+        ("text/plain", b"caf\xe9", decoding(None, Invalid::Replace), json!("caf\u{fffd}")),
+        ("application/json", br#"{"a":1,"a":2}"#, decoding(None, Invalid::Replace), json!({ "a": 2 })),
+    ] {
+        let answer = answer("200 OK", &[("content-type", kind)], sent);
+        let server = Server::start(move |_| answer.clone()).await;
+        let request = HttpRequest { text_decoding, ..get(&server.url("/")) };
+        assert_eq!(result(&world(&server, request).report_of(json!({})).await)["body"], expected, "{kind}");
     }
 }
 

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Action, Catalog, Definitions, HttpBody, HttpRequest, OnLost, Pack, ProcessCommand, RAW_FIELDS, Run, Schema};
+use ensue_engine::catalog::{
+    Action, Catalog, Definitions, HttpBody, HttpRequest, OnLost, Pack, ProcessCommand, RAW_FIELDS, Run, Schema, TextDecoding,
+};
 use ensue_engine::command::{Answer, Ask, Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
@@ -437,6 +439,7 @@ pub(crate) fn get(url: &str) -> HttpRequest {
         query: template(json!({})),
         body: HttpBody::None,
         parse: None,
+        text_decoding: TextDecoding::default(),
         signing: None,
     }
 }

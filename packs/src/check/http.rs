@@ -1,6 +1,6 @@
 //! Checks a request: where it goes, its expressions, and what it has instead of a connection.
 
-use ensue_engine::catalog::{AnswerForm, ConnectionKind, HttpBody, HttpRequest, RequestSigning, Schema, WithoutConnection};
+use ensue_engine::catalog::{AnswerForm, ConnectionKind, HttpBody, HttpRequest, RequestSigning, Schema, TextDecoding, WithoutConnection};
 use ensue_expression::{Expression, Template, ValueType, nearest};
 use serde_json::{Value, json};
 
@@ -61,6 +61,7 @@ pub(super) fn request(
         }
     };
     check_parse(written.parse.as_ref(), file, report);
+    check_text_decoding(written, file, report);
     let taker = Taker { takes: ValueType::text().or_null(), name: "`parse`".to_owned() };
     let parse = written.parse.as_ref().map(|node| plain.template_for(node, Some(&taker), report));
     let signing = written.signing.as_ref().map(|signing| self::signing(signing, with_keys, file, report));
@@ -73,6 +74,7 @@ pub(super) fn request(
         query: query?,
         body: body?,
         parse: super::literals::optional(parse)?,
+        text_decoding: written.text_decoding.clone(),
         signing: super::literals::optional(signing)?,
     })
 }
@@ -153,6 +155,15 @@ fn check_parse(parse: Option<&Node>, file: &SourceText, report: &mut Report) {
             .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not a way to read an answer"))
             .did_you_mean(nearest(&value.to_ascii_lowercase(), names))
             .hint(format!("use one of {}", crate::fields::quote_names(&names)));
+    }
+}
+
+/// Reports `charset` and `invalid` of an answer whose bytes never become text.
+fn check_text_decoding(written: &syntax::Http, file: &SourceText, report: &mut Report) {
+    let Some(parse) = written.parse.as_ref().filter(|_| written.text_decoding != TextDecoding::default()) else { return };
+    if let Some(form @ (AnswerForm::Base64 | AnswerForm::Artifact)) = written_form(Some(parse)) {
+        let message = format!("`charset` and `invalid` have no effect with `parse: {}`", form.as_str());
+        report.error(Code::FieldOutOfPlace, file, parse.span.clone(), message).hint("remove them, or use `parse: text` or `parse: json`");
     }
 }
 

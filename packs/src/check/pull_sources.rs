@@ -50,10 +50,18 @@ pub(super) fn source(
         report.error(Code::FieldOutOfPlace, file, at.clone(), message).hint("remove it");
         return None;
     }
+    if let (Some(at), Some(charset)) = (&reading.decode_at, &reading.text_decoding.charset)
+        && is_in_lines(pulled)
+        && !ensue_content::is_charset_of_lines(charset)
+    {
+        let message = format!("lines cannot be in `{charset}`: their ends could not be found");
+        report.error(Code::InvalidValue, file, at.clone(), message).hint("have the source write UTF-8, or read the file as a whole");
+        return None;
+    }
     let decode = decode(pulled, reading);
     let reading = catalog::Reading {
         decode,
-        invalid: reading.invalid,
+        text_decoding: reading.text_decoding.clone(),
         schema: reading.schema.clone(),
         poison: reading.poison,
         on_poison: reading.on_poison,
@@ -62,6 +70,15 @@ pub(super) fn source(
         PulledSource::Process(process) => self::process(checking, file, process, reading, report).map(|one| Source::Process(Arc::new(one))),
         PulledSource::Poll(poll) => self::poll(checking, file, poll, (reading, emits), report).map(|one| Source::Poll(Arc::new(one))),
         PulledSource::File(watched) => self::file(checking, file, watched, reading, report).map(|one| Source::File(Arc::new(one))),
+    }
+}
+
+/// Returns true if each line is a message.
+fn is_in_lines(pulled: &PulledSource) -> bool {
+    match pulled {
+        PulledSource::Process(_) => true,
+        PulledSource::Poll(_) => false,
+        PulledSource::File(watched) => watched.content.is_in_lines(),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use ensue_engine::catalog::SigningScheme;
+use ensue_engine::catalog::{SigningScheme, TextDecoding};
 
+use super::text_decoding::{INVALID_WORDS, read_text_decoding};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{FieldReader, are_numbers_exact, first_line, is_one_expression};
 use crate::shape::{FieldConstraint, Form, Kind, Shape, ShapeField, optional_field, required_field, words};
@@ -55,6 +56,17 @@ const PARSE: ShapeField = optional_field(
     "What `body` of the result is: `json`, a value; `text`, a string; `base64`, a string with the bytes in Base64; `artifact`, an \
      object that names the file that the bytes are kept as. By default, the content type of the answer decides.",
 );
+const CHARSET: ShapeField = optional_field(
+    "charset",
+    Kind::Text(Form::Any),
+    "The charset of answers that name none, for example `windows-1252`. The default is UTF-8.",
+);
+const INVALID: ShapeField = optional_field(
+    "invalid",
+    Kind::Choice(&INVALID_WORDS),
+    "What happens to characters of the answer that are not valid, and to several fields of the same name in an object: `reject` \
+     (default) fails the attempt, `replace` writes U+FFFD for the characters and keeps the last of the fields.",
+);
 const SIGN: ShapeField = optional_field(
     "sign",
     Kind::Fields(&SIGNING),
@@ -71,7 +83,7 @@ const BETWEEN: &[FieldConstraint] = &[
 /// The request of an action.
 pub(super) static HTTP: Shape = Shape {
     what: "`http`",
-    fields: &[TARGET, CONNECTION, INSTEAD, METHOD, HEADERS, QUERY, JSON, BODY, FORM, PARSE, SIGN],
+    fields: &[TARGET, CONNECTION, INSTEAD, METHOD, HEADERS, QUERY, JSON, BODY, FORM, PARSE, CHARSET, INVALID, SIGN],
     later: &[],
     between: BETWEEN,
 };
@@ -156,6 +168,7 @@ pub(crate) struct Http {
     pub(crate) query: Option<Node>,
     pub(crate) body: WrittenBody,
     pub(crate) parse: Option<Node>,
+    pub(crate) text_decoding: TextDecoding,
     pub(crate) signing: Option<Signing>,
 }
 
@@ -245,12 +258,13 @@ pub(super) fn read_http(node: Node, shape: &'static Shape, file: &SourceText, re
         (None, None) => form.map_or(WrittenBody::None, WrittenBody::Form),
     };
     let parse = fields.text_node("parse", report);
+    let text_decoding = read_text_decoding(&mut fields, report);
     let signing = match fields.take("sign") {
         Some(entry) => Some(read_signing(entry.value, file, report)?),
         None => None,
     };
     let url = url.and_then(|url| read_url(url.value, file, report));
-    Some(Http { url: url?, connection, without_connection, method, headers, query, body, parse, signing })
+    Some(Http { url: url?, connection, without_connection, method, headers, query, body, parse, text_decoding: text_decoding?, signing })
 }
 
 fn read_signing(node: Node, file: &SourceText, report: &mut Report) -> Option<Signing> {

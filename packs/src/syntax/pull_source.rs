@@ -6,14 +6,15 @@ use std::ops::Range;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Decode, FileChange, FileContent, FileStart, FirstPoll, Invalid, OnPoison, PAGES_MAX, POISON_MAX, POLL_ITEMS_MAX, PoisonLimit,
-    PollMemory, PollTimes, REMEMBER_MAX, REMEMBER_MIN, Restart, Schema,
+    Decode, FileChange, FileContent, FileStart, FirstPoll, OnPoison, PAGES_MAX, POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollMemory,
+    PollTimes, REMEMBER_MAX, REMEMBER_MIN, Restart, Schema, TextDecoding,
 };
 use ensue_engine::schedule::plan::When;
 
 use super::action;
 use super::http::{self, Http};
 use super::schedule;
+use super::text_decoding::{INVALID_WORDS, read_text_decoding};
 use super::timing::read_some_time;
 use crate::diagnostics::{Code, Report};
 use crate::fields::{FieldReader, text, wrong_type};
@@ -28,9 +29,6 @@ pub(super) const PULLED: [&str; 3] = ["process", "poll", "file"];
 pub(super) const READING: [&str; 4] = ["decode", "schema", "poison", "on_poison"];
 
 const DECODES: [(&str, Decode); 2] = [("json", Decode::Json), ("text", Decode::Text)];
-/// What happens to bytes that are not valid, here and in a webhook.
-pub(super) const INVALIDS: [(&str, Invalid); 2] = [("reject", Invalid::Reject), ("replace", Invalid::Replace)];
-pub(super) const INVALID_WORDS: [&str; 2] = words(&INVALIDS);
 pub(super) const DECODE_WORDS: [&str; 2] = words(&DECODES);
 const ON_POISONS: [(&str, OnPoison); 2] = [("letter", OnPoison::Letter), ("stop", OnPoison::Stop)];
 pub(super) const ON_POISON_WORDS: [&str; 2] = words(&ON_POISONS);
@@ -259,9 +257,14 @@ pub(super) static DECODE: Shape = Shape {
             "The form of the messages: `json` or `text`. The default is that of the source.",
         ),
         optional_field(
+            "charset",
+            Kind::Text(Form::Any),
+            "The charset of the messages, for example `windows-1252`; of a poll, that of answers that name none. The default is UTF-8.",
+        ),
+        optional_field(
             "invalid",
             Kind::Choice(&INVALID_WORDS),
-            "What happens to a message with bytes that are not UTF-8: `reject` (default), it becomes a dead letter; `replace`, U+FFFD takes \
+            "What happens to a message with bytes that are not valid: `reject` (default), it becomes a dead letter; `replace`, U+FFFD takes \
              their place.",
         ),
     ],
@@ -361,7 +364,7 @@ pub(crate) enum FileDisposal {
 pub(crate) struct MessageReading {
     /// The form; `None` for the source's default.
     pub(crate) decode: Option<Decode>,
-    pub(crate) invalid: Invalid,
+    pub(crate) text_decoding: TextDecoding,
     /// Where `decode` is written, if it is.
     pub(crate) decode_at: Option<Range<usize>>,
     pub(crate) schema: Option<Schema>,
@@ -384,7 +387,7 @@ pub(super) fn read(entry: YamlEntry, file: &SourceText, report: &mut Report) -> 
 pub(super) fn read_reading(fields: &mut FieldReader<'_>, report: &mut Report) -> Option<MessageReading> {
     let file = fields.file;
     let decode_at = fields.has("decode").then(|| fields.span_of("decode"));
-    let (decode, invalid) = read_decode(fields, report)?;
+    let (decode, text_decoding) = read_decode(fields, report)?;
     let schema = match fields.take("schema") {
         Some(entry) => Some(schema::read(entry.value, Naming::Theirs, file, report)?),
         None => None,
@@ -394,16 +397,16 @@ pub(super) fn read_reading(fields: &mut FieldReader<'_>, report: &mut Report) ->
         None => PoisonLimit::default(),
     };
     let on_poison = fields.choice("on_poison", &ON_POISONS, report).unwrap_or_default();
-    Some(MessageReading { decode, invalid, decode_at, schema, poison, on_poison })
+    Some(MessageReading { decode, text_decoding, decode_at, schema, poison, on_poison })
 }
 
-fn read_decode(fields: &mut FieldReader<'_>, report: &mut Report) -> Option<(Option<Decode>, Invalid)> {
+fn read_decode(fields: &mut FieldReader<'_>, report: &mut Report) -> Option<(Option<Decode>, TextDecoding)> {
     let Some(node) = fields.take_mapping("decode") else {
-        return Some((fields.choice("decode", &DECODES, report), Invalid::default()));
+        return Some((fields.choice("decode", &DECODES, report), TextDecoding::default()));
     };
     let mut fields = FieldReader::open(node, &DECODE, fields.file, report)?;
     let form = fields.choice("form", &DECODES, report);
-    Some((form, fields.choice("invalid", &INVALIDS, report).unwrap_or_default()))
+    Some((form, read_text_decoding(&mut fields, report)?))
 }
 
 fn read_poison(node: Node, file: &SourceText, report: &mut Report) -> Option<PoisonLimit> {

@@ -32,7 +32,7 @@ pub(crate) static SENSOR: Shape = Shape {
             "decode",
             Kind::ChoiceOrFields(&DECODE_WORDS, &DECODE),
             "The form of the messages of `process`, `poll` and `file`: `json` (default) or `text`. For the lines of a `file`, `text` is \
-             the default. `{ form: FORM, invalid: replace }` replaces bytes that are not UTF-8.",
+             the default. `{ charset: windows-1252 }` names their charset, and `{ invalid: replace }` replaces bytes that are not valid in it.",
         ),
         optional_field(
             "schema",

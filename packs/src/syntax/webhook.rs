@@ -5,13 +5,13 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    BodyForm, CONTENT_TYPES_MAX, CREDENTIAL_HEADERS, DELIVERY_BYTES_MAX, HookMethod, HookRate, Invalid, KEPT_HEADERS_MAX, NETWORKS_MAX,
-    PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_WAIT_MILLIS_MAX, Repeats,
+    BodyForm, CONTENT_TYPES_MAX, CREDENTIAL_HEADERS, DELIVERY_BYTES_MAX, HookMethod, HookRate, KEPT_HEADERS_MAX, NETWORKS_MAX,
+    PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_WAIT_MILLIS_MAX, Repeats, TextDecoding,
 };
 use ensue_engine::time::parse_duration;
 use ensue_expression::nearest;
 
-use super::pull_source::{INVALID_WORDS, INVALIDS};
+use super::text_decoding::{INVALID_WORDS, read_text_decoding};
 use super::verify::{self, VERIFY, Verify};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{FieldReader, is_scalar, quote_names, wrong_type};
@@ -212,8 +212,7 @@ pub(crate) struct Webhook {
     pub(crate) repeats: Repeats,
     pub(crate) accepts: Vec<BodyForm>,
     pub(crate) types: BTreeMap<String, BodyForm>,
-    pub(crate) charset: Option<String>,
-    pub(crate) invalid: Invalid,
+    pub(crate) text_decoding: TextDecoding,
     pub(crate) decode: Option<Node>,
     pub(crate) methods: Vec<HookMethod>,
     pub(crate) path: Vec<PathPart>,
@@ -257,8 +256,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let repeats = fields.choice("repeats", &REPEATS, report).unwrap_or_default();
     let accepts = read_words(&mut fields, "accept", &FORMS, BodyForm::Json, report);
     let types = read_types(&mut fields, report);
-    let charset = read_charset(&mut fields, report);
-    let invalid = fields.choice("invalid", &INVALIDS, report).unwrap_or_default();
+    let text_decoding = read_text_decoding(&mut fields, report);
     let methods = read_words(&mut fields, "methods", &METHODS, HookMethod::Post, report);
     let decode = fields.take("decode").map(|entry| entry.value);
     let path = match fields.text("path", report) {
@@ -284,8 +282,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         repeats,
         accepts: accepts?,
         types: types?,
-        charset: charset?,
-        invalid,
+        text_decoding: text_decoding?,
         decode,
         methods: methods?,
         path: path?,
@@ -375,17 +372,6 @@ fn read_types(fields: &mut FieldReader<'_>, report: &mut Report) -> Option<BTree
         return None;
     }
     Some(types)
-}
-
-fn read_charset(fields: &mut FieldReader<'_>, report: &mut Report) -> Option<Option<String>> {
-    let Some(charset) = fields.text("charset", report) else { return Some(None) };
-    if !ensue_content::is_charset(&charset.value) {
-        report
-            .error(Code::InvalidValue, fields.file, charset.span, format!("the charset `{}` is not known", charset.value))
-            .hint("write a label of WHATWG's Encoding Standard, for example `windows-1252`, `iso-8859-15` or `shift_jis`");
-        return None;
-    }
-    Some(Some(charset.value))
 }
 
 fn read_body_max(fields: &mut FieldReader<'_>, report: &mut Report) -> Option<u32> {

@@ -28,7 +28,7 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 51] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 53] = [
     ("`poll` runs only actions of its own pack", "the pack's name is a value of another file"),
     ("`poll` cannot run `", "the action's file says what it runs"),
     ("`decode` is only for the answers of a server", "what a sensor watches is said in another mapping"),
@@ -43,6 +43,8 @@ const BEYOND_A_SCHEMA: [(&str, &str); 51] = [
     ("`leeway` is longer than", "how long a duration is, is inside of a text"),
     ("`mtls` needs `names` or `fingerprints`", "that one of two fields is there, or both, is said in no other mapping"),
     ("the charset `", "which charsets there are is not the form of a name"),
+    ("lines cannot be in `", "which charsets have the line breaks of ASCII is not the form of a name"),
+    ("`charset` and `invalid` have no effect with `parse: ", "that one of two fields is there is said in no other mapping"),
     ("is not a network", "what a network is, is inside of a text"),
     ("is not a rate", "what a rate is, is inside of a text"),
     ("is not a path", "which parameters a path has is inside of a text"),

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use ensue_engine::catalog::{DELIVERY_BYTES_DEFAULT, HookMethod, Repeats, Verify};
+use ensue_engine::catalog::{DELIVERY_BYTES_DEFAULT, HookMethod, Repeats, TextDecoding, Verify};
 use ensue_engine::explain::{Explain as _, Fault};
 use ensue_engine::ports::HookConnection;
 use proptest::prelude::*;
@@ -386,7 +386,8 @@ fn page_of_another_site_must_declare_a_type_that_the_hook_accepts() {
 
 #[test]
 fn charset_of_the_hook_is_for_bodies_that_name_none() {
-    let hook = Webhook { charset: Some("windows-1252".into()), ..hook(&[BodyForm::Json, BodyForm::Form]) };
+    let text_decoding = TextDecoding { charset: Some("windows-1252".into()), ..TextDecoding::default() };
+    let hook = Webhook { text_decoding, ..hook(&[BodyForm::Json, BodyForm::Form]) };
     let read = |content_type: &str, body: &'static [u8]| {
         document(&hook, &request(&[("content-type", content_type)], body)).map(|document| document.root().to_value())
     };
@@ -410,7 +411,7 @@ fn further_types_are_read_as_the_form_that_the_author_names() {
 #[test]
 fn what_is_not_valid_is_rejected_with_its_place_or_replaced() {
     let invalid = |invalid, accepts: &[BodyForm], content_type: &str, body: &'static [u8]| {
-        let hook = Webhook { invalid, ..hook(accepts) };
+        let hook = Webhook { text_decoding: TextDecoding { invalid, charset: None }, ..hook(accepts) };
         document(&hook, &request(&[("content-type", content_type)], body)).map(|document| document.root().to_value())
     };
     let form = "application/x-www-form-urlencoded";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_engine::catalog::{
     AfterFile, Emit, EmitKey, Field, Fields, FileChange, FileContent, FileSource, FileStart, FirstPoll, HttpBody, HttpRequest, Invalid,
-    PollMemory, PollSource, PollTarget, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
+    PollMemory, PollSource, PollTarget, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, TextDecoding, Type,
 };
 use ensue_engine::record::Digest;
 use ensue_expression::{Expression, Roots, Template};
@@ -70,6 +70,7 @@ fn poll() -> Source {
             query: template(&json!({})),
             body: HttpBody::None,
             parse: None,
+            text_decoding: TextDecoding::default(),
             signing: None,
         })),
         items: None,
@@ -164,7 +165,31 @@ fn message_that_is_not_of_the_declared_form_is_refused() {
 }
 
 fn replacing(decode: Decode) -> Sensor {
-    sensor(process(Reading { invalid: Invalid::Replace, ..reading(decode) }), vec![emit(None, None)])
+    let text_decoding = TextDecoding { invalid: Invalid::Replace, ..TextDecoding::default() };
+    sensor(process(Reading { text_decoding, ..reading(decode) }), vec![emit(None, None)])
+}
+
+#[test]
+fn messages_are_read_in_the_charset_that_the_author_names() {
+    let text_decoding = TextDecoding { charset: Some("windows-1252".into()), ..TextDecoding::default() };
+    let of = |decode, line: &'static [u8]| {
+        let sensor = sensor(process(Reading { text_decoding: text_decoding.clone(), ..reading(decode) }), vec![emit(None, None)]);
+        payloads(events_of(&sensor, &message(bytes(line), json!({}))))
+    };
+    assert_eq!(of(Decode::Text, b"price: 10 \x80"), [json!("price: 10 €")]);
+    assert_eq!(of(Decode::Json, b"{\"city\":\"M\xfcnchen\"}"), [json!({ "city": "München" })]);
+}
+
+#[test]
+fn byte_order_mark_of_a_whole_file_tells_its_charset_and_that_of_a_line_is_a_part_of_it() {
+    let of = |content, text: &'static [u8]| {
+        let sensor = sensor(file(content), vec![emit(None, Some(json!("${{ file.body }}")))]);
+        payloads(events_of(&sensor, &message(bytes(text), json!({ "file": {} }))))
+    };
+    assert_eq!(of(FileContent::Whole, b"\xff\xfea\0"), [json!("a")]);
+    assert_eq!(of(FileContent::Whole, b"\xef\xbb\xbfa"), [json!("a")]);
+    let line = sensor(file(FileContent::Tail), vec![emit(None, Some(json!("${{ line }}")))]);
+    assert_eq!(payloads(events_of(&line, &message(bytes(b"\xef\xbb\xbfa"), json!({ "file": {} })))), [json!("\u{feff}a")]);
 }
 
 #[test]

@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::sensor::{FirstPoll, PollCursor, PollMemory, PollSource, PollTimes, ProcessSource, Reading, Restart};
-    use crate::catalog::{HttpBody, WithoutConnection};
+    use crate::catalog::{HttpBody, TextDecoding, WithoutConnection};
 
     fn roots() -> Roots {
         Roots::new(["config", "cursor", "items", "keys"])
@@ -121,6 +121,7 @@ mod tests {
             query: template(&json!({ "since": "${{ cursor }}" })),
             body: HttpBody::None,
             parse: None,
+            text_decoding: TextDecoding::default(),
             signing: None,
         }
     }

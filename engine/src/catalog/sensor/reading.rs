@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::catalog::{Invalid, Schema};
+use crate::catalog::{Schema, TextDecoding};
 
 /// The greatest limit of messages that may be refused within a period.
 pub const POISON_MAX: u32 = 10_000;
@@ -12,8 +12,8 @@ pub const POISON_MAX: u32 = 10_000;
 pub struct Reading {
     /// The form of a message's body.
     pub decode: Decode,
-    /// What happens to what is not valid in a message.
-    pub invalid: Invalid,
+    /// How a message becomes text.
+    pub text_decoding: TextDecoding,
     /// The schema that each message must fit, if its author declares one.
     pub schema: Option<Schema>,
     /// How many messages may be refused, with none that is accepted, before the sensor is shown as failing.
@@ -28,7 +28,7 @@ pub enum Decode {
     /// One JSON value.
     #[default]
     Json,
-    /// Text in UTF-8.
+    /// Text.
     Text,
 }
 

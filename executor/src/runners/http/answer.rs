@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
-use ensue_engine::catalog::{AnswerForm, Invalid};
+use ensue_engine::catalog::{AnswerForm, TextDecoding};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ports::OutputStream;
 use ensue_engine::record::Body;
@@ -42,7 +42,7 @@ pub(super) async fn read_answer(attempt: &AttemptContext<'_>, request: &Request,
             Ok(sent) => {
                 let body = decompress(attempt, &headers, sent.clone(), &mut place).await?;
                 let body = body.unwrap_or_else(|_| AnswerBody::opaque(sent));
-                head.read_body_of_failure(&body, request.answer_form())
+                head.read_body_of_failure(&body, request.answer_form(), request.text_decoding())
             }
             Err(_) => head.assemble("null"),
         };
@@ -124,7 +124,7 @@ async fn read_result(
         let artifact = artifact::store(attempt, request, head, body).await?;
         return Ok(head.assemble(&artifact.to_string()));
     }
-    head.read_body(body, form).map_err(|error| head.unreadable(request, &error))
+    head.read_body(body, form, request.text_decoding()).map_err(|error| head.unreadable(request, &error))
 }
 
 /// Returns what a body becomes if its author does not say so: it depends on the type alone, and on no byte of the body.
@@ -213,30 +213,30 @@ impl AnswerHead<'_> {
 
     /// Returns the result with a body as JSON, text or Base64. JSON is inserted byte for byte; it must be one document by
     /// itself, and not deeper than the whole may be.
-    fn read_body(&self, body: &AnswerBody, form: AnswerForm) -> Result<Bytes, UnreadableBody> {
+    fn read_body(&self, body: &AnswerBody, form: AnswerForm, decoding: &TextDecoding) -> Result<Bytes, UnreadableBody> {
         match form {
             AnswerForm::Json => {
-                let document = body.json(self.masks)?;
+                let document = body.json(decoding, self.masks)?;
                 let whole = self.assemble(document.root().raw());
                 if !opens_few(document.bytes()) {
                     Document::parse(whole.clone())?;
                 }
                 Ok(whole)
             }
-            AnswerForm::Text => Ok(self.assemble(&json_text(&body.text(Invalid::Reject, self.masks)?))),
+            AnswerForm::Text => Ok(self.assemble(&json_text(&body.text(decoding, self.masks)?))),
             AnswerForm::Base64 | AnswerForm::Artifact => Ok(self.assemble(&json_text(&base64(&body.bytes(self.masks))))),
         }
     }
 
     /// Returns the result of a failure, with its body as well as it can be read: in the form of other answers, or as
     /// text, or as an object with its bytes in `base64`. No artifact is made of it.
-    fn read_body_of_failure(&self, body: &AnswerBody, form: Option<AnswerForm>) -> Bytes {
+    fn read_body_of_failure(&self, body: &AnswerBody, form: Option<AnswerForm>, decoding: &TextDecoding) -> Bytes {
         if body.is_empty() {
             return self.assemble("null");
         }
         let form = form.filter(|form| *form != AnswerForm::Artifact).unwrap_or_else(|| form_of(body.kind()));
-        let read = if form == AnswerForm::Artifact { None } else { self.read_body(body, form).ok() };
-        read.or_else(|| self.read_body(body, AnswerForm::Text).ok().filter(|_| body.kind() != BodyKind::Binary))
+        let read = if form == AnswerForm::Artifact { None } else { self.read_body(body, form, decoding).ok() };
+        read.or_else(|| self.read_body(body, AnswerForm::Text, decoding).ok().filter(|_| body.kind() != BodyKind::Binary))
             .unwrap_or_else(|| self.assemble(&json!({ "base64": base64(&body.bytes(self.masks)) }).to_string()))
     }
 
@@ -245,8 +245,14 @@ impl AnswerHead<'_> {
         let message = format!("{} answered {}, but {error}", request.server(), self.status.as_u16());
         let (kind, hint) = match error {
             UnreadableBody::TooLarge(_) => (FailureKind::OutputLimit, ""),
-            UnreadableBody::NotText(_) => (FailureKind::AnswerUnreadable, "; for its bytes, write `parse: base64` or `parse: artifact`"),
-            UnreadableBody::NotJson(_) => (FailureKind::AnswerUnreadable, "; for its text, write `parse: text`"),
+            UnreadableBody::NotText(_) => (
+                FailureKind::AnswerUnreadable,
+                "; name its charset with `charset`, write `invalid: replace`, or, for its bytes, `parse: base64` or `parse: artifact`",
+            ),
+            UnreadableBody::NotJson(_) => (
+                FailureKind::AnswerUnreadable,
+                "; for its text, write `parse: text`; `invalid: replace` accepts invalid characters and duplicate keys",
+            ),
             UnreadableBody::Compressed(_) | UnreadableBody::Masked => (FailureKind::AnswerUnreadable, ""),
         };
         self.without_body(Failure::new(kind, message + hint))
@@ -291,7 +297,7 @@ mod tests {
         let headers = headers(kind);
         let head = AnswerHead { status: StatusCode::OK, headers: &headers, masks: None };
         let body = AnswerBody::decompress(&headers, Bytes::copy_from_slice(body), 1 << 20)?;
-        head.read_body(&body, form_of(body.kind())).map(body_of)
+        head.read_body(&body, form_of(body.kind()), &TextDecoding::default()).map(body_of)
     }
 
     /// Returns the body that is kept of a failed answer.
@@ -299,7 +305,7 @@ mod tests {
         let head = AnswerHead { status: StatusCode::BAD_GATEWAY, headers, masks: None };
         let sent = Bytes::copy_from_slice(body);
         let body = AnswerBody::decompress(headers, sent.clone(), 1 << 20).unwrap_or_else(|_| AnswerBody::opaque(sent));
-        body_of(head.read_body_of_failure(&body, form))
+        body_of(head.read_body_of_failure(&body, form, &TextDecoding::default()))
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{AnswerForm, HookMethod, HttpRequest, RequestSigning, Route, Scheme, SigningScheme};
+use ensue_engine::catalog::{AnswerForm, HookMethod, HttpRequest, RequestSigning, Route, Scheme, SigningScheme, TextDecoding};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
@@ -116,6 +116,8 @@ pub(crate) struct Request {
     has_own_trace: bool,
     /// What the author wants the answer to be.
     form: Option<AnswerForm>,
+    /// How the answer becomes text.
+    text_decoding: TextDecoding,
     /// The scheme and the key that sign it.
     signing: Option<(SigningScheme, Secret)>,
 }
@@ -193,7 +195,8 @@ impl Request {
         let parse = action.parse.as_ref().map(|parse| renderer.scalar("parse", parse)).transpose()?.flatten();
         let form = parse.as_deref().map(form).transpose()?;
         let signing = action.signing.as_ref().map(|signing| signing_of(signing, renderer)).transpose()?;
-        Ok(Self { method, url, headers, body, shown, has_own_trace, form, signing })
+        let text_decoding = action.text_decoding.clone();
+        Ok(Self { method, url, headers, body, shown, has_own_trace, form, text_decoding, signing })
     }
 
     /// Adds a header, unless the author declares it.
@@ -328,6 +331,11 @@ impl Request {
         self.form
     }
 
+    /// Returns how the answer becomes text.
+    pub(super) fn text_decoding(&self) -> &TextDecoding {
+        &self.text_decoding
+    }
+
     /// Returns the last part of the path, if the URL holds no key.
     pub(super) fn file_name(&self) -> Option<String> {
         let last = self.url.path_segments()?.next_back().filter(|_| self.shown.place == ShownPlace::Whole)?;
@@ -362,6 +370,7 @@ impl Request {
             shown: self.shown,
             has_own_trace: self.has_own_trace,
             form: self.form,
+            text_decoding: self.text_decoding.clone(),
             signing: self.signing.clone(),
             url,
         };
@@ -607,6 +616,7 @@ mod tests {
             shown,
             has_own_trace: false,
             form: None,
+            text_decoding: TextDecoding::default(),
             signing: None,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::catalog::{
     Action, Catalog, Definitions, Field, Fields, FirstPoll, HttpBody, HttpRequest, OnLost, Pack, PollCursor, PollMemory, PollSource,
-    PollTarget, PollTimes, PolledAction, Presence, ProcessCommand, Run, RunAs, Schema, ShellScript, Type,
+    PollTarget, PollTimes, PolledAction, Presence, ProcessCommand, Run, RunAs, Schema, ShellScript, TextDecoding, Type,
 };
 use ensue_engine::names::VarName;
 use ensue_engine::record::{BodyHandle, CatalogRevision};
@@ -263,6 +263,7 @@ async fn action_with_http_is_polled_and_throttled() {
         query: in_action(&json!({})),
         body: HttpBody::None,
         parse: None,
+        text_decoding: TextDecoding::default(),
         signing: None,
     };
     install(&mut outside, action(Run::Http(Box::new(request)), |_| {}));
@@ -298,6 +299,7 @@ async fn answer_that_would_be_a_file_is_refused_with_what_to_write() {
         query: in_action(&json!({})),
         body: HttpBody::None,
         parse: None,
+        text_decoding: TextDecoding::default(),
         signing: None,
     };
     let error = error_of(action(Run::Http(Box::new(request)), |_| {})).await;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ensue_engine::catalog::{
-    self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollMemory, PollSource, PollTimes, RequestSigning, SigningScheme, UsedConnection,
+    self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollMemory, PollSource, PollTimes, RequestSigning, SigningScheme, TextDecoding,
+    UsedConnection,
 };
 use ensue_engine::names::ConnectionName;
 use ensue_engine::time::Timestamp;
@@ -29,6 +30,7 @@ fn request(url: &str) -> HttpRequest {
         query: template(&json!({})),
         body: HttpBody::None,
         parse: None,
+        text_decoding: TextDecoding::default(),
         signing: None,
     }
 }
