@@ -174,6 +174,7 @@ mod tests {
 
     #[test]
     fn target_of_a_delivery_is_added_to_the_url_of_the_program() {
+        crate::client::install_cryptography();
         let to = |to: &str, target: &str| Forward::to(to.parse().unwrap()).unwrap().url(target).to_string();
         assert_eq!(to("http://localhost:3000/hook", ""), "http://localhost:3000/hook");
         assert_eq!(to("http://localhost:3000/", "/rooms/a%2Fb?x=1"), "http://localhost:3000/rooms/a%2Fb?x=1");
