@@ -152,4 +152,6 @@ permissions! {
     MetricsRead, "metric";
     /// See the node's status, activity and problems.
     NodeRead, "node";
+    /// See the settings of the node, without their secrets.
+    SettingsRead, "setting";
 }

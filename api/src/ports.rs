@@ -55,7 +55,10 @@ pub use jobs::{Job, JobKind, JobState};
 pub use keys::{KeyWriter, NewValue, RevealedKey, SetKey};
 pub use log::LogAccess;
 pub use logins::{AfterLogin, AskedLogin, FinishedLogin, Logins, StartedLogin, Terminal, TerminalLogin};
-pub use node::{Dependency, DependencyState, Finding, FindingVerdict, Node, NodeStatus, Readiness, RetentionStatus, StorageUsage};
+pub use node::{
+    Dependency, DependencyState, EffectiveSetting, Finding, FindingVerdict, Node, NodeStatus, Readiness, RetentionStatus, SettingSource,
+    StorageUsage,
+};
 pub use passwords::{NewOtp, OtpAtReset, PasswordAttempt, Passwords, RefusalNote, RefusedAttempt};
 pub use people::{AskedIdentity, People};
 pub use progress::{BacktestProgress, Progress};

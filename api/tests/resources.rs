@@ -437,6 +437,10 @@ async fn node_reports_its_status_and_runs_background_jobs() {
     assert_eq!((&status["totals"]["events"], &status["totals"]["executions_open"]), (&json!(1), &json!(1)));
     let doctor = api.get("/api/v1/doctor").by("viewer").answer().await.expect(200).json();
     assert_eq!((&doctor["verdict"], &doctor["findings"][0]["check"]), (&json!("warning"), &json!("hooks")));
+    let settings = api.get("/api/v1/settings").by("operator").answer().await.expect(200).json();
+    let workers = json!({ "name": "workers", "value": 8, "source": "file", "place": "/etc/ensue.yaml:3" });
+    assert_eq!(settings["items"], json!([workers]));
+    api.get("/api/v1/settings").by("viewer").answer().await.expect_problem(403, "forbidden");
     let begun = api.post("/api/v1/log/verify").by("operator").answer().await.expect(202);
     assert_eq!((begun.header("location"), &begun.json()["status"]), (Some("/api/v1/log/verify"), &json!("running")));
     assert_eq!(api.get("/api/v1/log/verify").by("viewer").answer().await.expect(200).json()["status"], "succeeded");

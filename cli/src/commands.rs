@@ -52,6 +52,7 @@ mod sensors;
 mod series;
 mod serve;
 mod sessions;
+mod settings;
 mod status;
 mod step_progress;
 mod supervisor;
@@ -306,6 +307,7 @@ enum Command {
     #[command(subcommand)]
     Views(views::Views),
     Doctor(doctor::Doctor),
+    Settings(settings::Settings),
     Status(status::StatusArgs),
     Top(top::Top),
     Bench(bench::Bench),
@@ -378,6 +380,7 @@ pub(crate) fn run(line: CommandLine) -> CommandResult {
         Command::Log(log) => log.run(&asking),
         Command::Views(views) => views.run(&asking),
         Command::Doctor(doctor) => doctor.run(&asking),
+        Command::Settings(settings) => wait_for(settings.run(&asking)),
         Command::Status(status) => wait_for(status.run(&asking)),
         Command::Top(top) => wait_for(top.run(&asking)),
         Command::Bench(bench) => bench::run(bench, &asking),

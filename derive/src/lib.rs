@@ -56,8 +56,10 @@ pub fn derive_query(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// Derives `Setting` for a type of the settings file: its fields with their texts for editors, and its variables.
 ///
 /// The doc comment of a field is its text, and its type is the kind of its value. `#[setting(…)]` adds
-/// `variable`, the environment variable that overrides the file; `form`, the form of a text; `names`, the form of the
-/// names in a mapping; `words`, the only texts; and `from` and `to`, the ends of a number. A field is required unless it is an `Option` or has `serde(default)`.
+/// `variable`, the environment variable that overrides the file; `section`, for an `Option` of a type with variables of its
+/// own; `required`, for an `Option` that the file must have and that a variable can set alone; `form`, the form of a text;
+/// `names`, the form of the names in a mapping; `words`, the only texts; and `from` and `to`, the ends of a number. A field
+/// without `required` is required unless it is an `Option` or has `serde(default)`.
 /// An enum without values is one of its variants' names, and another one is a mapping with exactly one field.
 #[proc_macro_derive(Settings, attributes(setting))]
 pub fn derive_settings(input: proc_macro::TokenStream) -> proc_macro::TokenStream {

@@ -10,15 +10,28 @@ use crate::doc_comment;
 /// Returns the `Setting` of a type.
 pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let name = &input.ident;
+    let mut from_variable = None;
     let body = match &input.data {
         Data::Struct(data) => of_struct(&data.fields, has_default(&input.attrs)?)?,
-        Data::Enum(data) if data.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit)) => of_words(&data.variants),
+        Data::Enum(data) if data.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit)) => {
+            let words: Vec<String> = data.variants.iter().map(|variant| snake_case(&variant.ident)).collect();
+            from_variable = Some(quote! {
+                #[automatically_derived]
+                impl crate::config::setting::FromVariable for #name {
+                    fn from_variable(text: &str) -> ::core::result::Result<Self, String> {
+                        crate::config::setting::word(&[#(#words),*], text)
+                    }
+                }
+            });
+            quote! { const KIND: ::ensue_packs::shape::Kind = ::ensue_packs::shape::Kind::Choice(&[#(#words),*]); }
+        }
         Data::Enum(data) => of_one_field(&data.variants)?,
         Data::Union(_) => return Err(Error::new(name.span(), "a union cannot be a setting: use a struct or an enum")),
     };
     Ok(quote! {
         #[automatically_derived]
         impl crate::config::setting::Setting for #name { #body }
+        #from_variable
     })
 }
 
@@ -27,13 +40,19 @@ fn of_struct(fields: &Fields, are_optional: bool) -> Result<TokenStream> {
     let read = fields.iter().map(|field| WrittenField::of(field, are_optional)).collect::<Result<Vec<_>>>()?;
     let shapes = read.iter().map(WrittenField::shape);
     let declared = read.iter().map(WrittenField::declaration);
-    Ok(mapping(&quote! { #(#shapes),* }, &quote! { #(#declared),* }, &quote! {}))
-}
+    let mapping = mapping(&quote! { #(#shapes),* }, &quote! { #(#declared),* }, &quote! {});
+    let sets: Vec<TokenStream> = read.iter().filter_map(WrittenField::set).collect();
+    if sets.is_empty() {
+        return Ok(mapping);
+    }
+    Ok(quote! {
+        #mapping
 
-/// One of the names of variants.
-fn of_words<'v>(variants: impl IntoIterator<Item = &'v Variant>) -> TokenStream {
-    let words = variants.into_iter().map(|variant| snake_case(&variant.ident));
-    quote! { const KIND: ::ensue_packs::shape::Kind = ::ensue_packs::shape::Kind::Choice(&[#(#words),*]); }
+        fn set_variable(&mut self, variable: &str, text: &str) -> Option<::core::result::Result<(), String>> {
+            #(#sets)*
+            None
+        }
+    })
 }
 
 /// A mapping with exactly one field, which is named like the variant.
@@ -77,8 +96,11 @@ fn shape_field(name: &str, is_required: bool, kind: &TokenStream, about: &str) -
 
 /// A field as the attributes declare it.
 struct WrittenField<'f> {
-    name: String,
+    ident: &'f Ident,
     of: &'f Type,
+    is_option: bool,
+    /// Whether variables set fields of what an `Option` has.
+    is_section: bool,
     is_required: bool,
     kind: TokenStream,
     variable: Option<LitStr>,
@@ -90,10 +112,15 @@ impl<'f> WrittenField<'f> {
         let ident = field.ident.as_ref().ok_or_else(|| Error::new_spanned(field, "a setting has a name"))?;
         let of = &field.ty;
         let (mut kind, mut variable, mut ends) = (kind_of(of), None, (None, None));
+        let (mut is_written, mut is_section) = (false, false);
         for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("setting")) {
             attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("variable") {
                     variable = Some(meta.value()?.parse::<LitStr>()?);
+                } else if meta.path.is_ident("required") {
+                    is_written = true;
+                } else if meta.path.is_ident("section") {
+                    is_section = true;
                 } else if meta.path.is_ident("form") {
                     let form = meta.value()?.parse::<Ident>()?;
                     kind = quote! { ::ensue_packs::shape::Kind::Text(::ensue_packs::shape::Form::#form) };
@@ -111,7 +138,7 @@ impl<'f> WrittenField<'f> {
                 } else if meta.path.is_ident("to") {
                     ends.1 = Some(meta.value()?.parse::<Expr>()?);
                 } else {
-                    return Err(meta.error("write `variable`, `form`, `names`, `words`, `from` or `to`"));
+                    return Err(meta.error("write `variable`, `required`, `section`, `form`, `names`, `words`, `from` or `to`"));
                 }
                 Ok(())
             })?;
@@ -125,19 +152,45 @@ impl<'f> WrittenField<'f> {
             }
         }
         let is_option = matches!(of, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Option"));
-        let is_required = !are_optional && !is_option && !has_default(&field.attrs)?;
-        Ok(Self { name: ident.to_string(), of, is_required, kind, variable, about: text_of(&field.attrs, ident)? })
+        let is_required = is_written || !are_optional && !is_option && !has_default(&field.attrs)?;
+        Ok(Self { ident, of, is_option, is_section, is_required, kind, variable, about: text_of(&field.attrs, ident)? })
     }
 
     fn shape(&self) -> TokenStream {
-        shape_field(&self.name, self.is_required, &self.kind, &self.about)
+        shape_field(&self.ident.to_string(), self.is_required, &self.kind, &self.about)
+    }
+
+    /// Returns the statement that sets the field, or one in it, if a variable is for it.
+    fn set(&self) -> Option<TokenStream> {
+        let Self { ident, of, .. } = self;
+        if let Some(own) = &self.variable {
+            return Some(quote! {
+                if variable == #own {
+                    let value = crate::config::setting::FromVariable::from_variable(text);
+                    return Some(value.map(|value| self.#ident = value));
+                }
+            });
+        }
+        let place = match (self.is_option, self.is_section) {
+            (true, false) => return None,
+            (true, true) => quote! { self.#ident.get_or_insert_default() },
+            (false, _) => quote! { &mut self.#ident },
+        };
+        Some(quote! {
+            if crate::config::setting::has_variable(<#of as crate::config::setting::Setting>::DECLARED, variable) {
+                return crate::config::setting::Setting::set_variable(#place, variable, text);
+            }
+        })
     }
 
     fn declaration(&self) -> TokenStream {
         let Self { of, .. } = self;
+        let (name, about) = (self.ident.to_string(), &self.about);
         let variable = self.variable.as_ref().map_or_else(|| quote! { None }, |variable| quote! { Some(#variable) });
         quote! {
             crate::config::setting::DeclaredSetting {
+                name: #name,
+                about: #about,
                 variable: #variable,
                 parts: <#of as crate::config::setting::Setting>::DECLARED,
             }
@@ -187,7 +240,7 @@ mod tests {
                 b: u8,
             }
         };
-        assert_eq!(refusal(&unknown), "write `variable`, `form`, `names`, `words`, `from` or `to`");
+        assert_eq!(refusal(&unknown), "write `variable`, `required`, `section`, `form`, `names`, `words`, `from` or `to`");
         let without_from = parse_quote! {
             struct A {
                 /// B.

@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError};
 
 use ensue_api::metrics::{Distribution, LabelledMetrics};
 use ensue_api::ports::{
-    Access as _, Dependency, DependencyState, Finding, Job, JobKind, LogAccess, Node, NodeStatus, OnBehalf, PortError, Readiness,
-    RetentionStatus, SecretState, StorageUsage, Webhooks,
+    Access as _, Dependency, DependencyState, EffectiveSetting, Finding, Job, JobKind, LogAccess, Node, NodeStatus, OnBehalf, PortError,
+    Readiness, RetentionStatus, SecretState, StorageUsage, Webhooks,
 };
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_engine::access::keys::warned_at;
@@ -34,7 +34,7 @@ use crate::access::TokenTable;
 use crate::backend::Backend;
 use crate::catalogs::NodeCatalogs;
 use crate::clock::SteppedClock;
-use crate::config::{ActionSettings, DatabaseAddress};
+use crate::config::{ActionSettings, DatabaseAddress, WrittenValues};
 use crate::connections::NodeConnections;
 use crate::edge::Edge;
 use crate::followers::FollowerHealth;
@@ -98,6 +98,8 @@ pub(crate) struct AboutNode {
     pub kept: OutputStores,
     /// The data directory.
     pub data: PathBuf,
+    /// The settings as they were written.
+    pub settings: WrittenValues,
     /// The address of the database that has the log, if there is one.
     pub(crate) database: Option<DatabaseAddress>,
     /// The memory that the process holds and may hold.
@@ -232,6 +234,10 @@ impl Node for AboutNode {
             artifacts: to_wire(self.kept.artifacts_used()),
             retention: self.retention_status()?,
         })
+    }
+
+    fn settings(&self) -> Vec<EffectiveSetting> {
+        self.settings.settings()
     }
 
     fn register(&self, metrics: &mut Registry) {

@@ -17,9 +17,11 @@ mod rates;
 mod retention;
 mod rights;
 mod setting;
+mod source;
 mod tls;
 mod tool_files;
 mod variables;
+mod written_values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -56,9 +58,11 @@ use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 pub use paths::NamedPaths;
 use queues::WrittenQueue;
 use rates::WrittenRates;
-use retention::{AGE_FORM, WrittenRetention};
+use retention::WrittenRetention;
 pub use rights::AcceptedPermissions;
 use rights::{WrittenRights, WrittenTier};
+use setting::{Setting as _, required};
+use source::SettingsSource;
 use tls::WrittenTls;
 pub use tool_files::ToolFiles;
 
@@ -75,6 +79,7 @@ pub use queues::QueueSettings;
 pub use setting::settings_schema;
 pub use tls::TlsSettings;
 pub use variables::UnknownVariable;
+pub use written_values::WrittenValues;
 
 use crate::output_stores::{StorageLimits, days};
 use crate::refusals::RecordedAddress;
@@ -189,6 +194,8 @@ pub struct Config {
     pub tool_files: ToolFiles,
     /// The password of the database, if it was written apart from the address.
     pub database_password: Option<OwnPassword>,
+    /// The settings as they were written, and where.
+    pub written: WrittenValues,
     /// Environment variables that look like settings but are not.
     pub unknown_variables: Vec<UnknownVariable>,
     /// OpenTelemetry variables that do not have the effect that the operator may expect, each as a sentence.
@@ -281,39 +288,13 @@ pub enum ConfigError {
         /// The memory, in bytes.
         memory: u64,
     },
-    /// A variable is invalid.
-    #[error("{name} is `{value}`, but must be {expected}")]
+    /// A variable is invalid. Its value is not shown if it may contain credentials.
+    #[error("{name} {why}")]
     Variable {
         /// The variable.
         name: String,
-        /// Its value.
-        value: String,
-        /// The expected value.
-        expected: &'static str,
-    },
-    /// A variable is not a valid collector address. It may contain credentials, so it is not shown.
-    #[error("{name} {why}")]
-    Collector {
-        /// The variable.
-        name: String,
-        /// The reason.
-        why: CollectorError,
-    },
-    /// A variable is not the address of a database. It may contain a password, so it is not shown.
-    #[error("{name} {why}")]
-    Database {
-        /// The variable.
-        name: String,
-        /// The reason.
-        why: DatabaseAddressError,
-    },
-    /// A variable is not the address of an object store.
-    #[error("{name} {why}")]
-    Objects {
-        /// The variable.
-        name: String,
-        /// The reason.
-        why: BucketAddressError,
+        /// What continues its name: what it is, or has, and what it must be.
+        why: String,
     },
     /// Two variables set the first admin's token.
     #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
@@ -342,6 +323,7 @@ struct WrittenConfig {
     #[setting(variable = "ENSUE_HOSTS")]
     hosts: Vec<String>,
     /// The files for TLS. Default: none, and the node serves plain HTTP.
+    #[setting(section)]
     tls: Option<WrittenTls>,
     /// The addresses and networks of the proxies in front of the node, whose reports about their clients are believed.
     #[setting(variable = "ENSUE_TRUSTED_PROXIES")]
@@ -352,9 +334,9 @@ struct WrittenConfig {
     /// The other sites whose pages may use the API in a browser. Default: none.
     cors: WrittenCors,
     /// The ways in besides tokens.
-    login: WrittenLogin,
+    login: Option<WrittenLogin>,
     /// How people answer inquiries.
-    inquiries: WrittenInquiries,
+    inquiries: Option<WrittenInquiries>,
     /// Whether the node serves the page to browsers, under `/ui/`. Default: true.
     page: Option<bool>,
     /// Limits for a single IP address.
@@ -400,10 +382,12 @@ struct WrittenConfig {
     /// The endpoints with credentials that packs may use, by name. A pack lists the ones it uses in its `pack.yaml`.
     connections: BTreeMap<ConnectionName, WrittenConnection>,
     /// Where actions may connect with the runner `http`.
-    egress: Option<Egress>,
+    #[setting(section)]
+    egress: Option<WrittenEgress>,
     /// How programs of actions are run.
     actions: WrittenActions,
     /// Where traces are sent. Default: nowhere.
+    #[setting(section)]
     traces: Option<WrittenTraces>,
     /// How many requests a caller may send in a period. Default: no limit for callers with a token.
     rate_limits: WrittenRates,
@@ -411,7 +395,7 @@ struct WrittenConfig {
     #[setting(names = Name)]
     key_providers: BTreeMap<String, WrittenKeyProvider>,
     /// What callers and packs may do, and how much callers may use.
-    access: WrittenRights,
+    access: Option<WrittenRights>,
     /// How much an identity may use, by the name of a tier. `access.tiers` assigns tiers to groups.
     tiers: BTreeMap<TierName, WrittenTier>,
     /// The settings of packs, by the pack's name.
@@ -450,20 +434,22 @@ struct WrittenWebhooks {
 
 impl WrittenWebhooks {
     /// Applies it to the current setting. The error names the number.
-    fn over(self, bytes_max: &mut usize) -> Result<(), String> {
+    fn over(self, bytes_max: &mut usize, source: SettingsSource<'_>) -> Result<(), ConfigError> {
         let Some(given) = self.body_max else { return Ok(()) };
-        let wrong = || format!("`webhooks.body_max` is {given}, but must be a number of bytes from 1 to {DELIVERY_BYTES_MAX} (32 MiB)");
-        *bytes_max = usize::try_from(given).ok().filter(|bytes| (1..=DELIVERY_BYTES_MAX).contains(bytes)).ok_or_else(wrong)?;
+        let expected = format!("a number of bytes from 1 to {DELIVERY_BYTES_MAX} (32 MiB)");
+        let bytes = usize::try_from(given).ok().filter(|bytes| (1..=DELIVERY_BYTES_MAX).contains(bytes));
+        *bytes_max = bytes.ok_or_else(|| source.reject("webhooks.body_max", given, &expected))?;
         Ok(())
     }
 }
 
-#[derive(Debug, Deserialize, Settings)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 struct WrittenTraces {
     /// The address of an OpenTelemetry collector that accepts OTLP over HTTP: `http://127.0.0.1:4318`.
-    #[setting(variable = "ENSUE_TRACES_ENDPOINT")]
-    endpoint: String,
+    #[setting(variable = "ENSUE_TRACES_ENDPOINT", required)]
+    #[serde(deserialize_with = "required")]
+    endpoint: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Settings)]
@@ -490,7 +476,7 @@ struct WrittenArtifacts {
 
 #[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
-struct Egress {
+struct WrittenEgress {
     /// Where the runner `http` may connect in addition to public addresses at the ports 80 and 443: addresses, networks or hosts,
     /// each with or without a port.
     #[setting(variable = "ENSUE_EGRESS_ALLOW")]
@@ -565,6 +551,7 @@ impl Config {
             named_paths: NamedPaths::default(),
             tool_files: ToolFiles::default(),
             database_password: None,
+            written: WrittenValues::default(),
             unknown_variables: Vec::new(),
             otel_warnings: Vec::new(),
         }
@@ -577,15 +564,29 @@ impl Config {
         if let Some(path) = file {
             config.take_file(path)?;
         }
+        let mut written = WrittenConfig::default();
         let mut otel = BTreeMap::new();
         let mut passwords = PasswordVariables::default();
         for (name, value) in variables {
-            config.take_variable(&name, &value, &mut passwords)?;
             config.tool_files.note(&name, &value);
-            if name.starts_with(otel::PREFIX) && !value.is_empty() {
+            // An empty variable counts as not set: compose files and units unset a variable this way.
+            if value.is_empty() {
+                continue;
+            }
+            match written.set_variable(&name, &value) {
+                Some(set) => {
+                    set.map_err(|expected| invalid_variable(&name, &value, &expected))?;
+                    config.written.note_variable(&name, &value);
+                }
+                None => config.take_variable(&name, &value, &mut passwords)?,
+            }
+            if name.starts_with(otel::PREFIX) {
                 otel.insert(name, value);
             }
         }
+        let mut paths = NamedPaths::default();
+        config.take(written, SettingsSource::Variables, &mut paths)?;
+        config.named_paths.hide_all_of(paths);
         config.otel_warnings = otel::read(&otel, &mut config.traces);
         if let Some(password) = passwords.read(&mut config.named_paths)? {
             config.database_password = Some(OwnPassword(password));
@@ -599,7 +600,9 @@ impl Config {
         }
         if let Some(address) = config.database.take() {
             let with_password = config.with_password(address);
-            config.database = Some(with_password.map_err(|why| ConfigError::Database { name: "the database's address".to_owned(), why })?);
+            config.database = Some(
+                with_password.map_err(|why| ConfigError::Variable { name: "the database's address".to_owned(), why: why.to_string() })?,
+            );
         }
         Ok(config)
     }
@@ -686,165 +689,140 @@ impl Config {
             return Err(unreadable(format!("it has {size} bytes; the limit is {FILE_BYTES_MAX}")));
         }
         let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-        let written: WrittenConfig = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        let mut written: WrittenConfig = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             WrittenConfig::default()
         } else {
             parse_file(&text).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?
         };
+        self.written.note_file(path, &text);
         // It may have secrets, whatever its name.
         self.named_paths.hide(path);
         let mut paths = NamedPaths::from_folder(path.parent().unwrap_or(Path::new("")));
+        written.packs_dir.get_or_insert_with(|| PathBuf::from("packs"));
+        self.take(written, SettingsSource::File(path), &mut paths)?;
+        self.named_paths.hide_all_of(paths);
+        Ok(())
+    }
+
+    /// Applies what is written at one place. What is not written there stays as it is.
+    fn take(&mut self, written: WrittenConfig, source: SettingsSource<'_>, paths: &mut NamedPaths) -> Result<(), ConfigError> {
         self.listen = written.listen.unwrap_or(self.listen);
         self.url = written.url.or(self.url.take());
-        self.hosts = written.hosts;
-        self.tls = written.tls.map(|tls| tls.read(&mut paths)).unwrap_or_default();
-        let malformed = |why: String| ConfigError::Malformed { path: path.to_owned(), why };
+        if !written.hosts.is_empty() {
+            self.hosts = written.hosts;
+        }
+        if let Some(tls) = written.tls {
+            tls.over(&mut self.tls, paths);
+        }
         let WrittenLimits { silent_per_address, connections_per_address } = written.limits;
-        for (name, given, limit) in [
-            ("silent_per_address", silent_per_address, &mut self.silent_per_address),
-            ("connections_per_address", connections_per_address, &mut self.connections_per_address),
+        for (setting, given, limit) in [
+            ("limits.silent_per_address", silent_per_address, &mut self.silent_per_address),
+            ("limits.connections_per_address", connections_per_address, &mut self.connections_per_address),
         ] {
             let Some(given) = given else { continue };
-            *limit = at_least_one(given).ok_or_else(|| malformed(format!("`limits.{name}` is {given}, but must be {AT_LEAST_ONE}")))?;
+            *limit = at_least_one(given).ok_or_else(|| source.reject(setting, given, AT_LEAST_ONE))?;
         }
-        written.webhooks.over(&mut self.delivery_bytes_max).map_err(malformed)?;
-        self.trusted_proxies = network::networks(&written.trusted_proxies)
-            .map_err(|text| malformed(format!("`trusted_proxies` has `{text}`, but must be {NETWORKS_FORM}")))?;
+        written.webhooks.over(&mut self.delivery_bytes_max, source)?;
+        if !written.trusted_proxies.is_empty() {
+            let wrong = |text: String| source.reject_item("trusted_proxies", "has", text, NETWORKS_FORM);
+            self.trusted_proxies = network::networks(&written.trusted_proxies).map_err(wrong)?;
+        }
         if let Some(text) = written.proxy_header {
-            let wrong = || malformed(format!("`proxy_header` is `{text}`, but must be {PROXY_HEADER_FORM}"));
-            self.proxy_header = network::proxy_header(&text).ok_or_else(wrong)?;
+            self.proxy_header = network::proxy_header(&text).ok_or_else(|| source.reject("proxy_header", text, PROXY_HEADER_FORM))?;
         }
-        self.cors_origins =
-            written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
-        self.inquiry_links = written.inquiries.links();
+        if !written.cors.origins.is_empty() {
+            let wrong = |text: String| source.reject_item("cors.origins", "has", text, ORIGINS_FORM);
+            self.cors_origins = network::origins(&written.cors.origins).map_err(wrong)?;
+        }
+        if let Some(inquiries) = written.inquiries {
+            self.inquiry_links = inquiries.links();
+        }
         self.page = if written.page == Some(false) { PageServing::Off } else { self.page };
-        self.login = written.login.read(&mut paths).map_err(|error| {
-            malformed(match error.hint() {
-                Some(hint) => format!("{error}: {hint}"),
-                None => error.to_string(),
-            })
-        })?;
-        self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| paths.share(data));
+        if let Some(login) = written.login {
+            self.login = login.read(paths).map_err(|error| {
+                source.malformed(match error.hint() {
+                    Some(hint) => format!("{error}: {hint}"),
+                    None => error.to_string(),
+                })
+            })?;
+        }
+        if let Some(data) = written.data {
+            self.data = paths.share(data);
+        }
         if let Some(WrittenDatabase { url, password }) = written.database {
-            let address: DatabaseAddress = url.parse().map_err(|why| malformed(format!("`database` {why}")))?;
-            self.database = Some(address.with_place(PasswordFrom::SettingsFile));
+            let address: DatabaseAddress = url.parse().map_err(|why: DatabaseAddressError| source.refuse("database", &why.to_string()))?;
+            self.database = Some(address.with_place(match source {
+                SettingsSource::File(_) => PasswordFrom::SettingsFile,
+                SettingsSource::Variables => PasswordFrom::Address,
+            }));
             if let Some(WrittenPassword { file }) = password {
                 self.database_password = Some(OwnPassword(read_secret(&paths.hide(file))?));
             }
         }
         if let Some(address) = written.objects {
-            self.objects = Some(address.parse().map_err(|why| malformed(format!("`objects` {why}")))?);
+            let address = address.parse().map_err(|why: BucketAddressError| source.refuse("objects", &why.to_string()))?;
+            self.objects = Some(address);
         }
-        self.packs = paths.share(written.packs_dir.unwrap_or_else(|| PathBuf::from("packs")));
-        let rights = written.access.read(written.tiers).map_err(malformed)?;
-        (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
-        self.declared_rights = rights.declared;
-        let read = queues::read(written.queues, written.workers);
-        let (workers, queues) = read.map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
+        if let Some(packs) = written.packs_dir {
+            self.packs = paths.share(packs);
+        }
+        if written.access.is_some() || !written.tiers.is_empty() {
+            let rights = written.access.unwrap_or_default().read(written.tiers).map_err(|why| source.malformed(why))?;
+            (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
+            self.declared_rights = rights.declared;
+        }
+        if written.workers == Some(0) {
+            return Err(source.reject("workers", 0, AT_LEAST_ONE));
+        }
+        let (workers, queues) = queues::read(written.queues, written.workers).map_err(|why| source.malformed(why))?;
         self.workers = workers.or(self.workers);
-        self.queues = queues;
+        self.queues.workers.extend(queues.workers);
+        self.queues.rates.extend(queues.rates);
         if let Some(text) = written.lease {
-            let wrong = || ConfigError::Malformed { path: path.to_owned(), why: format!("`lease` is `{text}`, but must be {LEASE_FORM}") };
-            self.lease = lease(&text).ok_or_else(wrong)?;
+            self.lease = lease(&text).ok_or_else(|| source.reject("lease", text, LEASE_FORM))?;
         }
         self.min_free_bytes = written.min_free.unwrap_or(self.min_free_bytes);
         if let Some(bytes) = written.memory {
-            let why = || format!("`memory` is {bytes}, but a node needs at least {MEMORY_BYTES_MIN} bytes");
-            self.memory_bytes = enough(bytes).ok_or_else(|| ConfigError::Malformed { path: path.to_owned(), why: why() })?;
+            let expected = format!("a number of bytes, at least {MEMORY_BYTES_MIN} (128 MiB)");
+            self.memory_bytes = enough(bytes).ok_or_else(|| source.reject("memory", bytes, &expected))?;
         }
         let WrittenOutputs { attempt_max, quota, keep_days } = written.outputs;
         take_kept(&mut self.outputs, attempt_max, quota, keep_days);
         let WrittenArtifacts { file_max, quota, keep_days } = written.artifacts;
         take_kept(&mut self.artifacts, file_max, quota, keep_days);
-        written.retention.over(&mut self.retention).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
+        written.retention.over(&mut self.retention, source)?;
         self.audit_address = written.audit.address.unwrap_or(self.audit_address);
         for (name, connection) in written.connections {
-            let read = connection.read(&paths).map_err(|why| malformed(format!("`connections.{name}`: {why}")))?;
+            let read = connection.read(paths).map_err(|why| source.malformed(format!("`connections.{name}`: {why}")))?;
             self.connections.insert(name, read);
         }
-        self.egress_allow = written.egress.unwrap_or_default().allow;
-        self.actions.take(written.actions, &paths).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
-        if let Some(WrittenTraces { endpoint }) = written.traces {
-            let wrong = |why: CollectorError| ConfigError::Malformed { path: path.to_owned(), why: format!("`traces.endpoint` {why}") };
+        if let Some(egress) = written.egress {
+            self.egress_allow = egress.allow;
+        }
+        self.actions.take(written.actions, source, paths)?;
+        if let Some(endpoint) = written.traces.and_then(|traces| traces.endpoint) {
+            let wrong = |why: CollectorError| source.refuse("traces.endpoint", &why.to_string());
             self.traces.collector = Some(endpoint.parse().map_err(wrong)?);
         }
-        self.rates = written.rate_limits.read().map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
+        written.rate_limits.over(&mut self.rates, source)?;
         for (name, provider) in written.key_providers {
-            let read = provider.read(&mut paths).map_err(|why| malformed(format!("`key_providers.{name}`: {why}")))?;
+            let read = provider.read(paths).map_err(|why| source.malformed(format!("`key_providers.{name}`: {why}")))?;
             self.key_providers.insert(name, read);
         }
-        self.pack_settings = written.packs;
-        check_names(&self.key_providers, self.provided_keys().map(|(_, at)| at)).map_err(malformed)?;
-        for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
-            if let KeySource::File(file) = source {
-                *file = paths.hide(&*file);
+        for (name, mut settings) in written.packs {
+            for key in settings.keys.values_mut() {
+                if let KeySource::File(file) = key {
+                    *file = paths.hide(&*file);
+                }
             }
+            self.pack_settings.insert(name, settings);
         }
-        self.named_paths.hide_all_of(paths);
-        Ok(())
+        check_names(&self.key_providers, self.provided_keys().map(|(_, at)| at)).map_err(|why| source.malformed(why))
     }
 
+    /// Takes a variable that is not a setting of the file as well.
     fn take_variable(&mut self, name: &str, value: &str, passwords: &mut PasswordVariables) -> Result<(), ConfigError> {
-        let wrong = |expected: &'static str| ConfigError::Variable { name: name.to_owned(), value: value.to_owned(), expected };
-        // An empty variable counts as not set: compose files and units unset a variable this way.
-        if value.is_empty() {
-            return Ok(());
-        }
         match name {
-            "ENSUE_LISTEN" => self.listen = value.parse().map_err(|_| wrong("an address like 127.0.0.1:3678"))?,
-            "ENSUE_URL" => self.url = Some(value.to_owned()),
-            "ENSUE_HOSTS" => self.hosts = split_list(value),
-            "ENSUE_LIMITS_SILENT_PER_ADDRESS" => {
-                self.silent_per_address = value.parse().ok().and_then(at_least_one).ok_or_else(|| wrong(AT_LEAST_ONE))?;
-            }
-            "ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS" => {
-                self.connections_per_address = value.parse().ok().and_then(at_least_one).ok_or_else(|| wrong(AT_LEAST_ONE))?;
-            }
-            "ENSUE_TRUSTED_PROXIES" => {
-                self.trusted_proxies = network::networks(&split_list(value)).map_err(|_| wrong(NETWORKS_FORM))?;
-            }
-            "ENSUE_PROXY_HEADER" => self.proxy_header = network::proxy_header(value).ok_or_else(|| wrong(PROXY_HEADER_FORM))?,
-            "ENSUE_CORS_ORIGINS" => {
-                self.cors_origins = network::origins(&split_list(value)).map_err(|_| wrong(ORIGINS_FORM))?;
-            }
-            "ENSUE_DATA" => self.data = PathBuf::from(value),
-            "ENSUE_DATABASE" => {
-                let database = value.parse().map_err(|why| ConfigError::Database { name: name.to_owned(), why });
-                self.database = Some(database?);
-            }
-            "ENSUE_OBJECTS" => {
-                let objects = value.parse().map_err(|why| ConfigError::Objects { name: name.to_owned(), why });
-                self.objects = Some(objects?);
-            }
-            "ENSUE_PACKS_DIR" => self.packs = PathBuf::from(value),
-            "ENSUE_WORKERS" => self.workers = Some(value.parse().map_err(|_| wrong("a whole number"))?),
-            "ENSUE_LEASE" => self.lease = lease(value).ok_or_else(|| wrong(LEASE_FORM))?,
-            "ENSUE_MIN_FREE" => self.min_free_bytes = value.parse().map_err(|_| wrong("a number of bytes"))?,
-            "ENSUE_MEMORY" => {
-                const EXPECTED: &str = "a number of bytes, at least 134217728 (128 MiB)";
-                self.memory_bytes = value.parse().ok().and_then(enough).ok_or_else(|| wrong(EXPECTED))?;
-            }
-            "ENSUE_RETENTION_EXECUTIONS" => {
-                self.retention.executions = Some(retention::age(value).ok_or_else(|| wrong(AGE_FORM))?);
-            }
-            "ENSUE_AUDIT_ADDRESS" => {
-                self.audit_address = RecordedAddress::ALL
-                    .into_iter()
-                    .find(|known| known.as_str() == value)
-                    .ok_or_else(|| wrong("full, truncated or none"))?;
-            }
-            "ENSUE_EGRESS_ALLOW" => self.egress_allow = split_list(value),
-            "ENSUE_TRACES_ENDPOINT" => {
-                self.traces.collector = Some(value.parse().map_err(|why| ConfigError::Collector { name: name.to_owned(), why })?)
-            }
-            "ENSUE_RATE_LIMITS_ANONYMOUS" => {
-                self.rates.anonymous = rates::anonymous(value).map_err(|_| wrong("a rate like 600/1m, or off"))?;
-            }
-            "ENSUE_RATE_LIMITS_READS" => self.rates.reads = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
-            "ENSUE_RATE_LIMITS_WRITES" => self.rates.writes = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
-            "ENSUE_RATE_LIMITS_HOOKS" => self.rates.hooks = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
-            _ if self.actions.take_variable(name, value, &wrong)? => {}
-            _ if self.tls.take_variable(name, value, &mut self.named_paths) => {}
             "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(self.named_paths.hide(value)),
             DATABASE_PASSWORD => passwords.value = Some(value.to_owned()),
             DATABASE_PASSWORD_FILE => passwords.file = Some(value.to_owned()),
@@ -902,9 +880,9 @@ fn enough(memory_bytes: u64) -> Option<u64> {
     (memory_bytes >= MEMORY_BYTES_MIN).then_some(memory_bytes)
 }
 
-/// Returns the items of a list in a variable.
-fn split_list(value: &str) -> Vec<String> {
-    value.split(',').map(|one| one.trim().to_owned()).collect()
+/// Returns the error of a variable that is not what it must be.
+fn invalid_variable(name: &str, value: &str, expected: &str) -> ConfigError {
+    ConfigError::Variable { name: name.to_owned(), why: format!("is `{value}`, but must be {expected}") }
 }
 
 /// The form of a limit for an address, for messages.
@@ -913,9 +891,6 @@ const AT_LEAST_ONE: &str = "a whole number of at least 1";
 fn at_least_one(most: u32) -> Option<usize> {
     usize::try_from(most).ok().filter(|most| *most > 0)
 }
-
-/// The form of a rate, for messages.
-const RATE_FORM: &str = "a rate like 600/1m";
 
 /// The form of a lease, for messages.
 const LEASE_FORM: &str = "a duration of at least one second, like 30s";

@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{
-    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Credential, DeviceDecision, Devices, Finding, FindingEnd, Issuers, Job,
-    JobKind, Node as AboutNode, NodeStatus, OnBehalf, PortError, Readiness, RedeemedCode, SensorLine, SensorStatus, SensorTest, Sensors,
-    TestedConnection, Testing, WaitingDevice,
+    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Credential, DeviceDecision, Devices, EffectiveSetting, Finding, FindingEnd,
+    Issuers, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, PortError, Readiness, RedeemedCode, SensorLine, SensorStatus,
+    SensorTest, Sensors, TestedConnection, Testing, WaitingDevice,
 };
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
@@ -269,6 +269,10 @@ impl AboutNode for SimulatedAbout {
 
     fn doctor(&self) -> Result<Vec<Finding>, PortError> {
         Err(SubmitError::Stopping.into())
+    }
+
+    fn settings(&self) -> Vec<EffectiveSetting> {
+        Vec::new()
     }
 
     fn begin_job(&self, _: JobKind, _: &OnBehalf) -> Result<Job, PortError> {

@@ -94,7 +94,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenActions {",
         "struct WrittenOutputs {",
         "struct WrittenArtifacts {",
-        "struct Egress {",
+        "struct WrittenEgress {",
         "struct WrittenLimits {",
         "struct WrittenWebhooks {",
         "struct WrittenTls {",
@@ -113,7 +113,10 @@ fn every_setting_is_in_the_reference() {
         "pub struct PackSettings {",
     ] {
         let body = source.split(name).nth(1).and_then(|rest| rest.split("\n}").next()).expect("node/src/config.rs has the struct");
-        let fields = body.lines().map(|line| line.trim().trim_start_matches("pub ")).filter(|line| !line.starts_with(['#', '/']));
+        let fields = body
+            .lines()
+            .map(|line| line.trim().trim_start_matches("pub ").trim_start_matches("pub(super) "))
+            .filter(|line| !line.starts_with(['#', '/']));
         settings.extend(fields.filter_map(|line| line.split_once(": ").map(|(name, _)| name.to_owned())));
     }
     let sources =

@@ -42,6 +42,7 @@ pub(super) const ALL: &[(&str, &str)] = &[
     ("sensors", "Sensors: the sources of events."),
     ("series", "Numbers of things over time."),
     ("sessions", "Logins that are in force."),
+    ("settings", "The settings of the node."),
     ("status", "The state of the node in numbers."),
     ("timers", "Timers of schedules."),
     ("tokens", "Tokens of callers."),

@@ -7,6 +7,7 @@ use ensue_engine::record::{CatalogRevision, Epoch, Head};
 use ensue_engine::time::{Timestamp, duration_text};
 use ensue_views::view_retention::RemovalCounts;
 use prometheus_client::registry::Registry;
+use serde_json::Value;
 
 use super::{Job, JobKind, OnBehalf, PortError};
 use crate::worker_queues::WorkerQueue;
@@ -23,6 +24,8 @@ pub trait Node: Send + Sync {
     fn register(&self, metrics: &mut Registry);
     /// Checks the machine, the data directory and the packs for anything wrong or unsafe. Blocking.
     fn doctor(&self) -> Result<Vec<Finding>, PortError>;
+    /// Returns the operator's settings, in the order of the reference. Quick.
+    fn settings(&self) -> Vec<EffectiveSetting>;
     /// Starts a background job, or returns the job of that kind that is already running. Blocking, but short.
     fn begin_job(&self, kind: JobKind, by: &OnBehalf) -> Result<Job, PortError>;
     /// Returns the queues in which executions wait for a worker, by name. Blocking, but short.
@@ -122,6 +125,32 @@ impl RetentionStatus {
             _ => duration_text(millis(age)),
         })
     }
+}
+
+/// A setting of the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffectiveSetting {
+    /// Its path in `ensue.yaml`, such as `limits.silent_per_address`.
+    pub name: String,
+    /// Its value as it was written, with secrets masked. That of a default is as the reference states it, or null.
+    pub value: Value,
+    /// What it was written in.
+    pub source: SettingSource,
+    /// The file with the line, the variable or the flag; `None` for a default.
+    pub place: Option<String>,
+}
+
+/// What a setting was written in. A later one overrides an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingSource {
+    /// Nothing: its value is the default.
+    Default,
+    /// The settings file.
+    File,
+    /// An environment variable.
+    Variable,
+    /// A flag of the command line.
+    Flag,
 }
 
 /// One check made by `doctor`.

@@ -16,14 +16,14 @@ use crate::call::{Call, Nothing};
 use crate::deliveries::now;
 use crate::metrics::MetricsFormat;
 use crate::operation::{Content, Header, Operation, Takes};
-use crate::permissions::{LogRead, MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
+use crate::permissions::{LogRead, MetricsRead, NodeRead, SettingsRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Ports, Readiness};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Reachable};
 use crate::route::Public;
 use crate::rows::read_row;
 use crate::settings::{Feature, PageServing, Settings};
-use crate::wire::node::{WireAlive, WireDoctor, WireJob, WireJobs, WirePublicStatus, WireReadiness, WireStatus};
+use crate::wire::node::{WireAlive, WireDoctor, WireJob, WireJobs, WirePublicStatus, WireReadiness, WireSettings, WireStatus};
 
 /// Describes an operation that starts a background job.
 pub(super) const fn job(id: &'static str, summary: &'static str) -> Operation {
@@ -59,6 +59,11 @@ pub(super) fn declare(routes: &mut Routes) {
         "/doctor",
         doctor,
         Operation::shows::<WireDoctor>("node_doctor", "Reports problems of the installation, and how to fix them"),
+    );
+    routes.get::<SettingsRead>(
+        "/settings",
+        settings,
+        Operation::shows::<WireSettings>("settings_list", "Returns the settings of the node, and where each was written"),
     );
     routes.get_outside::<MetricsRead>(
         "/metrics",
@@ -154,6 +159,11 @@ pub(super) async fn doctor(_: AllowedCaller<NodeRead>, call: Call) -> Outcome {
         Ok::<_, Problem>(findings)
     });
     respond::json(&WireDoctor::from(findings.await??))
+}
+
+/// Returns the settings, with secrets masked.
+pub(super) async fn settings(_: AllowedCaller<SettingsRead>, call: Call) -> Outcome {
+    respond::json(&WireSettings::from(call.api().ports.node.settings()))
 }
 
 /// Returns the node's metrics in Prometheus format.

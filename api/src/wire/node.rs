@@ -9,10 +9,12 @@ use ensue_engine::time::Timestamp;
 use ensue_views::Totals;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::attention::{Attention, COUNTED_MAX};
 use crate::ports::{
-    DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, NodeStatus, Readiness, RetentionStatus, StorageUsage,
+    DependencyState, EffectiveSetting, Finding, FindingVerdict, Job, JobKind, JobState, NodeStatus, Readiness, RetentionStatus,
+    SettingSource, StorageUsage,
 };
 use crate::settings::Feature;
 
@@ -261,6 +263,53 @@ impl From<Vec<Finding>> for WireDoctor {
             hint: finding.hint,
         });
         Self { verdict: worst.into(), findings: findings.collect() }
+    }
+}
+
+/// The settings of the operator.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct WireSettings {
+    items: Vec<WireSetting>,
+}
+
+/// A setting of the operator.
+#[derive(Serialize, JsonSchema)]
+struct WireSetting {
+    /// Its path in `ensue.yaml`, such as `limits.silent_per_address`.
+    name: String,
+    /// Its value as it was written, with secrets masked. That of a default is a text, as the reference states it, or null.
+    value: Value,
+    source: WireSettingSource,
+    /// The file with the line, the variable or the flag; null for a default.
+    place: Option<String>,
+}
+
+/// What a setting was written in. A later one overrides an earlier one.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum WireSettingSource {
+    /// Nothing: its value is the default.
+    Default,
+    /// `ensue.yaml`, or the file that `--config` names.
+    File,
+    /// An environment variable.
+    Variable,
+    /// A flag of `ensue serve`.
+    Flag,
+}
+
+impl From<Vec<EffectiveSetting>> for WireSettings {
+    fn from(settings: Vec<EffectiveSetting>) -> Self {
+        let items = settings.into_iter().map(|EffectiveSetting { name, value, source, place }| {
+            let source = match source {
+                SettingSource::Default => WireSettingSource::Default,
+                SettingSource::File => WireSettingSource::File,
+                SettingSource::Variable => WireSettingSource::Variable,
+                SettingSource::Flag => WireSettingSource::Flag,
+            };
+            WireSetting { name, value, source, place }
+        });
+        Self { items: items.collect() }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::output::GLOBAL_OPTIONS;
 
 /// Each group with its commands, in the order in which a newcomer needs them.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Start", &["demo", "init", "serve", "status", "doctor"]),
+    ("Start", &["demo", "init", "serve", "status", "doctor", "settings"]),
     ("Write packs", &["check", "lint", "pack", "eval", "cron", "schema", "packs", "actions", "triggers", "sensors", "rules"]),
     ("Run and answer", &["run", "events", "hooks", "executions", "inquiries", "replay"]),
     ("Look", &["why", "search", "explain", "enforcements", "timers", "queues", "locks", "log", "top"]),
@@ -69,9 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn short_help_has_at_most_77_lines_of_100_columns() {
+    fn short_help_has_at_most_78_lines_of_100_columns() {
         let help = command_line().render_help().to_string();
-        assert!(help.lines().count() <= 77, "{} lines", help.lines().count());
+        assert!(help.lines().count() <= 78, "{} lines", help.lines().count());
         let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 100).collect();
         assert_eq!(wide, Vec::<&str>::new());
         for only_long in ["First steps:", "Exit codes:"] {

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ensue_engine::explain::{Explain, Fault};
-use ensue_node::config::{BucketAddress, DatabaseAddress, PasswordFrom, Reread};
+use ensue_node::config::{BucketAddress, DatabaseAddress, PasswordFrom, Reread, WrittenValues};
 use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, NodeFailure, PacksNews, PageServing, Standby, StartError};
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Asking;
@@ -112,6 +113,7 @@ impl Serve {
         for warning in &config.otel_warnings {
             voice.warn(warning);
         }
+        self.note_flags(&mut config.written);
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.unwrap_or(config.data);
         if let Some(address) = self.database {
@@ -135,6 +137,28 @@ impl Serve {
         }
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
+    }
+}
+
+impl Serve {
+    /// Notes the flags that override settings.
+    fn note_flags(&self, written: &mut WrittenValues) {
+        let text = |path: &PathBuf| Value::from(path.display().to_string());
+        for (setting, flag, value) in [
+            ("listen", "--listen", self.listen.map(|address| address.to_string().into())),
+            ("data", "--data", self.data.as_ref().map(text)),
+            ("database", "--database", self.database.as_ref().map(|address| address.masked().into())),
+            ("objects", "--objects", self.objects.as_ref().map(|address| address.to_string().into())),
+            ("packs_dir", "--packs", self.packs.as_ref().map(text)),
+            ("tls.cert", "--tls-cert", self.tls_cert.as_ref().map(text)),
+            ("tls.key", "--tls-key", self.tls_key.as_ref().map(text)),
+            ("min_free", "--min-free", self.min_free.map(Value::from)),
+            ("page", "--no-page", self.no_page.then_some(Value::from(false))),
+        ] {
+            if let Some(value) = value {
+                written.note_flag(setting, flag, value);
+            }
+        }
     }
 }
 

@@ -99,6 +99,7 @@ permissions! {
     ConnectionsTest = "connections":"test";
     MetricsRead = "metrics":"read";
     NodeRead = "node":"read";
+    SettingsRead = "settings":"read";
 }
 
 impl Permission {
@@ -206,7 +207,7 @@ pub enum BuiltInRole {
     Operator,
     /// May work on packs and rules, send events, and run actions.
     Author,
-    /// May see everything except keys, tokens, identities, grants, the audit and what others use.
+    /// May see everything except keys, tokens, identities, grants, the audit, settings and what others use.
     Viewer,
     /// May see and answer the inquiries that it is asked.
     Approver,
@@ -227,7 +228,7 @@ const OF_ADMINS: &[Permission] = &[
     Permission::InquiriesLink,
 ];
 /// The resources that viewers do not see.
-const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants", "audit", "usage"];
+const HIDDEN_FROM_VIEWERS: &[&str] = &["keys", "tokens", "identities", "grants", "audit", "usage", "settings"];
 /// The resources that authors work on.
 const AUTHORED: &[&str] = &["packs", "actions", "triggers", "sensors", "rules", "hooks", "events", "executions", "replays", "backtests"];
 
@@ -325,6 +326,7 @@ mod tests {
             Permission::GrantsRead,
             Permission::AuditRead,
             Permission::UsageRead,
+            Permission::SettingsRead,
         ] {
             assert!(!author.may(hidden) && !viewer.may(hidden), "{hidden:?}");
         }

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::paths::NamedPaths;
+use super::source::SettingsSource;
 
 /// The default limit of processes and threads of a program.
 const PROCESSES: u64 = 1_000;
@@ -136,60 +137,36 @@ enum WrittenAtStop {
 }
 
 impl ActionSettings {
-    /// Applies the written settings. Returns an error if a path is invalid.
-    pub(super) fn take(&mut self, written: WrittenActions, from: &NamedPaths) -> Result<(), String> {
+    /// Applies what is written. Fails if a path or the user is invalid.
+    pub(super) fn take(&mut self, written: WrittenActions, source: SettingsSource<'_>, from: &NamedPaths) -> Result<(), ConfigError> {
         let WrittenActions { isolation, readable, writable, user, at_stop, memory, file_size, open_files, cpu_seconds, processes } =
             written;
-        let from_base = |setting: &str, paths: Vec<PathBuf>| {
-            absolute(paths.iter().map(|path| from.share(path)))
-                .map_err(|why| format!("`actions.{setting}` contains an invalid path: {why}"))
-        };
         self.isolation = isolation.unwrap_or(self.isolation);
-        self.readable = from_base("readable", readable)?;
-        self.writable = from_base("writable", writable)?;
+        for (setting, given, paths) in
+            [("actions.readable", readable, &mut self.readable), ("actions.writable", writable, &mut self.writable)]
+        {
+            if !given.is_empty() {
+                let invalid = |why| source.refuse(setting, &format!("contains an invalid path: {why}"));
+                *paths = absolute(given.iter().map(|path| from.share(path))).map_err(invalid)?;
+            }
+        }
         if let Some(user) = user {
-            self.user = user.parse().map_err(|expected| format!("`actions.user` is `{user}`, but must be {expected}"))?;
+            self.user = user.parse().map_err(|expected: &str| source.reject("actions.user", user, expected))?;
         }
         self.at_stop = match at_stop {
             Some(WrittenAtStop::GoOn) => AtStop::GoOn,
             Some(WrittenAtStop::End) => AtStop::End,
             None => self.at_stop,
         };
-        let processes = processes.or(self.limits.processes);
-        self.limits = ProgramLimits { memory_bytes: memory, file_bytes: file_size, open_files, cpu_seconds, processes };
+        let before = self.limits;
+        self.limits = ProgramLimits {
+            memory_bytes: memory.or(before.memory_bytes),
+            file_bytes: file_size.or(before.file_bytes),
+            open_files: open_files.or(before.open_files),
+            cpu_seconds: cpu_seconds.or(before.cpu_seconds),
+            processes: processes.or(before.processes),
+        };
         Ok(())
-    }
-
-    /// Applies a variable. Returns false if it is not one of these settings.
-    pub(super) fn take_variable(
-        &mut self,
-        name: &str,
-        value: &str,
-        wrong: &dyn Fn(&'static str) -> ConfigError,
-    ) -> Result<bool, ConfigError> {
-        let paths = || absolute(value.split(',').map(|path| PathBuf::from(path.trim()))).map_err(|_| wrong("paths separated by commas"));
-        match name {
-            "ENSUE_ACTIONS_ISOLATION" => {
-                self.isolation = match value {
-                    "auto" => IsolationMode::Auto,
-                    "none" => IsolationMode::None,
-                    "required" => IsolationMode::Required,
-                    _ => return Err(wrong("auto, none or required")),
-                }
-            }
-            "ENSUE_ACTIONS_AT_STOP" => {
-                self.at_stop = match value {
-                    "go_on" => AtStop::GoOn,
-                    "end" => AtStop::End,
-                    _ => return Err(wrong("go_on or end")),
-                }
-            }
-            "ENSUE_ACTIONS_READABLE" => self.readable = paths()?,
-            "ENSUE_ACTIONS_WRITABLE" => self.writable = paths()?,
-            "ENSUE_ACTIONS_USER" => self.user = value.parse().map_err(wrong)?,
-            _ => return Ok(false),
-        }
-        Ok(true)
     }
 }
 
@@ -201,6 +178,11 @@ fn absolute(paths: impl Iterator<Item = PathBuf>) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    fn take(settings: &mut ActionSettings, written: WrittenActions) -> Result<(), ConfigError> {
+        settings.take(written, SettingsSource::Variables, &NamedPaths::default())
+    }
 
     #[test]
     fn relative_paths_are_resolved_where_they_were_configured() {
@@ -208,12 +190,11 @@ mod tests {
         let mut settings = ActionSettings::default();
         let written = WrittenActions { readable: vec!["www".into(), "/srv".into()], writable: vec!["./out".into()], ..Default::default() };
         // The folder of a configuration file whose path has no folder.
-        settings.take(written, &NamedPaths::default()).unwrap();
+        take(&mut settings, written).unwrap();
         assert_eq!((settings.readable, settings.writable), (vec![here.join("www"), "/srv".into()], vec![here.join("out")]));
-        let mut settings = ActionSettings::default();
-        let wrong = |expected| ConfigError::Variable { name: String::new(), value: String::new(), expected };
-        assert!(settings.take_variable("ENSUE_ACTIONS_READABLE", "www, /srv", &wrong).unwrap());
-        assert!(settings.take_variable("ENSUE_ACTIONS_WRITABLE", "out", &wrong).unwrap());
+        let variables = [("ENSUE_ACTIONS_READABLE", "www, /srv"), ("ENSUE_ACTIONS_WRITABLE", "out")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let settings = Config::read(None, variables.into_iter()).unwrap().actions;
         assert_eq!((settings.readable, settings.writable), (vec![here.join("www"), "/srv".into()], vec![here.join("out")]));
     }
 
@@ -229,15 +210,16 @@ mod tests {
             assert!(read(text).is_err(), "{text}");
         }
         let written = WrittenActions { user: Some("9-8".into()), ..Default::default() };
-        let why = ActionSettings::default().take(written, &NamedPaths::default()).unwrap_err();
-        assert!(why.starts_with("`actions.user` is `9-8`, but must be root, "), "{why}");
+        let why = take(&mut ActionSettings::default(), written).unwrap_err().to_string();
+        assert!(why.starts_with("ENSUE_ACTIONS_USER is `9-8`, but must be root, "), "{why}");
     }
 
     #[test]
     fn invalid_path_is_rejected() {
-        let wrong = |expected| ConfigError::Variable { name: String::new(), value: String::new(), expected };
-        assert!(ActionSettings::default().take_variable("ENSUE_ACTIONS_READABLE", "/srv,,", &wrong).is_err());
+        let variable = [("ENSUE_ACTIONS_READABLE".to_owned(), "/srv,,".to_owned())];
+        let why = Config::read(None, variable.into_iter()).unwrap_err().to_string();
+        assert!(why.starts_with("ENSUE_ACTIONS_READABLE contains an invalid path: "), "{why}");
         let written = WrittenActions { writable: vec!["".into()], ..Default::default() };
-        assert!(ActionSettings::default().take(written, &NamedPaths::default()).is_err());
+        assert!(take(&mut ActionSettings::default(), written).is_err());
     }
 }

@@ -14,7 +14,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use thiserror::Error;
 
-use super::setting::Setting;
+use super::setting::{FromVariable, Setting};
+use super::written_values::mask_address;
 
 /// The variable with the password of the database.
 pub const DATABASE_PASSWORD: &str = "ENSUE_DATABASE_PASSWORD";
@@ -60,6 +61,11 @@ impl DatabaseAddress {
     /// Returns the whole address.
     pub(crate) fn reveal(&self) -> &str {
         &self.address
+    }
+
+    /// Returns the address without its password, for people.
+    pub fn masked(&self) -> String {
+        mask_address(&self.address)
     }
 
     /// Adds a password that was written apart from the address.
@@ -163,6 +169,12 @@ struct WrittenFields {
 
 impl Setting for WrittenDatabase {
     const KIND: Kind = Kind::TextOrFields(Form::Any, WrittenFields::SHAPE);
+}
+
+impl FromVariable for WrittenDatabase {
+    fn from_variable(text: &str) -> Result<Self, String> {
+        Ok(Self { url: text.to_owned(), password: None })
+    }
 }
 
 impl<'de> Deserialize<'de> for WrittenDatabase {

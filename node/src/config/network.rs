@@ -20,14 +20,7 @@ pub(super) const ORIGINS_FORM: &str = "origins like https://app.example.test, wi
 pub(super) struct WrittenCors {
     /// The origins of those pages: `https://app.example.test`, without a path.
     #[setting(variable = "ENSUE_CORS_ORIGINS")]
-    origins: Vec<String>,
-}
-
-impl WrittenCors {
-    /// Parses the origins. Fails with the invalid one.
-    pub(super) fn read(&self) -> Result<Vec<Origin>, String> {
-        origins(&self.origins)
-    }
+    pub(super) origins: Vec<String>,
 }
 
 /// Parses networks; a single address is a network of its own. Fails with the invalid one: a network of all addresses would let

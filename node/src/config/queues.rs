@@ -50,9 +50,6 @@ struct WrittenRate {
 /// Reads the queues, and the number of workers of the default queue if it is set. The error names the invalid queue.
 pub(super) fn read(written: BTreeMap<WorkerQueueName, WrittenQueue>, workers: Option<u32>) -> Result<(Option<u32>, QueueSettings), String> {
     let (mut of_default, mut settings) = (workers, QueueSettings::default());
-    if workers == Some(0) {
-        return Err("`workers` is 0, so nothing in the queue `default` would ever start; write at least 1".to_owned());
-    }
     if written.len() > QUEUES_MAX {
         return Err(format!("`queues` has {} queues; the limit is {QUEUES_MAX}", written.len()));
     }
@@ -119,6 +116,12 @@ mod tests {
     }
 
     #[test]
+    fn variable_without_workers_is_an_error_as_in_the_file() {
+        let error = read("", &[("ENSUE_WORKERS", "0")]).unwrap_err().to_string();
+        assert_eq!(error, "ENSUE_WORKERS is 0, but must be a whole number of at least 1");
+    }
+
+    #[test]
     fn invalid_queue_is_an_error_with_the_reason() {
         for (text, told) in [
             (
@@ -126,7 +129,7 @@ mod tests {
                 "`workers` and `queues.default.workers` set the same value: write only one of them",
             ),
             ("queues: { heavy: { workers: 0 } }", "`queues.heavy.workers` is 0, so nothing in it would ever start; write at least 1"),
-            ("workers: 0", "`workers` is 0, so nothing in the queue `default` would ever start; write at least 1"),
+            ("workers: 0", "`workers` is 0, but must be a whole number of at least 1"),
             ("queues: { default: { workers: 0 } }", "`queues.default.workers` is 0, so nothing in it would ever start; write at least 1"),
             ("queues: { heavy: {} }", "`queues.heavy` has no `workers`: write how many of its attempts run at once"),
             (

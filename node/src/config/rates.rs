@@ -1,10 +1,11 @@
 //! How many requests a caller may send in a period. Without this setting, requests are not counted.
 
-use std::str::FromStr as _;
-
-use ensue_api::{Rate, RateInvalid, Rates};
+use ensue_api::{RateInvalid, Rates};
 use ensue_derive::Settings;
 use serde::Deserialize;
+
+use super::ConfigError;
+use super::source::SettingsSource;
 
 /// The rate of requests without a valid token, for each address.
 const ANONYMOUS: &str = "600/1m";
@@ -14,11 +15,6 @@ const OFF: &str = "off";
 /// Returns the rates of a node whose operator sets none.
 pub(super) fn by_default() -> Rates {
     Rates { anonymous: Some(ANONYMOUS.parse().expect("it is a rate")), ..Rates::default() }
-}
-
-/// Parses the rate of requests without a valid token, or `off`.
-pub(super) fn anonymous(text: &str) -> Result<Option<Rate>, RateInvalid> {
-    if text == OFF { Ok(None) } else { Rate::from_str(text).map(Some) }
 }
 
 /// The `rate_limits` section as written in the file.
@@ -40,19 +36,22 @@ pub(super) struct WrittenRates {
 }
 
 impl WrittenRates {
-    /// Parses the rates; those that are missing are the defaults. The error names the invalid one.
-    pub(super) fn read(self) -> Result<Rates, String> {
-        let rate = |name: &str, text: Option<String>| -> Result<Option<Rate>, String> {
-            let Some(text) = text else { return Ok(None) };
-            let rate = text.parse().map_err(|why: RateInvalid| format!("`rate_limits.{name}` is `{text}`, but must be {why}"))?;
-            Ok(Some(rate))
-        };
-        let anonymous = match self.anonymous.as_deref() {
-            Some(OFF) => None,
-            None => by_default().anonymous,
-            Some(_) => rate("anonymous", self.anonymous)?,
-        };
-        Ok(Rates { reads: rate("reads", self.reads)?, writes: rate("writes", self.writes)?, hooks: rate("hooks", self.hooks)?, anonymous })
+    /// Applies the rates that are written. The error names the invalid one.
+    pub(super) fn over(self, rates: &mut Rates, source: SettingsSource<'_>) -> Result<(), ConfigError> {
+        if self.anonymous.as_deref() == Some(OFF) {
+            rates.anonymous = None;
+        }
+        for (setting, given, rate) in [
+            ("rate_limits.reads", self.reads, &mut rates.reads),
+            ("rate_limits.writes", self.writes, &mut rates.writes),
+            ("rate_limits.hooks", self.hooks, &mut rates.hooks),
+            ("rate_limits.anonymous", self.anonymous.filter(|text| text != OFF), &mut rates.anonymous),
+        ] {
+            if let Some(text) = given {
+                *rate = Some(text.parse().map_err(|why: RateInvalid| source.reject(setting, text, &why.to_string()))?);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -93,7 +92,10 @@ mod tests {
     #[test]
     fn invalid_rate_is_an_error_that_describes_a_valid_one() {
         let error = variable("ENSUE_RATE_LIMITS_HOOKS", "many").unwrap_err();
-        assert_eq!(error.to_string(), "ENSUE_RATE_LIMITS_HOOKS is `many`, but must be a rate like 600/1m");
+        assert_eq!(
+            error.to_string(),
+            "ENSUE_RATE_LIMITS_HOOKS is `many`, but must be from 1 to 1000000 requests in a period of whole seconds, at most a day: `600/1m`"
+        );
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("ensue.yaml");
         std::fs::write(&file, "rate_limits: { writes: 0/1m }").unwrap();

@@ -7,8 +7,11 @@ use ensue_engine::time::parse_age;
 use ensue_views::ViewRetention;
 use serde::Deserialize;
 
+use super::ConfigError;
+use super::source::SettingsSource;
+
 /// The form of an age, for messages.
-pub(super) const AGE_FORM: &str = "an age of at least one second, like 90d or 12h";
+const AGE_FORM: &str = "an age of at least one second, like 90d or 12h";
 
 /// The minimum age.
 const AGE_MIN: Duration = Duration::from_secs(1);
@@ -24,9 +27,9 @@ pub(super) struct WrittenRetention {
 
 impl WrittenRetention {
     /// Applies it to the current settings. The error names the invalid age.
-    pub(super) fn over(self, retention: &mut ViewRetention) -> Result<(), String> {
+    pub(super) fn over(self, retention: &mut ViewRetention, source: SettingsSource<'_>) -> Result<(), ConfigError> {
         if let Some(text) = self.executions {
-            let age = age(&text).ok_or_else(|| format!("`retention.executions` is `{text}`, but must be {AGE_FORM}"))?;
+            let age = age(&text).ok_or_else(|| source.reject("retention.executions", text, AGE_FORM))?;
             retention.executions = Some(age);
         }
         Ok(())
@@ -34,7 +37,7 @@ impl WrittenRetention {
 }
 
 /// Parses `90d`, or another duration in the form that packs use.
-pub(super) fn age(text: &str) -> Option<Duration> {
+fn age(text: &str) -> Option<Duration> {
     parse_age(text).filter(|age| *age >= AGE_MIN)
 }
 

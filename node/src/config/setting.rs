@@ -1,5 +1,5 @@
-//! What a type of `ensue.yaml` may be. `#[derive(Settings)]` implements it, so that each setting is declared once: as a field of
-//! what `serde` reads.
+//! What a type of `ensue.yaml` may be, and how variables set it. `#[derive(Settings)]` implements it, so that each setting is
+//! declared once: as a field of what `serde` reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,6 +9,9 @@ use ensue_engine::names::{ConnectionName, GroupName, KeyRef, LabelName, PackName
 use ensue_executor::programs::IsolationMode;
 use ensue_packs::json_schema;
 use ensue_packs::shape::{Form, Kind, Shape};
+use serde::de::value::{Error as WordError, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use serde_saphyr::Spanned;
 
@@ -35,11 +38,26 @@ pub(super) trait Setting {
     const SHAPE: &'static Shape = &Shape { what: "", fields: &[], later: &[], between: &[] };
     /// The settings in the value.
     const DECLARED: &'static [DeclaredSetting] = &[];
+
+    /// Sets the setting of a variable, if it is one of those in the value. The error says what the variable must be.
+    fn set_variable(&mut self, _variable: &str, _text: &str) -> Option<Result<(), String>> {
+        None
+    }
+}
+
+/// A value that a variable can set.
+pub(super) trait FromVariable: Sized {
+    /// Reads the text of a variable. The error says what it must be.
+    fn from_variable(text: &str) -> Result<Self, String>;
 }
 
 /// A setting, and those in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeclaredSetting {
+    /// The name of its field.
+    pub(super) name: &'static str,
+    /// What it is, for people.
+    pub(super) about: &'static str,
     /// The environment variable that overrides the file.
     pub(super) variable: Option<&'static str>,
     /// The settings in it.
@@ -49,6 +67,63 @@ pub(super) struct DeclaredSetting {
 /// Returns the variables of settings.
 pub(super) fn variables(of: &'static [DeclaredSetting]) -> Vec<&'static str> {
     of.iter().flat_map(|setting| setting.variable.into_iter().chain(variables(setting.parts))).collect()
+}
+
+/// Returns true if a variable is that of one of the settings.
+pub(super) fn has_variable(of: &'static [DeclaredSetting], variable: &str) -> bool {
+    of.iter().any(|setting| setting.variable == Some(variable) || has_variable(setting.parts, variable))
+}
+
+/// Returns the variable of the setting at a path such as `limits.silent_per_address`, if it has one.
+pub(super) fn variable_of(of: &'static [DeclaredSetting], path: &str) -> Option<&'static str> {
+    let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+    let setting = of.iter().find(|setting| setting.name == name)?;
+    if rest.is_empty() { setting.variable } else { variable_of(setting.parts, rest) }
+}
+
+/// Reads a field that the file must have, although it is an `Option`.
+pub(super) fn required<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// Reads one of the words of an enum. The error lists them.
+pub(super) fn word<T: DeserializeOwned>(words: &[&str], text: &str) -> Result<T, String> {
+    let word: StrDeserializer<'_, WordError> = text.into_deserializer();
+    T::deserialize(word).map_err(|_| match words {
+        [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => words.concat(),
+    })
+}
+
+impl<T: FromVariable> FromVariable for Option<T> {
+    fn from_variable(text: &str) -> Result<Self, String> {
+        T::from_variable(text).map(Some)
+    }
+}
+
+/// The items of a list are separated by commas.
+impl<T: FromVariable> FromVariable for Vec<T> {
+    fn from_variable(text: &str) -> Result<Self, String> {
+        text.split(',').map(|item| T::from_variable(item.trim())).collect()
+    }
+}
+
+impl FromVariable for String {
+    fn from_variable(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+impl FromVariable for PathBuf {
+    fn from_variable(text: &str) -> Result<Self, String> {
+        Ok(text.into())
+    }
+}
+
+impl FromVariable for SocketAddr {
+    fn from_variable(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "an address like 127.0.0.1:3678".to_owned())
+    }
 }
 
 /// A mapping without fields.
@@ -116,7 +191,17 @@ texts! {
 
 /// Implements `Setting` for whole numbers.
 macro_rules! numbers {
-    ($($name:ty: $to:expr;)*) => {$(impl Setting for $name { const KIND: Kind = Kind::Integer { from: 0, to: $to }; })*};
+    ($($name:ty: $to:expr;)*) => {$(
+        impl Setting for $name {
+            const KIND: Kind = Kind::Integer { from: 0, to: $to };
+        }
+
+        impl FromVariable for $name {
+            fn from_variable(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| "a whole number".to_owned())
+            }
+        }
+    )*};
 }
 
 numbers! {
@@ -126,12 +211,24 @@ numbers! {
     usize: i64::MAX;
 }
 
-impl Setting for IsolationMode {
-    const KIND: Kind = Kind::Choice(&["auto", "none", "required"]);
+/// Implements `Setting` for enums of other crates, by the names of their variants.
+macro_rules! choices {
+    ($($name:ty: $words:expr;)*) => {$(
+        impl Setting for $name {
+            const KIND: Kind = Kind::Choice($words);
+        }
+
+        impl FromVariable for $name {
+            fn from_variable(text: &str) -> Result<Self, String> {
+                word($words, text)
+            }
+        }
+    )*};
 }
 
-impl Setting for RecordedAddress {
-    const KIND: Kind = Kind::Choice(&["full", "truncated", "none"]);
+choices! {
+    IsolationMode: &["auto", "none", "required"];
+    RecordedAddress: &["full", "truncated", "none"];
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use ensue_derive::Settings;
 use serde::Deserialize;
 
 use super::paths::NamedPaths;
+use super::setting::required;
 
 /// The files for TLS, as the operator sets them. Without a certificate and a key, the node serves plain HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,15 +20,17 @@ pub struct TlsSettings {
 }
 
 /// The `tls` section as written in the file.
-#[derive(Debug, Deserialize, Settings)]
+#[derive(Debug, Default, Deserialize, Settings)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WrittenTls {
     /// The file of the certificate and its intermediate certificates, in the PEM format.
-    #[setting(variable = "ENSUE_TLS_CERT")]
-    cert: PathBuf,
+    #[setting(variable = "ENSUE_TLS_CERT", required)]
+    #[serde(deserialize_with = "required")]
+    cert: Option<PathBuf>,
     /// The file of the certificate's private key, in the PEM format and without a password.
-    #[setting(variable = "ENSUE_TLS_KEY")]
-    key: PathBuf,
+    #[setting(variable = "ENSUE_TLS_KEY", required)]
+    #[serde(deserialize_with = "required")]
+    key: Option<PathBuf>,
     /// The file of authorities, in the PEM format. Every caller must have a certificate of one of them. Default: callers need
     /// none.
     #[setting(variable = "ENSUE_TLS_CLIENT_CA")]
@@ -35,11 +38,18 @@ pub(super) struct WrittenTls {
 }
 
 impl WrittenTls {
-    /// Returns the settings. The certificate is hidden like its key, because the same file may have both.
-    pub(super) fn read(self, paths: &mut NamedPaths) -> TlsSettings {
+    /// Applies the files that are written. The certificate is hidden like its key, because the same file may have both.
+    pub(super) fn over(self, settings: &mut TlsSettings, paths: &mut NamedPaths) {
         let Self { cert, key, client_ca } = self;
-        let client_ca = client_ca.map(|path| paths.share(path));
-        TlsSettings { cert: Some(paths.hide(cert)), key: Some(paths.hide(key)), client_ca }
+        if let Some(cert) = cert {
+            settings.cert = Some(paths.hide(cert));
+        }
+        if let Some(key) = key {
+            settings.key = Some(paths.hide(key));
+        }
+        if let Some(client_ca) = client_ca {
+            settings.client_ca = Some(paths.share(client_ca));
+        }
     }
 }
 
@@ -47,17 +57,6 @@ impl TlsSettings {
     /// Returns true if TLS is to be served.
     pub fn is_set(&self) -> bool {
         self != &Self::default()
-    }
-
-    /// Takes a variable, and returns whether it is one of these settings.
-    pub(super) fn take_variable(&mut self, name: &str, value: &str, paths: &mut NamedPaths) -> bool {
-        match name {
-            "ENSUE_TLS_CERT" => self.cert = Some(paths.hide(value)),
-            "ENSUE_TLS_KEY" => self.key = Some(paths.hide(value)),
-            "ENSUE_TLS_CLIENT_CA" => self.client_ca = Some(paths.share(value)),
-            _ => return false,
-        }
-        true
     }
 }
 

@@ -174,6 +174,7 @@ fn about(
         master_key: stores.master_key(handle),
         outside: leading.outside.clone(),
         kept: working.kept.clone(),
+        settings: config.written.clone(),
         database: config.database.clone(),
         memory: Memory::new(config.memory_bytes, around.queues.of(QueueName::RequestBytes).clone()),
         views_at: views.at.clone(),

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use ensue_api::ports::{
     Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedLoginLink, AskedToken, BacktestResult, Backtests, BegunDevice,
     BreakerState, CodeNotFound, ConfirmedTopic, ConnectionError, ConnectionStatus, Connections, Credential, Dependency, DependencyState,
-    DeviceDecision, Devices, EventMaker, FileText, Finding, FindingEnd, FindingVerdict, FollowingViews, GivenEvent, Holder, HookOutcome,
-    HookRefusal, InstalledCatalogs, Issuers, Job, JobKind, JobState, KeyWriter, LogAccess, Login, LoginFrom, LoginOf, MadeToken,
-    MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, PasswordAttempt, Passwords,
-    Patience, People, PortError, Progress, Readiness, RedeemedCode, Refusals, RefusedAttempt, ReplayResult, Replays, RepresentedIdentity,
-    RetentionStatus, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors,
-    SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, ShownDelivery, SourceEnd, StorageUsage, TestEnd, TestedBody,
-    TestedConnection, TestedEvent, TestedMessage, TestedOutcome, Testing, ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice,
-    Webhooks,
+    DeviceDecision, Devices, EffectiveSetting, EventMaker, FileText, Finding, FindingEnd, FindingVerdict, FollowingViews, GivenEvent,
+    Holder, HookOutcome, HookRefusal, InstalledCatalogs, Issuers, Job, JobKind, JobState, KeyWriter, LogAccess, Login, LoginFrom, LoginOf,
+    MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, PasswordAttempt,
+    Passwords, Patience, People, PortError, Progress, Readiness, RedeemedCode, Refusals, RefusedAttempt, ReplayResult, Replays,
+    RepresentedIdentity, RetentionStatus, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, SensorTest,
+    SensorTested, Sensors, SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, SettingSource, ShownDelivery, SourceEnd,
+    StorageUsage, TestEnd, TestedBody, TestedConnection, TestedEvent, TestedMessage, TestedOutcome, Testing, ToBacktest, ToReplay, ToSign,
+    Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -799,6 +799,11 @@ impl Node for TestNode {
         assert!(!self.script().doctor_panics, "a secret detail of the node");
         let hint = Some("ensue keys set demo.secret".into());
         Ok(vec![Finding { check: "hooks".into(), verdict: FindingVerdict::Warning, message: "demo.door takes from anybody".into(), hint }])
+    }
+
+    fn settings(&self) -> Vec<EffectiveSetting> {
+        let place = Some("/etc/ensue.yaml:3".to_owned());
+        vec![EffectiveSetting { name: "workers".to_owned(), value: 8.into(), source: SettingSource::File, place }]
     }
 
     fn begin_job(&self, kind: JobKind, _: &OnBehalf) -> Result<Job, PortError> {
