@@ -29,7 +29,8 @@ pub fn is_charset(label: &str) -> bool {
     Encoding::for_label_no_replacement(label.as_bytes()).is_some()
 }
 
-/// Returns true if the line breaks of ASCII end lines in a charset of this name, as in all but UTF-16.
+/// Returns true if each byte of ASCII is its character in a charset of this name, so that line breaks can be found: not in
+/// UTF-16 and ISO-2022-JP.
 pub fn is_charset_of_lines(label: &str) -> bool {
     Encoding::for_label_no_replacement(label.as_bytes()).is_some_and(Encoding::is_ascii_compatible)
 }
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!(read(b"\xef\xbb\xbfa", Invalid::Reject).unwrap(), &b"\xef\xbb\xbfa"[..]);
         let latin = decode_line(&Bytes::from_static(b"\xff\xfe"), Some("iso-8859-1"), Invalid::Reject);
         assert_eq!(latin.unwrap(), "\u{ff}\u{fe}".as_bytes());
-        assert!(is_charset_of_lines("Shift_JIS") && !is_charset_of_lines("utf-16le") && !is_charset_of_lines("ebcdic"));
+        assert!(is_charset_of_lines("Shift_JIS") && !is_charset_of_lines("utf-16le") && !is_charset_of_lines("iso-2022-jp"));
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) fn source(
         && is_in_lines(pulled)
         && !ensue_content::is_charset_of_lines(charset)
     {
-        let message = format!("lines cannot be in `{charset}`: their ends could not be found");
+        let message = format!("lines cannot be in `{charset}`: a byte of ASCII may be a part of another character there");
         report.error(Code::InvalidValue, file, at.clone(), message).hint("have the source write UTF-8, or read the file as a whole");
         return None;
     }
