@@ -67,7 +67,7 @@ async fn pages_of_listed_origins_may_use_the_api() {
     }
     assert_eq!(node.stop(), Some(0));
     let said = NodeFolder::new().with_variable("ENSUE_CORS_ORIGINS", "*").try_start().err().unwrap();
-    assert!(said.contains("ENSUE_CORS_ORIGINS is `*`, but must be origins like https://app.example.test"), "{said}");
+    assert!(said.contains("ENSUE_CORS_ORIGINS has `*`, but must be origins like https://app.example.test"), "{said}");
 }
 
 /// Returns an address of this machine that is not a loopback address.

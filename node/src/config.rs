@@ -771,7 +771,8 @@ impl Config {
             (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
             self.declared_rights = rights.declared;
         }
-        if written.workers == Some(0) {
+        // By the variable, `ensue bench` starts nodes that run nothing.
+        if written.workers == Some(0) && matches!(source, SettingsSource::File(_)) {
             return Err(source.reject("workers", 0, AT_LEAST_ONE));
         }
         let (workers, queues) = queues::read(written.queues, written.workers).map_err(|why| source.malformed(why))?;

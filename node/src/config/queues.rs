@@ -116,9 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn variable_without_workers_is_an_error_as_in_the_file() {
-        let error = read("", &[("ENSUE_WORKERS", "0")]).unwrap_err().to_string();
-        assert_eq!(error, "ENSUE_WORKERS is 0, but must be a whole number of at least 1");
+    fn variable_starts_a_node_without_workers() {
+        assert_eq!(read("", &[("ENSUE_WORKERS", "0")]).unwrap().workers, Some(0));
     }
 
     #[test]
