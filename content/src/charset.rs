@@ -29,9 +29,9 @@ pub fn is_charset(label: &str) -> bool {
     Encoding::for_label_no_replacement(label.as_bytes()).is_some()
 }
 
-/// Returns true if each byte of ASCII is its character in a charset of this name, so that line breaks can be found: not in
-/// UTF-16 and ISO-2022-JP.
-pub fn is_charset_of_lines(label: &str) -> bool {
+/// Returns true if a charset of this name is compatible with ASCII, so that line breaks can be found before bytes are decoded.
+/// UTF-16 and ISO-2022-JP are not.
+pub fn is_ascii_compatible(label: &str) -> bool {
     Encoding::for_label_no_replacement(label.as_bytes()).is_some_and(Encoding::is_ascii_compatible)
 }
 
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(read(b"\xef\xbb\xbfa", Invalid::Reject).unwrap(), &b"\xef\xbb\xbfa"[..]);
         let latin = decode_line(&Bytes::from_static(b"\xff\xfe"), Some("iso-8859-1"), Invalid::Reject);
         assert_eq!(latin.unwrap(), "\u{ff}\u{fe}".as_bytes());
-        assert!(is_charset_of_lines("Shift_JIS") && !is_charset_of_lines("utf-16le") && !is_charset_of_lines("iso-2022-jp"));
+        assert!(is_ascii_compatible("Shift_JIS") && !is_ascii_compatible("utf-16le") && !is_ascii_compatible("iso-2022-jp"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod content_type;
 mod json;
 
 pub use charset::{
-    DecodeError, charset_in_document, decode, decode_line, decode_part, decode_text, has_byte_order_mark, is_charset, is_charset_of_lines,
+    DecodeError, charset_in_document, decode, decode_line, decode_part, decode_text, has_byte_order_mark, is_ascii_compatible, is_charset,
 };
 pub use compression::{CODINGS, DecompressError, Limit, decompress};
 pub use content_type::{ContentType, parameters};

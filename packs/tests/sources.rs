@@ -137,7 +137,7 @@ fn author_names_the_charset_of_messages() {
     assert_eq!(of("utf-16le", whole).as_deref(), Some("utf-16le"));
     for lines in [tail, "process: { command: [watch] }"] {
         let reported = findings_of(&[with("utf-16le", lines)]);
-        assert!(reported.contains("lines cannot be in `utf-16le`: a byte of ASCII may be"), "{reported}");
+        assert!(reported.contains("lines cannot be read in `utf-16le`, which is not compatible with ASCII"), "{reported}");
     }
     assert!(findings_of(&[with("ebcdic", tail)]).contains("the charset `ebcdic` is not known"));
 }

@@ -52,10 +52,12 @@ pub(super) fn source(
     }
     if let (Some(at), Some(charset)) = (&reading.decode_at, &reading.text_decoding.charset)
         && is_in_lines(pulled)
-        && !ensue_content::is_charset_of_lines(charset)
+        && !ensue_content::is_ascii_compatible(charset)
     {
-        let message = format!("lines cannot be in `{charset}`: a byte of ASCII may be a part of another character there");
-        report.error(Code::InvalidValue, file, at.clone(), message).hint("have the source write UTF-8, or read the file as a whole");
+        let message = format!("lines cannot be read in `{charset}`, which is not compatible with ASCII");
+        report
+            .error(Code::InvalidValue, file, at.clone(), message)
+            .hint("write UTF-8 at the source, or read the whole file with `read: text`");
         return None;
     }
     let decode = decode(pulled, reading);

@@ -43,7 +43,7 @@ const BEYOND_A_SCHEMA: [(&str, &str); 53] = [
     ("`leeway` is longer than", "how long a duration is, is inside of a text"),
     ("`mtls` needs `names` or `fingerprints`", "that one of two fields is there, or both, is said in no other mapping"),
     ("the charset `", "which charsets there are is not the form of a name"),
-    ("lines cannot be in `", "which charsets have the line breaks of ASCII is not the form of a name"),
+    ("lines cannot be read in `", "a schema does not know which charsets are compatible with ASCII"),
     ("`charset` and `invalid` have no effect with `parse: ", "that one of two fields is there is said in no other mapping"),
     ("is not a network", "what a network is, is inside of a text"),
     ("is not a rate", "what a rate is, is inside of a text"),

@@ -247,7 +247,7 @@ impl AnswerHead<'_> {
             UnreadableBody::TooLarge(_) => (FailureKind::OutputLimit, ""),
             UnreadableBody::NotText(_) => (
                 FailureKind::AnswerUnreadable,
-                "; name its charset with `charset`, write `invalid: replace`, or, for its bytes, `parse: base64` or `parse: artifact`",
+                "; name its charset with `charset`, or write `invalid: replace`, `parse: base64` or `parse: artifact`",
             ),
             UnreadableBody::NotJson(_) => (
                 FailureKind::AnswerUnreadable,
