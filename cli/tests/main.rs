@@ -78,6 +78,7 @@ mod sdk;
 mod secrets;
 mod sensors;
 mod sessions;
+mod settings;
 #[path = "../../tests/support/smtp.rs"]
 mod smtp;
 mod sources;

@@ -96,12 +96,6 @@ async fn full_queue_does_not_block_others_and_keeps_its_entries_over_a_kill() {
     assert!(shown.stdout.contains("waits for a worker of the queue heavy"), "{}{}", shown.stdout, shown.stderr);
     let doctor = ensue(&place, &node, &["doctor"]);
     assert!(doctor.stdout.contains("1 executions wait in the queue `nowhere`"), "{}{}", doctor.stdout, doctor.stderr);
-    let settings = ensue(&place, &node, &["settings", "--changed"]).stdout;
-    let place_of = |setting: &str| {
-        let line = settings.lines().find(|line| line.split('\t').next() == Some(setting));
-        line.and_then(|line| line.rsplit('\t').next()).unwrap_or_else(|| panic!("{setting} is not in\n{settings}"))
-    };
-    assert_eq!([place_of("queues"), place_of("data"), place_of("listen")], ["ensue.yaml:2", "--data", "--listen"]);
     let metrics = node.client().request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     for line in
         ["ensue_worker_queue_waiting{queue=\"heavy\"} 2", "ensue_worker_queue_busy{queue=\"heavy\"} 1", "ensue_executions_unworked 1"]

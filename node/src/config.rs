@@ -7,6 +7,7 @@ mod connections;
 mod database;
 mod declared_rights;
 mod key_providers;
+mod layer;
 mod login;
 mod login_shapes;
 mod network;
@@ -17,7 +18,6 @@ mod rates;
 mod retention;
 mod rights;
 mod setting;
-mod source;
 mod tls;
 mod tool_files;
 mod variables;
@@ -53,6 +53,7 @@ pub use database::{DATABASE_PASSWORD, DATABASE_PASSWORD_FILE, DatabaseAddress, D
 use database::{WrittenDatabase, WrittenPassword};
 pub use declared_rights::{DeclaredGrant, DeclaredRights, DeclaredSubject};
 pub use ensue_objects::{BucketAddress, BucketAddressError};
+use layer::SettingsLayer;
 use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 pub use paths::NamedPaths;
@@ -62,7 +63,6 @@ use retention::WrittenRetention;
 pub use rights::AcceptedPermissions;
 use rights::{WrittenRights, WrittenTier};
 use setting::{Setting as _, required};
-use source::SettingsSource;
 use tls::WrittenTls;
 pub use tool_files::ToolFiles;
 
@@ -434,11 +434,11 @@ struct WrittenWebhooks {
 
 impl WrittenWebhooks {
     /// Applies it to the current setting. The error names the number.
-    fn over(self, bytes_max: &mut usize, source: SettingsSource<'_>) -> Result<(), ConfigError> {
+    fn over(self, bytes_max: &mut usize, layer: SettingsLayer<'_>) -> Result<(), ConfigError> {
         let Some(given) = self.body_max else { return Ok(()) };
         let expected = format!("a number of bytes from 1 to {DELIVERY_BYTES_MAX} (32 MiB)");
         let bytes = usize::try_from(given).ok().filter(|bytes| (1..=DELIVERY_BYTES_MAX).contains(bytes));
-        *bytes_max = bytes.ok_or_else(|| source.reject("webhooks.body_max", given, &expected))?;
+        *bytes_max = bytes.ok_or_else(|| layer.reject("webhooks.body_max", given, &expected))?;
         Ok(())
     }
 }
@@ -585,7 +585,7 @@ impl Config {
             }
         }
         let mut paths = NamedPaths::default();
-        config.take(written, SettingsSource::Variables, &mut paths)?;
+        config.take(written, SettingsLayer::Variables, &mut paths)?;
         config.named_paths.hide_all_of(paths);
         config.otel_warnings = otel::read(&otel, &mut config.traces);
         if let Some(password) = passwords.read(&mut config.named_paths)? {
@@ -694,18 +694,18 @@ impl Config {
         } else {
             parse_file(&text).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?
         };
-        self.written.note_file(path, &text);
+        self.written.note_file(path, &text).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         // It may have secrets, whatever its name.
         self.named_paths.hide(path);
         let mut paths = NamedPaths::from_folder(path.parent().unwrap_or(Path::new("")));
         written.packs_dir.get_or_insert_with(|| PathBuf::from("packs"));
-        self.take(written, SettingsSource::File(path), &mut paths)?;
+        self.take(written, SettingsLayer::File(path), &mut paths)?;
         self.named_paths.hide_all_of(paths);
         Ok(())
     }
 
     /// Applies what is written at one place. What is not written there stays as it is.
-    fn take(&mut self, written: WrittenConfig, source: SettingsSource<'_>, paths: &mut NamedPaths) -> Result<(), ConfigError> {
+    fn take(&mut self, written: WrittenConfig, layer: SettingsLayer<'_>, paths: &mut NamedPaths) -> Result<(), ConfigError> {
         self.listen = written.listen.unwrap_or(self.listen);
         self.url = written.url.or(self.url.take());
         if !written.hosts.is_empty() {
@@ -720,18 +720,18 @@ impl Config {
             ("limits.connections_per_address", connections_per_address, &mut self.connections_per_address),
         ] {
             let Some(given) = given else { continue };
-            *limit = at_least_one(given).ok_or_else(|| source.reject(setting, given, AT_LEAST_ONE))?;
+            *limit = at_least_one(given).ok_or_else(|| layer.reject(setting, given, AT_LEAST_ONE))?;
         }
-        written.webhooks.over(&mut self.delivery_bytes_max, source)?;
+        written.webhooks.over(&mut self.delivery_bytes_max, layer)?;
         if !written.trusted_proxies.is_empty() {
-            let wrong = |text: String| source.reject_item("trusted_proxies", "has", text, NETWORKS_FORM);
+            let wrong = |text: String| layer.reject_item("trusted_proxies", "has", text, NETWORKS_FORM);
             self.trusted_proxies = network::networks(&written.trusted_proxies).map_err(wrong)?;
         }
         if let Some(text) = written.proxy_header {
-            self.proxy_header = network::proxy_header(&text).ok_or_else(|| source.reject("proxy_header", text, PROXY_HEADER_FORM))?;
+            self.proxy_header = network::proxy_header(&text).ok_or_else(|| layer.reject("proxy_header", text, PROXY_HEADER_FORM))?;
         }
         if !written.cors.origins.is_empty() {
-            let wrong = |text: String| source.reject_item("cors.origins", "has", text, ORIGINS_FORM);
+            let wrong = |text: String| layer.reject_item("cors.origins", "has", text, ORIGINS_FORM);
             self.cors_origins = network::origins(&written.cors.origins).map_err(wrong)?;
         }
         if let Some(inquiries) = written.inquiries {
@@ -740,7 +740,7 @@ impl Config {
         self.page = if written.page == Some(false) { PageServing::Off } else { self.page };
         if let Some(login) = written.login {
             self.login = login.read(paths).map_err(|error| {
-                source.malformed(match error.hint() {
+                layer.malformed(match error.hint() {
                     Some(hint) => format!("{error}: {hint}"),
                     None => error.to_string(),
                 })
@@ -750,64 +750,64 @@ impl Config {
             self.data = paths.share(data);
         }
         if let Some(WrittenDatabase { url, password }) = written.database {
-            let address: DatabaseAddress = url.parse().map_err(|why: DatabaseAddressError| source.refuse("database", &why.to_string()))?;
-            self.database = Some(address.with_place(match source {
-                SettingsSource::File(_) => PasswordFrom::SettingsFile,
-                SettingsSource::Variables => PasswordFrom::Address,
+            let address: DatabaseAddress = url.parse().map_err(|why: DatabaseAddressError| layer.refuse("database", &why.to_string()))?;
+            self.database = Some(address.with_place(match layer {
+                SettingsLayer::File(_) => PasswordFrom::SettingsFile,
+                SettingsLayer::Variables => PasswordFrom::Address,
             }));
             if let Some(WrittenPassword { file }) = password {
                 self.database_password = Some(OwnPassword(read_secret(&paths.hide(file))?));
             }
         }
         if let Some(address) = written.objects {
-            let address = address.parse().map_err(|why: BucketAddressError| source.refuse("objects", &why.to_string()))?;
+            let address = address.parse().map_err(|why: BucketAddressError| layer.refuse("objects", &why.to_string()))?;
             self.objects = Some(address);
         }
         if let Some(packs) = written.packs_dir {
             self.packs = paths.share(packs);
         }
         if written.access.is_some() || !written.tiers.is_empty() {
-            let rights = written.access.unwrap_or_default().read(written.tiers).map_err(|why| source.malformed(why))?;
+            let rights = written.access.unwrap_or_default().read(written.tiers).map_err(|why| layer.malformed(why))?;
             (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
             self.declared_rights = rights.declared;
         }
         // By the variable, `ensue bench` starts nodes that run nothing.
-        if written.workers == Some(0) && matches!(source, SettingsSource::File(_)) {
-            return Err(source.reject("workers", 0, AT_LEAST_ONE));
+        if written.workers == Some(0) && matches!(layer, SettingsLayer::File(_)) {
+            return Err(layer.reject("workers", 0, AT_LEAST_ONE));
         }
-        let (workers, queues) = queues::read(written.queues, written.workers).map_err(|why| source.malformed(why))?;
+        let (workers, queues) = queues::read(written.queues, written.workers).map_err(|why| layer.malformed(why))?;
         self.workers = workers.or(self.workers);
         self.queues.workers.extend(queues.workers);
         self.queues.rates.extend(queues.rates);
         if let Some(text) = written.lease {
-            self.lease = lease(&text).ok_or_else(|| source.reject("lease", text, LEASE_FORM))?;
+            self.lease = lease(&text).ok_or_else(|| layer.reject("lease", text, LEASE_FORM))?;
         }
         self.min_free_bytes = written.min_free.unwrap_or(self.min_free_bytes);
         if let Some(bytes) = written.memory {
             let expected = format!("a number of bytes, at least {MEMORY_BYTES_MIN} (128 MiB)");
-            self.memory_bytes = enough(bytes).ok_or_else(|| source.reject("memory", bytes, &expected))?;
+            self.memory_bytes = enough(bytes).ok_or_else(|| layer.reject("memory", bytes, &expected))?;
         }
         let WrittenOutputs { attempt_max, quota, keep_days } = written.outputs;
         take_kept(&mut self.outputs, attempt_max, quota, keep_days);
         let WrittenArtifacts { file_max, quota, keep_days } = written.artifacts;
         take_kept(&mut self.artifacts, file_max, quota, keep_days);
-        written.retention.over(&mut self.retention, source)?;
+        written.retention.over(&mut self.retention, layer)?;
         self.audit_address = written.audit.address.unwrap_or(self.audit_address);
         for (name, connection) in written.connections {
-            let read = connection.read(paths).map_err(|why| source.malformed(format!("`connections.{name}`: {why}")))?;
+            let read = connection.read(paths).map_err(|why| layer.malformed(format!("`connections.{name}`: {why}")))?;
             self.connections.insert(name, read);
         }
         if let Some(egress) = written.egress {
             self.egress_allow = egress.allow;
         }
-        self.actions.take(written.actions, source, paths)?;
+        self.actions.take(written.actions, layer, paths)?;
         if let Some(endpoint) = written.traces.and_then(|traces| traces.endpoint) {
-            let wrong = |why: CollectorError| source.refuse("traces.endpoint", &why.to_string());
+            let wrong = |why: CollectorError| layer.refuse("traces.endpoint", &why.to_string());
             self.traces.collector = Some(endpoint.parse().map_err(wrong)?);
         }
-        written.rate_limits.over(&mut self.rates, source)?;
+        written.rate_limits.over(&mut self.rates, layer)?;
         for (name, provider) in written.key_providers {
-            let read = provider.read(paths).map_err(|why| source.malformed(format!("`key_providers.{name}`: {why}")))?;
+            let read = provider.read(paths).map_err(|why| layer.malformed(format!("`key_providers.{name}`: {why}")))?;
             self.key_providers.insert(name, read);
         }
         for (name, mut settings) in written.packs {
@@ -818,7 +818,7 @@ impl Config {
             }
             self.pack_settings.insert(name, settings);
         }
-        check_names(&self.key_providers, self.provided_keys().map(|(_, at)| at)).map_err(|why| source.malformed(why))
+        check_names(&self.key_providers, self.provided_keys().map(|(_, at)| at)).map_err(|why| layer.malformed(why))
     }
 
     /// Takes a variable that is not a setting of the file as well.

@@ -105,6 +105,26 @@ impl Serve {
         run_and_leave(runtime, serve(config, slow_disk, voice)).map_err(|failure| voice.log_failure(failure))
     }
 
+    /// Notes the flags that override settings.
+    fn note_flags(&self, written: &mut WrittenValues) {
+        let text = |path: &PathBuf| Value::from(path.display().to_string());
+        for (setting, flag, value) in [
+            ("listen", "--listen", self.listen.map(|address| address.to_string().into())),
+            ("data", "--data", self.data.as_ref().map(text)),
+            ("database", "--database", self.database.as_ref().map(|address| address.masked().into())),
+            ("objects", "--objects", self.objects.as_ref().map(|address| address.to_string().into())),
+            ("packs_dir", "--packs", self.packs.as_ref().map(text)),
+            ("tls.cert", "--tls-cert", self.tls_cert.as_ref().map(text)),
+            ("tls.key", "--tls-key", self.tls_key.as_ref().map(text)),
+            ("min_free", "--min-free", self.min_free.map(Value::from)),
+            ("page", "--no-page", self.no_page.then_some(Value::from(false))),
+        ] {
+            if let Some(value) = value {
+                written.note_flag(setting, flag, value);
+            }
+        }
+    }
+
     fn settings(self, open_files: OpenFiles, voice: Voice) -> Result<Config, Failure> {
         let mut config = settings(self.config.as_deref())?;
         for variable in &config.unknown_variables {
@@ -137,28 +157,6 @@ impl Serve {
         }
         config.reread = if self.watch { Reread::OnChange } else { config.reread };
         Ok(config)
-    }
-}
-
-impl Serve {
-    /// Notes the flags that override settings.
-    fn note_flags(&self, written: &mut WrittenValues) {
-        let text = |path: &PathBuf| Value::from(path.display().to_string());
-        for (setting, flag, value) in [
-            ("listen", "--listen", self.listen.map(|address| address.to_string().into())),
-            ("data", "--data", self.data.as_ref().map(text)),
-            ("database", "--database", self.database.as_ref().map(|address| address.masked().into())),
-            ("objects", "--objects", self.objects.as_ref().map(|address| address.to_string().into())),
-            ("packs_dir", "--packs", self.packs.as_ref().map(text)),
-            ("tls.cert", "--tls-cert", self.tls_cert.as_ref().map(text)),
-            ("tls.key", "--tls-key", self.tls_key.as_ref().map(text)),
-            ("min_free", "--min-free", self.min_free.map(Value::from)),
-            ("page", "--no-page", self.no_page.then_some(Value::from(false))),
-        ] {
-            if let Some(value) = value {
-                written.note_flag(setting, flag, value);
-            }
-        }
     }
 }
 

@@ -12,8 +12,8 @@ use ensue_executor::programs::{IsolationMode, ProgramLimits};
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::layer::SettingsLayer;
 use super::paths::NamedPaths;
-use super::source::SettingsSource;
 
 /// The default limit of processes and threads of a program.
 const PROCESSES: u64 = 1_000;
@@ -138,7 +138,7 @@ enum WrittenAtStop {
 
 impl ActionSettings {
     /// Applies what is written. Fails if a path or the user is invalid.
-    pub(super) fn take(&mut self, written: WrittenActions, source: SettingsSource<'_>, from: &NamedPaths) -> Result<(), ConfigError> {
+    pub(super) fn take(&mut self, written: WrittenActions, layer: SettingsLayer<'_>, from: &NamedPaths) -> Result<(), ConfigError> {
         let WrittenActions { isolation, readable, writable, user, at_stop, memory, file_size, open_files, cpu_seconds, processes } =
             written;
         self.isolation = isolation.unwrap_or(self.isolation);
@@ -146,12 +146,12 @@ impl ActionSettings {
             [("actions.readable", readable, &mut self.readable), ("actions.writable", writable, &mut self.writable)]
         {
             if !given.is_empty() {
-                let invalid = |why| source.refuse(setting, &format!("contains an invalid path: {why}"));
+                let invalid = |why| layer.refuse(setting, &format!("contains an invalid path: {why}"));
                 *paths = absolute(given.iter().map(|path| from.share(path))).map_err(invalid)?;
             }
         }
         if let Some(user) = user {
-            self.user = user.parse().map_err(|expected: &str| source.reject("actions.user", user, expected))?;
+            self.user = user.parse().map_err(|expected: &str| layer.reject("actions.user", user, expected))?;
         }
         self.at_stop = match at_stop {
             Some(WrittenAtStop::GoOn) => AtStop::GoOn,
@@ -181,7 +181,7 @@ mod tests {
     use crate::config::Config;
 
     fn take(settings: &mut ActionSettings, written: WrittenActions) -> Result<(), ConfigError> {
-        settings.take(written, SettingsSource::Variables, &NamedPaths::default())
+        settings.take(written, SettingsLayer::Variables, &NamedPaths::default())
     }
 
     #[test]

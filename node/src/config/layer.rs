@@ -1,4 +1,4 @@
-//! Where settings are written, and how an error names one of them there.
+//! The layers of settings, of which a later one overrides an earlier one, and how an error names a setting of one.
 
 use std::path::Path;
 
@@ -7,16 +7,16 @@ use serde_json::Value;
 use super::setting::{Setting as _, variable_of};
 use super::{ConfigError, WrittenConfig};
 
-/// A place where settings are written.
+/// A place where settings are written, apart from flags.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum SettingsSource<'f> {
+pub(super) enum SettingsLayer<'f> {
     /// The settings file.
     File(&'f Path),
     /// The environment.
     Variables,
 }
 
-impl SettingsSource<'_> {
+impl SettingsLayer<'_> {
     /// Returns the error of a setting whose value must be something else.
     pub(super) fn reject(self, setting: &str, value: impl Into<Value>, expected: &str) -> ConfigError {
         self.reject_item(setting, "is", value, expected)

@@ -5,7 +5,7 @@ use ensue_derive::Settings;
 use serde::Deserialize;
 
 use super::ConfigError;
-use super::source::SettingsSource;
+use super::layer::SettingsLayer;
 
 /// The rate of requests without a valid token, for each address.
 const ANONYMOUS: &str = "600/1m";
@@ -37,7 +37,7 @@ pub(super) struct WrittenRates {
 
 impl WrittenRates {
     /// Applies the rates that are written. The error names the invalid one.
-    pub(super) fn over(self, rates: &mut Rates, source: SettingsSource<'_>) -> Result<(), ConfigError> {
+    pub(super) fn over(self, rates: &mut Rates, layer: SettingsLayer<'_>) -> Result<(), ConfigError> {
         if self.anonymous.as_deref() == Some(OFF) {
             rates.anonymous = None;
         }
@@ -48,7 +48,7 @@ impl WrittenRates {
             ("rate_limits.anonymous", self.anonymous.filter(|text| text != OFF), &mut rates.anonymous),
         ] {
             if let Some(text) = given {
-                *rate = Some(text.parse().map_err(|why: RateInvalid| source.reject(setting, text, &why.to_string()))?);
+                *rate = Some(text.parse().map_err(|why: RateInvalid| layer.reject(setting, text, &why.to_string()))?);
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use ensue_views::ViewRetention;
 use serde::Deserialize;
 
 use super::ConfigError;
-use super::source::SettingsSource;
+use super::layer::SettingsLayer;
 
 /// The form of an age, for messages.
 const AGE_FORM: &str = "an age of at least one second, like 90d or 12h";
@@ -27,9 +27,9 @@ pub(super) struct WrittenRetention {
 
 impl WrittenRetention {
     /// Applies it to the current settings. The error names the invalid age.
-    pub(super) fn over(self, retention: &mut ViewRetention, source: SettingsSource<'_>) -> Result<(), ConfigError> {
+    pub(super) fn over(self, retention: &mut ViewRetention, layer: SettingsLayer<'_>) -> Result<(), ConfigError> {
         if let Some(text) = self.executions {
-            let age = age(&text).ok_or_else(|| source.reject("retention.executions", text, AGE_FORM))?;
+            let age = age(&text).ok_or_else(|| layer.reject("retention.executions", text, AGE_FORM))?;
             retention.executions = Some(age);
         }
         Ok(())

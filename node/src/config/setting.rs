@@ -233,8 +233,12 @@ choices! {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use ensue_api::ports::SettingSource;
+
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, WrittenValues};
 
     const ALL_SETTINGS: &str = "\
 listen: 127.0.0.1:3678
@@ -358,6 +362,20 @@ key_providers:
             for (name, value) in entries {
                 places(value, &format!("{at}/{name}"), found);
             }
+        }
+    }
+
+    #[test]
+    fn every_setting_of_a_file_is_listed_with_its_line() {
+        let mut written = WrittenValues::default();
+        written.note_file(Path::new("ensue.yaml"), ALL_SETTINGS).unwrap();
+        let (from_file, absent): (Vec<_>, Vec<_>) = written.settings().into_iter().partition(|one| one.source == SettingSource::File);
+        let absent: Vec<String> = absent.into_iter().map(|setting| setting.name).collect();
+        assert_eq!(absent, ["actions.processes"]);
+        for setting in from_file {
+            let line = setting.place.as_deref().and_then(|place| place.strip_prefix("ensue.yaml:")).unwrap().parse::<usize>().unwrap();
+            let key = format!("{}:", setting.name.rsplit('.').next().unwrap());
+            assert!(ALL_SETTINGS.lines().nth(line - 1).unwrap().contains(&key), "{}: {line}", setting.name);
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use ensue_api::ports::{EffectiveSetting, SettingSource};
+use percent_encoding::percent_decode_str;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -39,14 +40,16 @@ impl fmt::Debug for WrittenValues {
 
 impl WrittenValues {
     /// Adds the values of the settings file, whose text has been read as settings.
-    pub(super) fn note_file(&mut self, path: &Path, text: &str) {
+    /// Fails if the text is not YAML.
+    pub(super) fn note_file(&mut self, path: &Path, text: &str) -> Result<(), String> {
         let options = serde_saphyr::options! { strict_booleans: true };
-        let Ok(tree) = serde_saphyr::from_str_with_options::<FileValue>(text, options) else { return };
+        let tree: FileValue = serde_saphyr::from_str_with_options(text, options).map_err(|error| error.without_snippet().to_string())?;
         each_setting(WrittenConfig::DECLARED, "", &mut |_, name| {
             if let Some((value, line)) = setting_in(&tree, name) {
                 self.note(name, value.to_value(), SettingSource::File, format!("{}:{line}", path.display()));
             }
         });
+        Ok(())
     }
 
     /// Adds the value of a variable, if it is that of a setting.
@@ -126,26 +129,29 @@ fn mask(value: &mut Value) {
 /// Masks the password of an address, and the values of its query that may be secrets. Other texts stay as they are.
 pub(super) fn mask_address(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
-    // A password may contain every character, so the last sign ends it.
-    let place = match place.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((name, _)) => format!("{name}:{MASK}@{host}"),
-            None => place.to_owned(),
-        },
-        None => place.to_owned(),
+    // A password may contain every character, so it ends at the last sign.
+    let (user, rest) = match rest.rsplit_once('@').map(|(user, rest)| (user.split_once(':'), rest)) {
+        Some((Some((name, _)), rest)) => (format!("{name}:{MASK}@"), rest),
+        Some((None, _)) | None => (String::new(), rest),
+    };
+    let is_secret = |name: &str| {
+        let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+        SECRET_PARAMETERS.iter().any(|part| name.contains(part))
     };
     let pair = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if SECRET_PARAMETERS.iter().any(|part| name.to_ascii_lowercase().contains(part)) => format!("{name}={MASK}"),
+        Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
         Some(_) | None => pair.to_owned(),
     };
-    let query = query.map_or(String::new(), |query| format!("?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&")));
-    format!("{scheme}://{place}{query}")
+    let rest = match rest.split_once('?') {
+        Some((place, query)) => format!("{place}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&")),
+        None => rest.to_owned(),
+    };
+    format!("{scheme}://{user}{rest}")
 }
 
 /// A value of the file, with the lines of the values in it.
 enum FileValue {
-    Mapping(Vec<(String, Spanned<FileValue>)>),
+    Mapping(Vec<(Spanned<String>, FileValue)>),
     Other(Value),
 }
 
@@ -153,7 +159,7 @@ impl FileValue {
     fn to_value(&self) -> Value {
         match self {
             Self::Mapping(fields) => {
-                Value::Object(fields.iter().map(|(name, field)| (name.clone(), field.value.to_value())).collect::<Map<_, _>>())
+                Value::Object(fields.iter().map(|(name, field)| (name.value.clone(), field.to_value())).collect::<Map<_, _>>())
             }
             Self::Other(value) => value.clone(),
         }
@@ -164,10 +170,10 @@ impl FileValue {
 fn setting_in<'t>(tree: &'t FileValue, path: &str) -> Option<(&'t FileValue, u64)> {
     let FileValue::Mapping(fields) = tree else { return None };
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
-    let (_, field) = fields.iter().find(|(field, _)| field == name)?;
+    let (key, field) = fields.iter().find(|(key, _)| key.value == name)?;
     match rest {
-        Some(rest) => setting_in(&field.value, rest),
-        None => Some((&field.value, field.referenced.line())),
+        Some(rest) => setting_in(field, rest),
+        None => Some((field, key.referenced.line())),
     }
 }
 
@@ -192,6 +198,14 @@ impl<'de> Deserialize<'de> for FileValue {
 
             fn visit_u64<E>(self, value: u64) -> Result<FileValue, E> {
                 Ok(FileValue::Other(value.into()))
+            }
+
+            fn visit_i128<E>(self, value: i128) -> Result<FileValue, E> {
+                Ok(FileValue::Other(value.to_string().into()))
+            }
+
+            fn visit_u128<E>(self, value: u128) -> Result<FileValue, E> {
+                Ok(FileValue::Other(value.to_string().into()))
             }
 
             fn visit_f64<E>(self, value: f64) -> Result<FileValue, E> {
@@ -224,8 +238,8 @@ impl<'de> Deserialize<'de> for FileValue {
 
             fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<FileValue, A::Error> {
                 let mut all = Vec::new();
-                while let Some(name) = fields.next_key::<String>()? {
-                    all.push((name, fields.next_value::<Spanned<FileValue>>()?));
+                while let Some(field) = fields.next_entry::<Spanned<String>, FileValue>()? {
+                    all.push(field);
                 }
                 Ok(FileValue::Mapping(all))
             }
@@ -251,7 +265,7 @@ mod tests {
         settings.into_iter().map(plain).map(|setting| (setting.name.clone(), setting)).collect()
     }
 
-    fn shown(setting: &EffectiveSetting) -> (Value, SettingSource, Option<&str>) {
+    fn summary(setting: &EffectiveSetting) -> (Value, SettingSource, Option<&str>) {
         (setting.value.clone(), setting.source, setting.place.as_deref())
     }
 
@@ -259,13 +273,20 @@ mod tests {
     fn each_setting_has_its_value_and_the_place_where_it_was_written() {
         let text = "# A node.\nworkers: 8\nlimits:\n  silent_per_address: 7\nhosts: [ensue, other]\n";
         let all = settings(text, &[("ENSUE_LISTEN", "127.0.0.1:1"), ("ENSUE_WORKERS", "9"), ("ENSUE_LEASE", "")]);
-        assert_eq!(shown(&all["workers"]), ("9".into(), SettingSource::Variable, Some("ENSUE_WORKERS")));
-        assert_eq!(shown(&all["limits.silent_per_address"]), (7.into(), SettingSource::File, Some("ensue.yaml:4")));
-        assert_eq!(shown(&all["hosts"]), (serde_json::json!(["ensue", "other"]), SettingSource::File, Some("ensue.yaml:5")));
-        assert_eq!(shown(&all["listen"]), ("127.0.0.1:1".into(), SettingSource::Variable, Some("ENSUE_LISTEN")));
-        assert_eq!(shown(&all["lease"]), ("30s".into(), SettingSource::Default, None));
-        assert_eq!(shown(&all["actions.isolation"]), ("auto".into(), SettingSource::Default, None));
-        assert_eq!(shown(&all["trusted_proxies"]), (Value::Null, SettingSource::Default, None));
+        assert_eq!(summary(&all["workers"]), ("9".into(), SettingSource::Variable, Some("ENSUE_WORKERS")));
+        assert_eq!(summary(&all["limits.silent_per_address"]), (7.into(), SettingSource::File, Some("ensue.yaml:4")));
+        assert_eq!(summary(&all["hosts"]), (serde_json::json!(["ensue", "other"]), SettingSource::File, Some("ensue.yaml:5")));
+        assert_eq!(summary(&all["listen"]), ("127.0.0.1:1".into(), SettingSource::Variable, Some("ENSUE_LISTEN")));
+        assert_eq!(summary(&all["lease"]), ("30s".into(), SettingSource::Default, None));
+        assert_eq!(summary(&all["actions.isolation"]), ("auto".into(), SettingSource::Default, None));
+        assert_eq!(summary(&all["trusted_proxies"]), (Value::Null, SettingSource::Default, None));
+    }
+
+    #[test]
+    fn mapping_has_the_line_of_its_key() {
+        let all = settings("queues:\n  heavy: { workers: 2 }\ncors:\n  origins:\n    - https://app.example.test\n", &[]);
+        assert_eq!(all["queues"].place.as_deref(), Some("ensue.yaml:1"));
+        assert_eq!(all["cors.origins"].place.as_deref(), Some("ensue.yaml:4"));
     }
 
     #[test]
@@ -273,7 +294,7 @@ mod tests {
         let mut config = Config::read(None, [("ENSUE_DATA".to_owned(), "/srv/a".to_owned())].into_iter()).unwrap();
         config.written.note_flag("data", "--data", "/srv/b");
         let data = config.written.settings().into_iter().find(|setting| setting.name == "data").unwrap();
-        assert_eq!(shown(&data), ("/srv/b".into(), SettingSource::Flag, Some("--data")));
+        assert_eq!(summary(&data), ("/srv/b".into(), SettingSource::Flag, Some("--data")));
     }
 
     #[test]
@@ -286,6 +307,8 @@ mod tests {
         assert_eq!(all["database"].value["url"], "postgres://ada:[redacted]@db/cats?sslmode=require");
         assert_eq!(all["connections"].value["crm"]["http"]["headers"]["X-Token"], MASK);
         assert_eq!(all["url"].value, "https://ensue.example.test?token=[redacted]");
+        assert_eq!(mask_address("postgres://ada:a?b@db/cats"), "postgres://ada:[redacted]@db/cats");
+        assert_eq!(mask_address("postgres://db/cats?p%61ssword=x"), "postgres://db/cats?p%61ssword=[redacted]");
         assert_eq!(mask_address("postgres://ada:a/b@c@db/cats"), "postgres://ada:[redacted]@db/cats");
         assert_eq!(
             mask_address("postgres://ada@db/cats?password=x&sslkey=y"),
